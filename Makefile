@@ -1,0 +1,221 @@
+# Berth's build. `make help` lists the verbs.
+#
+# BUILD=dir   where everything built goes (default build), so that several builds can live side
+#             by side in one checkout.
+# WERROR=1    warnings are errors; SAN=1 adds ASan and UBSan; TSAN=1, COV=1 and FUZZ=1 likewise.
+#             Each combination has its own folder under BUILD, so none of them rebuilds another.
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+PKG_CONFIG ?= pkg-config
+FUZZ_SECONDS ?= 60
+ifeq ($(origin CC),default)
+CC := $(if $(FUZZ),clang,gcc)
+endif
+ifeq ($(origin AR),default)
+AR := ar
+endif
+
+empty :=
+space := $(empty) $(empty)
+variant := $(subst $(space),-,$(strip $(if $(SAN),san) $(if $(TSAN),tsan) $(if $(COV),cov) \
+	$(if $(FUZZ),fuzz) $(if $(WERROR),strict)))
+O := $(BUILD)$(if $(variant),/$(variant))
+
+# ---- flags -------------------------------------------------------------------------------------
+CFLAGS ?= -O2 -g
+warnings := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wmissing-prototypes \
+	-Wstrict-prototypes -Wimplicit-fallthrough -Wvla $(if $(WERROR),-Werror)
+# Asserts stay on in every build: nothing here may define NDEBUG.
+base_flags := -std=c17 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -I. -MMD -MP \
+	-fno-strict-aliasing -fstack-protector-strong
+sanitize :=
+ifneq ($(SAN),)
+sanitize += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+ifneq ($(TSAN),)
+sanitize += -fsanitize=thread -fno-omit-frame-pointer
+endif
+ifneq ($(COV),)
+sanitize += --coverage
+endif
+ifneq ($(FUZZ),)
+sanitize += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+endif
+
+packages := rdkafka jansson libjwt libmicrohttpd libcrypto libmariadb
+no_build_goals := test setup demo bench lint format stack-up stack-down clean help
+ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)
+$(error libraries are missing: `make setup` installs them on Debian 12)
+endif
+endif
+# Other people's headers are system headers: our warnings do not apply to them.
+package_flags := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(packages) 2>&-))
+package_libs := $(shell $(PKG_CONFIG) --libs $(packages) 2>&-) -lpthread -lm
+cmocka_flags := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags cmocka 2>&-))
+cmocka_libs := $(shell $(PKG_CONFIG) --libs cmocka 2>&-)
+
+compile = $(CC) $(base_flags) $(warnings) $(CFLAGS) $(sanitize) $(package_flags)
+link = $(CC) $(CFLAGS) $(sanitize) $(LDFLAGS)
+
+# ---- sources: every .c of a folder is picked up ------------------------------------------------
+folder = $(sort $(wildcard $(1)/*.c))
+objects = $(patsubst %.c,$(O)/%.o,$(1))
+
+admin_sources := $(sort $(wildcard db/admin_*.c))
+berth_sources := $(sort $(wildcard producer/main.c producer/cli_*.c))
+
+lib_core := $(call folder,core)
+lib_common := $(call folder,lib)
+lib_codec := $(call folder,schemas)
+lib_db := $(filter-out $(admin_sources),$(call folder,db))
+lib_worker := $(filter-out worker/main.c,$(call folder,worker))
+lib_berth := $(filter-out $(berth_sources),$(call folder,producer))
+lib_reader := $(filter-out reader/main.c,$(call folder,reader))
+
+# From the programs' side down to the core, the order in which a linker wants them.
+library_names := worker berth reader db codec common core
+libraries := $(foreach name,$(library_names),$(if $(lib_$(name)),$(O)/lib/lib$(name).a))
+
+# A program exists as soon as its main file does.
+main_berth := $(if $(wildcard producer/main.c),$(berth_sources))
+main_berth-admin := $(if $(wildcard db/admin_main.c),$(admin_sources))
+main_berth-worker := $(wildcard worker/main.c)
+main_berth-reader := $(wildcard reader/main.c)
+program_names := berth berth-admin berth-worker berth-reader
+programs := $(foreach name,$(program_names),$(if $(main_$(name)),$(O)/bin/$(name)))
+
+unit_sources := $(sort $(wildcard tests/unit/test_*.c))
+unit_helpers := $(filter-out $(unit_sources),$(call folder,tests/unit))
+unit_programs := $(patsubst tests/unit/%.c,$(O)/tests/%,$(unit_sources))
+# Programs that the integration tests and the benchmark drive: one file each.
+tool_sources := $(sort $(wildcard tests/tools/*.c))
+tools := $(patsubst tests/tools/%.c,$(O)/tools/%,$(tool_sources))
+fuzz_sources := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+fuzz_programs := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_sources))
+
+all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(lib_berth) \
+	$(lib_reader) $(admin_sources) $(berth_sources) $(wildcard worker/main.c reader/main.c) \
+	$(unit_sources) $(unit_helpers) $(tool_sources) $(fuzz_sources)
+
+# ---- what people call --------------------------------------------------------------------------
+.PHONY: all libs tests tools test unit integration demo bench lint format fuzz asan tsan coverage \
+	stack-up stack-down install clean help setup
+
+all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
+
+tests: all $(unit_programs) ## build the unit tests too, run nothing
+
+setup: ## install what is missing on Debian 12: packages, Kafka, MySQL, the tests' Python
+	dev/setup
+	dev/venv
+
+test: ## set up, build strictly, lint, unit tests under sanitizers, integration tests; the verdict
+	dev/test
+
+unit: tests ## run the unit tests of this build (SAN=1: under ASan and UBSan)
+	dev/run-unit $(unit_programs)
+
+integration: all ## run the integration tests against this build (PYTEST_ARGS='-k name')
+	dev/venv
+	BERTH_BIN=$(abspath $(O)/bin) var/venv/bin/pytest integration-tests $(PYTEST_ARGS)
+
+asan: ## unit tests under ASan and UBSan
+	$(MAKE) SAN=1 unit
+
+tsan: ## unit tests under the thread sanitizer
+	$(MAKE) TSAN=1 unit
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each
+	$(MAKE) FUZZ=1 CC=clang fuzz-run
+
+coverage: ## unit tests with line coverage, report in var/coverage
+	$(MAKE) COV=1 CFLAGS='-O0 -g' unit
+	mkdir -p var/coverage
+	gcovr --root . --object-directory $(BUILD)/cov --exclude tests/ \
+		--html-details var/coverage/index.html --print-summary $(BUILD)/cov
+
+lint: ## layout, banned calls, long functions, what the core includes, the scripts
+	dev/lint
+
+format: ## lay out all C files with clang-format
+	dev/lint --fix
+
+demo: ## the whole of Berth on this machine in under a minute
+	dev/demo
+
+bench: ## decisions per second and latency, durable settings on
+	dev/bench
+
+stack-up: ## start Kafka and the database (STACK_DB=mysql|mariadb); settings in var/stack.env
+	dev/stack up
+
+stack-down: ## stop Kafka and the database, keep their data
+	dev/stack down
+
+install: $(programs) ## install the programs under DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin
+	$(if $(programs),install -m 755 $(programs) $(DESTDIR)$(PREFIX)/bin/)
+
+clean: ## remove BUILD; the stack's data stays (dev/stack wipe removes that)
+	rm -rf $(BUILD)
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 16
+
+# ---- how it is built ---------------------------------------------------------------------------
+# Holds the command line; objects depend on it, so that other flags rebuild them.
+flags_now := $(compile) / $(link) / $(package_libs)
+ifneq ($(flags_now),$(file <$(O)/flags))
+$(shell mkdir -p $(O))
+$(file >$(O)/flags,$(flags_now))
+endif
+
+$(O)/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(compile) $(cmocka_flags) -c -o $@ $<
+
+# An archive is made anew: `ar r` on an old one would keep the object of a file that was removed.
+define library
+$(O)/lib/lib$(1).a: $(call objects,$(lib_$(1))) $(O)/flags
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(AR) rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach name,$(library_names),$(if $(lib_$(name)),$(eval $(call library,$(name)))))
+
+define program
+$(O)/bin/$(1): $(call objects,$(main_$(1))) $(libraries)
+	@mkdir -p $$(@D)
+	$$(link) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(libraries) -Wl,--end-group \
+		$$(package_libs)
+endef
+$(foreach name,$(program_names),$(if $(main_$(name)),$(eval $(call program,$(name)))))
+
+$(unit_programs): $(O)/tests/%: $(O)/tests/unit/%.o $(call objects,$(unit_helpers)) $(libraries)
+	$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) -Wl,--end-group \
+		$(package_libs) $(cmocka_libs)
+
+$(tools): $(O)/tools/%: $(O)/tests/tools/%.o $(libraries)
+	@mkdir -p $(@D)
+	$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) -Wl,--end-group \
+		$(package_libs)
+
+$(fuzz_programs): $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(libraries)
+	@mkdir -p $(@D)
+	$(link) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) \
+		-Wl,--end-group $(package_libs)
+
+# Seeds of tests/fuzz/fuzz_NAME.c: all files below tests/corpus/NAME.
+.PHONY: fuzz-run
+fuzz-run: $(fuzz_programs)
+	dev/run-fuzz $(FUZZ_SECONDS) $(fuzz_programs)
+
+-include $(patsubst %.c,$(O)/%.d,$(all_sources))
