@@ -1,0 +1,26 @@
+/* Memory that lives as long as one batch: allocated piece by piece, given back all at once. */
+#ifndef BERTH_CORE_ARENA_H
+#define BERTH_CORE_ARENA_H
+
+#include <stddef.h>
+
+struct arena;
+
+/* Heap; never NULL: out of memory prints a line and aborts. */
+struct arena *arena_new(void);
+/* Gives everything back. NULL is fine. */
+void arena_free(struct arena *arena);
+/* Forgets all pieces; keeps one block for the next batch. All pointers into it are dead. */
+void arena_reset(struct arena *arena);
+/* `size` zeroed bytes, aligned for any type; size 0 gives a unique pointer. Never NULL. */
+void *arena_alloc(struct arena *arena, size_t size);
+/* A copy of `len` bytes with a NUL behind it. */
+char *arena_strndup(struct arena *arena, const char *text, size_t len);
+char *arena_strdup(struct arena *arena, const char *text);
+/* printf into the arena. */
+char *arena_printf(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Bytes handed out since the last reset. */
+size_t arena_used(const struct arena *arena);
+
+#endif

@@ -1,0 +1,132 @@
+/* The world: what decisions depend on and change, as one worker knows it.
+ *
+ * It has two parts. Machines with their timelines are a cache that outlives a batch: a version
+ * says which state of the machine's row they show. Bookings and used request ids belong to one
+ * batch. The loop fills the world from the store under the rows' locks, decides message by message
+ * (decide.h changes the world), hands what changed to the store, and then either keeps the cache
+ * (world_batch_end with true: committed) or drops the timelines that the batch touched (false).
+ *
+ * One thread. Pointers to machines stay valid until world_free, pointers to bookings and prior
+ * answers until world_batch_end. Out of memory aborts. */
+#ifndef BERTH_CORE_WORLD_H
+#define BERTH_CORE_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/amount.h"
+#include "core/arena.h"
+#include "core/limits.h"
+#include "core/reason.h"
+#include "core/request.h"
+#include "core/timeline.h"
+
+struct world;
+
+struct machine {
+    int64_t id;
+    char name[LIMIT_NAME_LEN + 1];
+    struct amount capacity;
+    struct labels labels; /* owned by the world */
+    enum machine_state state;
+    int64_t version;             /* of the row; +1 for each decision that touches the machine */
+    int64_t capacity_changed_ms; /* from here on use <= capacity holds at every instant */
+    struct timeline *timeline;   /* NULL: not loaded */
+    int64_t timeline_version;    /* the version that the timeline shows */
+    bool is_new;                 /* registered in this batch: to be inserted */
+    bool touched;                /* changed in this batch: to be written */
+};
+
+/* One row of the booking's use of a machine. `live` rows count; a row that was replaced or
+ * cancelled before it began is not live. Rows are never deleted (design §7). */
+struct allocation {
+    int64_t machine_id;
+    int64_t start_ms, end_ms;
+    struct amount amount;
+    bool live;
+    int64_t machine_version; /* the machine's version when the row was last written */
+    bool touched;            /* new or changed in this batch */
+};
+
+struct booking {
+    int64_t id;
+    const char *client;
+    const char *user;
+    int64_t start_ms, end_ms;
+    enum booking_state state;
+    int64_t version; /* 1, 2, 3 … */
+    struct allocation *allocations;
+    size_t allocation_count, allocation_capacity;
+    bool is_new;
+    bool touched;
+};
+
+/* The first answer to a request id of a client (design §4, duplicates). */
+struct prior {
+    const char *client;
+    const char *request_id;
+    uint8_t content_sha256[32];
+    int32_t part;
+    int64_t seq;
+    enum reason reason;  /* REASON_NONE: it was accepted */
+    const char *subject; /* of the event; NULL: none */
+    const char *event;   /* its bytes */
+    size_t event_len;
+};
+
+struct world *world_new(void);
+void world_free(struct world *world);
+
+/* Starts a batch: no bookings, no prior answers, nothing touched. */
+void world_batch_begin(struct world *world);
+/* Ends it. committed: the timelines are what the database now shows, and touched machines are
+ * clean; else every touched timeline and every new machine is dropped, to be loaded again. */
+void world_batch_end(struct world *world, bool committed);
+/* The batch's memory: for strings of bookings, prior answers, decisions. */
+struct arena *world_arena(struct world *world);
+
+/* --- filling it (the store does, under the rows' locks) --- */
+
+/* Sets or replaces a machine's attributes as read from its row (copies strings). A timeline of
+ * another version is dropped. */
+struct machine *world_machine_put(struct world *world, const struct machine *row);
+/* Gives the machine an empty timeline, complete from known_from_ms on, at the row's version; the
+ * allocations are then added with world_timeline_add. */
+void world_timeline_start(struct world *world, struct machine *machine, int64_t known_from_ms);
+void world_timeline_add(struct world *world, struct machine *machine, int64_t start_ms,
+                        int64_t end_ms, struct amount use);
+/* Drops the timelines of all machines (an owner that lost its session trusts nothing). */
+void world_timelines_drop(struct world *world);
+/* Adds a booking as read from its rows; allocations are appended with world_allocation_add.
+ * Strings are copied into the batch's arena. */
+struct booking *world_booking_put(struct world *world, const struct booking *row);
+struct allocation *world_allocation_add(struct world *world, struct booking *booking,
+                                        const struct allocation *row);
+/* Notes a used request id; copies nothing: the strings live in the batch's arena. */
+void world_prior_put(struct world *world, const struct prior *prior);
+
+/* --- looking --- */
+
+struct machine *world_machine_by_name(struct world *world, const char *name); /* NULL: none */
+struct machine *world_machine_by_id(struct world *world, int64_t id);         /* NULL: none */
+struct booking *world_booking(struct world *world, int64_t id);               /* NULL: none */
+const struct prior *world_prior(struct world *world, const char *client, const char *request_id);
+
+/* --- what the batch changed, for the store; in the order in which it was first touched --- */
+
+size_t world_touched_machine_count(const struct world *world);
+struct machine *world_touched_machine(struct world *world, size_t index);
+size_t world_touched_booking_count(const struct world *world);
+struct booking *world_touched_booking(struct world *world, size_t index);
+
+/* --- for decide.c --- */
+
+void world_touch_machine(struct world *world, struct machine *machine); /* version + 1 */
+void world_touch_booking(struct world *world, struct booking *booking); /* lists it for the store */
+/* Bookings of this batch that hold live use of the machine after `from_ms`, by ascending id, in
+ * the batch's arena; for a displacing update. */
+struct booking **world_bookings_on(struct world *world, const struct machine *machine,
+                                   int64_t from_ms, size_t *count_out);
+
+#endif
