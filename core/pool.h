@@ -12,12 +12,13 @@
 #include <stdint.h>
 
 /* What a slot holds; timeline.c asserts at compile time that its node has exactly this size. */
-#define POOL_SLOT_BYTES 48
-/* Slots in one block (192 KiB): what a pool grows by. A power of two, so that pool_at is a shift. */
+#define POOL_SLOT_BYTES  48
+/* Slots in one block (192 KiB): what a pool grows by. A power of two, so that pool_at is a shift.
+ */
 #define POOL_BLOCK_SHIFT 12
 #define POOL_BLOCK_SLOTS (UINT32_C(1) << POOL_BLOCK_SHIFT)
 /* No slot has this number: the empty link. */
-#define POOL_NIL UINT32_C(0)
+#define POOL_NIL         UINT32_C(0)
 
 /* Defined here only so that pool_at is inlined; the members belong to pool.c. */
 struct pool {
@@ -31,7 +32,8 @@ struct pool {
 
 /* Heap; never NULL: out of memory, here and in pool_take, prints a line and aborts. */
 struct pool *pool_new(void);
-/* Frees all blocks; every slot is dead, and so is every timeline built on the pool. NULL is fine. */
+/* Frees all blocks; every slot is dead, and so is every timeline built on the pool. NULL is fine.
+ */
 void pool_free(struct pool *pool);
 
 /* A slot of POOL_SLOT_BYTES bytes, aligned for int64_t, contents undefined; never POOL_NIL. */

@@ -30,10 +30,10 @@
 #include "core/pool.h"
 
 /* As the end of a window: without end. */
-#define TIMELINE_FOREVER INT64_MAX
+#define TIMELINE_FOREVER      INT64_MAX
 /* Change points lie strictly inside +/- this many ms (a million years): time shares its 64 bits
  * with the node's height. */
-#define TIMELINE_MS_LIMIT (INT64_C(1) << 55)
+#define TIMELINE_MS_LIMIT     (INT64_C(1) << 55)
 /* The highest use at any instant, per component (asserted): 32 times the largest machine's memory
  * (core/limits.h). Differences of uses then fit 32 bits, which keeps a node at 48 bytes. */
 #define TIMELINE_AMOUNT_LIMIT (INT64_C(1) << 29)
@@ -67,12 +67,12 @@ struct amount timeline_use_at(const struct timeline *tl, int64_t at_ms);
  * `horizon_ms` may be TIMELINE_FOREVER; duration_ms is in 1..TIMELINE_MS_LIMIT.
  *
  * Cost: one walk in time order that passes over a subtree without opening it when nothing in it can
- * end the run at hand: for a free run, when its highest uses fit; for a blocked run, when its lowest
- * GPU use alone, or its lowest memory use alone, is too high. So a blocked run costs O(log n)
- * however many bookings it holds as long as one component blocks it throughout. "Both fit" cannot be
- * read from two separate minima: a run whose blocking component changes k times, so that neither
- * blocks throughout, costs O((k + 1) log n). No node is opened twice: with r free runs that are too
- * short in [from, result), the whole is O((r + k + 1) log n) and never more than O(n). */
+ * end the run at hand: for a free run, when its highest uses fit; for a blocked run, when its
+ * lowest GPU use alone, or its lowest memory use alone, is too high. So a blocked run costs O(log
+ * n) however many bookings it holds as long as one component blocks it throughout. "Both fit"
+ * cannot be read from two separate minima: a run whose blocking component changes k times, so that
+ * neither blocks throughout, costs O((k + 1) log n). No node is opened twice: with r free runs that
+ * are too short in [from, result), the whole is O((r + k + 1) log n) and never more than O(n). */
 bool timeline_earliest(const struct timeline *tl, struct amount capacity, struct amount need,
                        int64_t from_ms, int64_t duration_ms, int64_t horizon_ms,
                        int64_t *start_ms_out);
