@@ -1,8 +1,12 @@
 /* The decision function: total and pure. The same world, message and now give the same decision,
  * on every machine, in a batch of one or of two thousand. It looks at no clock and does no I/O.
  *
- * The checks run in the order of core/reason.h; the first that fails gives the reason. An accepted
- * request has changed the world when decide() returns; a rejected one has not. */
+ * The checks run in the order of core/reason.h; the first that fails gives the reason, and a check
+ * looks at all machines of the request before the next one begins. Two exceptions: an operator's
+ * rejection comes before everything, and an amend that leaves its booking with an end that is not
+ * after its start is invalid_request where start_in_past is checked, because that takes the booking
+ * to know. An accepted request has changed the world when decide() returns; a rejected one has not.
+ */
 #ifndef BERTH_CORE_DECIDE_H
 #define BERTH_CORE_DECIDE_H
 
@@ -38,8 +42,8 @@ struct claims {
     int64_t iat_s, exp_s, nbf_s;
     enum request_type type; /* REQUEST_TYPE_COUNT: not known */
     uint8_t content_sha256[32];
-    const char *pointer;  /* JSON pointer of what does not fit the schema; NULL: all is well */
-    const char *expected; /* what was expected there, a phrase */
+    const char *pointer;    /* JSON pointer of what does not fit the schema; NULL: all is well */
+    const char *expected;   /* what was expected there, a phrase */
     struct request request; /* only if pointer is NULL */
 };
 
@@ -50,14 +54,15 @@ struct submission {
     int64_t now_ms; /* max(partition clock, append time) */
     const char *farm;
     const struct credential *credential;
-    const struct claims *claims;  /* NULL when the credential failed */
-    bool operator_rejects;        /* an operator had this offset rejected: nothing else is looked at */
+    const struct claims *claims; /* NULL when the credential failed */
+    bool operator_rejects; /* an operator had this offset rejected: nothing else is looked at */
 };
 
 enum subject_kind { SUBJECT_NONE, SUBJECT_BOOKING, SUBJECT_MACHINE };
 
 /* A booking as the event shows it: a snapshot in the batch's arena. `shares` are what it holds:
- * its live rows that last until its end, in the order of its rows; none when cancelled. */
+ * its live rows that last until its end, in the order of its rows (by machine id, so that the order
+ * does not depend on the batch); none when cancelled. */
 struct booking_view {
     int64_t id, version;
     const char *client, *user;
@@ -94,12 +99,14 @@ struct decision {
     size_t displaced_count;
     const struct displaced *displaced;
     /* rejected */
-    const char *detail;  /* a sentence for a person; never NULL when rejected */
-    const char *pointer; /* invalid_request: where; else NULL */
+    const char *detail;           /* a sentence for a person; never NULL when rejected */
+    const char *pointer;          /* invalid_request: where; else NULL */
     const char *blocking_machine; /* the machine that the reason is about, or NULL */
     bool has_free;
     struct amount free; /* the least that is free on it over the window, component by component */
-    int64_t next_available_ms; /* the earliest start at which this window's length fits on it, or TIME_NONE */
+    /* The earliest start at which this window's length fits on it, or TIME_NONE: none is near
+     * enough, or the booking has begun and its start cannot move. */
+    int64_t next_available_ms;
 };
 
 /* Decides. Strings and snapshots in *out live in the world's arena until world_batch_end. The

@@ -6,8 +6,9 @@
  * (decide.h changes the world), hands what changed to the store, and then either keeps the cache
  * (world_batch_end with true: committed) or drops the timelines that the batch touched (false).
  *
- * One thread. Pointers to machines stay valid until world_free, pointers to bookings and prior
- * answers until world_batch_end. Out of memory aborts. */
+ * One thread. Pointers to machines stay valid until world_free (a machine that was registered in a
+ * batch which then failed is gone with the batch), pointers to bookings and prior answers until
+ * world_batch_end. Out of memory aborts. */
 #ifndef BERTH_CORE_WORLD_H
 #define BERTH_CORE_WORLD_H
 
@@ -36,6 +37,7 @@ struct machine {
     int64_t timeline_version;    /* the version that the timeline shows */
     bool is_new;                 /* registered in this batch: to be inserted */
     bool touched;                /* changed in this batch: to be written */
+    uint64_t touched_by;         /* the world's own: the last decision that touched it */
 };
 
 /* One row of the booking's use of a machine. `live` rows count; a row that was replaced or
@@ -55,8 +57,8 @@ struct booking {
     const char *user;
     int64_t start_ms, end_ms;
     enum booking_state state;
-    int64_t version; /* 1, 2, 3 … */
-    struct allocation *allocations;
+    int64_t version;                /* 1, 2, 3 … */
+    struct allocation *allocations; /* by machine id, then start: no two rows have both alike */
     size_t allocation_count, allocation_capacity;
     bool is_new;
     bool touched;
@@ -80,30 +82,37 @@ void world_free(struct world *world);
 
 /* Starts a batch: no bookings, no prior answers, nothing touched. */
 void world_batch_begin(struct world *world);
-/* Ends it. committed: the timelines are what the database now shows, and touched machines are
- * clean; else every touched timeline and every new machine is dropped, to be loaded again. */
+/* Ends it and gives the arena back. committed: the timelines are what the database now shows, and
+ * touched machines are clean; else every touched timeline and every new machine is dropped, to be
+ * loaded again, and a touched machine has version 0 until world_machine_put says what its row
+ * holds. */
 void world_batch_end(struct world *world, bool committed);
 /* The batch's memory: for strings of bookings, prior answers, decisions. */
 struct arena *world_arena(struct world *world);
 
 /* --- filling it (the store does, under the rows' locks) --- */
 
-/* Sets or replaces a machine's attributes as read from its row (copies strings). A timeline of
- * another version is dropped. */
+/* Sets or replaces a machine's attributes as read from its row (copies strings; the row's timeline
+ * and flags are not looked at). A timeline of another version is dropped. Not for a machine that
+ * this batch has touched. */
 struct machine *world_machine_put(struct world *world, const struct machine *row);
 /* Gives the machine an empty timeline, complete from known_from_ms on, at the row's version; the
- * allocations are then added with world_timeline_add. */
+ * live allocations are then added with world_timeline_add. */
 void world_timeline_start(struct world *world, struct machine *machine, int64_t known_from_ms);
 void world_timeline_add(struct world *world, struct machine *machine, int64_t start_ms,
                         int64_t end_ms, struct amount use);
 /* Drops the timelines of all machines (an owner that lost its session trusts nothing). */
 void world_timelines_drop(struct world *world);
-/* Adds a booking as read from its rows; allocations are appended with world_allocation_add.
- * Strings are copied into the batch's arena. */
+/* Adds a booking as read from its row, without allocations: those of the row are not looked at, all
+ * are then added with world_allocation_add. A booking that is there already is replaced unless this
+ * batch has touched it (a bug). Strings are copied into the batch's arena. */
 struct booking *world_booking_put(struct world *world, const struct booking *row);
+/* Adds a row, live or not, at its place by machine id and start, so that the order in which the
+ * store read them does not matter. The result is valid until the next one is added. */
 struct allocation *world_allocation_add(struct world *world, struct booking *booking,
                                         const struct allocation *row);
-/* Notes a used request id; copies nothing: the strings live in the batch's arena. */
+/* Notes a used request id; the strings are not copied: they live in the batch's arena. The first
+ * answer stands: a second one to the same id is ignored. */
 void world_prior_put(struct world *world, const struct prior *prior);
 
 /* --- looking --- */
@@ -122,8 +131,22 @@ struct booking *world_touched_booking(struct world *world, size_t index);
 
 /* --- for decide.c --- */
 
-void world_touch_machine(struct world *world, struct machine *machine); /* version + 1 */
-void world_touch_booking(struct world *world, struct booking *booking); /* lists it for the store */
+/* Begins the next decision. */
+void world_decision_begin(struct world *world);
+/* Lists the machine for the store; its version grows by 1, once per decision however often it is
+ * called. Its timeline, if loaded, is taken to follow. */
+void world_touch_machine(struct world *world, struct machine *machine);
+/* Lists the booking for the store; the caller has counted its version up. */
+void world_touch_booking(struct world *world, struct booking *booking);
+/* Registers a machine (touched, version 1, with a complete empty timeline). */
+struct machine *world_machine_register(struct world *world, const struct machine *row);
+/* Copies them into the machine. */
+void world_machine_set_labels(struct machine *machine, struct labels labels);
+/* The booking's row with this key; NULL: none. Valid until a row is added. */
+struct allocation *world_allocation_find(const struct booking *booking, int64_t machine_id,
+                                         int64_t start_ms);
+/* The pool of all timelines, for a scratch one. */
+struct pool *world_pool(struct world *world);
 /* Bookings of this batch that hold live use of the machine after `from_ms`, by ascending id, in
  * the batch's arena; for a displacing update. */
 struct booking **world_bookings_on(struct world *world, const struct machine *machine,

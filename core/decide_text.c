@@ -1,0 +1,93 @@
+/* The sentences of decisions: how they are kept, cut and how times and amounts look in them. */
+#include "core/decider.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A cut must not leave half a character: takes the bytes of the last one away if it is not whole.
+ */
+static size_t cut_len(const char *text, size_t len)
+{
+    size_t lead = len;
+    while (lead > 0 && ((unsigned char)text[lead - 1] & 0xC0) == 0x80)
+        lead--;
+    if (lead == 0)
+        return 0;
+    unsigned char first = (unsigned char)text[lead - 1];
+    size_t wanted = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+    return len - (lead - 1) >= wanted ? len : lead - 1;
+}
+
+static void note(struct decider *d, enum reason reason, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void note(struct decider *d, enum reason reason, const char *format, va_list args)
+{
+    assert(reason != REASON_NONE);
+    assert(d->out->reason == REASON_NONE);
+    char detail[LIMIT_DETAIL_LEN];
+    int len = vsnprintf(detail, sizeof(detail), format, args);
+    assert(len > 0);
+    size_t kept = (size_t)len;
+    if (kept >= sizeof(detail))
+        kept = cut_len(detail, sizeof(detail) - 1);
+    d->out->reason = reason;
+    d->out->detail = arena_strndup(world_arena(d->world), detail, kept);
+}
+
+bool decider_reject(struct decider *d, enum reason reason, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    note(d, reason, format, args);
+    va_end(args);
+    return false;
+}
+
+bool decider_reject_machine(struct decider *d, enum reason reason, const char *machine,
+                            const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    note(d, reason, format, args);
+    va_end(args);
+    d->out->blocking_machine = arena_strdup(world_arena(d->world), machine);
+    return false;
+}
+
+/* Our own, because gmtime_r takes a lock and may read files. Days to a date as in Howard Hinnant's
+ * "chrono-Compatible Low-Level Date Algorithms" (civil_from_days), for days from 1970 on. */
+struct text decide_time_text(int64_t ms)
+{
+    struct text out;
+    int64_t seconds = time_floor_s(ms) / 1000;
+    if (seconds < 0 || seconds > LIMIT_TIME_S) {
+        snprintf(out.text, sizeof(out.text), "@%lld", (long long)seconds);
+        return out;
+    }
+    int64_t days = seconds / 86400 + 719468; /* since 0000-03-01 */
+    int64_t era = days / 146097;
+    int64_t day_of_era = days % 146097;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t month_from_march = (5 * day_of_year + 2) / 153;
+    int64_t day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+    int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
+    int64_t second_of_day = seconds % 86400;
+    snprintf(out.text, sizeof(out.text), "%04lld-%02lld-%02lldT%02lld:%02lld:%02lldZ",
+             (long long)year, (long long)month, (long long)day, (long long)(second_of_day / 3600),
+             (long long)(second_of_day / 60 % 60), (long long)(second_of_day % 60));
+    return out;
+}
+
+struct text decide_amount_text(struct amount amount)
+{
+    struct text out;
+    snprintf(out.text, sizeof(out.text), "%lld GPU%s and %lld GiB", (long long)amount.gpus,
+             amount.gpus == 1 ? "" : "s", (long long)amount.memory_gib);
+    return out;
+}
