@@ -15,6 +15,8 @@
 #define CLAIMS_BOOKING_ID_MAX INT64_C(9007199254740991)
 /* A name that somebody sent is repeated in `pointer` or `expected` up to this many bytes. */
 #define CLAIMS_ECHO_LEN       64
+/* How deep lists and objects may be nested in a payload; a request needs 4 levels. */
+#define CLAIMS_DEPTH_MAX      32
 
 /* Decodes any bytes; never fails. *out is set completely, its strings live in the arena (the
  * payload may go away).

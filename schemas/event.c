@@ -1,0 +1,332 @@
+#include "schemas/event.h"
+
+#include <assert.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "schemas/jsonout.h"
+#include "schemas/labels.h"
+
+/* Expected lengths, so that most events are written without growing: what every event has, and what
+ * one item of a list adds. */
+#define EVENT_ROOM     1024
+#define DISPLACED_ROOM 160
+#define SHARE_ROOM     96
+#define LABEL_ROOM     64
+
+char *event_id(struct arena *arena, int32_t part, int64_t seq)
+{
+    struct jsonout out;
+    jsonout_init(&out, arena, 32);
+    jsonout_int(&out, part);
+    JSONOUT_RAW(&out, "-");
+    jsonout_int(&out, seq);
+    return jsonout_finish(&out);
+}
+
+/* --- parts of data --- */
+
+static void put_amount(struct jsonout *out, struct amount amount)
+{
+    JSONOUT_RAW(out, "\"gpus\":");
+    jsonout_int(out, amount.gpus);
+    JSONOUT_RAW(out, ",\"memory_gib\":");
+    jsonout_int(out, amount.memory_gib);
+}
+
+static void put_shares(struct jsonout *out, const struct share *shares, size_t count)
+{
+    JSONOUT_RAW(out, "[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            JSONOUT_RAW(out, ",");
+        JSONOUT_RAW(out, "{\"machine\":");
+        jsonout_string(out, shares[i].machine);
+        JSONOUT_RAW(out, ",");
+        put_amount(out, shares[i].amount);
+        JSONOUT_RAW(out, "}");
+    }
+    JSONOUT_RAW(out, "]");
+}
+
+static void put_booking(struct jsonout *out, const struct booking_view *booking)
+{
+    JSONOUT_RAW(out, ",\"booking\":{\"id\":");
+    jsonout_int(out, booking->id);
+    JSONOUT_RAW(out, ",\"version\":");
+    jsonout_int(out, booking->version);
+    JSONOUT_RAW(out, ",\"client\":");
+    jsonout_string(out, booking->client);
+    JSONOUT_RAW(out, ",\"user\":");
+    jsonout_string(out, booking->user);
+    JSONOUT_RAW(out, ",\"state\":");
+    jsonout_string(out, booking_state_name(booking->state));
+    JSONOUT_RAW(out, ",\"start\":");
+    jsonout_time(out, booking->start_ms);
+    JSONOUT_RAW(out, ",\"end\":");
+    jsonout_time(out, booking->end_ms);
+    JSONOUT_RAW(out, ",\"allocations\":");
+    put_shares(out, booking->shares, booking->share_count);
+    JSONOUT_RAW(out, "}");
+}
+
+static void put_machine(struct jsonout *out, const struct machine_view *machine)
+{
+    JSONOUT_RAW(out, ",\"machine\":{\"id\":");
+    jsonout_int(out, machine->id);
+    JSONOUT_RAW(out, ",\"version\":");
+    jsonout_int(out, machine->version);
+    JSONOUT_RAW(out, ",\"name\":");
+    jsonout_string(out, machine->name);
+    JSONOUT_RAW(out, ",");
+    put_amount(out, machine->capacity);
+    JSONOUT_RAW(out, ",\"labels\":");
+    jsonout_labels(out, &machine->labels);
+    JSONOUT_RAW(out, ",\"state\":");
+    jsonout_string(out, machine_state_name(machine->state));
+    JSONOUT_RAW(out, "}");
+}
+
+static void put_displaced(struct jsonout *out, const struct displaced *displaced, size_t count)
+{
+    JSONOUT_RAW(out, ",\"displaced\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            JSONOUT_RAW(out, ",");
+        JSONOUT_RAW(out, "{\"id\":");
+        jsonout_int(out, displaced[i].id);
+        JSONOUT_RAW(out, ",\"version\":");
+        jsonout_int(out, displaced[i].version);
+        JSONOUT_RAW(out, ",\"client\":");
+        jsonout_string(out, displaced[i].client);
+        JSONOUT_RAW(out, ",\"state\":");
+        jsonout_string(out, booking_state_name(displaced[i].state));
+        JSONOUT_RAW(out, ",\"end\":");
+        jsonout_time(out, displaced[i].end_ms);
+        JSONOUT_RAW(out, "}");
+    }
+    JSONOUT_RAW(out, "]");
+}
+
+static void put_accepted(struct jsonout *out, const struct decision *dec)
+{
+    assert(dec->booking != NULL || dec->machine != NULL);
+    if (dec->booking != NULL)
+        put_booking(out, dec->booking);
+    if (dec->machine != NULL)
+        put_machine(out, dec->machine);
+    if (dec->displaced_count > 0)
+        put_displaced(out, dec->displaced, dec->displaced_count);
+}
+
+static void put_rejected(struct jsonout *out, const struct decision *dec)
+{
+    assert(dec->detail != NULL);
+    JSONOUT_RAW(out, ",\"reason\":");
+    jsonout_string(out, reason_name(dec->reason));
+    JSONOUT_RAW(out, ",\"detail\":");
+    jsonout_string(out, dec->detail);
+    if (dec->pointer != NULL) {
+        JSONOUT_RAW(out, ",\"pointer\":");
+        jsonout_string(out, dec->pointer);
+    }
+    if (dec->blocking_machine != NULL) {
+        JSONOUT_RAW(out, ",\"machine\":");
+        jsonout_string(out, dec->blocking_machine);
+    }
+    if (dec->has_free) {
+        JSONOUT_RAW(out, ",\"free\":{");
+        put_amount(out, dec->free);
+        JSONOUT_RAW(out, "}");
+    }
+    if (dec->next_available_ms != TIME_NONE) {
+        JSONOUT_RAW(out, ",\"next_available\":");
+        jsonout_time(out, dec->next_available_ms);
+    }
+}
+
+/* What may be said of the request: of one that did not verify, nothing that it says. */
+static void put_request(struct jsonout *out, const struct event_input *in)
+{
+    JSONOUT_RAW(out, "{\"request\":{");
+    if (in->decision->verified) {
+        assert(in->claims != NULL);
+        assert(in->credential->client != NULL);
+        if (in->claims->id != NULL) {
+            JSONOUT_RAW(out, "\"id\":");
+            jsonout_string(out, in->claims->id);
+            JSONOUT_RAW(out, ",");
+        }
+        JSONOUT_RAW(out, "\"client\":");
+        jsonout_string(out, in->credential->client);
+        JSONOUT_RAW(out, ",");
+        if (in->claims->user != NULL) {
+            JSONOUT_RAW(out, "\"user\":");
+            jsonout_string(out, in->claims->user);
+            JSONOUT_RAW(out, ",");
+        }
+        if (in->claims->type != REQUEST_TYPE_COUNT) {
+            JSONOUT_RAW(out, "\"type\":");
+            jsonout_string(out, request_type_name(in->claims->type));
+            JSONOUT_RAW(out, ",");
+        }
+    }
+    JSONOUT_RAW(out, "\"partition\":");
+    jsonout_int(out, in->part);
+    JSONOUT_RAW(out, ",\"offset\":");
+    jsonout_int(out, in->log_offset);
+    if (!in->decision->verified) {
+        JSONOUT_RAW(out, ",\"sha256\":");
+        jsonout_hex(out, in->message_sha256, 32);
+    }
+    JSONOUT_RAW(out, "}");
+}
+
+/* --- the repeat of a first answer --- */
+
+static void must(int result)
+{
+    assert(result == 0); /* jansson fails here only when memory is out */
+}
+
+/* The first answer's data, but for the message at this position. */
+static void put_first_answer(struct jsonout *out, const struct event_input *in, json_t *first)
+{
+    const struct prior *prior = in->decision->duplicate_of;
+    json_t *data = json_object_get(first, "data");
+    json_t *request = json_object_get(data, "request");
+    assert(json_is_object(request));
+    assert(json_object_get(data, "duplicate_of") == NULL);
+    must(json_object_set_new(request, "partition", json_integer(in->part)));
+    must(json_object_set_new(request, "offset", json_integer(in->log_offset)));
+    char *text = json_dumps(data, JSON_COMPACT);
+    assert(text != NULL);
+    size_t len = strlen(text);
+    jsonout_raw(out, text, len - 1); /* all but the closing brace */
+    free(text);
+    JSONOUT_RAW(out, ",\"duplicate_of\":");
+    jsonout_string(out, event_id(out->arena, prior->part, prior->seq));
+}
+
+/* --- the event --- */
+
+static const char *subject_text(const struct decision *dec, struct arena *arena)
+{
+    struct jsonout out;
+    switch (dec->subject_kind) {
+    case SUBJECT_BOOKING:
+        jsonout_init(&out, arena, 32);
+        JSONOUT_RAW(&out, "booking/");
+        jsonout_int(&out, dec->subject_booking);
+        return jsonout_finish(&out);
+    case SUBJECT_MACHINE:
+        jsonout_init(&out, arena, LIMIT_NAME_LEN + 8);
+        JSONOUT_RAW(&out, "machine/");
+        jsonout_raw(&out, dec->subject_machine, strlen(dec->subject_machine));
+        return jsonout_finish(&out);
+    case SUBJECT_NONE:
+        break;
+    }
+    return NULL;
+}
+
+/* Exactly 19 digits, so that sequences sort as text. */
+static void put_sequence(struct jsonout *out, int64_t seq)
+{
+    char digits[19];
+    assert(seq >= 0);
+    for (size_t i = sizeof(digits); i > 0; i--) {
+        digits[i - 1] = (char)('0' + seq % 10);
+        seq /= 10;
+    }
+    JSONOUT_RAW(out, "\"");
+    jsonout_raw(out, digits, sizeof(digits));
+    JSONOUT_RAW(out, "\"");
+}
+
+/* All attributes up to data. */
+static void put_attributes(struct jsonout *out, const struct event_input *in,
+                           const struct event *event)
+{
+    JSONOUT_RAW(out, "{\"specversion\":\"1.0\",\"id\":");
+    jsonout_string(out, event->id);
+    JSONOUT_RAW(out, ",\"source\":\"berth://");
+    jsonout_raw(out, in->farm, strlen(in->farm));
+    JSONOUT_RAW(out, "/requests/");
+    jsonout_int(out, in->part);
+    JSONOUT_RAW(out, "\",\"type\":");
+    jsonout_string(out, event->type);
+    if (event->subject != NULL) {
+        JSONOUT_RAW(out, ",\"subject\":");
+        jsonout_string(out, event->subject);
+    }
+    JSONOUT_RAW(out, ",\"time\":");
+    jsonout_time(out, in->now_ms);
+    JSONOUT_RAW(out, ",\"datacontenttype\":\"application/json\",\"sequence\":");
+    put_sequence(out, in->seq);
+    JSONOUT_RAW(out, ",\"data\":");
+}
+
+static size_t room_for(const struct decision *dec)
+{
+    size_t room = EVENT_ROOM + dec->displaced_count * DISPLACED_ROOM;
+    if (dec->booking != NULL)
+        room += dec->booking->share_count * SHARE_ROOM;
+    if (dec->machine != NULL)
+        room += dec->machine->labels.count * LABEL_ROOM;
+    if (dec->duplicate_of != NULL)
+        room += dec->duplicate_of->event_len;
+    return room;
+}
+
+static const char *type_of_first(const json_t *first)
+{
+    const char *type = json_string_value(json_object_get(first, "type"));
+    assert(type != NULL);
+    bool accepted = strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
+    assert(accepted || strcmp(type, EVENT_TYPE_REJECTED) == 0);
+    return accepted ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED;
+}
+
+static void put_duplicate(struct jsonout *out, const struct event_input *in, struct event *event)
+{
+    const struct prior *prior = in->decision->duplicate_of;
+    json_t *first = json_loadb(prior->event, prior->event_len, 0, NULL);
+    assert(json_is_object(first));
+    event->type = type_of_first(first);
+    const char *subject = json_string_value(json_object_get(first, "subject"));
+    event->subject = subject == NULL ? NULL : arena_strdup(out->arena, subject);
+    put_attributes(out, in, event);
+    put_first_answer(out, in, first);
+    json_decref(first);
+}
+
+void event_encode(const struct event_input *in, struct arena *arena, struct event *out)
+{
+    const struct decision *dec = in->decision;
+    assert(in->part >= 0 && in->part < LIMIT_PARTITIONS);
+    assert(in->seq > 0);
+    struct jsonout text;
+    jsonout_init(&text, arena, room_for(dec));
+    struct event event = {.id = event_id(arena, in->part, in->seq)};
+    if (dec->duplicate_of != NULL) {
+        put_duplicate(&text, in, &event);
+    } else {
+        event.type = dec->reason == REASON_NONE ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED;
+        event.subject = subject_text(dec, arena);
+        put_attributes(&text, in, &event);
+        put_request(&text, in);
+        if (dec->reason == REASON_NONE)
+            put_accepted(&text, dec);
+        else
+            put_rejected(&text, dec);
+    }
+    JSONOUT_RAW(&text, "}}");
+    event.bytes = jsonout_finish(&text);
+    event.len = text.len;
+    assert(event.len <= LIMIT_EVENT_LEN);
+    *out = event;
+}

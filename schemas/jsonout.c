@@ -1,0 +1,170 @@
+#include "schemas/jsonout.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "lib/timetext.h"
+
+#define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+
+void jsonout_init(struct jsonout *out, struct arena *arena, size_t room)
+{
+    assert(arena != NULL);
+    assert(room < SIZE_MAX);
+    *out = (struct jsonout){.arena = arena, .room = room};
+    out->data = arena_alloc(arena, room + 1);
+}
+
+/* Makes room for `more` bytes and the NUL. What is left behind stays in the arena, less than the
+ * text itself in sum, as it doubles. */
+static void reserve(struct jsonout *out, size_t more)
+{
+    assert(more < SIZE_MAX / 4);
+    if (out->room - out->len >= more)
+        return;
+    size_t room = out->room * 2;
+    if (room < out->len + more)
+        room = out->len + more;
+    char *data = arena_alloc(out->arena, room + 1);
+    memcpy(data, out->data, out->len);
+    out->data = data;
+    out->room = room;
+}
+
+void jsonout_raw(struct jsonout *out, const char *bytes, size_t len)
+{
+    reserve(out, len);
+    memcpy(out->data + out->len, bytes, len);
+    out->len += len;
+}
+
+static bool is_continuation(unsigned char byte)
+{
+    return (byte & 0xC0) == 0x80;
+}
+
+size_t utf8_sequence_len(const char *text)
+{
+    const unsigned char *byte = (const unsigned char *)text;
+    if (byte[0] < 0x80)
+        return byte[0] != 0;
+    if (byte[0] >= 0xC2 && byte[0] <= 0xDF)
+        return is_continuation(byte[1]) ? 2 : 0;
+    if (byte[0] >= 0xE0 && byte[0] <= 0xEF) {
+        bool second = is_continuation(byte[1]) && (byte[0] != 0xE0 || byte[1] >= 0xA0) &&
+                      (byte[0] != 0xED || byte[1] <= 0x9F);
+        return second && is_continuation(byte[2]) ? 3 : 0;
+    }
+    if (byte[0] >= 0xF0 && byte[0] <= 0xF4) {
+        bool second = is_continuation(byte[1]) && (byte[0] != 0xF0 || byte[1] >= 0x90) &&
+                      (byte[0] != 0xF4 || byte[1] <= 0x8F);
+        return second && is_continuation(byte[2]) && is_continuation(byte[3]) ? 4 : 0;
+    }
+    return 0;
+}
+
+/* Whether the byte stands for itself in a JSON string and needs no look at its neighbours. */
+static bool is_plain(char c)
+{
+    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+}
+
+static void put_escape(struct jsonout *out, char c)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    static const char named[] = "\"\\\b\f\n\r\t";
+    static const char letters[] = "\"\\bfnrt";
+    assert(c != '\0');
+    const char *found = strchr(named, c);
+    if (found != NULL) {
+        char pair[2] = {'\\', letters[found - named]};
+        jsonout_raw(out, pair, sizeof(pair));
+        return;
+    }
+    unsigned char byte = (unsigned char)c;
+    assert(byte < 0x20);
+    char escape[6] = {'\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15]};
+    jsonout_raw(out, escape, sizeof(escape));
+}
+
+void jsonout_string(struct jsonout *out, const char *text)
+{
+    assert(text != NULL);
+    jsonout_raw(out, "\"", 1);
+    while (*text != '\0') {
+        const char *end = text;
+        while (is_plain(*end))
+            end++;
+        jsonout_raw(out, text, (size_t)(end - text));
+        text = end;
+        if (*text == '\0')
+            break;
+        size_t len = utf8_sequence_len(text);
+        if (len == 0)
+            jsonout_raw(out, REPLACEMENT, sizeof(REPLACEMENT) - 1);
+        else if (len == 1)
+            put_escape(out, *text);
+        else
+            jsonout_raw(out, text, len);
+        text += len == 0 ? 1 : len;
+    }
+    jsonout_raw(out, "\"", 1);
+}
+
+void jsonout_int(struct jsonout *out, int64_t number)
+{
+    char digits[20]; /* "-9223372036854775808" */
+    size_t first = sizeof(digits);
+    uint64_t left = number < 0 ? UINT64_C(0) - (uint64_t)number : (uint64_t)number;
+    do {
+        digits[--first] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0)
+        digits[--first] = '-';
+    jsonout_raw(out, digits + first, sizeof(digits) - first);
+}
+
+void jsonout_time(struct jsonout *out, int64_t ms)
+{
+    char text[TIMETEXT_LEN];
+    timetext_format(ms, text);
+    jsonout_raw(out, "\"", 1);
+    jsonout_raw(out, text, strlen(text));
+    jsonout_raw(out, "\"", 1);
+}
+
+void jsonout_hex(struct jsonout *out, const uint8_t *bytes, size_t len)
+{
+    static const char hex[] = "0123456789abcdef";
+    reserve(out, 2 * len + 2);
+    out->data[out->len++] = '"';
+    for (size_t i = 0; i < len; i++) {
+        out->data[out->len++] = hex[bytes[i] >> 4];
+        out->data[out->len++] = hex[bytes[i] & 15];
+    }
+    out->data[out->len++] = '"';
+}
+
+char *jsonout_finish(struct jsonout *out)
+{
+    assert(out->len <= out->room);
+    out->data[out->len] = '\0';
+    return out->data;
+}
+
+char *utf8_cleaned(struct arena *arena, const char *text)
+{
+    struct jsonout out;
+    jsonout_init(&out, arena, strlen(text));
+    while (*text != '\0') {
+        size_t len = utf8_sequence_len(text);
+        if (len == 0)
+            jsonout_raw(&out, REPLACEMENT, sizeof(REPLACEMENT) - 1);
+        else
+            jsonout_raw(&out, text, len);
+        text += len == 0 ? 1 : len;
+    }
+    return jsonout_finish(&out);
+}

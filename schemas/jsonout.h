@@ -1,0 +1,41 @@
+/* JSON text written straight into an arena, for what is written once per message. The escapes are
+ * those that jansson writes with JSON_COMPACT, so that reading a text with jansson and dumping it
+ * gives the same bytes. */
+#ifndef BERTH_SCHEMAS_JSONOUT_H
+#define BERTH_SCHEMAS_JSONOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/arena.h"
+
+/* Plain data, on the caller's stack. `data` is in the arena and moves when it grows. */
+struct jsonout {
+    struct arena *arena;
+    char *data;
+    size_t len, room;
+};
+
+/* Starts an empty text; `room` is the expected length in bytes. */
+void jsonout_init(struct jsonout *out, struct arena *arena, size_t room);
+/* Bytes as they are: punctuation and member names. */
+void jsonout_raw(struct jsonout *out, const char *bytes, size_t len);
+#define JSONOUT_RAW(out, literal) jsonout_raw((out), "" literal "", sizeof(literal) - 1)
+/* A string in quotes (RFC 8259 §7). UTF-8 stays as it is; each byte that is not part of valid UTF-8
+ * becomes U+FFFD, so that the text is valid JSON whatever it was given. */
+void jsonout_string(struct jsonout *out, const char *text);
+void jsonout_int(struct jsonout *out, int64_t number);
+/* A time in quotes, as timetext_format writes it. */
+void jsonout_time(struct jsonout *out, int64_t ms);
+/* Bytes as a string of lower-case hex digits, in quotes. */
+void jsonout_hex(struct jsonout *out, const uint8_t *bytes, size_t len);
+/* Puts a NUL behind the text and gives it. */
+char *jsonout_finish(struct jsonout *out);
+
+/* The length in bytes of the UTF-8 sequence of one character at `text` (Unicode 15, table 3-7:
+ * no overlong forms, no surrogates, at most U+10FFFF); 0 when there is none, also at a NUL. */
+size_t utf8_sequence_len(const char *text);
+/* The text with each byte that is not part of valid UTF-8 replaced by U+FFFD. */
+char *utf8_cleaned(struct arena *arena, const char *text);
+
+#endif

@@ -1,0 +1,67 @@
+#include "schemas/problem.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "core/arena.h"
+#include "schemas/jsonout.h"
+
+static const struct {
+    const char *name, *type, *title;
+    int status;
+} codes[PROBLEM_CODE_COUNT] = {
+#define PROBLEM_ROW(id, name, status, title)                                                       \
+    [PROBLEM_##id] = {name, PROBLEM_TYPE_PREFIX name, title, status},
+    PROBLEM_TABLE(PROBLEM_ROW)
+#undef PROBLEM_ROW
+};
+
+const char *problem_code_name(enum problem_code code)
+{
+    assert((unsigned)code < PROBLEM_CODE_COUNT);
+    return codes[code].name;
+}
+
+const char *problem_title(enum problem_code code)
+{
+    assert((unsigned)code < PROBLEM_CODE_COUNT);
+    return codes[code].title;
+}
+
+int problem_status(enum problem_code code)
+{
+    assert((unsigned)code < PROBLEM_CODE_COUNT);
+    return codes[code].status;
+}
+
+static void set(json_t *object, const char *name, json_t *value)
+{
+    assert(value != NULL); /* else memory is out */
+    int result = json_object_set_new(object, name, value);
+    assert(result == 0);
+}
+
+static void set_text(json_t *object, const char *name, const char *text)
+{
+    if (text == NULL)
+        return;
+    struct arena *arena = arena_new();
+    set(object, name, json_string(utf8_cleaned(arena, text)));
+    arena_free(arena);
+}
+
+json_t *problem_json(const struct problem *problem)
+{
+    assert((unsigned)problem->code < PROBLEM_CODE_COUNT);
+    assert(problem->detail != NULL);
+    json_t *object = json_object();
+    set(object, "type", json_string(codes[problem->code].type));
+    set(object, "title", json_string(codes[problem->code].title));
+    set(object, "status", json_integer(codes[problem->code].status));
+    set_text(object, "detail", problem->detail);
+    set_text(object, "pointer", problem->pointer);
+    set_text(object, "parameter", problem->parameter);
+    if (problem->reason != REASON_NONE)
+        set(object, "reason", json_string(reason_name(problem->reason)));
+    return object;
+}
