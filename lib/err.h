@@ -40,7 +40,7 @@ enum err {
 #define ERR_ENUM(id, text) ERR_##id,
     ERR_TABLE(ERR_ENUM)
 #undef ERR_ENUM
-    ERR_COUNT
+        ERR_COUNT
 };
 
 #define FAILURE_TEXT_LEN 1024

@@ -15,6 +15,7 @@
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 
+#include "lib/file.h"
 #include "lib/mem.h"
 #include "lib/pkey.h"
 
@@ -76,20 +77,7 @@ static enum err read_guarded(int fd, char text[KEY_FILE_LEN], size_t *len_out, s
         return failure_set(f, ERR_CONFIG,
                            "others may use this private key (mode %04o): chmod 600 it",
                            (unsigned)stat.st_mode & 07777u);
-    size_t len = 0;
-    while (len < KEY_FILE_LEN) {
-        ssize_t got = read(fd, text + len, KEY_FILE_LEN - len);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return failure_set(f, ERR_IO, "%s", strerror(errno));
-        if (got == 0) {
-            *len_out = len;
-            return ERR_OK;
-        }
-        len += (size_t)got;
-    }
-    return failure_set(f, ERR_CONFIG, "too large for a key");
+    return file_read_fd(fd, text, KEY_FILE_LEN, len_out, f);
 }
 
 enum err signing_key_read(const char *path, struct signing_key **out, struct failure *f)

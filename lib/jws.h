@@ -14,8 +14,8 @@
 #include "lib/err.h"
 
 enum jws_alg { JWS_RS256, JWS_ES256, JWS_ALG_COUNT };
-const char *jws_alg_name(enum jws_alg alg);            /* "RS256" */
-enum jws_alg jws_alg_from_name(const char *name);      /* JWS_ALG_COUNT: unknown */
+const char *jws_alg_name(enum jws_alg alg);       /* "RS256" */
+enum jws_alg jws_alg_from_name(const char *name); /* JWS_ALG_COUNT: unknown */
 
 /* A parsed public key. Opaque; made once, used for many tokens by one thread. */
 struct jws_key;
@@ -37,10 +37,10 @@ void jws_key_thumbprint(const struct jws_key *key, char out[44]);
 /* A token taken apart. All pointers are into memory that jws_parts owns, or into the token. */
 struct json_t;
 struct jws_parts {
-    struct json_t *header;      /* a JSON object; owned */
-    const char *alg;            /* header's alg if a string, else NULL */
-    const char *kid;            /* header's kid if a string, else NULL */
-    const char *signing_input;  /* into the token: header.payload */
+    struct json_t *header;     /* a JSON object; owned */
+    const char *alg;           /* header's alg if a string, else NULL */
+    const char *kid;           /* header's kid if a string, else NULL */
+    const char *signing_input; /* into the token: header.payload */
     size_t signing_input_len;
     char *payload; /* decoded bytes with a NUL behind; owned */
     size_t payload_len;

@@ -6,7 +6,7 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVEL_COUNT };
 
-void log_set_level(enum log_level level); /* default LOG_INFO */
+void log_set_level(enum log_level level);             /* default LOG_INFO */
 enum log_level log_level_from_name(const char *name); /* LOG_LEVEL_COUNT: unknown */
 
 /* `fields` is printf for further key=value pairs ("part=%d offset=%" PRId64), or "". A value with
@@ -14,8 +14,8 @@ enum log_level log_level_from_name(const char *name); /* LOG_LEVEL_COUNT: unknow
 void log_line(enum log_level level, const char *msg, const char *fields, ...)
     __attribute__((format(printf, 3, 4)));
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
-#define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
-#define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
+#define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 
 /* `text` in quotes with escapes, cut to what fits; returns buf. Use a buffer per value. */
