@@ -3,14 +3,13 @@
 #include <assert.h>
 #include <jansson.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/limits.h"
 #include "lib/jws.h"
 #include "lib/nearest.h"
 #include "lib/timetext.h"
+#include "schemas/canonical.h"
 #include "schemas/jsonout.h"
 #include "schemas/labels.h"
 
@@ -525,29 +524,18 @@ static void decode_claims(struct decoder *d, const json_t *payload)
     }
 }
 
-/* SHA-256 of {"request": …, "sub": …} as they are in the payload, without blanks and with sorted
- * members: what makes two requests with one id the same request. */
+/* SHA-256 of {"request": …, "sub": …} as they are in the payload, in their canonical form: what
+ * makes two requests with one id the same request. */
 static void hash_content(struct decoder *d, const json_t *payload, size_t payload_len)
 {
-    const size_t flags = JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY;
-    const json_t *members[] = {json_object_get(payload, "request"),
-                               json_object_get(payload, "sub")};
-    static const char *const before[] = {"{\"request\":", ",\"sub\":"};
-    /* A valid request has no fractions and no control characters, so that nothing in it is longer
-     * without blanks than it was. */
-    size_t room = payload_len + 32;
-    char *text = arena_alloc(d->arena, room);
-    size_t len = 0;
-    for (size_t i = 0; i < COUNT(members); i++) {
-        memcpy(text + len, before[i], strlen(before[i]));
-        len += strlen(before[i]);
-        size_t written = json_dumpb(members[i], text + len, room - len, flags);
-        assert(written > 0);
-        assert(written < room - len);
-        len += written;
-    }
-    text[len++] = '}';
-    sha256(text, len, d->out->content_sha256);
+    struct jsonout text;
+    jsonout_init(&text, d->arena, payload_len);
+    JSONOUT_RAW(&text, "{\"request\":");
+    canonical_write(&text, json_object_get(payload, "request"));
+    JSONOUT_RAW(&text, ",\"sub\":");
+    canonical_write(&text, json_object_get(payload, "sub"));
+    JSONOUT_RAW(&text, "}");
+    sha256(text.data, text.len, d->out->content_sha256);
 }
 
 /* Whether lists and objects are nested at most CLAIMS_DEPTH_MAX deep. Only for what is JSON is the
