@@ -1,0 +1,13 @@
+/* The store on MySQL 8 and MariaDB 10.11, through the API that Oracle's and MariaDB's
+ * libmysqlclient share. */
+#ifndef BERTH_DB_MYSQL_STORE_H
+#define BERTH_DB_MYSQL_STORE_H
+
+#include "db/store.h"
+#include "lib/config.h"
+
+/* Reads db.* keys; does not connect. Gives *out, to be closed with mysql_store_free. */
+enum err mysql_store_new(const struct config *cfg, struct store *out, struct failure *f);
+void mysql_store_free(struct store *store);
+
+#endif

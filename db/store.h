@@ -1,0 +1,188 @@
+/* The store port: all that the worker's loop asks of the database (design §6.6). mysql_store.c
+ * implements it on MySQL and MariaDB; a simulated store implements it in tests.
+ *
+ * One session, one thread. Every call returns ERR_OK or an error with a line in *f. After any
+ * error inside a transaction the caller must call rollback (or connect) and start over; the store
+ * does nothing behind its back: no retry, no reconnect.
+ *
+ * Errors, and what the caller does: err_is_retryable (deadlock, lock time-out, duplicate key,
+ * server refuses): roll back, wait a little, redo. err_is_connection: connect first.
+ * ERR_DB_COMMIT_UNKNOWN (from commit only): connect, kill the old session, look at the partition
+ * rows. ERR_DB_ERROR, ERR_DB_SCHEMA: a bug or a wrong world; report, retry slowly. */
+#ifndef BERTH_DB_STORE_H
+#define BERTH_DB_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/limits.h"
+#include "core/reason.h"
+#include "core/request.h"
+#include "core/world.h"
+#include "lib/err.h"
+#include "lib/jws.h"
+
+#define STORE_HALT_LEN 512
+
+/* A halt's text in a row: '' means not halted. */
+struct farm_row {
+    char name[LIMIT_FARM_NAME_LEN + 1];
+    int32_t partitions;
+    char cluster_id[65];
+    int64_t key_generation;
+    char halted[STORE_HALT_LEN];
+};
+
+struct partition_row {
+    int32_t part;
+    int64_t epoch;          /* of the current owner */
+    int64_t progress_epoch; /* the last epoch that committed a batch */
+    uint64_t connection_id; /* the owner's session when it claimed: a hint */
+    int64_t next_offset;    /* the first request that is not decided */
+    int64_t last_seq;       /* of the last decision; 0: none yet */
+    int64_t published_seq;  /* known to be in the event topic; lags behind */
+    int64_t clock_ms;       /* the greatest now of a decision; 0: none yet */
+    bool has_last_sha256;
+    uint8_t last_sha256[32];   /* of the last decided message */
+    int64_t ignore_time_until; /* offsets below it are decided whatever their append time says */
+    int64_t reject_offset;     /* the offset that an operator had rejected; -1: none */
+    char halted[STORE_HALT_LEN];
+};
+
+struct key_row {
+    const char *kid;
+    const char *client;
+    enum role role;
+    enum jws_alg alg;
+    const char *pem;
+    int64_t not_before_ms, not_after_ms; /* INT64_MAX: no end */
+    bool revoked;
+};
+
+/* A decision as stored: the outbox row. */
+struct decision_row {
+    int32_t part;
+    int64_t seq;
+    int64_t log_offset;
+    uint8_t message_sha256[32];
+    const char *client;            /* NULL: not verified */
+    const char *request_id;        /* NULL unless this decision uses the id up */
+    const uint8_t *content_sha256; /* NULL when request_id is */
+    enum reason reason;            /* REASON_NONE: accepted */
+    const char *subject;           /* NULL: none */
+    int64_t time_ms;
+    const char *event; /* the event's bytes */
+    size_t event_len;
+};
+
+struct request_ref {
+    const char *client;
+    const char *request_id;
+};
+
+/* What one batch writes. */
+struct store_batch {
+    size_t decision_count;
+    const struct decision_row *decisions; /* by partition, then seq */
+    size_t partition_count;
+    const struct partition_row *partitions; /* new next_offset, last_seq, published_seq, clock_ms,
+                                             * last_sha256; epoch is ours, progress_epoch := epoch */
+    struct world *world;                    /* its touched machines and bookings are written */
+};
+
+/* Ids, ascending and distinct. */
+struct id_list {
+    int64_t *ids;
+    size_t count, capacity;
+};
+
+typedef void store_key_fn(void *arg, const struct key_row *row);
+/* A stored event; type and id are derived from the row ("berth.request.accepted", "3-1042"). */
+struct stored_event {
+    int32_t part;
+    int64_t seq;
+    bool accepted;
+    const char *subject; /* NULL: none */
+    const char *event;
+    size_t event_len;
+};
+/* Returns ERR_OK to go on; another error ends the reading and is returned. */
+typedef enum err store_event_fn(void *arg, const struct stored_event *event, struct failure *f);
+
+struct store_ops {
+    /* --- session --- */
+    /* Opens the session, or closes it and opens a new one, and prepares it (design §6.5). */
+    enum err (*connect)(void *self, struct failure *f);
+    uint64_t (*connection_id)(void *self);
+    enum err (*ping)(void *self, struct failure *f);
+    /* KILLs another session of the same account; one that is gone already is ERR_OK. */
+    enum err (*kill)(void *self, uint64_t connection_id, struct failure *f);
+
+    /* --- each a transaction of its own --- */
+    enum err (*farm)(void *self, struct farm_row *out, struct failure *f);
+    enum err (*halt_farm)(void *self, const char *why,
+                          struct failure *f); /* the first halt's text stays */
+    enum err (*keys)(void *self, store_key_fn *fn, void *arg, struct failure *f);
+    /* epoch + 1, owner and connection id; *out is the row afterwards. ERR_NOT_FOUND: no such row.
+     * A row that stays locked for more than 3 s has its owner's session killed, then again. */
+    enum err (*claim)(void *self, int32_t part, const char *owner, struct partition_row *out,
+                      struct failure *f);
+    enum err (*partition)(void *self, int32_t part, struct partition_row *out, struct failure *f);
+    /* Notes the halt, only while `epoch` is the row's. ERR_EPOCH_LOST: it is not. */
+    enum err (*halt_partition)(void *self, int32_t part, int64_t epoch, const char *why,
+                               struct failure *f);
+    /* published_seq := max(it, seq), only while `epoch` is the row's. */
+    enum err (*set_published)(void *self, int32_t part, int64_t epoch, int64_t seq,
+                              struct failure *f);
+    /* Decisions of the partition with seq > after_seq, ascending, at most `limit`. */
+    enum err (*outbox)(void *self, int32_t part, int64_t after_seq, size_t limit,
+                       store_event_fn *fn, void *arg, struct failure *f);
+
+    /* --- the batch's transaction; reads outside of begin…commit are allowed for the warm-up --- */
+    enum err (*begin)(void *self, struct failure *f);
+    /* Locks the rows ascending and reads the farm row in the same transaction. `parts` ascend. */
+    enum err (*lock_partitions)(void *self, const int32_t *parts, size_t count,
+                                struct partition_row *rows_out, struct farm_row *farm_out,
+                                struct failure *f);
+    /* Plain read: puts each machine that exists into the world. Names may repeat. */
+    enum err (*find_machines)(void *self, const char *const *names, size_t count,
+                              struct world *world, struct failure *f);
+    /* Plain read, for machine.register with a chosen id. */
+    enum err (*find_machines_by_id)(void *self, const int64_t *ids, size_t count,
+                                    struct world *world, struct failure *f);
+    /* Locks the rows in id order and puts them into the world. */
+    enum err (*lock_machines)(void *self, const struct id_list *ids, struct world *world,
+                              struct failure *f);
+    /* Starts the machines' timelines at known_from_ms and adds their live allocations that end
+     * after it. */
+    enum err (*load_timelines)(void *self, struct world *world, struct machine *const *machines,
+                               size_t count, int64_t known_from_ms, struct failure *f);
+    /* Plain reads that add to *out: the machines of the bookings; the booked bookings that hold
+     * live use of the machines ending after from_ms. */
+    enum err (*machines_of_bookings)(void *self, const struct id_list *bookings,
+                                     struct id_list *out, struct failure *f);
+    enum err (*bookings_on_machines)(void *self, const struct id_list *machines, int64_t from_ms,
+                                     struct id_list *out, struct failure *f);
+    /* Locks the rows in id order and puts them with their allocations into the world. */
+    enum err (*lock_bookings)(void *self, const struct id_list *ids, struct world *world,
+                              struct failure *f);
+    /* Plain read: puts the decisions that used these request ids up into the world. */
+    enum err (*find_priors)(void *self, const struct request_ref *refs, size_t count,
+                            struct world *world, struct failure *f);
+    enum err (*write)(void *self, const struct store_batch *batch, struct failure *f);
+    enum err (*commit)(void *self, struct failure *f);
+    void (*rollback)(void *self);
+};
+
+struct store {
+    const struct store_ops *ops;
+    void *self;
+};
+
+void id_list_add(struct id_list *list, int64_t id); /* keeps it ascending and distinct */
+bool id_list_has(const struct id_list *list, int64_t id);
+void id_list_clear(struct id_list *list);
+void id_list_fini(struct id_list *list);
+
+#endif

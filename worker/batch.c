@@ -1,0 +1,351 @@
+#include "worker/batch.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "schemas/event.h"
+#include "worker/authenticate.h"
+#include "worker/outbox.h"
+
+/* One attempt's work space. Items are those whose partitions still run. */
+struct batch {
+    struct worker *w;
+    struct item **items;
+    size_t count;
+    struct part **parts; /* of the items, ascending */
+    int32_t *numbers;
+    struct partition_row *rows; /* as locked, then as they are to be */
+    size_t part_count;
+    struct decision_row *decisions;
+    struct lockset set;
+};
+
+static void batch_init(struct batch *b, struct worker *w, size_t count)
+{
+    *b = (struct batch){.w = w};
+    b->items = xcalloc(count, sizeof(*b->items));
+    b->parts = xcalloc(count, sizeof(*b->parts));
+    b->numbers = xcalloc(count, sizeof(*b->numbers));
+    b->rows = xcalloc(count, sizeof(*b->rows));
+    b->decisions = xcalloc(count, sizeof(*b->decisions));
+}
+
+static void batch_fini(struct batch *b)
+{
+    free(b->items);
+    free(b->parts);
+    free(b->numbers);
+    free(b->rows);
+    free(b->decisions);
+    lockset_fini(&b->set);
+}
+
+/* A partition may have been revoked, lost or halted since the last attempt. */
+static bool choose_items(struct batch *b, struct item *items, size_t count)
+{
+    b->count = b->part_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct part *part = items[i].part;
+        if (part->state != PART_RUNNING)
+            continue;
+        b->items[b->count++] = &items[i];
+        if (b->part_count == 0 || b->parts[b->part_count - 1] != part) {
+            b->numbers[b->part_count] = part->number;
+            b->parts[b->part_count++] = part;
+        }
+    }
+    return b->count > 0;
+}
+
+/* A decision's now: the append time, but a partition's clock never runs backwards. */
+static void set_times(struct batch *b)
+{
+    const struct part *part = NULL;
+    int64_t clock_ms = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        struct item *item = b->items[i];
+        if (item->part != part) {
+            part = item->part;
+            clock_ms = part->row.clock_ms;
+        }
+        bool ignore_time = item->message->offset < part->row.ignore_time_until;
+        if (!ignore_time && item->message->append_ms > clock_ms)
+            clock_ms = item->message->append_ms;
+        item->now_ms = clock_ms;
+    }
+}
+
+/* Each row must be as this owner left it. */
+static enum err compare_rows(struct batch *b, struct failure *f)
+{
+    for (size_t i = 0; i < b->part_count; i++) {
+        struct part *part = b->parts[i];
+        const struct partition_row *row = &b->rows[i];
+        if (row->epoch != part->row.epoch) {
+            worker_lose_part(b->w, part);
+            return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has epoch %" PRId64,
+                               part->number, row->epoch);
+        }
+        if (row->halted[0] || row->next_offset != part->row.next_offset ||
+            row->last_seq != part->row.last_seq) {
+            part->row_known = false;
+            part_set(part, PART_CHECKING, "its row was changed by somebody else");
+            b->w->positions_changed = true;
+            return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " was changed",
+                               part->number);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err lock(struct batch *b, struct failure *f)
+{
+    struct worker *w = b->w;
+    struct farm_row farm;
+    if (w->store->ops->lock_partitions(w->store->self, b->numbers, b->part_count, b->rows, &farm,
+                                       f) != ERR_OK)
+        return failure_wrap(f, "lock partitions");
+    if (farm.halted[0])
+        return failure_set(f, ERR_FARM_HALTED, "%s", farm.halted);
+    if (compare_rows(b, f) != ERR_OK)
+        return f->err;
+    if (farm.key_generation != w->key_generation)
+        return failure_set(f, ERR_KEYS_CHANGED, "key generation %" PRId64, farm.key_generation);
+    return lockset_take(&b->set, w, f);
+}
+
+static void note_answer(struct worker *w, const struct item *item, const struct decision_row *row)
+{
+    struct prior *prior = arena_alloc(world_arena(w->world), sizeof(*prior));
+    *prior = (struct prior){.client = row->client,
+                            .request_id = row->request_id,
+                            .part = row->part,
+                            .seq = row->seq,
+                            .reason = row->reason,
+                            .subject = row->subject,
+                            .event = row->event,
+                            .event_len = row->event_len};
+    memcpy(prior->content_sha256, item->claims.content_sha256, 32);
+    world_prior_put(w->world, prior);
+}
+
+static void decide_item(struct batch *b, struct item *item, struct partition_row *row,
+                        struct decision_row *out)
+{
+    struct worker *w = b->w;
+    const struct claims *claims = item->verified ? &item->claims : NULL;
+    struct submission submission = {.part = row->part,
+                                    .seq = row->last_seq + 1,
+                                    .now_ms = item->now_ms,
+                                    .farm = w->farm.name,
+                                    .credential = &item->credential,
+                                    .claims = claims,
+                                    .operator_rejects = item->operator_rejects};
+    struct decision decision;
+    decide(w->world, &submission, &decision);
+    struct event_input input = {.farm = w->farm.name,
+                                .part = row->part,
+                                .seq = submission.seq,
+                                .log_offset = item->message->offset,
+                                .now_ms = item->now_ms,
+                                .message_sha256 = item->sha256,
+                                .credential = &item->credential,
+                                .claims = claims,
+                                .decision = &decision};
+    struct event event;
+    event_encode(&input, world_arena(w->world), &event);
+    *out = (struct decision_row){.part = row->part,
+                                 .seq = submission.seq,
+                                 .log_offset = item->message->offset,
+                                 .client = decision.verified ? item->credential.client : NULL,
+                                 .request_id = decision.uses_id ? item->claims.id : NULL,
+                                 .content_sha256 = decision.uses_id ? item->claims.content_sha256
+                                                                    : NULL,
+                                 .reason = decision.reason,
+                                 .subject = event.subject,
+                                 .time_ms = item->now_ms,
+                                 .event = event.bytes,
+                                 .event_len = event.len};
+    memcpy(out->message_sha256, item->sha256, 32);
+    if (decision.uses_id)
+        note_answer(w, item, out);
+    row->last_seq = submission.seq;
+    row->next_offset = item->message->offset + 1;
+    row->clock_ms = item->now_ms;
+    row->has_last_sha256 = true;
+    memcpy(row->last_sha256, item->sha256, 32);
+}
+
+static enum err decide_and_write(struct batch *b, struct failure *f)
+{
+    size_t p = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        while (b->parts[p] != b->items[i]->part)
+            p++;
+        assert(p < b->part_count);
+        decide_item(b, b->items[i], &b->rows[p], &b->decisions[i]);
+    }
+    for (p = 0; p < b->part_count; p++) {
+        b->rows[p].progress_epoch = b->rows[p].epoch;
+        if (b->parts[p]->acked_seq > b->rows[p].published_seq)
+            b->rows[p].published_seq = b->parts[p]->acked_seq;
+    }
+    struct store_batch batch = {.decision_count = b->count,
+                                .decisions = b->decisions,
+                                .partition_count = b->part_count,
+                                .partitions = b->rows,
+                                .world = b->w->world};
+    if (b->w->store->ops->write(b->w->store->self, &batch, f) != ERR_OK)
+        return failure_wrap(f, "write decisions");
+    return b->w->store->ops->commit(b->w->store->self, f);
+}
+
+/* Committed: the rows are the truth, and the events may go out. */
+static void adopt_and_publish(struct batch *b)
+{
+    for (size_t p = 0; p < b->part_count; p++) {
+        struct part *part = b->parts[p];
+        part->row = b->rows[p];
+        part->published_noted = b->rows[p].published_seq;
+        part->one_by_one = false;
+    }
+    for (size_t i = 0; i < b->count; i++)
+        outbox_send(b->w, b->items[i]->part, &b->decisions[i]);
+}
+
+static enum err attempt(struct batch *b, struct failure *f)
+{
+    struct worker *w = b->w;
+    const struct store_ops *store = w->store->ops;
+    set_times(b);
+    lockset_collect(&b->set, b->items, b->count);
+    world_batch_begin(w->world);
+    enum err err = store->begin(w->store->self, f);
+    if (err == ERR_OK)
+        err = lockset_warm(&b->set, w, f);
+    if (err == ERR_OK)
+        err = lock(b, f);
+    if (err == ERR_OK)
+        err = decide_and_write(b, f);
+    if (err == ERR_OK)
+        adopt_and_publish(b);
+    else
+        store->rollback(w->store->self);
+    world_batch_end(w->world, err == ERR_OK);
+    w->session_used_ms = w->env.mono_ms(w->env.arg);
+    return err;
+}
+
+/* Keys were added or revoked: they count from this batch on. */
+static enum err authenticate_again(struct batch *b, struct item *items, size_t count,
+                                   struct failure *f)
+{
+    struct worker *w = b->w;
+    struct farm_row farm;
+    /* Generation first, then keys: a change in between is noticed in the next attempt. */
+    if (w->store->ops->farm(w->store->self, &farm, f) != ERR_OK ||
+        keyring_load(w->keys, w->store, f) != ERR_OK)
+        return f->err;
+    w->key_generation = farm.key_generation;
+    log_info("keys loaded", "generation=%" PRId64, farm.key_generation);
+    for (size_t i = 0; i < count; i++)
+        if (!items[i].operator_rejects)
+            items[i].verified = authenticate(w->keys, items[i].message->value,
+                                             items[i].message->len, w->arena, &items[i].credential,
+                                             &items[i].claims);
+    return ERR_OK;
+}
+
+enum outcome { DONE, SPLIT, ABANDONED };
+
+/* Tries the items as one transaction until it is committed, nothing is left of it, or the same
+ * fault has come too often. */
+static enum outcome try_batch(struct worker *w, struct item *items, size_t count, struct failure *f)
+{
+    struct batch b;
+    struct backoff pause;
+    enum outcome outcome = SPLIT;
+    backoff_init(&pause, WORKER_RETRY_MIN_MS, WORKER_RETRY_MAX_MS);
+    batch_init(&b, w, count);
+    for (int faults = 0; faults < WORKER_BATCH_ATTEMPTS;) {
+        if (!choose_items(&b, items, count)) {
+            outcome = ABANDONED;
+            break;
+        }
+        enum err err = attempt(&b, f);
+        if (err == ERR_KEYS_CHANGED)
+            err = authenticate_again(&b, items, count, f);
+        else if (err == ERR_OK) {
+            outcome = DONE;
+            break;
+        }
+        if (err == ERR_OK || err == ERR_EPOCH_LOST)
+            continue; /* each time a partition leaves, or the keys are newer */
+        if (err == ERR_FARM_HALTED) {
+            worker_halt_farm(w, f->text);
+            outcome = ABANDONED;
+            break;
+        }
+        if (err_is_connection(err) || err == ERR_DB_COMMIT_UNKNOWN || err == ERR_DB_SERVER) {
+            worker_store_failed(w, f);
+            outcome = ABANDONED;
+            break;
+        }
+        faults++;
+        struct log_quoted quoted;
+        log_info("batch rolled back", "messages=%zu attempt=%d err=%s", b.count, faults,
+                 log_quote(&quoted, f->text));
+        if (err != ERR_WORLD_GREW)
+            worker_pause(w, backoff_next(&pause));
+    }
+    batch_fini(&b);
+    return outcome;
+}
+
+/* One message that fails alone, again and again, stops its partition only. */
+static void give_up(struct worker *w, const struct item *item, const struct failure *f)
+{
+    char why[STORE_HALT_LEN];
+    struct part *part = item->part;
+    if (part->state != PART_RUNNING)
+        return;
+    if (err_is_retryable(f->err) && f->err != ERR_DB_DUPLICATE) {
+        part_set(part, PART_WAITING, f->text);
+        part->look_again_ms = w->env.mono_ms(w->env.arg) + WORKER_LOOK_AGAIN_MS;
+        w->positions_changed = true;
+        return;
+    }
+    snprintf(why, sizeof(why),
+             "offset %" PRId64
+             " cannot be decided (%.300s): when the cause is removed, berth-admin "
+             "partition resume %" PRId32 "; to give the message up, berth-admin reject %" PRId32
+             " %" PRId64,
+             item->message->offset, f->text, part->number, part->number, item->message->offset);
+    worker_halt_part(w, part, why);
+}
+
+static void run_one_by_one(struct worker *w, struct item *items, size_t count)
+{
+    struct failure f;
+    for (size_t i = 0; i < count && items[i].part->state == PART_RUNNING; i++)
+        if (try_batch(w, &items[i], 1, &f) == SPLIT)
+            give_up(w, &items[i], &f);
+}
+
+void batch_run(struct worker *w, struct item *items, size_t count)
+{
+    struct failure f;
+    if (count == 0 || try_batch(w, items, count, &f) != SPLIT)
+        return;
+    for (size_t first = 0, end; first < count; first = end) {
+        for (end = first + 1; end < count && items[end].part == items[first].part; end++)
+            ;
+        if (end - first == count || try_batch(w, &items[first], end - first, &f) == SPLIT)
+            run_one_by_one(w, &items[first], end - first);
+    }
+}

@@ -1,0 +1,301 @@
+#include "worker/claim.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "worker/outbox.h"
+
+static int64_t mono(struct worker *w)
+{
+    return w->env.mono_ms(w->env.arg);
+}
+
+/* A step failed. What can pass is tried again after a pause; the rest halts or loses the partition.
+ */
+static void step_failed(struct worker *w, struct part *part, const struct failure *f)
+{
+    if (f->err == ERR_FARM_HALTED) {
+        worker_halt_farm(w, f->text);
+        return;
+    }
+    if (f->err == ERR_PARTITION_HALTED) {
+        worker_halt_part(w, part, f->text);
+        return;
+    }
+    if (f->err == ERR_EPOCH_LOST) {
+        worker_lose_part(w, part);
+        return;
+    }
+    struct log_quoted quoted;
+    log_warn("partition not ready, will be tried again", "part=%" PRId32 " state=%s err=%s",
+             part->number, part_state_name(part->state), log_quote(&quoted, f->text));
+    part->look_again_ms = mono(w) + backoff_next(&w->check_pause);
+    if (err_is_connection(f->err))
+        worker_store_failed(w, f);
+}
+
+static bool nothing_outstanding(const struct part *part)
+{
+    return part->tail_known && part->row_known && part->sent_seq == part->row.last_seq &&
+           part->acked_seq == part->row.last_seq;
+}
+
+/* Earlier owners took the partition but never committed: a message may have killed them. */
+static enum err check_poison(struct part *part, struct failure *f)
+{
+    int64_t fruitless = part->row.epoch - part->row.progress_epoch;
+    part->one_by_one = fruitless > WORKER_POISON_ONE_BY_ONE;
+    if (fruitless <= WORKER_POISON_HALT || part->row.reject_offset == part->row.next_offset)
+        return ERR_OK;
+    return failure_set(f, ERR_PARTITION_HALTED,
+                       "the last %" PRId64 " owners made no progress at offset %" PRId64
+                       ": if that message is to blame, berth-admin reject %" PRId32 " %" PRId64
+                       ", else berth-admin partition resume %" PRId32,
+                       fruitless - 1, part->row.next_offset, part->number, part->row.next_offset,
+                       part->number);
+}
+
+static enum err claim(struct worker *w, struct part *part, struct failure *f)
+{
+    const struct store_ops *store = w->store->ops;
+    struct partition_row row;
+    /* Ours still, and nothing outstanding: no new epoch, no tail (a rebalance that gave the
+     * partition back). */
+    if (nothing_outstanding(part)) {
+        if (store->partition(w->store->self, part->number, &row, f) != ERR_OK)
+            return failure_wrap(f, "read partition %" PRId32, part->number);
+        if (row.epoch == part->row.epoch && row.last_seq == part->row.last_seq) {
+            part->row = row;
+            return ERR_OK;
+        }
+    }
+    if (store->claim(w->store->self, part->number, w->settings.name, &row, f) != ERR_OK) {
+        if (f->err == ERR_NOT_FOUND)
+            return failure_set(f, ERR_PARTITION_HALTED,
+                               "partition %" PRId32
+                               " has no row in the database: the topic has more partitions than "
+                               "the farm; see docs/operations.md",
+                               part->number);
+        return failure_wrap(f, "claim partition %" PRId32, part->number);
+    }
+    part->row = row;
+    part->row_known = true;
+    part->tail_known = false;
+    part->published_noted = row.published_seq;
+    return ERR_OK;
+}
+
+static void advance_claiming(struct worker *w, struct part *part)
+{
+    struct failure f;
+    if (claim(w, part, &f) != ERR_OK) {
+        step_failed(w, part, &f);
+        return;
+    }
+    if (part->row.halted[0]) {
+        part_set(part, PART_HALTED, part->row.halted);
+        return;
+    }
+    part_set(part, PART_CHECKING, NULL);
+}
+
+/* After a lost session or an unknown COMMIT: the row, read under its lock, says what happened. */
+static enum err reread_row(struct worker *w, struct part *part, struct failure *f)
+{
+    const struct store_ops *store = w->store->ops;
+    struct partition_row row;
+    struct farm_row farm;
+    enum err err = store->begin(w->store->self, f);
+    if (err == ERR_OK)
+        err = store->lock_partitions(w->store->self, &part->number, 1, &row, &farm, f);
+    store->rollback(w->store->self);
+    if (err != ERR_OK)
+        return failure_wrap(f, "read partition %" PRId32 " again", part->number);
+    if (row.epoch != part->row.epoch)
+        return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
+                           part->number);
+    if (row.halted[0])
+        return failure_set(f, ERR_PARTITION_HALTED, "%s", row.halted);
+    part->row = row;
+    part->row_known = true;
+    return ERR_OK;
+}
+
+/* The message before next_offset must be the one that was decided last. */
+static enum err compare_last(struct worker *w, struct part *part, struct failure *f)
+{
+    const struct partition_row *row = &part->row;
+    int64_t offset;
+    uint8_t sha256[32];
+    if (!row->has_last_sha256)
+        return failure_set(f, ERR_PARTITION_HALTED,
+                           "request partition %" PRId32 " starts before offset %" PRId64
+                           ", the first that init saw: the topic was deleted and made again; see "
+                           "docs/operations.md",
+                           part->number, row->next_offset);
+    enum err err = w->log->ops->request_before(w->log->self, part->number, row->next_offset,
+                                               WORKER_HOLE_MAX, &offset, sha256, f);
+    if (err == ERR_NOT_FOUND || (err == ERR_OK && memcmp(sha256, row->last_sha256, 32) != 0))
+        return failure_set(f, ERR_PARTITION_HALTED,
+                           "the request before offset %" PRId64 " of partition %" PRId32
+                           " is not the one that was decided last: the topic was made again, or "
+                           "this is another cluster; see docs/operations.md",
+                           row->next_offset, part->number);
+    return err == ERR_OK ? ERR_OK : failure_wrap(f, "read the last decided request");
+}
+
+static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_out,
+                             struct failure *f)
+{
+    int64_t lo, hi, next = part->row.next_offset;
+    if (w->log->ops->request_range(w->log->self, part->number, &lo, &hi, f) != ERR_OK)
+        return failure_wrap(f, "read the ends of request partition %" PRId32, part->number);
+    if (next > hi)
+        return failure_set(f, ERR_PARTITION_HALTED,
+                           "request partition %" PRId32 " ends at %" PRId64
+                           " but was decided up to %" PRId64
+                           ": its log was cut or made again; see docs/operations.md",
+                           part->number, hi, next);
+    if (next < lo)
+        return failure_set(f, ERR_PARTITION_HALTED,
+                           "requests %" PRId64 " to %" PRId64 " of partition %" PRId32
+                           " were deleted before they were decided (retention is too short); see "
+                           "docs/operations.md",
+                           next, lo - 1, part->number);
+    *hi_out = hi;
+    return next == lo ? ERR_OK : compare_last(w, part, f);
+}
+
+enum err claim_note_progress(struct worker *w, struct part *part, struct failure *f)
+{
+    const struct store_ops *store = w->store->ops;
+    struct partition_row row;
+    struct farm_row farm;
+    enum err err = store->begin(w->store->self, f);
+    if (err == ERR_OK)
+        err = store->lock_partitions(w->store->self, &part->number, 1, &row, &farm, f);
+    if (err == ERR_OK && row.epoch != part->row.epoch)
+        err = failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
+                          part->number);
+    struct store_batch batch = {.partition_count = 1, .partitions = &part->row, .world = w->world};
+    world_batch_begin(w->world);
+    if (err == ERR_OK)
+        err = store->write(w->store->self, &batch, f);
+    if (err == ERR_OK)
+        err = store->commit(w->store->self, f);
+    if (err != ERR_OK)
+        store->rollback(w->store->self);
+    world_batch_end(w->world, err == ERR_OK);
+    if (err == ERR_OK)
+        part->row.progress_epoch = part->row.epoch;
+    return err == ERR_OK ? ERR_OK : failure_wrap(f, "note progress");
+}
+
+static enum err check(struct worker *w, struct part *part, struct failure *f)
+{
+    int64_t hi = 0;
+    if (!part->row_known && reread_row(w, part, f) != ERR_OK)
+        return f->err;
+    if (!part->tail_known && outbox_read_tail(w, part, f) != ERR_OK)
+        return f->err;
+    if (outbox_catch_up(w, part, f) != ERR_OK)
+        return f->err;
+    if (resume_check(w, part, &hi, f) != ERR_OK)
+        return f->err;
+    if (part->row.next_offset == hi && part->row.progress_epoch != part->row.epoch &&
+        claim_note_progress(w, part, f) != ERR_OK)
+        return f->err;
+    return check_poison(part, f);
+}
+
+static void advance_checking(struct worker *w, struct part *part)
+{
+    struct failure f;
+    if (check(w, part, &f) != ERR_OK) {
+        step_failed(w, part, &f);
+        return;
+    }
+    backoff_reset(&w->check_pause);
+    part_set(part, PART_RUNNING, NULL);
+    w->positions_changed = true;
+}
+
+static void catch_up(struct worker *w, struct part *part)
+{
+    struct failure f;
+    if (part->row_known && !part->tail_known && outbox_read_tail(w, part, &f) != ERR_OK) {
+        step_failed(w, part, &f);
+        return;
+    }
+    if (!part->row_known || part->sent_seq == part->row.last_seq)
+        return;
+    if (outbox_catch_up(w, part, &f) != ERR_OK && f.err != ERR_LOG_FULL)
+        step_failed(w, part, &f);
+}
+
+/* A halted partition is not consumed, but what was decided is still published. */
+static void advance_halted(struct worker *w, struct part *part)
+{
+    struct failure f;
+    struct partition_row row;
+    part->look_again_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
+    if (w->store->ops->partition(w->store->self, part->number, &row, &f) != ERR_OK) {
+        if (f.err != ERR_NOT_FOUND)
+            worker_store_failed(w, &f);
+        return;
+    }
+    if (!row.halted[0] && row.epoch >= part->row.epoch) {
+        part->tail_known = false;
+        part_set(part, PART_CLAIMING, "resumed by an operator");
+    } else if (row.epoch == part->row.epoch) {
+        part->row = row;
+        part->row_known = true;
+        catch_up(w, part);
+    }
+}
+
+static void advance(struct worker *w, struct part *part)
+{
+    switch (part->state) {
+    case PART_CLAIMING:
+        advance_claiming(w, part);
+        break;
+    case PART_CHECKING:
+        advance_checking(w, part);
+        break;
+    case PART_WAITING:
+        part_set(part, PART_CHECKING, NULL);
+        break;
+    case PART_HALTED:
+        advance_halted(w, part);
+        break;
+    case PART_RUNNING:
+        catch_up(w, part);
+        break;
+    case PART_FOREIGN:
+    case PART_LOST:
+    case PART_STATE_COUNT:
+        break;
+    }
+}
+
+void claim_advance(struct worker *w)
+{
+    int64_t started_ms = mono(w);
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        struct part *part = &w->parts[i];
+        /* CLAIMING and CHECKING may follow each other at once; nothing takes more than two steps. */
+        for (int step = 0; step < 2; step++) {
+            if (!w->session_up || w->farm_halted || w->producer_broken)
+                return;
+            int64_t now_ms = mono(w);
+            if (now_ms < part->look_again_ms)
+                break;
+            if (now_ms - started_ms > WORKER_CLAIM_SLICE_MS)
+                return;
+            advance(w, part);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+#include "worker/keyring.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+
+struct keyring {
+    struct keyring_entry *entries; /* sorted by kid */
+    size_t count, capacity;
+};
+
+static void clear(struct keyring *ring)
+{
+    for (size_t i = 0; i < ring->count; i++)
+        jws_key_free(ring->entries[i].key);
+    free(ring->entries);
+    *ring = (struct keyring){0};
+}
+
+struct keyring *keyring_new(void)
+{
+    return xcalloc(1, sizeof(struct keyring));
+}
+
+void keyring_free(struct keyring *ring)
+{
+    if (!ring)
+        return;
+    clear(ring);
+    free(ring);
+}
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    size_t len = strlen(from);
+    assert(len < size); /* the column is no longer than that */
+    memcpy(to, from, len + 1);
+}
+
+static void add_row(void *arg, const struct key_row *row)
+{
+    struct keyring *ring = arg;
+    if (ring->count == ring->capacity) {
+        ring->capacity = ring->capacity ? 2 * ring->capacity : 16;
+        ring->entries = xrealloc(ring->entries, ring->capacity * sizeof(*ring->entries));
+    }
+    struct keyring_entry *entry = &ring->entries[ring->count++];
+    *entry = (struct keyring_entry){.role = row->role,
+                                    .alg = row->alg,
+                                    .revoked = row->revoked,
+                                    .not_before_ms = row->not_before_ms,
+                                    .not_after_ms = row->not_after_ms};
+    copy_text(entry->kid, sizeof(entry->kid), row->kid);
+    copy_text(entry->client, sizeof(entry->client), row->client);
+    struct failure f;
+    if (jws_key_from_pem(row->pem, strlen(row->pem), &entry->key, &f) != ERR_OK) {
+        struct log_quoted kid, why;
+        log_error("a stored key does not parse; its tokens are rejected", "kid=%s err=%s",
+                  log_quote(&kid, row->kid), log_quote(&why, f.text));
+        entry->key = NULL;
+    }
+}
+
+static int by_kid(const void *a, const void *b)
+{
+    const struct keyring_entry *x = a, *y = b;
+    return strcmp(x->kid, y->kid);
+}
+
+enum err keyring_load(struct keyring *ring, const struct store *store, struct failure *f)
+{
+    struct keyring fresh = {0};
+    if (store->ops->keys(store->self, add_row, &fresh, f) != ERR_OK) {
+        clear(&fresh);
+        return failure_wrap(f, "load the clients' keys");
+    }
+    if (fresh.count > 0)
+        qsort(fresh.entries, fresh.count, sizeof(*fresh.entries), by_kid);
+    clear(ring);
+    *ring = fresh;
+    return ERR_OK;
+}
+
+static int kid_against(const void *kid, const void *entry)
+{
+    return strcmp(kid, ((const struct keyring_entry *)entry)->kid);
+}
+
+const struct keyring_entry *keyring_find(const struct keyring *ring, const char *kid)
+{
+    if (ring->count == 0)
+        return NULL;
+    return bsearch(kid, ring->entries, ring->count, sizeof(*ring->entries), kid_against);
+}

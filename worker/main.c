@@ -1,0 +1,105 @@
+/* berth-worker: decides booking requests. Parses, wires and runs. */
+#include "db/mysql_store.h"
+#include "lib/backoff.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/service.h"
+#include "worker/kafka_log.h"
+#include "worker/worker.h"
+
+#define POLL_MS            50
+/* Between attempts to start while a server cannot be reached. */
+#define START_RETRY_MIN_MS 100
+#define START_RETRY_MAX_MS 5000
+
+static int64_t env_wall_ms(void *arg)
+{
+    (void)arg;
+    return clock_wall_ms();
+}
+
+static int64_t env_mono_ms(void *arg)
+{
+    (void)arg;
+    return clock_mono_ms();
+}
+
+static void env_sleep_ms(void *arg, int64_t ms)
+{
+    (void)arg;
+    clock_sleep_ms(ms);
+}
+
+static enum err open_worker(const struct config *cfg, struct store *store, struct log *log,
+                            struct worker **out, struct failure *f)
+{
+    const struct worker_settings settings = {
+        .name = config_string(cfg, "worker.name"),
+        .batch_max = (size_t)config_int(cfg, "worker.batch_max"),
+        .batch_max_bytes = (size_t)config_int(cfg, "worker.batch_max_bytes"),
+        .unpublished_max = config_int(cfg, "worker.unpublished_max"),
+    };
+    const struct worker_env env = {
+        .wall_ms = env_wall_ms, .mono_ms = env_mono_ms, .sleep_ms = env_sleep_ms};
+    struct backoff pause;
+    if (settings.unpublished_max <= (int64_t)settings.batch_max)
+        return failure_set(f, ERR_CONFIG,
+                           "worker.unpublished_max must be greater than worker.batch_max");
+    backoff_init(&pause, START_RETRY_MIN_MS, START_RETRY_MAX_MS);
+    while (!service_stopping()) {
+        enum err err = worker_open(&settings, &env, store, log, out, f);
+        if (err == ERR_OK || !service_can_pass(err))
+            return err;
+        struct log_quoted quoted;
+        log_warn("cannot start yet", "err=%s", log_quote(&quoted, f->text));
+        clock_sleep_ms(backoff_next(&pause));
+    }
+    return failure_set(f, ERR_INTERRUPTED, "stopped while starting");
+}
+
+static enum err run(const struct config *cfg, const struct options *opts, struct failure *f)
+{
+    struct store store = {0};
+    struct log log = {0};
+    struct worker *w = NULL;
+    enum err err = mysql_store_new(cfg, &store, f);
+    if (err == ERR_OK)
+        err = kafka_log_new(cfg, &log, f);
+    if (err == ERR_OK && options_has(opts, "healthcheck"))
+        err = worker_check(&store, &log, f);
+    else if (err == ERR_OK)
+        err = open_worker(cfg, &store, &log, &w, f);
+    if (w) {
+        while (!service_stopping())
+            worker_step(w, POLL_MS);
+        worker_close(w);
+        worker_free(w);
+    }
+    if (log.ops)
+        kafka_log_free(&log);
+    if (store.ops)
+        mysql_store_free(&store);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option_spec options[] = {
+        {"healthcheck", 0, NULL, "exit with 0 if database and topics can be worked with, else 1"},
+        {0},
+    };
+    static const struct command_spec command = {
+        .name = "berth-worker",
+        .description =
+            "Decides booking requests from Kafka, stores the decisions in MySQL and publishes "
+            "them\n"
+            "as events. Start as many as you like: they share the partitions. SIGTERM finishes\n"
+            "the batch in hand and exits with 0.",
+        .example = "berth-worker --config /etc/berth/berth.conf",
+        .options = options,
+        .common = service_options,
+    };
+    static const struct service service = {
+        .command = &command, .program = PROGRAM_WORKER, .run = run};
+    return service_main(&service, argc, argv);
+}

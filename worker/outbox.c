@@ -1,0 +1,138 @@
+#include "worker/outbox.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "schemas/event.h"
+
+struct tail {
+    int64_t highest_seq;
+};
+
+static void see_event(void *arg, int64_t offset, int64_t seq)
+{
+    struct tail *tail = arg;
+    (void)offset;
+    if (seq > tail->highest_seq)
+        tail->highest_seq = seq; /* repeats of older ones may follow the newest */
+}
+
+/* What an event log without a decision in sight says about the last published one. */
+static enum err tail_without_events(const struct part *part, int64_t lo, int64_t hi, int64_t *tail,
+                                    struct failure *f)
+{
+    const struct partition_row *row = &part->row;
+    if (hi > lo && row->published_seq > 0)
+        return failure_set(f, ERR_PARTITION_HALTED,
+                           "the last events of event partition %" PRId32
+                           " are none of Berth's decisions, though %" PRId64
+                           " were published: find out who writes to the event topic, then "
+                           "berth-admin partition resume %" PRId32,
+                           part->number, row->published_seq, part->number);
+    if (hi == 0 && row->published_seq > 0)
+        return failure_set(f, ERR_PARTITION_HALTED,
+                           "event partition %" PRId32 " is empty though %" PRId64
+                           " events were published: the topic was deleted and made again. "
+                           "Consumers have lost their place; see docs/operations.md",
+                           part->number, row->published_seq);
+    *tail = lo > 0 ? row->published_seq : 0; /* lo > 0: retention took them all */
+    return ERR_OK;
+}
+
+enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f)
+{
+    const struct log_ops *log = w->log->ops;
+    int64_t lo, hi;
+    struct tail tail = {0};
+    if (log->event_range(w->log->self, part->number, &lo, &hi, f) != ERR_OK)
+        return failure_wrap(f, "read the ends of event partition %" PRId32, part->number);
+    if (hi > lo && log->event_tail(w->log->self, part->number, 2 * w->settings.unpublished_max,
+                                   see_event, &tail, f) != ERR_OK)
+        return failure_wrap(f, "read the tail of event partition %" PRId32, part->number);
+    if (tail.highest_seq == 0 && tail_without_events(part, lo, hi, &tail.highest_seq, f) != ERR_OK)
+        return f->err;
+    if (tail.highest_seq > part->row.last_seq)
+        return failure_set(f, ERR_FARM_HALTED,
+                           "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
+                           " but the database ends at %" PRId64
+                           ": it was restored from an older state; see docs/operations.md",
+                           part->number, part->number, tail.highest_seq, part->row.last_seq);
+    part->sent_seq = part->acked_seq = tail.highest_seq;
+    part->tail_known = true;
+    return ERR_OK;
+}
+
+static enum err send(struct worker *w, struct part *part, const struct log_event *event,
+                     struct failure *f)
+{
+    assert(event->seq == part->sent_seq + 1);
+    enum err err = w->log->ops->publish(w->log->self, event, f);
+    if (err == ERR_OK)
+        part->sent_seq = event->seq;
+    else if (err != ERR_LOG_FULL)
+        w->producer_broken = true;
+    return err;
+}
+
+struct sending {
+    struct worker *w;
+    struct part *part;
+};
+
+static enum err send_stored(void *arg, const struct stored_event *stored, struct failure *f)
+{
+    struct sending *sending = arg;
+    struct part *part = sending->part;
+    if (stored->seq != part->sent_seq + 1)
+        return failure_set(f, ERR_PARTITION_HALTED,
+                           "decision %" PRId32 "-%" PRId64
+                           " is missing in the database: restore it; see docs/operations.md",
+                           part->number, part->sent_seq + 1);
+    struct log_event event = {
+        .part = part->number,
+        .epoch = part->row.epoch,
+        .seq = stored->seq,
+        .key = stored->subject,
+        .type = stored->accepted ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED,
+        .value = stored->event,
+        .len = stored->event_len,
+    };
+    return send(sending->w, part, &event, f);
+}
+
+enum err outbox_catch_up(struct worker *w, struct part *part, struct failure *f)
+{
+    assert(part->tail_known);
+    struct sending sending = {w, part};
+    while (part->sent_seq < part->row.last_seq && !w->producer_broken) {
+        int64_t before = part->sent_seq;
+        if (w->store->ops->outbox(w->store->self, part->number, before, WORKER_OUTBOX_PAGE,
+                                  send_stored, &sending, f) != ERR_OK)
+            return failure_wrap(f, "publish decisions of partition %" PRId32 " again",
+                                part->number);
+        if (part->sent_seq == before)
+            return failure_set(f, ERR_PARTITION_HALTED,
+                               "decisions %" PRId32 "-%" PRId64 " to %" PRId64
+                               " are missing in the database: restore them; see "
+                               "docs/operations.md",
+                               part->number, before + 1, part->row.last_seq);
+    }
+    return ERR_OK;
+}
+
+void outbox_send(struct worker *w, struct part *part, const struct decision_row *row)
+{
+    if (w->producer_broken || row->seq != part->sent_seq + 1)
+        return;
+    struct log_event event = {
+        .part = part->number,
+        .epoch = part->row.epoch,
+        .seq = row->seq,
+        .key = row->subject,
+        .type = row->reason == REASON_NONE ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED,
+        .value = row->event,
+        .len = row->event_len,
+    };
+    struct failure f;
+    (void)send(w, part, &event, &f); /* a full queue, or a broken producer, is seen by the loop */
+}

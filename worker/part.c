@@ -1,0 +1,62 @@
+#include "worker/part.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "lib/log.h"
+
+#define TO(state) (1u << PART_##state)
+/* Which states may follow; FOREIGN follows each. */
+static const unsigned transitions[PART_STATE_COUNT] = {
+    [PART_FOREIGN] = TO(CLAIMING),
+    [PART_CLAIMING] = TO(FOREIGN) | TO(CHECKING) | TO(HALTED) | TO(LOST),
+    [PART_CHECKING] = TO(FOREIGN) | TO(RUNNING) | TO(WAITING) | TO(HALTED) | TO(LOST),
+    [PART_RUNNING] = TO(FOREIGN) | TO(CHECKING) | TO(WAITING) | TO(HALTED) | TO(LOST),
+    [PART_WAITING] = TO(FOREIGN) | TO(CHECKING) | TO(HALTED) | TO(LOST),
+    [PART_HALTED] = TO(FOREIGN) | TO(CLAIMING) | TO(LOST),
+    [PART_LOST] = TO(FOREIGN) | TO(CLAIMING),
+};
+#undef TO
+
+const char *part_state_name(enum part_state state)
+{
+    static const char *const names[PART_STATE_COUNT] = {
+        [PART_FOREIGN] = "foreign", [PART_CLAIMING] = "claiming", [PART_CHECKING] = "checking",
+        [PART_RUNNING] = "running", [PART_WAITING] = "waiting",   [PART_HALTED] = "halted",
+        [PART_LOST] = "lost",
+    };
+    assert(state < PART_STATE_COUNT);
+    return names[state];
+}
+
+void part_set(struct part *part, enum part_state state, const char *why)
+{
+    assert(state < PART_STATE_COUNT);
+    if (part->state == state)
+        return;
+    assert(transitions[part->state] & (1u << state));
+    struct log_quoted quoted;
+    bool loud = state == PART_HALTED || state == PART_WAITING || state == PART_LOST;
+    log_line(state == PART_HALTED ? LOG_ERROR
+             : loud               ? LOG_WARN
+                                  : LOG_INFO,
+             "partition",
+             "part=%" PRId32 " from=%s to=%s epoch=%" PRId64 " next_offset=%" PRId64 "%s%s",
+             part->number, part_state_name(part->state), part_state_name(state), part->row.epoch,
+             part->row.next_offset, why ? " why=" : "", why ? log_quote(&quoted, why) : "");
+    part->state = state;
+    part->full = false;
+    part->hole_at = -1;
+    part->look_again_ms = 0;
+}
+
+bool part_is_claimed(const struct part *part)
+{
+    return part->state == PART_CHECKING || part->state == PART_RUNNING ||
+           part->state == PART_WAITING || part->state == PART_HALTED;
+}
+
+int64_t part_unpublished(const struct part *part)
+{
+    return part->row.last_seq - part->acked_seq;
+}

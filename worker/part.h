@@ -1,0 +1,61 @@
+/* One request partition as its owner sees it, and the states of owning it:
+ *
+ *                     assigned                 claimed               tail, resume check
+ *        FOREIGN ----------------> CLAIMING ------------> CHECKING ---------------------> RUNNING
+ *           ^                         ^  |                 ^ |  ^                          |  |
+ *           |  revoked (from any)     |  | epoch taken     | |  | session or broker lost   |  |
+ *           +----------------         |  v                 | |  +--------------------------+  |
+ *                                     | LOST <-------------|-+------- epoch not ours ---------+
+ *                                     |                    |                                  |
+ *                                     |   again, later  WAITING <-- clock ahead, lock held ---+
+ *                                     |                                                       |
+ *                       resumed by an operator: HALTED <---- will not pass by itself ---------+
+ *
+ * Only RUNNING partitions are consumed. A LOST one is claimed again only on a later assignment:
+ * else two workers would claim it in turns for ever (design §6.3). */
+#ifndef BERTH_WORKER_PART_H
+#define BERTH_WORKER_PART_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db/store.h"
+
+enum part_state {
+    PART_FOREIGN,  /* not ours */
+    PART_CLAIMING, /* assigned; its row is to be claimed */
+    PART_CHECKING, /* claimed; row, event tail and position are to be checked */
+    PART_RUNNING,  /* consumed */
+    PART_WAITING,  /* a fault that can pass: checked again at look_again_ms */
+    PART_HALTED,   /* until an operator resumes it */
+    PART_LOST,     /* another owner's epoch: until a later assignment */
+    PART_STATE_COUNT
+};
+
+struct part {
+    int32_t number;
+    enum part_state state;
+    /* The row as we last wrote or read it; row.epoch is ours unless the state is FOREIGN,
+     * CLAIMING or LOST. */
+    struct partition_row row;
+    bool row_known;          /* row is what the database shows; false after an unknown outcome */
+    bool tail_known;         /* sent_seq and acked_seq stand on a tail that was read */
+    int64_t sent_seq;        /* the last event that the producer was given */
+    int64_t acked_seq;       /* the last event that is in the topic; events arrive there in order */
+    bool full;               /* paused: too many events are not acknowledged */
+    bool seek_back;          /* messages behind row.next_offset were dropped: fetch them again */
+    int64_t hole_at;         /* the offset above the expected one that a seek back was made for */
+    bool one_by_one;         /* batches of one: earlier owners died without progress */
+    int64_t look_again_ms;   /* monotonic; nothing is tried before */
+    int64_t published_noted; /* published_seq as stored */
+};
+
+const char *part_state_name(enum part_state state);
+/* Changes the state; asserts that the diagram has that arrow; logs it with `why` (may be NULL).
+ * The same state again changes nothing and logs nothing. */
+void part_set(struct part *part, enum part_state state, const char *why);
+/* Whether the partition's row carries our epoch, as far as we know. */
+bool part_is_claimed(const struct part *part);
+int64_t part_unpublished(const struct part *part);
+
+#endif

@@ -1,0 +1,200 @@
+#include "worker/upkeep.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "worker/claim.h"
+
+static int64_t mono(const struct worker *w)
+{
+    return w->env.mono_ms(w->env.arg);
+}
+
+static void ensure_session(struct worker *w)
+{
+    struct failure f;
+    struct store *store = w->store;
+    if (w->session_up) {
+        if (mono(w) - w->session_used_ms < WORKER_PING_MS)
+            return;
+        w->session_used_ms = mono(w);
+        if (store->ops->ping(store->self, &f) != ERR_OK)
+            worker_store_failed(w, &f);
+        return;
+    }
+    if (mono(w) < w->session_retry_ms)
+        return;
+    uint64_t old = w->connection_id;
+    enum err err = store->ops->connect(store->self, &f);
+    /* The old session may still hold locks, and even be about to commit. */
+    if (err == ERR_OK && old != 0)
+        err = store->ops->kill(store->self, old, &f);
+    if (err != ERR_OK) {
+        worker_store_failed(w, &f);
+        return;
+    }
+    w->session_up = true;
+    w->session_used_ms = mono(w);
+    w->connection_id = store->ops->connection_id(store->self);
+    backoff_reset(&w->session_pause);
+    w->session_fault_logged = false;
+    log_info("database session opened", "connection=%" PRIu64, w->connection_id);
+}
+
+/* A failed delivery leaves a hole in what this producer sends, so it must not send another event:
+ * a new one starts behind the tail (design §6.4). */
+static void ensure_producer(struct worker *w)
+{
+    struct failure f;
+    if (!w->producer_broken)
+        return;
+    if (w->log->ops->reset_producer(w->log->self, &f) != ERR_OK) {
+        struct log_quoted quoted;
+        log_warn("no new producer yet", "err=%s", log_quote(&quoted, f.text));
+        return;
+    }
+    w->producer_broken = false;
+    for (int32_t i = 0; i < w->farm.partitions; i++)
+        w->parts[i].tail_known = false;
+}
+
+static void set_positions(struct worker *w)
+{
+    struct failure f;
+    size_t count = 0;
+    if (!w->positions_changed)
+        return;
+    struct log_position *positions = xcalloc((size_t)w->farm.partitions, sizeof(*positions));
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        struct part *part = &w->parts[i];
+        if (!worker_consumes(w, part))
+            continue;
+        positions[count++] = (struct log_position){i, part->row.next_offset};
+        part->seek_back = false;
+        part->hole_at = -1;
+        part->full = false;
+    }
+    if (w->log->ops->start(w->log->self, positions, count, &f) == ERR_OK) {
+        w->positions_changed = false;
+    } else {
+        struct log_quoted quoted;
+        log_warn("cannot start fetching yet", "err=%s", log_quote(&quoted, f.text));
+    }
+    free(positions);
+}
+
+static void seek_back(struct worker *w, struct part *part)
+{
+    struct failure f;
+    if (w->log->ops->seek(w->log->self, part->number, part->row.next_offset, &f) == ERR_OK)
+        part->seek_back = false;
+    else
+        w->positions_changed = true; /* starting anew does the same */
+}
+
+/* Stops and continues fetching by the number of events that are not acknowledged. */
+static void bound_unpublished(struct worker *w, struct part *part)
+{
+    struct failure f;
+    if (!part->full && part_unpublished(part) >= w->settings.unpublished_max) {
+        if (w->log->ops->pause(w->log->self, part->number, &f) == ERR_OK)
+            part->full = true;
+    } else if (part->full && part_unpublished(part) <= w->settings.unpublished_max / 2) {
+        if (w->log->ops->resume(w->log->self, part->number, &f) == ERR_OK) {
+            part->full = false;
+            part->seek_back = true;
+        }
+    }
+}
+
+static void tend_running(struct worker *w)
+{
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        struct part *part = &w->parts[i];
+        if (!worker_consumes(w, part) || w->positions_changed)
+            continue;
+        bound_unpublished(w, part);
+        if (part->seek_back && !part->full)
+            seek_back(w, part);
+    }
+}
+
+static void look_at_farm(struct worker *w)
+{
+    struct failure f;
+    struct farm_row farm;
+    if (!w->farm_halted || !w->session_up || mono(w) < w->farm_look_ms)
+        return;
+    w->farm_look_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
+    if (w->store->ops->farm(w->store->self, &farm, &f) != ERR_OK) {
+        worker_store_failed(w, &f);
+        return;
+    }
+    if (farm.halted[0])
+        return;
+    log_info("the farm was resumed by an operator", "farm=%s", farm.name);
+    w->farm_halted = false;
+    w->positions_changed = true;
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        struct part *part = &w->parts[i];
+        part->row_known = part->tail_known = false;
+        if (part->state == PART_RUNNING || part->state == PART_WAITING)
+            part_set(part, PART_CHECKING, NULL);
+    }
+}
+
+void upkeep_note_published(struct worker *w, struct part *part)
+{
+    struct failure f;
+    if (!w->session_up || !part_is_claimed(part) || !part->tail_known || !part->row_known ||
+        part->acked_seq <= part->published_noted)
+        return;
+    enum err err = w->store->ops->set_published(w->store->self, part->number, part->row.epoch,
+                                                part->acked_seq, &f);
+    w->session_used_ms = mono(w);
+    if (err == ERR_OK)
+        part->published_noted = part->acked_seq;
+    else if (err != ERR_EPOCH_LOST) /* the next batch notices that */
+        worker_store_failed(w, &f);
+}
+
+static void note_now_and_then(struct worker *w)
+{
+    if (mono(w) - w->noted_ms < WORKER_NOTE_MS)
+        return;
+    w->noted_ms = mono(w);
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        struct part *part = &w->parts[i];
+        if (part->state != PART_RUNNING)
+            continue;
+        if (part->acked_seq == part->row.last_seq)
+            upkeep_note_published(w, part); /* a busy partition notes it with its batches */
+        w->log->ops->commit_offset(w->log->self, part->number, part->row.next_offset);
+    }
+}
+
+static void ensure_group(struct worker *w)
+{
+    struct failure f;
+    if (!w->resubscribe || mono(w) < w->resubscribe_ms)
+        return;
+    log_info("joining the group again, to be assigned partitions anew", "worker=%s",
+             w->settings.name);
+    w->resubscribe_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
+    if (w->log->ops->resubscribe(w->log->self, &f) == ERR_OK)
+        w->resubscribe = false;
+}
+
+void upkeep(struct worker *w)
+{
+    ensure_session(w);
+    look_at_farm(w);
+    ensure_producer(w);
+    ensure_group(w);
+    claim_advance(w);
+    set_positions(w);
+    tend_running(w);
+    note_now_and_then(w);
+}
