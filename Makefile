@@ -80,6 +80,9 @@ lib_worker := $(filter-out worker/main.c,$(call folder,worker))
 lib_berth := $(filter-out $(berth_sources),$(call folder,producer))
 lib_reader := $(filter-out reader/main.c,$(call folder,reader))
 
+# A folder with a file that is generated says how in its own build.mk.
+include $(sort $(wildcard */build.mk))
+
 # From the programs' side down to the core, the order in which a linker wants them.
 library_names := worker berth reader db codec common core
 libraries := $(foreach name,$(library_names),$(if $(lib_$(name)),$(O)/lib/lib$(name).a))
