@@ -54,8 +54,8 @@ static void pool_add_block(struct pool *pool)
         pool->block_room = room;
     }
     assert(pool->block_count < pool->block_room);
-    pool->blocks[pool->block_count] =
-        pool_memory(malloc((size_t)POOL_BLOCK_SLOTS * POOL_SLOT_BYTES));
+    pool->blocks[pool->block_count] = pool_memory(
+        malloc((size_t)POOL_BLOCK_SLOTS * POOL_SLOT_BYTES));
     pool->block_count++;
 }
 

@@ -298,19 +298,15 @@ static uint32_t subtree_change(struct timeline *tl, uint32_t root, int64_t at_ms
     return rebalance(tl, root);
 }
 
-/* Joins two trees of any heights with a node that lies between them. */
+/* Joins two trees with a node that lies between them. The left one is a tree with its beginning cut
+ * off, so it may be much lower than the right one, but never higher by more than one. */
 static uint32_t subtree_join(const struct timeline *tl, uint32_t left, uint32_t middle,
                              uint32_t right)
 {
     int lean = height_of(tl, left) - height_of(tl, right);
 
     assert(middle != POOL_NIL);
-    if (lean > 1) {
-        struct node *node = node_at(tl, left);
-
-        node->right = subtree_join(tl, node->right, middle, right);
-        return rebalance(tl, left);
-    }
+    assert(lean <= 1);
     if (lean < -1) {
         struct node *node = node_at(tl, right);
 
