@@ -114,7 +114,7 @@ all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
 
-tests: all $(unit_programs) ## build the unit tests too, run nothing
+tests: $(unit_programs) ## build the unit tests, run nothing
 
 setup: ## install what is missing on Debian 12: packages, Kafka, MySQL, the tests' Python
 	dev/setup
