@@ -59,25 +59,34 @@ enum err failure_set(struct failure *f, enum err err, const char *format, ...)
     assert(err < ERR_COUNT);
     if (!f)
         return err;
-    f->err = err;
+    /* Not straight into f->text, which may be one of the arguments. */
+    char text[FAILURE_TEXT_LEN];
     va_list args;
     va_start(args, format);
-    vsnprintf(f->text, sizeof f->text, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    f->err = err;
+    memcpy(f->text, text, strlen(text) + 1);
     return err;
 }
 
 enum err failure_wrap(struct failure *f, const char *format, ...)
 {
     assert(f);
-    char inner[FAILURE_TEXT_LEN];
-    memcpy(inner, f->text, sizeof inner);
+    char text[FAILURE_TEXT_LEN];
     va_list args;
     va_start(args, format);
-    int len = vsnprintf(f->text, sizeof f->text, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (len >= 0 && (size_t)len < sizeof f->text)
-        snprintf(f->text + len, sizeof f->text - (size_t)len, ": %s", inner);
+    size_t len = strlen(text);
+    const char *pieces[] = {": ", f->text};
+    for (size_t i = 0; i < 2; i++) {
+        size_t piece_len = strnlen(pieces[i], sizeof text - 1 - len);
+        memcpy(text + len, pieces[i], piece_len);
+        len += piece_len;
+    }
+    text[len] = '\0';
+    memcpy(f->text, text, len + 1);
     return f->err;
 }
 
