@@ -67,8 +67,7 @@ enum err kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *val
     return failure_set(f, ERR_CONFIG, "kafka.%s: %s", name, text);
 }
 
-static enum err set_all(rd_kafka_conf_t *conf, const struct kafka_setting *table,
-                        struct failure *f)
+static enum err set_all(rd_kafka_conf_t *conf, const struct kafka_setting *table, struct failure *f)
 {
     enum err err = ERR_OK;
     for (; table && table->name && !err; table++)

@@ -1,0 +1,319 @@
+/* The group's consumer: membership, assignments, positions (design §6.3, §6.5). */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "worker/kafka_log_impl.h"
+
+/* A seek is refused for as long as the start before it is on its way. */
+#define SEEK_TIMEOUT_MS 5000
+
+static const struct kafka_setting defaults[] = {
+    {"client.id", "berth-worker"},
+    {"session.timeout.ms", "6000"},
+    {"heartbeat.interval.ms", "1500"},
+    {"max.poll.interval.ms", "60000"},
+    /* Also the time until a partition that was started or sought gets into the next fetch. */
+    {"fetch.wait.max.ms", "20"},
+    {"fetch.error.backoff.ms", "50"},
+    {"retry.backoff.ms", "10"},
+    /* librdkafka 2.0.2 looks again at a full queue only after a second, so the queue must hold
+     * more than we decide in that time. */
+    {"queued.min.messages", "100000"},
+    {"queued.max.messages.kbytes", "65536"},
+    {NULL, NULL},
+};
+
+/* Offsets live in the database, so nothing is committed or reset by itself. Assignment is eager,
+ * all or nothing: incremental assignors make partitions move while others go on, for which the
+ * claim has no state. With one topic `range` and `roundrobin` give every member the same number of
+ * partitions; `range` gives it neighbours, and all members must name the same one. */
+static const struct kafka_setting required[] = {
+    {"enable.auto.commit", "false"},
+    {"enable.auto.offset.store", "false"},
+    {"auto.offset.reset", "error"},
+    {"isolation.level", "read_uncommitted"},
+    {"partition.assignment.strategy", "range"},
+    {"enable.partition.eof", "false"},
+    {"check.crcs", "true"},
+    {NULL, NULL},
+};
+
+/* Called by librdkafka's threads. Errors as they reach the application are no use here: equal ones
+ * within 30 s come once, and each failed attempt to connect again is one. Connections without a
+ * broker's id fetch nothing. */
+static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker, const char *protocol,
+                                           const char *name, int port, const char *state,
+                                           void *opaque)
+{
+    (void)rk, (void)protocol, (void)name, (void)port;
+    struct kafka_log *log = opaque;
+    if (broker < 0)
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    atomic_bool *up = &log->broker_up[broker % KAFKA_BROKER_SLOTS];
+    if (strcmp(state, "UP") == 0)
+        atomic_store(up, true);
+    else if (strcmp(state, "DOWN") == 0 && atomic_exchange(up, false))
+        atomic_store(&log->connection_lost, true);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
+                                  char *text, size_t text_size)
+{
+    (void)conf, (void)text, (void)text_size;
+    return rd_kafka_interceptor_add_on_broker_state_change(rk, "berth", on_broker_state, opaque);
+}
+
+/* Assigns these partitions instead of all that were assigned. NULL gives the assignment back. */
+static enum err assign(struct kafka_log *log, const rd_kafka_topic_partition_list_t *list,
+                       struct failure *f)
+{
+    log->assign_called = true;
+    kafka_inbox_drop(log, -1, NULL);
+    for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
+        log->parts[part].started = false;
+        log->parts[part].commit_offset = -1;
+    }
+    rd_kafka_resp_err_t code = rd_kafka_assign(log->consumer, list);
+    if (code)
+        return kafka_failure(f, code, "assign partitions", NULL);
+    for (int i = 0; list && i < list->cnt; i++)
+        log->parts[list->elems[i].partition].started = true;
+    return ERR_OK;
+}
+
+static enum err assign_none(struct kafka_log *log, struct failure *f)
+{
+    rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
+    enum err err = assign(log, none, f);
+    rd_kafka_topic_partition_list_destroy(none);
+    return err;
+}
+
+static void on_assigned(struct kafka_log *log, const int32_t *parts, size_t count)
+{
+    log->assign_called = false;
+    log->owner.assigned(log->owner.arg, parts, count);
+    struct failure f = {0};
+    /* The group waits for an answer, also when the owner takes none of them. */
+    if (!log->assign_called && assign_none(log, &f))
+        log_error("no answer to an assignment", "text=%s",
+                  log_quote(&(struct log_quoted){0}, f.text));
+}
+
+static void on_revoked(struct kafka_log *log, const int32_t *parts, size_t count, bool lost)
+{
+    if (!lost)
+        kafka_commit_gauge(log, true);
+    if (count > 0)
+        log->owner.revoked(log->owner.arg, parts, count, lost);
+    struct failure f = {0};
+    if (assign(log, NULL, &f))
+        log_error("an assignment was not given back", "text=%s",
+                  log_quote(&(struct log_quoted){0}, f.text));
+}
+
+/* The partitions that are fetched; caller frees. */
+static int32_t *started_parts(const struct kafka_log *log, size_t *count_out)
+{
+    int32_t *parts = xcalloc(LIMIT_PARTITIONS, sizeof *parts);
+    size_t count = 0;
+    for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
+        if (log->parts[part].started)
+            parts[count++] = part;
+    }
+    *count_out = count;
+    return parts;
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
+                         rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct kafka_log *log = opaque;
+    size_t count = 0;
+    int32_t *parts;
+    if (code != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS &&
+        code != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+        log_error("the consumer group failed", "code=%s", rd_kafka_err2name(code));
+        parts = started_parts(log, &count);
+        on_revoked(log, parts, count, true);
+        free(parts);
+        return;
+    }
+    parts = xcalloc((size_t)list->cnt + 1, sizeof *parts);
+    for (int i = 0; i < list->cnt; i++) {
+        if (kafka_part_is_valid(list->elems[i].partition))
+            parts[count++] = list->elems[i].partition;
+    }
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        on_assigned(log, parts, count);
+    else
+        on_revoked(log, parts, count, rd_kafka_assignment_lost(rk) == 1);
+    free(parts);
+}
+
+enum err kafka_consumer_open(struct kafka_log *log, const struct config *cfg, struct failure *f)
+{
+    rd_kafka_conf_t *conf;
+    enum err err = kafka_conf_build(cfg, defaults, required, &conf, f);
+    if (err)
+        return err;
+    err = kafka_conf_set(conf, "group.id", config_string(cfg, "worker.group"), f);
+    if (err) {
+        rd_kafka_conf_destroy(conf);
+        return err;
+    }
+    rd_kafka_conf_set_opaque(conf, log);
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_conf_interceptor_add_on_new(conf, "berth", on_new, log);
+    err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &log->consumer, f);
+    if (!err)
+        rd_kafka_poll_set_consumer(log->consumer);
+    return err;
+}
+
+void kafka_close(void *self)
+{
+    struct kafka_log *log = self;
+    if (log->closed)
+        return;
+    log->closed = true;
+    if (log->owner.revoked)
+        rd_kafka_consumer_close(log->consumer);
+    kafka_inbox_drop(log, -1, NULL);
+}
+
+void kafka_consumer_free(struct kafka_log *log)
+{
+    if (!log->consumer)
+        return;
+    /* Without a close before it, the owner is gone or dying: no callbacks any more. */
+    rd_kafka_destroy_flags(log->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    log->consumer = NULL;
+}
+
+enum err kafka_subscribe(void *self, const struct log_events *events, struct failure *f)
+{
+    struct kafka_log *log = self;
+    assert(events->assigned && events->revoked && events->delivered);
+    log->owner = *events;
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, log->requests, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(log->consumer, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    return code ? kafka_failure(f, code, "subscribe", NULL) : ERR_OK;
+}
+
+enum err kafka_resubscribe(void *self, struct failure *f)
+{
+    struct kafka_log *log = self;
+    rd_kafka_resp_err_t code = rd_kafka_unsubscribe(log->consumer);
+    if (code)
+        return kafka_failure(f, code, "unsubscribe", NULL);
+    struct log_events owner = log->owner;
+    return kafka_subscribe(log, &owner, f);
+}
+
+static rd_kafka_topic_partition_list_t *list_of(const struct kafka_log *log, int32_t part,
+                                                int64_t offset)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, log->requests, part)->offset = offset;
+    return list;
+}
+
+enum err kafka_start(void *self, const struct log_position *positions, size_t count,
+                     struct failure *f)
+{
+    struct kafka_log *log = self;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        assert(kafka_part_is_valid(positions[i].part) && positions[i].offset >= 0);
+        rd_kafka_topic_partition_list_add(list, log->requests, positions[i].part)->offset =
+            positions[i].offset;
+        /* librdkafka keeps the pause of an earlier assignment. */
+        if (log->parts[positions[i].part].paused)
+            kafka_resume(log, positions[i].part, NULL);
+    }
+    enum err err = assign(log, list, f);
+    rd_kafka_topic_partition_list_destroy(list);
+    return err;
+}
+
+/* One try. *again: it is too early. */
+static rd_kafka_resp_err_t seek_once(struct kafka_log *log, int32_t part, int64_t offset)
+{
+    rd_kafka_topic_partition_list_t *list = list_of(log, part, offset);
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(log->consumer, list, SEEK_TIMEOUT_MS);
+    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list->elems[0].err;
+    if (error)
+        rd_kafka_error_destroy(error);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
+enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
+{
+    struct kafka_log *log = self;
+    assert(kafka_part_is_valid(part) && offset >= 0);
+    if (!log->parts[part].started)
+        return failure_set(f, ERR_LOG_ERROR, "seek: partition %" PRId32 " is not fetched", part);
+    kafka_inbox_drop(log, part, NULL);
+    int64_t deadline = clock_mono_ms() + SEEK_TIMEOUT_MS;
+    rd_kafka_resp_err_t code;
+    while ((code = seek_once(log, part, offset)) != 0) {
+        bool too_early = code == RD_KAFKA_RESP_ERR__STATE ||
+                         code == RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS ||
+                         code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+        if (!too_early || clock_mono_ms() >= deadline)
+            return kafka_failure(f, code, "seek", NULL);
+        clock_sleep_ms(1);
+    }
+    return ERR_OK;
+}
+
+static enum err set_paused(struct kafka_log *log, int32_t part, bool paused, struct failure *f)
+{
+    assert(kafka_part_is_valid(part));
+    rd_kafka_topic_partition_list_t *list = list_of(log, part, 0);
+    rd_kafka_resp_err_t code = paused ? rd_kafka_pause_partitions(log->consumer, list)
+                                      : rd_kafka_resume_partitions(log->consumer, list);
+    if (!code)
+        code = list->elems[0].err;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        return kafka_failure(f, code, paused ? "pause" : "resume", NULL);
+    log->parts[part].paused = paused;
+    return ERR_OK;
+}
+
+enum err kafka_pause(void *self, int32_t part, struct failure *f)
+{
+    struct kafka_log *log = self;
+    enum err err = set_paused(log, part, true, f);
+    if (err)
+        return err;
+    /* librdkafka goes on behind the last message that it gave us, the owner's position is before
+     * those that it has not got yet. */
+    int64_t lowest;
+    kafka_inbox_drop(log, part, &lowest);
+    return lowest >= 0 ? kafka_seek(log, part, lowest, f) : ERR_OK;
+}
+
+enum err kafka_resume(void *self, int32_t part, struct failure *f)
+{
+    return set_paused(self, part, false, f);
+}
+
+void kafka_commit_offset(void *self, int32_t part, int64_t next_offset)
+{
+    struct kafka_log *log = self;
+    assert(kafka_part_is_valid(part) && next_offset >= 0);
+    if (log->parts[part].started)
+        log->parts[part].commit_offset = next_offset;
+}

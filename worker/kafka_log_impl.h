@@ -1,0 +1,119 @@
+/* The parts of the log on Kafka: kafka_log.c makes and frees it, kafka_consume.c is the group's
+ * consumer, kafka_publish.c the producer, kafka_read.c the second, group-less consumer ("reader"),
+ * kafka_shape.c looks at the topics. Only these files include this header.
+ *
+ * Three librdkafka clients, because each of the others' calls must not touch the group's consumer:
+ * a claim reads logs from within its rebalance callback. All run in one thread, but for
+ * `connection_lost`, which librdkafka's threads set. */
+#ifndef BERTH_WORKER_KAFKA_LOG_IMPL_H
+#define BERTH_WORKER_KAFKA_LOG_IMPL_H
+
+#include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
+
+#include "core/limits.h"
+#include "lib/kafka_conf.h"
+#include "worker/log_port.h"
+
+/* The longest that one question to the brokers (a range, a tail, settings) may take. */
+#define KAFKA_CALL_TIMEOUT_MS 10000
+/* Brokers that are told apart when connections are lost; ids beyond share a slot, and then a loss
+ * may be told twice or late. */
+#define KAFKA_BROKER_SLOTS    1024
+/* The longest sleep in one wait: so often a wait looks at what other threads tell. */
+#define KAFKA_SLICE_MS        100
+
+struct kafka_part {
+    bool started; /* it is fetched */
+    bool paused;
+    int64_t outstanding;   /* events of this producer without a delivery report */
+    int64_t commit_offset; /* for the lag gauge; -1: nothing new */
+};
+
+/* Messages that librdkafka gave us and the owner has not got yet. */
+struct kafka_inbox {
+    rd_kafka_message_t **messages;
+    size_t count, capacity, bytes;
+};
+
+struct kafka_log {
+    char requests[KAFKA_TOPIC_LEN], events[KAFKA_TOPIC_LEN];
+    struct log_events owner;
+    struct kafka_part *parts; /* LIMIT_PARTITIONS of them */
+
+    /* The consumer. */
+    rd_kafka_t *consumer;
+    bool closed;
+    bool assign_called; /* since the rebalance callback began */
+    atomic_bool connection_lost;
+    atomic_bool broker_up[KAFKA_BROKER_SLOTS]; /* by broker id; librdkafka's threads' own */
+    struct kafka_inbox inbox;
+    struct failure trouble; /* to be returned by poll; err ERR_OK: none */
+    int64_t commit_at_ms;   /* monotonic: when the gauge is due */
+
+    /* The producer. NULL, or failed: only a new one helps. */
+    rd_kafka_conf_t *producer_conf; /* each producer gets a copy */
+    rd_kafka_t *producer;
+    rd_kafka_topic_t *producer_topic;
+    bool producer_failed;
+    bool serving_reports;
+    int64_t outstanding; /* over all partitions */
+
+    /* The reader. */
+    rd_kafka_t *reader;
+    rd_kafka_topic_t *reader_requests, *reader_events;
+};
+
+bool kafka_part_is_valid(int32_t part);
+/* Sets the failure for an error code of librdkafka: lost brokers and time-outs are
+ * ERR_LOG_TRANSPORT, missing topics and partitions ERR_LOG_TOPIC, others ERR_LOG_ERROR. */
+enum err kafka_failure(struct failure *f, rd_kafka_resp_err_t code, const char *doing,
+                       const char *text);
+
+/* kafka_consume.c: also the op table's entries of the same names. */
+enum err kafka_consumer_open(struct kafka_log *log, const struct config *cfg, struct failure *f);
+void kafka_close(void *self);
+void kafka_consumer_free(struct kafka_log *log);
+enum err kafka_subscribe(void *self, const struct log_events *events, struct failure *f);
+enum err kafka_resubscribe(void *self, struct failure *f);
+enum err kafka_start(void *self, const struct log_position *positions, size_t count,
+                     struct failure *f);
+enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f);
+enum err kafka_pause(void *self, int32_t part, struct failure *f);
+enum err kafka_resume(void *self, int32_t part, struct failure *f);
+void kafka_commit_offset(void *self, int32_t part, int64_t next_offset);
+
+/* kafka_poll.c: the inbox and what fills it. */
+enum err kafka_poll(void *self, struct log_message *out, size_t max, size_t max_bytes,
+                    int timeout_ms, size_t *count_out, struct failure *f);
+void kafka_release(void *self, struct log_message *messages, size_t count);
+/* Drops what the inbox holds of a partition (-1: of all). *lowest_out (may be NULL): the lowest
+ * offset dropped, -1 if none. */
+void kafka_inbox_drop(struct kafka_log *log, int32_t part, int64_t *lowest_out);
+void kafka_inbox_fini(struct kafka_log *log);
+/* Tells the group how far we are, when a second has passed since the last time, or `now`. */
+void kafka_commit_gauge(struct kafka_log *log, bool now);
+
+/* kafka_publish.c */
+enum err kafka_producer_open(struct kafka_log *log, const struct config *cfg, struct failure *f);
+void kafka_producer_free(struct kafka_log *log);
+/* Calls the owner for the reports that are there, waiting up to timeout_ms for the first. */
+void kafka_serve_reports(struct kafka_log *log, int timeout_ms);
+enum err kafka_publish(void *self, const struct log_event *event, struct failure *f);
+enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f);
+enum err kafka_reset_producer(void *self, struct failure *f);
+
+/* kafka_read.c */
+enum err kafka_reader_open(struct kafka_log *log, const struct config *cfg, struct failure *f);
+void kafka_reader_free(struct kafka_log *log);
+enum err kafka_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
+enum err kafka_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
+enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t bound,
+                              int64_t *offset_out, uint8_t sha256_out[32], struct failure *f);
+enum err kafka_event_tail(void *self, int32_t part, int64_t count, log_tail_fn *fn, void *arg,
+                          struct failure *f);
+
+/* kafka_shape.c */
+enum err kafka_shape(void *self, struct log_shape *out, struct failure *f);
+
+#endif

@@ -1,0 +1,201 @@
+/* Messages on their way from librdkafka to the owner.
+ *
+ * They are taken one by one: rd_kafka_consume_batch_queue calls the rebalance callback while it
+ * holds messages of the partitions that are revoked, and gives them out afterwards; it also hides
+ * where between the messages an error was. All messages rest in the inbox until a poll ends, so a
+ * callback can drop those of a partition from it, and an error does not lose those before it. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "worker/kafka_log_impl.h"
+
+#define GAUGE_INTERVAL_MS 1000
+
+static void inbox_add(struct kafka_inbox *inbox, rd_kafka_message_t *message)
+{
+    if (inbox->count == inbox->capacity) {
+        inbox->capacity = inbox->capacity ? 2 * inbox->capacity : 256;
+        inbox->messages = xrealloc(inbox->messages, inbox->capacity * sizeof *inbox->messages);
+    }
+    inbox->messages[inbox->count++] = message;
+    inbox->bytes += message->len;
+}
+
+void kafka_inbox_drop(struct kafka_log *log, int32_t part, int64_t *lowest_out)
+{
+    struct kafka_inbox *inbox = &log->inbox;
+    int64_t lowest = -1;
+    size_t kept = 0;
+    for (size_t i = 0; i < inbox->count; i++) {
+        rd_kafka_message_t *message = inbox->messages[i];
+        if (part != -1 && message->partition != part) {
+            inbox->messages[kept++] = message;
+            continue;
+        }
+        if (lowest < 0 || message->offset < lowest)
+            lowest = message->offset;
+        inbox->bytes -= message->len;
+        rd_kafka_message_destroy(message);
+    }
+    inbox->count = kept;
+    if (lowest_out)
+        *lowest_out = lowest;
+}
+
+void kafka_inbox_fini(struct kafka_log *log)
+{
+    kafka_inbox_drop(log, -1, NULL);
+    free(log->inbox.messages);
+    log->inbox = (struct kafka_inbox){0};
+}
+
+static int by_position(const void *left, const void *right)
+{
+    const rd_kafka_message_t *a = *(rd_kafka_message_t *const *)left;
+    const rd_kafka_message_t *b = *(rd_kafka_message_t *const *)right;
+    if (a->partition != b->partition)
+        return a->partition < b->partition ? -1 : 1;
+    return a->offset < b->offset ? -1 : a->offset > b->offset;
+}
+
+static struct log_message message_of(rd_kafka_message_t *from)
+{
+    rd_kafka_timestamp_type_t type;
+    int64_t time_ms = rd_kafka_message_timestamp(from, &type);
+    return (struct log_message){
+        .part = from->partition,
+        .offset = from->offset,
+        .append_ms = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME && time_ms >= 0 ? time_ms
+                                                                                : LOG_NO_TIME,
+        .value = from->payload,
+        .len = from->payload ? from->len : 0,
+        .handle = from,
+    };
+}
+
+/* Gives out at most max messages in order; what is left stays. */
+static size_t inbox_take(struct kafka_inbox *inbox, struct log_message *out, size_t max)
+{
+    qsort(inbox->messages, inbox->count, sizeof *inbox->messages, by_position);
+    size_t count = inbox->count < max ? inbox->count : max;
+    for (size_t i = 0; i < count; i++) {
+        out[i] = message_of(inbox->messages[i]);
+        inbox->bytes -= inbox->messages[i]->len;
+    }
+    inbox->count -= count;
+    memmove(inbox->messages, inbox->messages + count, inbox->count * sizeof *inbox->messages);
+    return count;
+}
+
+void kafka_commit_gauge(struct kafka_log *log, bool now)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (!now && now_ms < log->commit_at_ms)
+        return;
+    log->commit_at_ms = now_ms + GAUGE_INTERVAL_MS;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(0);
+    for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
+        struct kafka_part *p = &log->parts[part];
+        if (p->commit_offset < 0)
+            continue;
+        rd_kafka_topic_partition_list_add(list, log->requests, part)->offset = p->commit_offset;
+        p->commit_offset = -1;
+    }
+    if (list->cnt > 0)
+        rd_kafka_commit(log->consumer, list, 1 /* does not wait */);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* An error that came instead of a message. */
+static void note_trouble(struct kafka_log *log, const rd_kafka_message_t *message)
+{
+    struct failure *f = &log->trouble;
+    if (f->err)
+        return;
+    kafka_failure(f, message->err, "consume", rd_kafka_message_errstr(message));
+    if (message->rkt && kafka_part_is_valid(message->partition))
+        failure_wrap(f, "%s [%" PRId32 "]", rd_kafka_topic_name(message->rkt), message->partition);
+}
+
+static void take_in(struct kafka_log *log, rd_kafka_message_t *message)
+{
+    if (!message->err) {
+        assert(kafka_part_is_valid(message->partition));
+        inbox_add(&log->inbox, message);
+        return;
+    }
+    if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        note_trouble(log, message);
+    rd_kafka_message_destroy(message);
+}
+
+/* How long to sleep in librdkafka: its two clients cannot be waited for together, and delivery
+ * reports want to be served while there are any to come. */
+static int slice_ms(const struct kafka_log *log, int64_t deadline)
+{
+    int64_t left = deadline - clock_mono_ms();
+    int64_t longest = log->outstanding > 0 ? 1 : KAFKA_SLICE_MS;
+    if (left <= 0)
+        return 0;
+    return (int)(left < longest ? left : longest);
+}
+
+static void gather(struct kafka_log *log, size_t max, size_t max_bytes, int64_t deadline)
+{
+    const struct kafka_inbox *inbox = &log->inbox;
+    int wait_ms = 0;
+    while (inbox->count < max && inbox->bytes < max_bytes && !log->trouble.err) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(log->consumer, wait_ms);
+        if (message) {
+            take_in(log, message);
+            wait_ms = 0;
+            continue;
+        }
+        if (inbox->count > 0 || atomic_load(&log->connection_lost))
+            return;
+        kafka_serve_reports(log, 0);
+        wait_ms = slice_ms(log, deadline);
+        if (wait_ms == 0)
+            return;
+    }
+}
+
+enum err kafka_poll(void *self, struct log_message *out, size_t max, size_t max_bytes,
+                    int timeout_ms, size_t *count_out, struct failure *f)
+{
+    struct kafka_log *log = self;
+    assert(max > 0 && max_bytes > 0);
+    *count_out = 0;
+    if (log->closed)
+        return ERR_OK;
+    kafka_serve_reports(log, 0);
+    gather(log, max, max_bytes, clock_mono_ms() + timeout_ms);
+    kafka_serve_reports(log, 0);
+    rd_kafka_poll(log->reader, 0);
+    kafka_commit_gauge(log, false);
+    if (atomic_exchange(&log->connection_lost, false))
+        return failure_set(f, ERR_LOG_TRANSPORT, "poll: a connection to a broker was lost");
+    if (log->trouble.err) {
+        enum err err = log->trouble.err;
+        if (f)
+            *f = log->trouble;
+        log->trouble = (struct failure){0};
+        return err;
+    }
+    *count_out = inbox_take(&log->inbox, out, max);
+    return ERR_OK;
+}
+
+void kafka_release(void *self, struct log_message *messages, size_t count)
+{
+    (void)self;
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_message_destroy(messages[i].handle);
+        messages[i].handle = NULL;
+    }
+}

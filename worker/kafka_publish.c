@@ -1,0 +1,206 @@
+/* The producer: one event after the other per partition, without a gap (design §6.4).
+ *
+ * message.timeout.ms=0 means that librdkafka never gives up on an event by itself, so a delivery
+ * report fails only when the broker refuses for good. enable.gapless.guarantee turns that into a
+ * fatal error of the whole client: without it librdkafka goes on with the events behind the failed
+ * one, and the topic has a gap. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "worker/kafka_log_impl.h"
+
+static const struct kafka_setting defaults[] = {
+    {"client.id", "berth-worker"},
+    /* Events of one commit are handed over together, which is batching enough. */
+    {"linger.ms", "0"},
+    {"retry.backoff.ms", "10"},
+    {"queue.buffering.max.messages", "100000"},
+    {"queue.buffering.max.kbytes", "131072"},
+    {NULL, NULL},
+};
+
+static const struct kafka_setting required[] = {
+    {"enable.idempotence", "true"},
+    {"enable.gapless.guarantee", "true"},
+    {"acks", "all"},
+    {"message.timeout.ms", "0"},
+    /* The least that the check of the event topic demands of max.message.bytes (kafka_shape.c). */
+    {"message.max.bytes", "1000000"},
+    {NULL, NULL},
+};
+
+/* A report's opaque: partition and sequence in one number, as in a booking's id, so that there is
+ * nothing to free. */
+_Static_assert(sizeof(uintptr_t) == 8, "an opaque holds 64 bits");
+
+static void *opaque_of(int32_t part, int64_t seq)
+{
+    return (void *)(uintptr_t)((uint64_t)seq * LIMIT_PARTITIONS + (uint64_t)part);
+}
+
+static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+    struct kafka_log *log = opaque;
+    if (rk != log->producer)
+        return; /* given up by reset */
+    uint64_t number = (uintptr_t)message->_private;
+    int32_t part = (int32_t)(number % LIMIT_PARTITIONS);
+    int64_t seq = (int64_t)(number / LIMIT_PARTITIONS);
+    log->parts[part].outstanding--;
+    log->outstanding--;
+    assert(log->parts[part].outstanding >= 0);
+    if (message->err && !log->producer_failed) {
+        struct log_quoted quoted;
+        log_warn("an event was not delivered", "part=%" PRId32 " seq=%" PRId64 " code=%s text=%s",
+                 part, seq, rd_kafka_err2name(message->err),
+                 log_quote(&quoted, rd_kafka_message_errstr(message)));
+        log->producer_failed = true;
+    }
+    if (log->owner.delivered)
+        log->owner.delivered(log->owner.arg, part, seq, message->err ? ERR_LOG_FATAL : ERR_OK);
+}
+
+static enum err producer_new(struct kafka_log *log, struct failure *f)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_dup(log->producer_conf);
+    rd_kafka_conf_set_opaque(conf, log);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_report);
+    enum err err = kafka_client_new(RD_KAFKA_PRODUCER, conf, &log->producer, f);
+    if (err)
+        return err;
+    log->producer_topic = rd_kafka_topic_new(log->producer, log->events, NULL);
+    if (!log->producer_topic)
+        return kafka_failure(f, rd_kafka_last_error(), "open the event topic", NULL);
+    log->producer_failed = false;
+    return ERR_OK;
+}
+
+/* Forgets the producer and all that it has not delivered. */
+static void producer_drop(struct kafka_log *log)
+{
+    rd_kafka_t *old = log->producer;
+    log->producer = NULL; /* on_report ignores what comes from now on */
+    log->producer_failed = true;
+    log->outstanding = 0;
+    for (int32_t part = 0; part < LIMIT_PARTITIONS; part++)
+        log->parts[part].outstanding = 0;
+    if (log->producer_topic)
+        rd_kafka_topic_destroy(log->producer_topic);
+    log->producer_topic = NULL;
+    if (!old)
+        return;
+    rd_kafka_purge(old, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_destroy(old);
+}
+
+enum err kafka_producer_open(struct kafka_log *log, const struct config *cfg, struct failure *f)
+{
+    enum err err = kafka_conf_build(cfg, defaults, required, &log->producer_conf, f);
+    return err ? err : producer_new(log, f);
+}
+
+void kafka_producer_free(struct kafka_log *log)
+{
+    producer_drop(log);
+    if (log->producer_conf)
+        rd_kafka_conf_destroy(log->producer_conf);
+    log->producer_conf = NULL;
+}
+
+void kafka_serve_reports(struct kafka_log *log, int timeout_ms)
+{
+    if (!log->producer)
+        return;
+    log->serving_reports = true;
+    rd_kafka_poll(log->producer, timeout_ms);
+    log->serving_reports = false;
+}
+
+static enum err failed(struct kafka_log *log, struct failure *f)
+{
+    char text[256] = "an event was not delivered";
+    if (log->producer)
+        rd_kafka_fatal_error(log->producer, text, sizeof text);
+    return failure_set(f, ERR_LOG_FATAL, "producer: %s", text);
+}
+
+static enum err publish_failure(struct kafka_log *log, const struct log_event *event,
+                                rd_kafka_resp_err_t code, struct failure *f)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__QUEUE_FULL:
+        return failure_set(f, ERR_LOG_FULL, "producer: %" PRId64 " events are outstanding",
+                           log->outstanding);
+    case RD_KAFKA_RESP_ERR__FATAL:
+    case RD_KAFKA_RESP_ERR__STATE:
+        log->producer_failed = true;
+        return failed(log, f);
+    default:
+        kafka_failure(f, code, "publish", NULL);
+        return failure_wrap(f, "event %" PRId32 "-%" PRId64, event->part, event->seq);
+    }
+}
+
+enum err kafka_publish(void *self, const struct log_event *event, struct failure *f)
+{
+    struct kafka_log *log = self;
+    assert(kafka_part_is_valid(event->part));
+    assert(event->seq > 0 && event->seq <= INT64_MAX / LIMIT_PARTITIONS);
+    if (log->producer_failed)
+        return failed(log, f);
+
+    static const char content_type[] = "application/cloudevents+json; charset=UTF-8";
+    char id[32], epoch[24];
+    int id_len = snprintf(id, sizeof id, "%" PRId32 "-%" PRId64, event->part, event->seq);
+    int epoch_len = snprintf(epoch, sizeof epoch, "%" PRId64, event->epoch);
+    rd_kafka_resp_err_t code = rd_kafka_producev(
+        log->producer, RD_KAFKA_V_RKT(log->producer_topic), RD_KAFKA_V_PARTITION(event->part),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY(event->key, event->key ? strlen(event->key) : 0),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)event->value, event->len),
+        RD_KAFKA_V_HEADER("content-type", content_type, sizeof content_type - 1),
+        RD_KAFKA_V_HEADER("ce_type", event->type, (ssize_t)strlen(event->type)),
+        RD_KAFKA_V_HEADER("ce_id", id, id_len), RD_KAFKA_V_HEADER("berth-epoch", epoch, epoch_len),
+        RD_KAFKA_V_OPAQUE(opaque_of(event->part, event->seq)), RD_KAFKA_V_END);
+    if (code)
+        return publish_failure(log, event, code, f);
+    log->parts[event->part].outstanding++;
+    log->outstanding++;
+    return ERR_OK;
+}
+
+/* rd_kafka_flush would do, but it polls in steps of 10 ms. */
+enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
+{
+    struct kafka_log *log = self;
+    assert(part == -1 || kafka_part_is_valid(part));
+    const int64_t *outstanding = part == -1 ? &log->outstanding : &log->parts[part].outstanding;
+    int64_t deadline = clock_mono_ms() + timeout_ms;
+    kafka_serve_reports(log, 0);
+    while (*outstanding > 0) {
+        if (log->producer_failed)
+            return failed(log, f);
+        int64_t left = deadline - clock_mono_ms();
+        if (left <= 0)
+            return failure_set(f, ERR_TIMEOUT,
+                               "flush: %" PRId64 " events not delivered within %d ms", *outstanding,
+                               timeout_ms);
+        kafka_serve_reports(log, left < KAFKA_SLICE_MS ? (int)left : KAFKA_SLICE_MS);
+    }
+    return ERR_OK;
+}
+
+enum err kafka_reset_producer(void *self, struct failure *f)
+{
+    struct kafka_log *log = self;
+    assert(!log->serving_reports); /* a client cannot be destroyed from within its own callback */
+    producer_drop(log);
+    enum err err = producer_new(log, f);
+    if (err)
+        producer_drop(log);
+    return err;
+}
