@@ -1,0 +1,54 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/store.h"
+#include "lib/mem.h"
+
+/* Where the id is or belongs. */
+static size_t place(const struct id_list *list, int64_t id)
+{
+    size_t low = 0, high = list->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (list->ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void id_list_add(struct id_list *list, int64_t id)
+{
+    assert(list->count <= list->capacity);
+    /* Mostly ids come in ascending order. */
+    bool last = list->count > 0 && list->ids[list->count - 1] < id;
+    size_t at = last ? list->count : place(list, id);
+    if (at < list->count && list->ids[at] == id)
+        return;
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? 2 * list->capacity : 64;
+        list->ids = xrealloc(list->ids, list->capacity * sizeof *list->ids);
+    }
+    memmove(list->ids + at + 1, list->ids + at, (list->count - at) * sizeof *list->ids);
+    list->ids[at] = id;
+    list->count++;
+}
+
+bool id_list_has(const struct id_list *list, int64_t id)
+{
+    size_t at = place(list, id);
+    return at < list->count && list->ids[at] == id;
+}
+
+void id_list_clear(struct id_list *list)
+{
+    list->count = 0;
+}
+
+void id_list_fini(struct id_list *list)
+{
+    free(list->ids);
+    *list = (struct id_list){0};
+}

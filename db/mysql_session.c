@@ -1,0 +1,376 @@
+#include "db/mysql_session.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct mysql_session {
+    const struct mysql_settings *settings;
+    MYSQL *mysql; /* NULL: not connected */
+    uint64_t id;
+    bool mariadb;
+    char version[64];
+};
+
+struct mysql_session *mysql_session_new(const struct mysql_settings *settings)
+{
+    struct mysql_session *session = xcalloc(1, sizeof *session);
+    session->settings = settings;
+    return session;
+}
+
+static void session_close(struct mysql_session *session)
+{
+    if (session->mysql)
+        mysql_close(session->mysql);
+    session->mysql = NULL;
+    session->id = 0;
+    session->version[0] = '\0';
+}
+
+void mysql_session_free(struct mysql_session *session)
+{
+    if (!session)
+        return;
+    session_close(session);
+    free(session);
+}
+
+/* Leaves the library's number and text in f. */
+static enum err session_failed(struct mysql_session *session, const char *what, struct failure *f)
+{
+    unsigned number = mysql_errno(session->mysql);
+    enum err err = mysql_error_class(number);
+    const char *advice = "";
+    if (err == ERR_DB_SCHEMA)
+        advice = " (run `berth-admin migrate`)";
+    return failure_set(f, err, "%s: %s (%u)%s", what, mysql_error(session->mysql), number, advice);
+}
+
+static enum err not_connected(const char *what, struct failure *f)
+{
+    return failure_set(f, ERR_DB_CONNECTION, "%s: not connected to the database", what);
+}
+
+unsigned mysql_session_error(const struct mysql_session *session)
+{
+    return session->mysql ? mysql_errno(session->mysql) : 0;
+}
+
+/* --- connecting --- */
+
+static void set_options(MYSQL *mysql, const struct mysql_settings *settings)
+{
+    unsigned connect_s = (unsigned)settings->connect_timeout_s;
+    unsigned io_s = (unsigned)settings->io_timeout_s;
+    mysql_options(mysql, MYSQL_OPT_CONNECT_TIMEOUT, &connect_s);
+    mysql_options(mysql, MYSQL_OPT_READ_TIMEOUT, &io_s);
+    mysql_options(mysql, MYSQL_OPT_WRITE_TIMEOUT, &io_s);
+    mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "binary");
+    /* MYSQL_OPT_RECONNECT is off unless it is set: a session that came back by itself would have
+     * lost its transaction, its locks and its settings without anybody noticing. */
+}
+
+/* Statements that work on both servers: transaction_isolation and tx_isolation are each other's
+ * unknown variable, SET SESSION TRANSACTION is not. The sql_mode is set so that sql_quoted may
+ * rely on backslashes, and so that a value that does not fit is an error. */
+static enum err prepare(struct mysql_session *session, struct failure *f)
+{
+    enum err err = mysql_session_execf(
+        session, f, "prepare the session",
+        "SET SESSION autocommit = 0, wait_timeout = %d, innodb_lock_wait_timeout = %d, "
+        "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION,"
+        "ERROR_FOR_DIVISION_BY_ZERO', time_zone = '+00:00'",
+        session->settings->idle_timeout_s, session->settings->lock_timeout_s);
+    if (err)
+        return err;
+    err = mysql_session_execf(session, f, "prepare the session",
+                              "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
+    if (err)
+        return err;
+    MYSQL_RES *res = NULL;
+    err = mysql_session_queryf(session, f, &res, "prepare the session",
+                               "SELECT CONNECTION_ID(), VERSION(), @@max_allowed_packet");
+    if (err)
+        return err;
+    MYSQL_ROW row = mysql_fetch_row(res);
+    assert(row && row[0] && row[1] && row[2]);
+    session->id = strtoull(row[0], NULL, 10);
+    snprintf(session->version, sizeof session->version, "%s", row[1]);
+    session->mariadb = strstr(row[1], "MariaDB") != NULL;
+    int64_t packet = field_int(row[2]);
+    mysql_free_result(res);
+    if (packet < MYSQL_MIN_PACKET)
+        return failure_set(f, ERR_DB_ERROR,
+                           "the server's max_allowed_packet is %" PRId64
+                           " bytes; set it to at least %d, better 16 MiB, and restart the server",
+                           packet, MYSQL_MIN_PACKET);
+    return ERR_OK;
+}
+
+static enum err connect_failed(struct mysql_session *session, struct failure *f)
+{
+    const struct mysql_settings *settings = session->settings;
+    unsigned number = mysql_errno(session->mysql);
+    enum err err = mysql_error_class(number);
+    const char *advice = "";
+    if (number == 1045 || number == 1044 || number == 1698)
+        advice = ": check db.user and db.password_file";
+    if (number == 1049)
+        advice = ": create it, or check db.name";
+    if (settings->socket)
+        return failure_set(f, err, "connect to the database at %s as %s: %s (%u)%s",
+                           settings->socket, settings->user, mysql_error(session->mysql), number,
+                           advice);
+    return failure_set(f, err, "connect to the database at %s:%" PRId64 " as %s: %s (%u)%s",
+                       settings->host, settings->port, settings->user, mysql_error(session->mysql),
+                       number, advice);
+}
+
+enum err mysql_session_connect(struct mysql_session *session, struct failure *f)
+{
+    const struct mysql_settings *settings = session->settings;
+    session_close(session);
+    session->mysql = mysql_init(NULL);
+    if (!session->mysql)
+        abort(); /* out of memory */
+    set_options(session->mysql, settings);
+    enum err err = ERR_OK;
+    if (!mysql_real_connect(session->mysql, settings->host, settings->user, settings->password,
+                            settings->database, (unsigned)settings->port, settings->socket,
+                            CLIENT_FOUND_ROWS))
+        err = connect_failed(session, f);
+    else
+        err = prepare(session, f);
+    /* Escaping (sql_quoted) goes byte by byte only then. */
+    assert(err || strcmp(mysql_character_set_name(session->mysql), "binary") == 0);
+    if (err)
+        session_close(session);
+    return err;
+}
+
+uint64_t mysql_session_id(const struct mysql_session *session)
+{
+    return session->id;
+}
+
+bool mysql_session_is_mariadb(const struct mysql_session *session)
+{
+    return session->mariadb;
+}
+
+const char *mysql_session_version(const struct mysql_session *session)
+{
+    return session->version;
+}
+
+enum err mysql_session_ping(struct mysql_session *session, struct failure *f)
+{
+    if (!session->mysql)
+        return not_connected("ping", f);
+    return mysql_ping(session->mysql) ? session_failed(session, "ping", f) : ERR_OK;
+}
+
+enum err mysql_session_kill(struct mysql_session *session, uint64_t id, struct failure *f)
+{
+    enum { NO_SUCH_THREAD = 1094 };
+    if (id == 0 || id == session->id)
+        return ERR_OK;
+    enum err err = mysql_session_execf(session, f, "kill a session", "KILL %" PRIu64, id);
+    if (err && session->mysql && mysql_errno(session->mysql) == NO_SUCH_THREAD)
+        return ERR_OK;
+    return err;
+}
+
+/* --- statements --- */
+
+enum err mysql_session_exec(struct mysql_session *session, const char *what, const char *sql,
+                            size_t len, struct failure *f)
+{
+    if (!session->mysql)
+        return not_connected(what, f);
+    if (mysql_real_query(session->mysql, sql, (unsigned long)len))
+        return session_failed(session, what, f);
+    assert(mysql_field_count(session->mysql) == 0);
+    return ERR_OK;
+}
+
+static void format_into(struct buf *out, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+static void format_into(struct buf *out, const char *format, va_list args)
+{
+    char text[1024];
+    int len = vsnprintf(text, sizeof text, format, args);
+    assert(len >= 0 && (size_t)len < sizeof text);
+    buf_append(out, text, (size_t)len);
+}
+
+enum err mysql_session_execf(struct mysql_session *session, struct failure *f, const char *what,
+                             const char *format, ...)
+{
+    struct buf sql = {0};
+    va_list args;
+    va_start(args, format);
+    format_into(&sql, format, args);
+    va_end(args);
+    enum err err = mysql_session_exec(session, what, sql.data, sql.len, f);
+    buf_fini(&sql);
+    return err;
+}
+
+uint64_t mysql_session_matched(const struct mysql_session *session)
+{
+    return session->mysql ? mysql_affected_rows(session->mysql) : 0;
+}
+
+enum err mysql_session_query(struct mysql_session *session, const char *what, const char *sql,
+                             size_t len, MYSQL_RES **out, struct failure *f)
+{
+    if (!session->mysql)
+        return not_connected(what, f);
+    if (mysql_real_query(session->mysql, sql, (unsigned long)len))
+        return session_failed(session, what, f);
+    MYSQL_RES *res = mysql_store_result(session->mysql);
+    if (!res)
+        return session_failed(session, what, f);
+    *out = res;
+    return ERR_OK;
+}
+
+enum err mysql_session_queryf(struct mysql_session *session, struct failure *f, MYSQL_RES **out,
+                              const char *what, const char *format, ...)
+{
+    struct buf sql = {0};
+    va_list args;
+    va_start(args, format);
+    format_into(&sql, format, args);
+    va_end(args);
+    enum err err = mysql_session_query(session, what, sql.data, sql.len, out, f);
+    buf_fini(&sql);
+    return err;
+}
+
+enum err mysql_session_stream(struct mysql_session *session, const char *what, const char *sql,
+                              size_t len, MYSQL_RES **out, struct failure *f)
+{
+    if (!session->mysql)
+        return not_connected(what, f);
+    if (mysql_real_query(session->mysql, sql, (unsigned long)len))
+        return session_failed(session, what, f);
+    MYSQL_RES *res = mysql_use_result(session->mysql);
+    if (!res)
+        return session_failed(session, what, f);
+    *out = res;
+    return ERR_OK;
+}
+
+enum err mysql_session_stream_end(struct mysql_session *session, const char *what,
+                                  struct failure *f)
+{
+    return mysql_errno(session->mysql) ? session_failed(session, what, f) : ERR_OK;
+}
+
+/* Errors of COMMIT after which the server has rolled back for certain: what it refuses before it
+ * writes anything. All others, disk full among them, can have come after the commit record. */
+static bool is_definite_rollback(unsigned number)
+{
+    switch (number) {
+    case 1205: /* lock wait time-out */
+    case 1213: /* deadlock, also Galera's certification */
+    case 3101: /* group replication rolled back */
+    case 1290: /* read-only server */
+    case 1836:
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum err mysql_session_commit(struct mysql_session *session, struct failure *f)
+{
+    if (!session->mysql)
+        return failure_set(f, ERR_DB_COMMIT_UNKNOWN, "commit: not connected to the database");
+    if (mysql_real_query(session->mysql, "COMMIT", 6) == 0)
+        return ERR_OK;
+    unsigned number = mysql_errno(session->mysql);
+    if (is_definite_rollback(number))
+        return session_failed(session, "commit", f);
+    return failure_set(f, ERR_DB_COMMIT_UNKNOWN, "commit: %s (%u)", mysql_error(session->mysql),
+                       number);
+}
+
+void mysql_session_rollback(struct mysql_session *session)
+{
+    if (session->mysql)
+        mysql_real_query(session->mysql, "ROLLBACK", 8);
+}
+
+/* --- text of statements --- */
+
+void sql_int(struct buf *sql, int64_t value)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        digits[--at] = '-';
+    buf_append(sql, digits + at, sizeof digits - at);
+}
+
+void sql_bytes(struct buf *sql, const void *bytes, size_t len)
+{
+    buf_append(sql, "x'", 2);
+    buf_hex(sql, bytes, len);
+    buf_append(sql, "'", 1);
+}
+
+void sql_text(struct buf *sql, const char *text)
+{
+    sql_bytes(sql, text, strlen(text));
+}
+
+void sql_text_or_null(struct buf *sql, const char *text)
+{
+    if (text)
+        sql_text(sql, text);
+    else
+        buf_append(sql, "NULL", 4);
+}
+
+void sql_quoted(struct buf *sql, struct mysql_session *session, const void *bytes, size_t len)
+{
+    assert(session->mysql);
+    buf_append(sql, "'", 1);
+    char chunk[2 * 4096 + 1];
+    const char *from = bytes;
+    while (len > 0) {
+        unsigned long part = len < 4096 ? (unsigned long)len : 4096;
+        unsigned long escaped = mysql_real_escape_string(session->mysql, chunk, from, part);
+        assert(escaped >= part && escaped < sizeof chunk);
+        buf_append(sql, chunk, escaped);
+        from += part;
+        len -= part;
+    }
+    buf_append(sql, "'", 1);
+}
+
+void sql_ids(struct buf *sql, const int64_t *ids, size_t count)
+{
+    assert(count > 0);
+    for (size_t i = 0; i < count; i++) {
+        buf_append(sql, i == 0 ? "(" : ",", 1);
+        sql_int(sql, ids[i]);
+    }
+    buf_append(sql, ")", 1);
+}
+
+int64_t field_int(const char *field)
+{
+    return field ? strtoll(field, NULL, 10) : 0;
+}

@@ -1,0 +1,77 @@
+/* What the files of the MySQL store share. */
+#ifndef BERTH_DB_MYSQL_STORE_PARTS_H
+#define BERTH_DB_MYSQL_STORE_PARTS_H
+
+#include <stdbool.h>
+
+#include "db/mysql_session.h"
+#include "db/mysql_store.h"
+
+struct mysql_store {
+    struct mysql_settings settings;
+    struct mysql_session *session;
+    bool in_transaction; /* between begin and commit or rollback */
+    struct buf sql;      /* the statement at hand; its memory is kept */
+};
+
+/* Columns in the order in which mysql_store_row.c reads them. */
+#define PARTITION_COLUMNS                                                                          \
+    "part, epoch, progress_epoch, connection_id, next_offset, last_seq, published_seq, clock_ms, " \
+    "last_sha256, ignore_time_until, reject_offset, halted"
+#define FARM_COLUMNS    "name, partitions, cluster_id, key_generation, halted"
+#define MACHINE_COLUMNS "id, name, gpus, memory_gib, labels, state, version, capacity_changed_ms"
+#define BOOKING_COLUMNS "id, client, user_name, start_ms, end_ms, state, version"
+
+/* --- mysql_store_session.c: each a transaction of its own --- */
+enum err store_farm(void *self, struct farm_row *out, struct failure *f);
+enum err store_halt_farm(void *self, const char *why, struct failure *f);
+enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f);
+enum err store_claim(void *self, int32_t part, const char *owner, struct partition_row *out,
+                     struct failure *f);
+enum err store_partition(void *self, int32_t part, struct partition_row *out, struct failure *f);
+enum err store_halt_partition(void *self, int32_t part, int64_t epoch, const char *why,
+                              struct failure *f);
+enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t seq,
+                             struct failure *f);
+enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit, store_event_fn *fn,
+                      void *arg, struct failure *f);
+
+/* --- mysql_store_read.c: the batch's reads and locks --- */
+enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
+                               struct partition_row *rows_out, struct farm_row *farm_out,
+                               struct failure *f);
+enum err store_find_machines(void *self, const char *const *names, size_t count,
+                             struct world *world, struct failure *f);
+enum err store_find_machines_by_id(void *self, const int64_t *ids, size_t count,
+                                   struct world *world, struct failure *f);
+enum err store_lock_machines(void *self, const struct id_list *ids, struct world *world,
+                             struct failure *f);
+enum err store_load_timelines(void *self, struct world *world, struct machine *const *machines,
+                              size_t count, int64_t known_from_ms, struct failure *f);
+enum err store_machines_of_bookings(void *self, const struct id_list *bookings, struct id_list *out,
+                                    struct failure *f);
+enum err store_bookings_on_machines(void *self, const struct id_list *machines, int64_t from_ms,
+                                    struct id_list *out, struct failure *f);
+enum err store_lock_bookings(void *self, const struct id_list *ids, struct world *world,
+                             struct failure *f);
+enum err store_find_priors(void *self, const struct request_ref *refs, size_t count,
+                           struct world *world, struct failure *f);
+
+/* --- mysql_store_write.c --- */
+enum err store_write(void *self, const struct store_batch *batch, struct failure *f);
+
+/* --- mysql_store_row.c: from fields to structs; ERR_DB_ERROR for what cannot be in a row --- */
+void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partition_row *out);
+void farm_row_read(MYSQL_ROW row, struct farm_row *out);
+/* Puts it into the world. */
+enum err machine_row_read(MYSQL_ROW row, const unsigned long *lens, struct world *world,
+                          struct failure *f);
+enum err booking_row_read(MYSQL_ROW row, struct world *world, struct failure *f);
+/* At most max_len - 1 bytes of `text`, cut between characters; bytes that are not UTF-8 become
+ * '?'. Returns out. */
+const char *text_for_column(const char *text, char *out, size_t max_len);
+
+/* The farm row, in whatever transaction there is. */
+enum err farm_row_query(struct mysql_store *store, struct farm_row *out, struct failure *f);
+
+#endif

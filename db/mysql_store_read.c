@@ -1,0 +1,372 @@
+/* The reads and locks of a batch.
+ *
+ * Rows are locked in ascending order of their primary keys, and in no other: FORCE INDEX keeps the
+ * optimizer from visiting them in the order of another index, which deadlocks (design §6.1). Long
+ * lists are cut, ascending, so that the order holds over the pieces. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/mysql_store_parts.h"
+
+/* Ids or names in one IN (…). MariaDB turns lists of 1,000 and more into joins with temporary
+ * tables, which lock in any order. */
+#define IN_LIST_MAX   500
+/* Machines whose allocations are fetched at once: bounds the memory of one result. */
+#define TIMELINES_MAX 64
+
+static size_t cut(size_t count, size_t from, size_t max)
+{
+    return count - from < max ? count - from : max;
+}
+
+static enum err run_query(struct mysql_store *store, const char *what, MYSQL_RES **out,
+                          struct failure *f)
+{
+    return mysql_session_query(store->session, what, store->sql.data, store->sql.len, out, f);
+}
+
+/* --- partitions --- */
+
+enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
+                               struct partition_row *rows_out, struct farm_row *farm_out,
+                               struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(store->in_transaction);
+    assert(count > 0 && count <= LIMIT_PARTITIONS);
+    struct buf *sql = &store->sql;
+    size_t got = 0;
+    for (size_t from = 0, n; from < count; from += n) {
+        n = cut(count, from, IN_LIST_MAX);
+        buf_clear(sql);
+        buf_puts(sql, "SELECT " PARTITION_COLUMNS " FROM request_partition FORCE INDEX (PRIMARY) "
+                      "WHERE part IN ");
+        for (size_t i = 0; i < n; i++) {
+            assert(from + i == 0 || parts[from + i - 1] < parts[from + i]);
+            buf_puts(sql, i == 0 ? "(" : ",");
+            sql_int(sql, parts[from + i]);
+        }
+        buf_puts(sql, ") ORDER BY part FOR UPDATE");
+        MYSQL_RES *res = NULL;
+        enum err err = run_query(store, "lock partitions", &res, f);
+        if (err)
+            return err;
+        MYSQL_ROW row;
+        while ((row = mysql_fetch_row(res)))
+            partition_row_read(row, mysql_fetch_lengths(res), &rows_out[got++]);
+        mysql_free_result(res);
+    }
+    if (got != count)
+        return failure_set(f, ERR_NOT_FOUND, "%zu of %zu partitions have no row in the database",
+                           count - got, count);
+    return farm_row_query(store, farm_out, f);
+}
+
+/* --- machines --- */
+
+static enum err machines_into_world(struct mysql_store *store, const char *what,
+                                    struct world *world, struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = run_query(store, what, &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    while (!err && (row = mysql_fetch_row(res)))
+        err = machine_row_read(row, mysql_fetch_lengths(res), world, f);
+    mysql_free_result(res);
+    return err;
+}
+
+enum err store_find_machines(void *self, const char *const *names, size_t count,
+                             struct world *world, struct failure *f)
+{
+    struct mysql_store *store = self;
+    struct buf *sql = &store->sql;
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < count; from += n) {
+        n = cut(count, from, IN_LIST_MAX);
+        buf_clear(sql);
+        buf_puts(sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE name IN ");
+        for (size_t i = 0; i < n; i++) {
+            buf_puts(sql, i == 0 ? "(" : ",");
+            sql_text(sql, names[from + i]);
+        }
+        buf_puts(sql, ")");
+        err = machines_into_world(store, "find machines", world, f);
+    }
+    return err;
+}
+
+static enum err machines_by_id(struct mysql_store *store, const int64_t *ids, size_t count,
+                               const char *lock, struct world *world, struct failure *f)
+{
+    struct buf *sql = &store->sql;
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < count; from += n) {
+        n = cut(count, from, IN_LIST_MAX);
+        buf_clear(sql);
+        buf_puts(sql, "SELECT " MACHINE_COLUMNS " FROM machine FORCE INDEX (PRIMARY) WHERE id IN ");
+        sql_ids(sql, ids + from, n);
+        buf_puts(sql, lock);
+        err = machines_into_world(store, "read machines", world, f);
+    }
+    return err;
+}
+
+enum err store_find_machines_by_id(void *self, const int64_t *ids, size_t count,
+                                   struct world *world, struct failure *f)
+{
+    return machines_by_id(self, ids, count, "", world, f);
+}
+
+enum err store_lock_machines(void *self, const struct id_list *ids, struct world *world,
+                             struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(store->in_transaction);
+    return machines_by_id(store, ids->ids, ids->count, " ORDER BY id FOR UPDATE", world, f);
+}
+
+/* --- timelines --- */
+
+/* The whole result is here before the first timeline is started, so that an error leaves none
+ * half loaded. */
+static enum err load_some(struct mysql_store *store, struct world *world,
+                          struct machine *const *machines, size_t count, int64_t known_from_ms,
+                          struct failure *f)
+{
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_puts(sql, "SELECT machine, start_ms, end_ms, gpus, memory_gib FROM allocation "
+                  "FORCE INDEX (allocation_timeline) WHERE machine IN ");
+    for (size_t i = 0; i < count; i++) {
+        buf_puts(sql, i == 0 ? "(" : ",");
+        sql_int(sql, machines[i]->id);
+    }
+    buf_printf(sql, ") AND end_ms > %" PRId64 " AND live = 1", known_from_ms);
+    MYSQL_RES *res = NULL;
+    enum err err = run_query(store, "load timelines", &res, f);
+    if (err)
+        return err;
+    for (size_t i = 0; i < count; i++)
+        world_timeline_start(world, machines[i], known_from_ms);
+    struct machine *machine = NULL;
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res))) {
+        int64_t id = field_int(row[0]);
+        if (!machine || machine->id != id)
+            machine = world_machine_by_id(world, id);
+        assert(machine);
+        struct amount use = {.gpus = field_int(row[3]), .memory_gib = field_int(row[4])};
+        world_timeline_add(world, machine, field_int(row[1]), field_int(row[2]), use);
+    }
+    mysql_free_result(res);
+    return ERR_OK;
+}
+
+enum err store_load_timelines(void *self, struct world *world, struct machine *const *machines,
+                              size_t count, int64_t known_from_ms, struct failure *f)
+{
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < count; from += n) {
+        n = cut(count, from, TIMELINES_MAX);
+        err = load_some(self, world, machines + from, n, known_from_ms, f);
+    }
+    return err;
+}
+
+/* --- bookings --- */
+
+static enum err add_ids(struct mysql_store *store, const char *what, struct id_list *out,
+                        struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = run_query(store, what, &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res)))
+        id_list_add(out, field_int(row[0]));
+    mysql_free_result(res);
+    return ERR_OK;
+}
+
+enum err store_machines_of_bookings(void *self, const struct id_list *bookings, struct id_list *out,
+                                    struct failure *f)
+{
+    struct mysql_store *store = self;
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < bookings->count; from += n) {
+        n = cut(bookings->count, from, IN_LIST_MAX);
+        buf_clear(&store->sql);
+        buf_puts(&store->sql, "SELECT DISTINCT machine FROM allocation WHERE booking IN ");
+        sql_ids(&store->sql, bookings->ids + from, n);
+        err = add_ids(store, "machines of bookings", out, f);
+    }
+    return err;
+}
+
+enum err store_bookings_on_machines(void *self, const struct id_list *machines, int64_t from_ms,
+                                    struct id_list *out, struct failure *f)
+{
+    struct mysql_store *store = self;
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < machines->count; from += n) {
+        n = cut(machines->count, from, IN_LIST_MAX);
+        buf_clear(&store->sql);
+        buf_puts(&store->sql,
+                 "SELECT DISTINCT a.booking FROM allocation a FORCE INDEX (allocation_timeline) "
+                 "STRAIGHT_JOIN booking b ON b.id = a.booking WHERE a.machine IN ");
+        sql_ids(&store->sql, machines->ids + from, n);
+        buf_printf(&store->sql, " AND a.end_ms > %" PRId64 " AND a.live = 1 AND b.state = 'booked'",
+                   from_ms);
+        err = add_ids(store, "bookings on machines", out, f);
+    }
+    return err;
+}
+
+static enum err lock_booking_rows(struct mysql_store *store, const int64_t *ids, size_t count,
+                                  struct world *world, struct failure *f)
+{
+    buf_clear(&store->sql);
+    buf_puts(&store->sql,
+             "SELECT " BOOKING_COLUMNS " FROM booking FORCE INDEX (PRIMARY) WHERE id IN ");
+    sql_ids(&store->sql, ids, count);
+    buf_puts(&store->sql, " ORDER BY id FOR UPDATE");
+    MYSQL_RES *res = NULL;
+    enum err err = run_query(store, "lock bookings", &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    while (!err && (row = mysql_fetch_row(res)))
+        err = booking_row_read(row, world, f);
+    mysql_free_result(res);
+    return err;
+}
+
+/* A plain read: nobody writes an allocation without the booking's lock. */
+static enum err read_allocations(struct mysql_store *store, const int64_t *ids, size_t count,
+                                 struct world *world, struct failure *f)
+{
+    buf_clear(&store->sql);
+    buf_puts(&store->sql, "SELECT booking, machine, start_ms, end_ms, gpus, memory_gib, live, "
+                          "machine_version FROM allocation FORCE INDEX (PRIMARY) "
+                          "WHERE booking IN ");
+    sql_ids(&store->sql, ids, count);
+    MYSQL_RES *res = NULL;
+    enum err err = run_query(store, "read allocations", &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res))) {
+        struct allocation allocation = {
+            .machine_id = field_int(row[1]),
+            .start_ms = field_int(row[2]),
+            .end_ms = field_int(row[3]),
+            .amount = {.gpus = field_int(row[4]), .memory_gib = field_int(row[5])},
+            .live = field_int(row[6]) != 0,
+            .machine_version = field_int(row[7]),
+        };
+        struct booking *booking = world_booking(world, field_int(row[0]));
+        if (booking)
+            world_allocation_add(world, booking, &allocation);
+    }
+    mysql_free_result(res);
+    return ERR_OK;
+}
+
+enum err store_lock_bookings(void *self, const struct id_list *ids, struct world *world,
+                             struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(store->in_transaction);
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < ids->count; from += n) {
+        n = cut(ids->count, from, IN_LIST_MAX);
+        err = lock_booking_rows(store, ids->ids + from, n, world, f);
+        if (!err)
+            err = read_allocations(store, ids->ids + from, n, world, f);
+    }
+    return err;
+}
+
+/* --- request ids used before --- */
+
+static int compare_refs(const void *a, const void *b)
+{
+    const struct request_ref *left = a, *right = b;
+    int order = strcmp(left->client, right->client);
+    return order ? order : strcmp(left->request_id, right->request_id);
+}
+
+/* One range of the index for each client. */
+static void priors_sql(struct buf *sql, const struct request_ref *refs, size_t count)
+{
+    buf_clear(sql);
+    buf_puts(sql, "SELECT part, seq, client, request_id, content_sha256, reason, subject, event "
+                  "FROM decision FORCE INDEX (decision_request) WHERE ");
+    for (size_t i = 0; i < count; i++) {
+        bool same_client = i > 0 && strcmp(refs[i].client, refs[i - 1].client) == 0;
+        if (same_client) {
+            buf_puts(sql, ",");
+        } else {
+            buf_puts(sql, i == 0 ? "(client = " : ")) OR (client = ");
+            sql_text(sql, refs[i].client);
+            buf_puts(sql, " AND request_id IN (");
+        }
+        sql_text(sql, refs[i].request_id);
+    }
+    buf_puts(sql, "))");
+}
+
+static enum err prior_row_read(MYSQL_ROW row, const unsigned long *lens, struct world *world,
+                               struct failure *f)
+{
+    struct arena *arena = world_arena(world);
+    struct prior prior = {
+        .client = arena_strdup(arena, row[2]),
+        .request_id = arena_strdup(arena, row[3]),
+        .part = (int32_t)field_int(row[0]),
+        .seq = field_int(row[1]),
+        .reason = row[5] ? reason_from_name(row[5]) : REASON_NONE,
+        .subject = row[6] ? arena_strdup(arena, row[6]) : NULL,
+        .event = arena_strndup(arena, row[7], lens[7]),
+        .event_len = lens[7],
+    };
+    if (row[5] && prior.reason == REASON_NONE)
+        return failure_set(f, ERR_DB_ERROR, "decision %s-%s has an unknown reason", row[0], row[1]);
+    if (lens[4] != sizeof prior.content_sha256)
+        return failure_set(f, ERR_DB_ERROR, "decision %s-%s has no content digest", row[0], row[1]);
+    memcpy(prior.content_sha256, row[4], sizeof prior.content_sha256);
+    world_prior_put(world, &prior);
+    return ERR_OK;
+}
+
+enum err store_find_priors(void *self, const struct request_ref *refs, size_t count,
+                           struct world *world, struct failure *f)
+{
+    struct mysql_store *store = self;
+    if (count == 0)
+        return ERR_OK;
+    struct request_ref *sorted = xmalloc(count * sizeof *sorted);
+    memcpy(sorted, refs, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare_refs);
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < count; from += n) {
+        n = cut(count, from, IN_LIST_MAX);
+        priors_sql(&store->sql, sorted + from, n);
+        MYSQL_RES *res = NULL;
+        err = run_query(store, "find used request ids", &res, f);
+        if (err)
+            break;
+        MYSQL_ROW row;
+        while (!err && (row = mysql_fetch_row(res)))
+            err = prior_row_read(row, mysql_fetch_lengths(res), world, f);
+        mysql_free_result(res);
+    }
+    free(sorted);
+    return err;
+}

@@ -1,0 +1,243 @@
+/* The store's calls that are each a transaction of their own. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "db/mysql_store_parts.h"
+
+/* A text column's 500 characters, and a NUL. */
+#define HALT_TEXT_LEN  501
+#define OWNER_TEXT_LEN 129
+
+/* Ends a transaction of reads: it gives up its snapshot and its hold on the tables' definitions. */
+static enum err end_read(struct mysql_store *store, enum err err)
+{
+    mysql_session_rollback(store->session);
+    return err;
+}
+
+/* Commits what went well, rolls back what did not. */
+static enum err end_write(struct mysql_store *store, enum err err, struct failure *f)
+{
+    if (!err)
+        return mysql_session_commit(store->session, f);
+    mysql_session_rollback(store->session);
+    return err;
+}
+
+enum err store_farm(void *self, struct farm_row *out, struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    return end_read(store, farm_row_query(store, out, f));
+}
+
+enum err store_halt_farm(void *self, const char *why, struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    assert(why[0] != '\0');
+    char text[HALT_TEXT_LEN];
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_puts(sql, "UPDATE farm SET halted = ");
+    sql_text(sql, text_for_column(why, text, sizeof text));
+    buf_puts(sql, " WHERE halted = ''");
+    enum err err = mysql_session_exec(store->session, "halt the farm", sql->data, sql->len, f);
+    return end_write(store, err, f);
+}
+
+/* --- keys --- */
+
+static enum err key_row_read(MYSQL_ROW row, struct key_row *out, struct failure *f)
+{
+    *out = (struct key_row){
+        .kid = row[0],
+        .client = row[1],
+        .role = role_from_name(row[2]),
+        .alg = jws_alg_from_name(row[3]),
+        .pem = row[4],
+        .not_before_ms = field_int(row[5]),
+        .not_after_ms = row[6] ? field_int(row[6]) : INT64_MAX,
+        .revoked = field_int(row[7]) != 0,
+    };
+    if (out->role == ROLE_COUNT || out->alg == JWS_ALG_COUNT)
+        return failure_set(f, ERR_DB_ERROR, "key %s: unknown role or algorithm", out->kid);
+    return ERR_OK;
+}
+
+enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_queryf(
+        store->session, f, &res, "read keys",
+        "SELECT k.kid, k.client, c.role, k.algorithm, k.public_pem, k.not_before_ms, "
+        "k.not_after_ms, k.revoked_at_ms IS NOT NULL "
+        "FROM client_key k JOIN client c ON c.name = k.client ORDER BY k.kid");
+    if (err)
+        return end_read(store, err);
+    MYSQL_ROW row;
+    while (!err && (row = mysql_fetch_row(res))) {
+        struct key_row key;
+        err = key_row_read(row, &key, f);
+        if (!err)
+            fn(arg, &key);
+    }
+    mysql_free_result(res);
+    return end_read(store, err);
+}
+
+/* --- partitions --- */
+
+static enum err partition_query(struct mysql_store *store, int32_t part, const char *lock,
+                                struct partition_row *out, struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_queryf(store->session, f, &res, "read the partition",
+                                        "SELECT " PARTITION_COLUMNS
+                                        " FROM request_partition WHERE part = %" PRId32 "%s",
+                                        part, lock);
+    if (err)
+        return err;
+    MYSQL_ROW row = mysql_fetch_row(res);
+    if (row)
+        partition_row_read(row, mysql_fetch_lengths(res), out);
+    else
+        err = failure_set(f, ERR_NOT_FOUND,
+                          "the database has no row for partition %" PRId32
+                          ": were partitions added to the topic after `berth-admin init`?",
+                          part);
+    mysql_free_result(res);
+    return err;
+}
+
+enum err store_partition(void *self, int32_t part, struct partition_row *out, struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    return end_read(store, partition_query(store, part, "", out, f));
+}
+
+static enum err claim_once(struct mysql_store *store, int32_t part, const char *owner,
+                           struct partition_row *out, struct failure *f)
+{
+    struct partition_row row;
+    enum err err = partition_query(store, part, " FOR UPDATE", &row, f);
+    if (err)
+        return end_write(store, err, f);
+    row.epoch++;
+    row.connection_id = mysql_session_id(store->session);
+    char text[OWNER_TEXT_LEN];
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_printf(sql, "UPDATE request_partition SET epoch = %" PRId64 ", connection_id = %" PRIu64,
+               row.epoch, row.connection_id);
+    buf_puts(sql, ", owner = ");
+    sql_text(sql, text_for_column(owner, text, sizeof text));
+    buf_printf(sql, " WHERE part = %" PRId32, part);
+    err = mysql_session_exec(store->session, "claim the partition", sql->data, sql->len, f);
+    err = end_write(store, err, f);
+    if (!err)
+        *out = row;
+    return err;
+}
+
+enum err store_claim(void *self, int32_t part, const char *owner, struct partition_row *out,
+                     struct failure *f)
+{
+    enum { TRIES = 3 };
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    enum err err = claim_once(store, part, owner, out, f);
+    for (int i = 1; i < TRIES && err == ERR_DB_LOCK_TIMEOUT; i++) {
+        /* The lock wait was the 3 s that an owner gets (design §6.5). */
+        struct partition_row row;
+        err = store_partition(self, part, &row, f);
+        if (!err)
+            err = mysql_session_kill(store->session, row.connection_id, f);
+        if (!err)
+            err = claim_once(store, part, owner, out, f);
+    }
+    return err;
+}
+
+/* After an UPDATE of one partition that is to be ours. */
+static enum err check_epoch(struct mysql_store *store, int32_t part, int64_t epoch,
+                            struct failure *f)
+{
+    if (mysql_session_matched(store->session) == 1)
+        return ERR_OK;
+    return failure_set(f, ERR_EPOCH_LOST,
+                       "partition %" PRId32 " is not at epoch %" PRId64 " any more", part, epoch);
+}
+
+enum err store_halt_partition(void *self, int32_t part, int64_t epoch, const char *why,
+                              struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    char text[HALT_TEXT_LEN];
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_puts(sql, "UPDATE request_partition SET halted = ");
+    sql_text(sql, text_for_column(why, text, sizeof text));
+    buf_printf(sql, " WHERE part = %" PRId32 " AND epoch = %" PRId64, part, epoch);
+    enum err err = mysql_session_exec(store->session, "halt the partition", sql->data, sql->len, f);
+    if (!err)
+        err = check_epoch(store, part, epoch, f);
+    return end_write(store, err, f);
+}
+
+enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t seq,
+                             struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    enum err err = mysql_session_execf(
+        store->session, f, "note what is published",
+        "UPDATE request_partition SET published_seq = GREATEST(published_seq, %" PRId64
+        ") WHERE part = %" PRId32 " AND epoch = %" PRId64,
+        seq, part, epoch);
+    if (!err)
+        err = check_epoch(store, part, epoch, f);
+    return end_write(store, err, f);
+}
+
+/* --- outbox --- */
+
+enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit, store_event_fn *fn,
+                      void *arg, struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_printf(sql,
+               "SELECT seq, reason IS NULL, subject, event FROM decision WHERE part = %" PRId32
+               " AND seq > %" PRId64 " ORDER BY seq LIMIT %zu",
+               part, after_seq, limit);
+    /* Row by row: a thousand of the largest events would be half a gigabyte. */
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_stream(store->session, "read the outbox", sql->data, sql->len,
+                                        &res, f);
+    if (err)
+        return end_read(store, err);
+    MYSQL_ROW row;
+    while (!err && (row = mysql_fetch_row(res))) {
+        struct stored_event event = {
+            .part = part,
+            .seq = field_int(row[0]),
+            .accepted = field_int(row[1]) != 0,
+            .subject = row[2],
+            .event = row[3],
+            .event_len = mysql_fetch_lengths(res)[3],
+        };
+        err = fn(arg, &event, f);
+    }
+    if (!err)
+        err = mysql_session_stream_end(store->session, "read the outbox", f);
+    mysql_free_result(res); /* drains what was not read */
+    return end_read(store, err);
+}

@@ -1,0 +1,289 @@
+/* What a batch writes. Rows that exist were locked by the batch, so nothing here waits, and an
+ * INSERT that finds its key taken means that another partition was faster (ERR_DB_DUPLICATE).
+ *
+ * Many rows go into one statement, cut at SQL_CUT_BYTES: a round trip for each would take longer
+ * than all the rest of a batch. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "db/mysql_store_parts.h"
+#include "schemas/rows.h"
+
+/* A statement that grows row by row and is sent when it is long enough. */
+struct rows {
+    struct mysql_store *store;
+    const char *what;
+    const char *head; /* "INSERT INTO … VALUES " */
+    const char *tail; /* "" or " ON DUPLICATE KEY UPDATE …" */
+    size_t count;     /* rows in the statement at hand */
+};
+
+/* The buffer to which the next row is to be added. */
+static struct buf *rows_next(struct rows *rows)
+{
+    struct buf *sql = &rows->store->sql;
+    if (rows->count == 0) {
+        buf_clear(sql);
+        buf_puts(sql, rows->head);
+    } else {
+        buf_append(sql, ",", 1);
+    }
+    rows->count++;
+    return sql;
+}
+
+static enum err rows_send(struct rows *rows, struct failure *f)
+{
+    if (rows->count == 0)
+        return ERR_OK;
+    struct buf *sql = &rows->store->sql;
+    buf_puts(sql, rows->tail);
+    rows->count = 0;
+    return mysql_session_exec(rows->store->session, rows->what, sql->data, sql->len, f);
+}
+
+/* After each row. */
+static enum err rows_added(struct rows *rows, struct failure *f)
+{
+    return rows->store->sql.len >= SQL_CUT_BYTES ? rows_send(rows, f) : ERR_OK;
+}
+
+static void comma(struct buf *sql)
+{
+    buf_append(sql, ",", 1);
+}
+
+/* ",1" */
+static void next_int(struct buf *sql, int64_t value)
+{
+    comma(sql);
+    sql_int(sql, value);
+}
+
+/* ",x'…'" or ",NULL" */
+static void next_text(struct buf *sql, const char *text)
+{
+    comma(sql);
+    sql_text_or_null(sql, text);
+}
+
+/* --- decisions --- */
+
+static void decision_row(struct buf *sql, struct mysql_session *session,
+                         const struct decision_row *row)
+{
+    assert(row->event_len > 0 && row->event_len <= LIMIT_EVENT_LEN);
+    assert(!row->request_id == !row->content_sha256);
+    buf_append(sql, "(", 1);
+    sql_int(sql, row->part);
+    next_int(sql, row->seq);
+    next_int(sql, row->log_offset);
+    comma(sql);
+    sql_bytes(sql, row->message_sha256, sizeof row->message_sha256);
+    next_text(sql, row->client);
+    next_text(sql, row->request_id);
+    comma(sql);
+    if (row->content_sha256)
+        sql_bytes(sql, row->content_sha256, 32);
+    else
+        buf_puts(sql, "NULL");
+    buf_puts(sql, row->reason == REASON_NONE ? ",'accepted'" : ",'rejected'");
+    next_text(sql, reason_name(row->reason));
+    next_text(sql, row->subject);
+    next_int(sql, row->time_ms);
+    comma(sql);
+    sql_quoted(sql, session, row->event, row->event_len);
+    buf_append(sql, ")", 1);
+}
+
+static enum err write_decisions(struct mysql_store *store, const struct store_batch *batch,
+                                struct failure *f)
+{
+    struct rows rows = {
+        .store = store,
+        .what = "insert decisions",
+        .head = "INSERT INTO decision (part, seq, log_offset, message_sha256, client, request_id, "
+                "content_sha256, outcome, reason, subject, time_ms, event) VALUES ",
+        .tail = "",
+    };
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < batch->decision_count; i++) {
+        decision_row(rows_next(&rows), store->session, &batch->decisions[i]);
+        err = rows_added(&rows, f);
+    }
+    return err ? err : rows_send(&rows, f);
+}
+
+/* --- bookings and allocations --- */
+
+#define BOOKING_HEAD "INSERT INTO booking (" BOOKING_COLUMNS ") VALUES "
+/* Only for rows that exist: the batch has locked them. */
+#define BOOKING_UPDATE                                                                             \
+    " ON DUPLICATE KEY UPDATE start_ms = VALUES(start_ms), end_ms = VALUES(end_ms), "              \
+    "state = VALUES(state), version = VALUES(version)"
+
+static void booking_row(struct buf *sql, const struct booking *booking)
+{
+    buf_append(sql, "(", 1);
+    sql_int(sql, booking->id);
+    next_text(sql, booking->client);
+    next_text(sql, booking->user);
+    next_int(sql, booking->start_ms);
+    next_int(sql, booking->end_ms);
+    next_text(sql, booking_state_name(booking->state));
+    next_int(sql, booking->version);
+    buf_append(sql, ")", 1);
+}
+
+static enum err write_bookings(struct mysql_store *store, struct world *world, bool new_ones,
+                               struct failure *f)
+{
+    struct rows rows = {
+        .store = store,
+        .what = new_ones ? "insert bookings" : "update bookings",
+        .head = BOOKING_HEAD,
+        .tail = new_ones ? "" : BOOKING_UPDATE,
+    };
+    enum err err = ERR_OK;
+    size_t count = world_touched_booking_count(world);
+    for (size_t i = 0; !err && i < count; i++) {
+        const struct booking *booking = world_touched_booking(world, i);
+        if (booking->is_new != new_ones)
+            continue;
+        booking_row(rows_next(&rows), booking);
+        err = rows_added(&rows, f);
+    }
+    return err ? err : rows_send(&rows, f);
+}
+
+static void allocation_row(struct buf *sql, int64_t booking, const struct allocation *row)
+{
+    buf_append(sql, "(", 1);
+    sql_int(sql, booking);
+    next_int(sql, row->machine_id);
+    next_int(sql, row->start_ms);
+    next_int(sql, row->end_ms);
+    next_int(sql, row->amount.gpus);
+    next_int(sql, row->amount.memory_gib);
+    next_int(sql, row->live);
+    next_int(sql, row->machine_version);
+    buf_append(sql, ")", 1);
+}
+
+/* A row that was not live may be taken for the same start again, so new ones may exist, too. */
+static enum err write_allocations(struct mysql_store *store, struct world *world, struct failure *f)
+{
+    struct rows rows = {
+        .store = store,
+        .what = "write allocations",
+        .head = "INSERT INTO allocation (booking, machine, start_ms, end_ms, gpus, memory_gib, "
+                "live, machine_version) VALUES ",
+        .tail = " ON DUPLICATE KEY UPDATE end_ms = VALUES(end_ms), gpus = VALUES(gpus), "
+                "memory_gib = VALUES(memory_gib), live = VALUES(live), "
+                "machine_version = VALUES(machine_version)",
+    };
+    enum err err = ERR_OK;
+    size_t count = world_touched_booking_count(world);
+    for (size_t i = 0; !err && i < count; i++) {
+        const struct booking *booking = world_touched_booking(world, i);
+        for (size_t k = 0; !err && k < booking->allocation_count; k++) {
+            if (!booking->allocations[k].touched)
+                continue;
+            allocation_row(rows_next(&rows), booking->id, &booking->allocations[k]);
+            err = rows_added(&rows, f);
+        }
+    }
+    return err ? err : rows_send(&rows, f);
+}
+
+/* --- machines --- */
+
+/* Only for rows that exist: the batch has locked them, and id and name are both theirs. A new
+ * machine is never written so: it would change the machine that took its name first. */
+#define MACHINE_UPDATE                                                                             \
+    " ON DUPLICATE KEY UPDATE gpus = VALUES(gpus), memory_gib = VALUES(memory_gib), "              \
+    "labels = VALUES(labels), state = VALUES(state), version = VALUES(version), "                  \
+    "capacity_changed_ms = VALUES(capacity_changed_ms)"
+
+static void machine_row(struct buf *sql, const struct machine *machine, struct arena *arena)
+{
+    buf_append(sql, "(", 1);
+    sql_int(sql, machine->id);
+    next_text(sql, machine->name);
+    next_int(sql, machine->capacity.gpus);
+    next_int(sql, machine->capacity.memory_gib);
+    next_text(sql, labels_to_json(arena, &machine->labels));
+    next_text(sql, machine_state_name(machine->state));
+    next_int(sql, machine->version);
+    next_int(sql, machine->capacity_changed_ms);
+    buf_append(sql, ")", 1);
+}
+
+static enum err write_machines(struct mysql_store *store, struct world *world, bool new_ones,
+                               struct failure *f)
+{
+    struct rows rows = {
+        .store = store,
+        .what = new_ones ? "insert machines" : "update machines",
+        .head = "INSERT INTO machine (" MACHINE_COLUMNS ") VALUES ",
+        .tail = new_ones ? "" : MACHINE_UPDATE,
+    };
+    enum err err = ERR_OK;
+    size_t count = world_touched_machine_count(world);
+    for (size_t i = 0; !err && i < count; i++) {
+        const struct machine *machine = world_touched_machine(world, i);
+        if (machine->is_new != new_ones)
+            continue;
+        machine_row(rows_next(&rows), machine, world_arena(world));
+        err = rows_added(&rows, f);
+    }
+    return err ? err : rows_send(&rows, f);
+}
+
+/* --- partitions --- */
+
+static enum err write_partition(struct mysql_store *store, const struct partition_row *row,
+                                struct failure *f)
+{
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_printf(sql,
+               "UPDATE request_partition SET next_offset = %" PRId64 ", last_seq = %" PRId64
+               ", published_seq = GREATEST(published_seq, %" PRId64 "), clock_ms = %" PRId64
+               ", progress_epoch = epoch, connection_id = %" PRIu64 ", last_sha256 = ",
+               row->next_offset, row->last_seq, row->published_seq, row->clock_ms,
+               mysql_session_id(store->session));
+    if (row->has_last_sha256)
+        sql_bytes(sql, row->last_sha256, sizeof row->last_sha256);
+    else
+        buf_puts(sql, "NULL");
+    buf_printf(sql, " WHERE part = %" PRId32 " AND epoch = %" PRId64, row->part, row->epoch);
+    enum err err = mysql_session_exec(store->session, "update the partition", sql->data, sql->len,
+                                      f);
+    if (err || mysql_session_matched(store->session) == 1)
+        return err;
+    return failure_set(f, ERR_EPOCH_LOST,
+                       "partition %" PRId32 " is not at epoch %" PRId64 " any more", row->part,
+                       row->epoch);
+}
+
+enum err store_write(void *self, const struct store_batch *batch, struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(store->in_transaction);
+    enum err err = write_decisions(store, batch, f);
+    if (!err)
+        err = write_machines(store, batch->world, true, f);
+    if (!err)
+        err = write_machines(store, batch->world, false, f);
+    if (!err)
+        err = write_bookings(store, batch->world, true, f);
+    if (!err)
+        err = write_bookings(store, batch->world, false, f);
+    if (!err)
+        err = write_allocations(store, batch->world, f);
+    for (size_t i = 0; !err && i < batch->partition_count; i++)
+        err = write_partition(store, &batch->partitions[i], f);
+    return err;
+}
