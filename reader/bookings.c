@@ -1,0 +1,166 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/limits.h"
+#include "lib/mem.h"
+#include "reader/handlers.h"
+#include "schemas/rows.h"
+
+#define BOOKING_COLUMNS "b.id, b.client, b.user_name, b.state, b.start_ms, b.end_ms, b.version"
+
+/* A page of bookings. Strings live in the call's arena. */
+struct page {
+    struct booking_view *views;
+    int64_t *ids;
+    size_t count;
+};
+
+static enum err read_bookings(struct call *call, const struct buf *sql, struct page *page,
+                              struct failure *f)
+{
+    MYSQL_RES *rows;
+    MYSQL_ROW row;
+    if (mysql_session_query(call->db, "read bookings", sql->data, sql->len, &rows, f) != ERR_OK)
+        return f->err;
+    size_t most = (size_t)mysql_num_rows(rows);
+    page->views = arena_alloc(call->arena, most * sizeof(*page->views));
+    page->ids = arena_alloc(call->arena, most * sizeof(*page->ids));
+    enum err err = ERR_OK;
+    while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
+        struct booking_view *view = &page->views[page->count];
+        *view = (struct booking_view){.id = field_int(row[0]),
+                                      .client = arena_strdup(call->arena, row[1]),
+                                      .user = arena_strdup(call->arena, row[2]),
+                                      .state = booking_state_from_name(row[3]),
+                                      .start_ms = field_int(row[4]),
+                                      .end_ms = field_int(row[5]),
+                                      .version = field_int(row[6])};
+        page->ids[page->count++] = view->id;
+        if (view->state == BOOKING_STATE_COUNT)
+            err = failure_set(f, ERR_DB_ERROR, "booking %" PRId64 " has an unknown state",
+                              view->id);
+    }
+    mysql_free_result(rows);
+    return err;
+}
+
+/* The shares come ordered by booking, as the page is. */
+static void attach_shares(struct call *call, struct page *page, MYSQL_RES *rows)
+{
+    MYSQL_ROW row;
+    size_t at = 0;
+    struct share *shares = arena_alloc(call->arena,
+                                       (size_t)mysql_num_rows(rows) * sizeof(struct share));
+    while ((row = mysql_fetch_row(rows))) {
+        int64_t booking = field_int(row[0]);
+        while (at < page->count && page->views[at].id != booking)
+            at++;
+        if (at == page->count)
+            break;
+        struct booking_view *view = &page->views[at];
+        if (view->share_count == 0)
+            view->shares = shares;
+        *shares++ = (struct share){
+            .machine = arena_strdup(call->arena, row[1]),
+            .amount = {.gpus = field_int(row[2]), .memory_gib = field_int(row[3])}};
+        view->share_count++;
+    }
+}
+
+/* What a booking holds are its live rows that last until its end: as in its events. */
+static enum err read_shares(struct call *call, struct page *page, struct failure *f)
+{
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    if (page->count == 0)
+        return ERR_OK;
+    buf_puts(&sql, "SELECT a.booking, m.name, a.gpus, a.memory_gib FROM allocation a"
+                   " JOIN booking b ON b.id = a.booking AND b.end_ms = a.end_ms"
+                   " JOIN machine m ON m.id = a.machine WHERE a.live = 1 AND a.booking IN ");
+    sql_ids(&sql, page->ids, page->count);
+    buf_puts(&sql, " ORDER BY a.booking, m.name");
+    enum err err = mysql_session_query(call->db, "read allocations", sql.data, sql.len, &rows, f);
+    if (err == ERR_OK)
+        attach_shares(call, page, rows);
+    mysql_free_result(rows);
+    buf_fini(&sql);
+    return err;
+}
+
+/* False: the answer is a problem already. */
+static bool build_list(struct call *call, int64_t limit, struct buf *sql)
+{
+    const char *client, *machine, *state = call->params[PARAM_STATE];
+    int64_t after;
+    if (!call_id(call, PARAM_AFTER, &after) || !call_name(call, PARAM_CLIENT, &client) ||
+        !call_name(call, PARAM_MACHINE, &machine))
+        return false;
+    if (state && booking_state_from_name(state) == BOOKING_STATE_COUNT) {
+        call_problem(call, PROBLEM_INVALID_PARAMETER, "state",
+                     "state must be booked, cancelled or released.");
+        return false;
+    }
+    buf_printf(sql, "SELECT " BOOKING_COLUMNS " FROM booking b WHERE b.id > %" PRId64, after);
+    if (client) {
+        buf_puts(sql, " AND b.client = ");
+        sql_text(sql, client);
+    }
+    if (state) {
+        buf_puts(sql, " AND b.state = ");
+        sql_text(sql, state);
+    }
+    if (machine) {
+        buf_puts(sql, " AND EXISTS (SELECT 1 FROM allocation a JOIN machine m ON m.id = a.machine"
+                      " WHERE a.booking = b.id AND a.live = 1 AND m.name = ");
+        sql_text(sql, machine);
+        buf_puts(sql, ")");
+    }
+    buf_printf(sql, " ORDER BY b.id LIMIT %" PRId64, limit + 1);
+    return true;
+}
+
+enum err handle_bookings(struct call *call, struct failure *f)
+{
+    int64_t limit;
+    struct buf sql = {0};
+    struct page page = {0};
+    char next[24];
+    if (!call_limit(call, &limit) || !build_list(call, limit, &sql))
+        return ERR_OK;
+    enum err err = read_bookings(call, &sql, &page, f);
+    bool more = (int64_t)page.count > limit;
+    if (more)
+        page.count--;
+    if (err == ERR_OK)
+        err = read_shares(call, &page, f);
+    if (err == ERR_OK) {
+        json_t *items = json_array();
+        for (size_t i = 0; i < page.count; i++)
+            json_array_append_new(items, booking_view_json(&page.views[i]));
+        if (more)
+            snprintf(next, sizeof next, "%" PRId64, page.ids[page.count - 1]);
+        call_page(call, items, more ? next : NULL);
+    }
+    buf_fini(&sql);
+    return err;
+}
+
+enum err handle_booking(struct call *call, struct failure *f)
+{
+    struct buf sql = {0};
+    struct page page = {0};
+    int64_t id = call_path_id(call->path_args[0]);
+    buf_printf(&sql, "SELECT " BOOKING_COLUMNS " FROM booking b WHERE b.id = %" PRId64, id);
+    enum err err = id < 0 ? ERR_OK : read_bookings(call, &sql, &page, f);
+    if (err == ERR_OK)
+        err = read_shares(call, &page, f);
+    if (err == ERR_OK && page.count == 0)
+        err = call_problem(call, PROBLEM_NOT_FOUND, NULL,
+                           "No booking has the id %.40s; GET /v1/bookings lists them.",
+                           call->path_args[0]);
+    else if (err == ERR_OK)
+        call->body = booking_view_json(&page.views[0]);
+    buf_fini(&sql);
+    return err;
+}

@@ -1,0 +1,35 @@
+#include "core/request.h"
+#include "lib/version.h"
+#include "reader/handlers.h"
+
+/* Lets clients ask before they send: unknown fields and types of requests are rejected. */
+#define REQUEST_SCHEMA_VERSION 1
+#define EVENT_SCHEMA_VERSION   1
+
+enum err handle_farm(struct call *call, struct failure *f)
+{
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    enum err err = mysql_session_queryf(call->db, f, &rows, "read farm",
+                                        "SELECT name, partitions, halted FROM farm");
+    if (err != ERR_OK)
+        return err;
+    row = mysql_fetch_row(rows);
+    if (!row) {
+        mysql_free_result(rows);
+        return call_problem(call, PROBLEM_UNAVAILABLE, NULL,
+                            "The database holds no farm: run berth-admin init --farm NAME.");
+    }
+    json_t *types = json_array();
+    for (int type = 0; type < REQUEST_TYPE_COUNT; type++)
+        json_array_append_new(types, json_string(request_type_name((enum request_type)type)));
+    call->body = json_pack("{s:s, s:I, s:b, s:o, s:{s:i, s:i}, s:s}", "name", row[0], "partitions",
+                           (json_int_t)field_int(row[1]), "halted", row[2][0] != '\0',
+                           "request_types", types, "schema_versions", "request",
+                           REQUEST_SCHEMA_VERSION, "event", EVENT_SCHEMA_VERSION, "version",
+                           BERTH_VERSION);
+    if (row[2][0])
+        json_object_set_new(call->body, "halted_why", json_string(row[2]));
+    mysql_free_result(rows);
+    return ERR_OK;
+}

@@ -1,0 +1,112 @@
+/* berth-reader: answers GET queries from the database. Parses, wires and runs. */
+#include <stdlib.h>
+
+#include "db/migrate.h"
+#include "lib/backoff.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/service.h"
+#include "reader/healthcheck.h"
+#include "reader/server.h"
+
+/* Nothing happens in this thread: it waits for a signal. */
+#define WAIT_MS            1000
+#define START_RETRY_MIN_MS 100
+#define START_RETRY_MAX_MS 5000
+
+/* The reader's own account, if there is one. */
+static enum err settings_read(const struct config *cfg, struct mysql_settings *out,
+                              struct failure *f)
+{
+    char *password = NULL;
+    const char *user = config_string(cfg, "reader.db_user");
+    if (mysql_settings_read(cfg, out, f) != ERR_OK)
+        return f->err;
+    if (config_secret(cfg, "reader.db_password_file", &password, f) != ERR_OK) {
+        mysql_settings_fini(out);
+        return f->err;
+    }
+    if (user) {
+        free(out->user);
+        out->user = xstrdup(user);
+    }
+    if (password) {
+        free(out->password);
+        out->password = password;
+    }
+    return ERR_OK;
+}
+
+/* Waits until the database answers and is at this program's schema version. */
+static enum err wait_for_database(const struct mysql_settings *settings, struct failure *f)
+{
+    struct mysql_session *session = mysql_session_new(settings);
+    struct backoff pause;
+    enum err err = ERR_INTERRUPTED;
+    backoff_init(&pause, START_RETRY_MIN_MS, START_RETRY_MAX_MS);
+    while (!service_stopping()) {
+        err = mysql_session_connect(session, f);
+        if (err == ERR_OK)
+            err = migrate_check(session, f);
+        if (err == ERR_OK || !service_can_pass(err))
+            break;
+        struct log_quoted quoted;
+        log_warn("cannot start yet", "err=%s", log_quote(&quoted, f->text));
+        clock_sleep_ms(backoff_next(&pause));
+    }
+    mysql_session_free(session);
+    return err;
+}
+
+static enum err serve(const struct config *cfg, const struct mysql_settings *settings,
+                      struct failure *f)
+{
+    struct server *server = NULL;
+    enum err err = wait_for_database(settings, f);
+    if (err != ERR_OK)
+        return err;
+    struct session_pool *pool = session_pool_new(settings,
+                                                 (size_t)config_int(cfg, "reader.db_connections"));
+    err = server_start(cfg, pool, &server, f);
+    while (err == ERR_OK && !service_stopping())
+        clock_sleep_ms(WAIT_MS);
+    server_stop(server);
+    session_pool_free(pool);
+    return err;
+}
+
+static enum err run(const struct config *cfg, const struct options *opts, struct failure *f)
+{
+    struct mysql_settings settings = {0};
+    if (options_has(opts, "healthcheck"))
+        return healthcheck(config_string(cfg, "reader.listen"), f);
+    if (mysql_library_init(0, NULL, NULL) != 0)
+        return failure_set(f, ERR_FAILED, "the database client library does not start");
+    enum err err = settings_read(cfg, &settings, f);
+    if (err == ERR_OK) {
+        err = serve(cfg, &settings, f);
+        mysql_settings_fini(&settings);
+    }
+    mysql_library_end();
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option_spec options[] = {
+        {"healthcheck", 0, NULL, "ask a running reader's /healthz; exit with 0 or 1"},
+        {0},
+    };
+    static const struct command_spec command = {
+        .name = "berth-reader",
+        .description = "Answers GET queries about machines, bookings and decisions, as JSON.\n"
+                       "It listens on loopback unless reader.listen says otherwise.",
+        .example = "berth-reader --set reader.listen=127.0.0.1:8080",
+        .options = options,
+        .common = service_options,
+    };
+    static const struct service service = {
+        .command = &command, .program = PROGRAM_READER, .run = run};
+    return service_main(&service, argc, argv);
+}

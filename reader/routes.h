@@ -1,0 +1,22 @@
+/* The table of routes: what is answered, with which parameters. It drives dispatch, errors and
+ * the list in docs/reader.md. */
+#ifndef BERTH_READER_ROUTES_H
+#define BERTH_READER_ROUTES_H
+
+#include <stdbool.h>
+
+#include "reader/handlers.h"
+
+struct route {
+    const char *path;    /* "/v1/machines/{name}": {…} stands for one segment */
+    handler_fn *handler; /* NULL: the process itself answers "ok" (no database) */
+    unsigned params;     /* bits 1 << PARAM_… */
+    const char *doc;
+};
+
+/* The route of a path (without its query), with its {…} segments decoded into args (copies in the
+ * arena). NULL: there is none. */
+const struct route *route_find(const char *path, struct arena *arena,
+                               const char *args[CALL_PATH_ARGS]);
+
+#endif
