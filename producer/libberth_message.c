@@ -1,0 +1,175 @@
+/* From a request to a signed token: no network, no shared state. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <jansson.h>
+
+#include "core/arena.h"
+#include "core/limits.h"
+#include "lib/clock.h"
+#include "lib/mem.h"
+#include "producer/libberth_internal.h"
+#include "schemas/claims.h"
+
+void berth_uuid7(char out[BERTH_UUID_LEN])
+{
+    uint8_t b[16];
+    uint64_t now_ms = (uint64_t)clock_wall_ms();
+    /* Up to 256 bytes come whole, once the system has booted. */
+    if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b) {
+        fprintf(stderr, "libberth: no random numbers: %s\n", strerror(errno));
+        abort();
+    }
+    for (int i = 0; i < 6; i++)
+        b[i] = (uint8_t)(now_ms >> (40 - 8 * i));
+    b[6] = (uint8_t)(0x70 | (b[6] & 0x0f));
+    b[8] = (uint8_t)(0x80 | (b[8] & 0x3f));
+    snprintf(out, BERTH_UUID_LEN,
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+             b[15]);
+}
+
+static enum berth_status check_identity(const struct berth_client *client, const char *user,
+                                        struct berth_error *error)
+{
+    if (!client->farm)
+        return lb_error(error, BERTH_CONFIG, "farm.name is not set: it is part of every request");
+    if (!client->name)
+        return lb_error(error, BERTH_CONFIG,
+                        "client.name is not set: the name under which the farm knows you");
+    if (!client->key)
+        return lb_error(error, BERTH_CONFIG,
+                        "client.key_file is not set: the private key that signs requests");
+    if (!user)
+        return lb_error(error, BERTH_CONFIG, "client.user is not set: whom the request is for");
+    return BERTH_OK;
+}
+
+/* *request_out is a new reference. */
+static enum berth_status parse_request(const char *text, json_t **request_out,
+                                       struct berth_error *error)
+{
+    json_error_t where;
+    json_t *request = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
+    if (!request)
+        return lb_error(error, BERTH_INVALID, "not JSON: %s (line %d, column %d)", where.text,
+                        where.line, where.column);
+    *request_out = request;
+    return BERTH_OK;
+}
+
+/* Takes a reference of request. */
+static char *make_claims(const struct berth_client *client, const struct berth_request *in,
+                         const char *request_id, json_t *request)
+{
+    int64_t now_s = clock_wall_ms() / 1000;
+    int64_t lifetime_s = in->lifetime_s ? in->lifetime_s : DEFAULT_LIFETIME_S;
+    json_t *claims = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:o}", "iss", client->name, "sub",
+                               in->user ? in->user : client->user, "aud", client->farm, "iat",
+                               (json_int_t)now_s, "exp", (json_int_t)(now_s + lifetime_s), "jti",
+                               request_id, "request", request);
+    char *text = claims ? json_dumps(claims, JSON_COMPACT) : NULL;
+    json_decref(claims);
+    return text;
+}
+
+static enum berth_status check_claims(const char *claims, struct berth_error *error)
+{
+    struct arena *arena = arena_new();
+    struct claims decoded;
+    enum berth_status status = BERTH_OK;
+    claims_decode(claims, strlen(claims), arena, &decoded);
+    if (decoded.pointer) {
+        const char *pointer = decoded.pointer;
+        status = lb_error(error, BERTH_INVALID, "the request is not valid at %s: expected %s",
+                          pointer, decoded.expected ? decoded.expected : "something else");
+        if (error)
+            snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
+    }
+    arena_free(arena);
+    return status;
+}
+
+static const char *text_member(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text && *text ? text : NULL;
+}
+
+/* Sets key or slot of the message (design §3). */
+static void route(struct berth_message *message, const json_t *request)
+{
+    const json_t *booking = json_object_get(request, "booking");
+    if (json_is_integer(booking) && json_integer_value(booking) >= 0) {
+        message->slot = json_integer_value(booking) % LIMIT_PARTITIONS;
+        return;
+    }
+    const json_t *first = json_array_get(json_object_get(request, "allocations"), 0);
+    const char *key = text_member(first, "machine");
+    if (!key)
+        key = text_member(request, "machine");
+    message->slot = -1;
+    message->key = xstrdup(key ? key : message->request_id);
+}
+
+static enum berth_status sign(const struct berth_client *client, struct berth_message *message,
+                              struct berth_error *error)
+{
+    struct failure failure;
+    if (issue_token(client->key, client->kid, message->claims, &message->token, &failure) != ERR_OK)
+        return lb_error(error, BERTH_CONFIG, "%s", failure.text);
+    size_t len = strlen(message->token);
+    if (len > LIMIT_TOKEN_LEN)
+        return lb_error(error, BERTH_TOO_LARGE,
+                        "the signed request has %zu bytes, a farm takes %d: ask for less at once",
+                        len, LIMIT_TOKEN_LEN);
+    return BERTH_OK;
+}
+
+enum berth_status berth_message_new(const struct berth_client *client,
+                                    const struct berth_request *in,
+                                    struct berth_message **message_out, struct berth_error *error)
+{
+    json_t *request = NULL;
+    struct berth_message *message = NULL;
+    enum berth_status status = check_identity(client, in->user ? in->user : client->user, error);
+    if (status == BERTH_OK)
+        status = parse_request(in->request_json, &request, error);
+    if (status != BERTH_OK)
+        return status;
+
+    char id[BERTH_UUID_LEN];
+    if (!in->request_id)
+        berth_uuid7(id);
+    message = xcalloc(1, sizeof *message);
+    message->request_id = xstrdup(in->request_id ? in->request_id : id);
+    route(message, request);
+    message->claims = make_claims(client, in, message->request_id, request);
+    if (!message->claims)
+        status = lb_error(error, BERTH_INVALID, "the user or the request id is not UTF-8");
+    if (status == BERTH_OK && !in->unchecked)
+        status = check_claims(message->claims, error);
+    if (status == BERTH_OK)
+        status = sign(client, message, error);
+    if (status != BERTH_OK) {
+        berth_message_free(message);
+        return status;
+    }
+    *message_out = message;
+    return BERTH_OK;
+}
+
+void berth_message_free(struct berth_message *message)
+{
+    if (!message)
+        return;
+    free(message->request_id);
+    free(message->claims);
+    free(message->token);
+    free(message->key);
+    free(message);
+}

@@ -1,0 +1,221 @@
+/* Publishing messages and waiting for what becomes of them. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/mem.h"
+#include "producer/libberth_internal.h"
+
+/* Events handled before delivery reports are looked at again. */
+#define EVENTS_AT_ONCE 1000
+
+/* Reads the partition's events from their present end on, if it does not yet: nothing that is
+ * published afterwards can be missed. */
+static enum berth_status consume_from_end(struct berth_client *client, int32_t partition,
+                                          struct berth_error *error)
+{
+    int64_t range[2];
+    if (client->lanes[partition].consuming)
+        return BERTH_OK;
+    enum berth_status status = lb_event_range(client, client->consumer, partition, range, error);
+    if (status != BERTH_OK)
+        return status;
+    if (rd_kafka_consume_start_queue(client->events, partition, range[1], client->event_queue) != 0)
+        return lb_error(error, BERTH_KAFKA, "read events of partition %" PRId32 ": %s", partition,
+                        rd_kafka_err2str(rd_kafka_last_error()));
+    client->lanes[partition].consuming = true;
+    return BERTH_OK;
+}
+
+static struct flight *flight_new(const struct berth_message *message, int32_t partition,
+                                 const struct berth_send_options *options)
+{
+    struct flight *flight = xcalloc(1, sizeof *flight);
+    int64_t wait_ms = options && options->wait_ms ? options->wait_ms : DEFAULT_WAIT_MS;
+    flight->request_id = xstrdup(message->request_id);
+    flight->tag = options ? options->tag : NULL;
+    flight->published = options ? options->published : NULL;
+    flight->partition = partition;
+    flight->offset = -1;
+    flight->waits = wait_ms > 0;
+    /* Without a wait, librdkafka's message.timeout.ms ends it. */
+    flight->deadline_ms = wait_ms > 0 ? clock_mono_ms() + wait_ms : INT64_MAX;
+    return flight;
+}
+
+static enum berth_status publish(struct berth_client *client, const struct berth_message *message,
+                                 struct flight *flight, struct berth_error *error)
+{
+    size_t key_len = message->key ? strlen(message->key) : 0;
+    int failed = rd_kafka_produce(client->requests, flight->partition, RD_KAFKA_MSG_F_COPY,
+                                  message->token, strlen(message->token), message->key, key_len,
+                                  flight);
+    if (!failed)
+        return BERTH_OK;
+    rd_kafka_resp_err_t err = rd_kafka_last_error();
+    if (lb_status_of(err) == BERTH_FULL)
+        return lb_error(error, BERTH_FULL, "the Kafka client's queue is full");
+    return lb_error(error, lb_status_of(err), "publish: %s%s%s", rd_kafka_err2str(err),
+                    client->trouble_text[0] ? ": " : "", client->trouble_text);
+}
+
+enum berth_status berth_send(struct berth_client *client, struct berth_message *message,
+                             const struct berth_send_options *options, struct berth_error *error)
+{
+    if (client->flight_count >= client->max_in_flight)
+        return lb_error(error, BERTH_FULL, "%zu requests are in flight", client->flight_count);
+    enum berth_status status = lb_connect(client, error);
+    if (status != BERTH_OK)
+        return status;
+    int32_t partition = berth_message_partition(message, client->partition_count);
+    struct flight *flight = flight_new(message, partition, options);
+    if (flight->waits)
+        status = consume_from_end(client, partition, error);
+    if (status == BERTH_OK)
+        status = publish(client, message, flight, error);
+    if (status != BERTH_OK) {
+        free(flight->request_id);
+        free(flight);
+        return status;
+    }
+    lb_flight_add(client, flight);
+    berth_message_free(message);
+    return BERTH_OK;
+}
+
+/* ---- waiting ----------------------------------------------------------------------------- */
+
+/* An error instead of a message: librdkafka goes on by itself, but for one case, a log that lost
+ * what we wanted to read, where reading starts again at the end. */
+static void on_event_error(struct berth_client *client, const rd_kafka_message_t *message)
+{
+    client->trouble = lb_status_of(message->err);
+    snprintf(client->trouble_text, sizeof client->trouble_text, "events of partition %" PRId32
+             ": %s", message->partition, rd_kafka_message_errstr(message));
+    if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
+        message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
+        return;
+    rd_kafka_consume_stop(client->events, message->partition);
+    client->lanes[message->partition].consuming = false;
+    consume_from_end(client, message->partition, NULL);
+}
+
+/* Handles what is there; true if there may be more. */
+static bool serve(struct berth_client *client)
+{
+    rd_kafka_poll(client->producer, 0);
+    rd_kafka_poll(client->consumer, 0);
+    for (int i = 0; i < EVENTS_AT_ONCE; i++) {
+        rd_kafka_message_t *message = rd_kafka_consume_queue(client->event_queue, 0);
+        if (!message)
+            return false;
+        if (message->err)
+            on_event_error(client, message);
+        else
+            lb_flight_event(client, message->partition, message->payload, message->len);
+        rd_kafka_message_destroy(message);
+    }
+    return true;
+}
+
+/* Sleeps until librdkafka or berth_interrupt wakes us, or the time is up. */
+static void sleep_until(struct berth_client *client, int64_t until_ms)
+{
+    /* Every so often it looks by itself: errors of the consumer do not wake. */
+    int64_t limit_ms = clock_mono_ms() + SLICE_MS;
+    if (client->next_deadline_ms < limit_ms)
+        limit_ms = client->next_deadline_ms;
+    if (until_ms < limit_ms)
+        limit_ms = until_ms;
+    int64_t left_ms = limit_ms - clock_mono_ms();
+    if (left_ms <= 0)
+        return;
+    struct pollfd wake = {.fd = client->wake[0], .events = POLLIN};
+    poll(&wake, 1, (int)left_ms);
+}
+
+enum berth_status berth_poll(struct berth_client *client, int timeout_ms,
+                             struct berth_outcome **outcome_out)
+{
+    int64_t until_ms = timeout_ms < 0 ? INT64_MAX : clock_mono_ms() + timeout_ms;
+    *outcome_out = NULL;
+    while (true) {
+        *outcome_out = lb_flight_take(client);
+        if (*outcome_out || client->untold_count == 0)
+            return BERTH_OK;
+        /* Before serving: what comes after this wakes the next sleep. */
+        lb_drain_wake(client);
+        if (lb_take_interrupt(client))
+            return BERTH_INTERRUPTED;
+        bool more = serve(client);
+        lb_flight_expire(client, clock_mono_ms());
+        if (client->done_first || more)
+            continue;
+        if (clock_mono_ms() >= until_ms)
+            return BERTH_OK;
+        sleep_until(client, until_ms);
+    }
+}
+
+size_t berth_in_flight(const struct berth_client *client)
+{
+    return client->untold_count;
+}
+
+enum berth_status berth_partition_count(struct berth_client *client, int32_t *count_out,
+                                        struct berth_error *error)
+{
+    enum berth_status status = lb_connect(client, error);
+    if (status == BERTH_OK)
+        *count_out = client->partition_count;
+    return status;
+}
+
+/* ---- all at once ------------------------------------------------------------------------- */
+
+static enum berth_status await_one(struct berth_client *client, const char *request_id,
+                                   struct berth_outcome **outcome_out, struct berth_error *error)
+{
+    struct berth_outcome *outcome;
+    if (berth_poll(client, -1, &outcome) == BERTH_INTERRUPTED)
+        return lb_error(error, BERTH_INTERRUPTED,
+                        "interrupted; the request may be decided none the less: repeat with "
+                        "request id %s to learn its decision",
+                        request_id);
+    assert(outcome);
+    if (outcome->status == BERTH_OK) {
+        *outcome_out = outcome;
+        return BERTH_OK;
+    }
+    enum berth_status status = outcome->status;
+    if (status == BERTH_UNKNOWN)
+        lb_error(error, status, "%s; repeat with request id %s", outcome->error, request_id);
+    else
+        lb_error(error, status, "%s", outcome->error);
+    berth_outcome_free(outcome);
+    return status;
+}
+
+enum berth_status berth_decide(struct berth_client *client, const struct berth_request *request,
+                               int64_t wait_ms, struct berth_outcome **outcome_out,
+                               struct berth_error *error)
+{
+    struct berth_message *message;
+    assert(client->untold_count == 0);
+    enum berth_status status = berth_message_new(client, request, &message, error);
+    if (status != BERTH_OK)
+        return status;
+    char *request_id = xstrdup(message->request_id);
+    struct berth_send_options options = {.wait_ms = wait_ms};
+    status = berth_send(client, message, &options, error);
+    if (status == BERTH_OK)
+        status = await_one(client, request_id, outcome_out, error);
+    else
+        berth_message_free(message);
+    free(request_id);
+    return status;
+}
