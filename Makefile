@@ -49,7 +49,7 @@ sanitize += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=al
 	-fno-omit-frame-pointer
 endif
 
-packages := rdkafka jansson libjwt libmicrohttpd libcrypto libmariadb
+packages := rdkafka jansson libjwt libmicrohttpd libcurl libcrypto libmariadb
 no_build_goals := test setup demo bench lint format stack-up stack-down clean help
 ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)
@@ -70,25 +70,25 @@ folder = $(sort $(wildcard $(1)/*.c))
 objects = $(patsubst %.c,$(O)/%.o,$(1))
 
 admin_sources := $(sort $(wildcard db/admin_*.c))
-berth_sources := $(sort $(wildcard producer/main.c producer/cli_*.c))
+lib_cli := $(sort $(wildcard producer/cli_*.c))
 
 lib_core := $(call folder,core)
 lib_common := $(call folder,lib)
 lib_codec := $(call folder,schemas)
 lib_db := $(filter-out $(admin_sources),$(call folder,db))
 lib_worker := $(filter-out worker/main.c,$(call folder,worker))
-lib_berth := $(filter-out $(berth_sources),$(call folder,producer))
+lib_berth := $(filter-out producer/main.c $(lib_cli),$(call folder,producer))
 lib_reader := $(filter-out reader/main.c,$(call folder,reader))
 
 # A folder with a file that is generated says how in its own build.mk.
 include $(sort $(wildcard */build.mk))
 
 # From the programs' side down to the core, the order in which a linker wants them.
-library_names := worker berth reader db codec common core
+library_names := worker cli berth reader db codec common core
 libraries := $(foreach name,$(library_names),$(if $(lib_$(name)),$(O)/lib/lib$(name).a))
 
 # A program exists as soon as its main file does.
-main_berth := $(if $(wildcard producer/main.c),$(berth_sources))
+main_berth := $(wildcard producer/main.c)
 main_berth-admin := $(if $(wildcard db/admin_main.c),$(admin_sources))
 main_berth-worker := $(wildcard worker/main.c)
 main_berth-reader := $(wildcard reader/main.c)
@@ -105,7 +105,7 @@ fuzz_sources := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 fuzz_programs := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_sources))
 
 all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(lib_berth) \
-	$(lib_reader) $(admin_sources) $(berth_sources) $(wildcard worker/main.c reader/main.c) \
+	$(lib_cli) $(lib_reader) $(admin_sources) $(wildcard */main.c) \
 	$(unit_sources) $(unit_helpers) $(tool_sources) $(fuzz_sources)
 
 # ---- what people call --------------------------------------------------------------------------
