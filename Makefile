@@ -2,6 +2,7 @@
 #
 # BUILD=dir   where everything built goes (default build), so that several builds can live side
 #             by side in one checkout.
+# V=1         show the commands.
 # WERROR=1    warnings are errors; SAN=1 adds ASan and UBSan; TSAN=1, COV=1 and FUZZ=1 likewise.
 #             Each combination has its own folder under BUILD, so none of them rebuilds another.
 MAKEFLAGS += --no-builtin-rules
@@ -101,12 +102,15 @@ unit_programs := $(patsubst tests/unit/%.c,$(O)/tests/%,$(unit_sources))
 # Programs that the integration tests and the benchmark drive: one file each.
 tool_sources := $(sort $(wildcard tests/tools/*.c))
 tools := $(patsubst tests/tools/%.c,$(O)/tools/%,$(tool_sources))
+# Measurements of single modules, run by hand; built with the tests, so that they stay current.
+bench_sources := $(sort $(wildcard tests/bench/bench_*.c))
+bench_programs := $(patsubst tests/bench/%.c,$(O)/bench/%,$(bench_sources))
 fuzz_sources := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 fuzz_programs := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_sources))
 
 all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(lib_berth) \
 	$(lib_cli) $(lib_reader) $(admin_sources) $(wildcard */main.c) \
-	$(unit_sources) $(unit_helpers) $(tool_sources) $(fuzz_sources)
+	$(unit_sources) $(unit_helpers) $(tool_sources) $(bench_sources) $(fuzz_sources)
 
 # ---- what people call --------------------------------------------------------------------------
 .PHONY: all libs tests tools test unit integration demo bench lint format fuzz asan tsan coverage \
@@ -114,7 +118,7 @@ all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
 
-tests: $(unit_programs) ## build the unit tests, run nothing
+tests: $(unit_programs) $(bench_programs) ## build the unit tests, run nothing
 
 setup: ## install what is missing on Debian 12: packages, Kafka, MySQL, the tests' Python
 	dev/setup
@@ -124,7 +128,7 @@ test: ## set up, build strictly, lint, unit tests under sanitizers, integration 
 	dev/test
 
 unit: tests ## run the unit tests of this build (SAN=1: under ASan and UBSan)
-	dev/run-unit $(unit_programs)
+	@dev/run-unit $(unit_programs)
 
 integration: all ## run the integration tests against this build (PYTEST_ARGS='-k name')
 	dev/venv
@@ -174,6 +178,9 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 16
 
 # ---- how it is built ---------------------------------------------------------------------------
+# In front of a command: shows it, or with what it is about only; `make -s` shows neither.
+say = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,echo '  $(1)' $@;))
+
 # Holds the command line; objects depend on it, so that other flags rebuild them.
 flags_now := $(compile) / $(link) / $(package_libs)
 ifneq ($(flags_now),$(file <$(O)/flags))
@@ -183,37 +190,42 @@ endif
 
 $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
-	$(compile) $(cmocka_flags) -c -o $@ $<
+	$(call say,CC)$(compile) $(cmocka_flags) -c -o $@ $<
 
 # An archive is made anew: `ar r` on an old one would keep the object of a file that was removed.
 define library
 $(O)/lib/lib$(1).a: $(call objects,$(lib_$(1))) $(O)/flags
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$$(AR) rcs $$@ $$(filter %.o,$$^)
+	$$(call say,AR)$$(AR) rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach name,$(library_names),$(if $(lib_$(name)),$(eval $(call library,$(name)))))
 
 define program
 $(O)/bin/$(1): $(call objects,$(main_$(1))) $(libraries)
 	@mkdir -p $$(@D)
-	$$(link) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(libraries) -Wl,--end-group \
+	$$(call say,LD)$$(link) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(libraries) -Wl,--end-group \
 		$$(package_libs)
 endef
 $(foreach name,$(program_names),$(if $(main_$(name)),$(eval $(call program,$(name)))))
 
 $(unit_programs): $(O)/tests/%: $(O)/tests/unit/%.o $(call objects,$(unit_helpers)) $(libraries)
-	$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) -Wl,--end-group \
+	$(call say,LD)$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) -Wl,--end-group \
 		$(package_libs) $(cmocka_libs)
 
 $(tools): $(O)/tools/%: $(O)/tests/tools/%.o $(libraries)
 	@mkdir -p $(@D)
-	$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) -Wl,--end-group \
+	$(call say,LD)$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) -Wl,--end-group \
+		$(package_libs)
+
+$(bench_programs): $(O)/bench/%: $(O)/tests/bench/%.o $(libraries)
+	@mkdir -p $(@D)
+	$(call say,LD)$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) -Wl,--end-group \
 		$(package_libs)
 
 $(fuzz_programs): $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(libraries)
 	@mkdir -p $(@D)
-	$(link) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) \
+	$(call say,LD)$(link) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(libraries) \
 		-Wl,--end-group $(package_libs)
 
 # Seeds of tests/fuzz/fuzz_NAME.c: all files below tests/corpus/NAME.
