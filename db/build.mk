@@ -8,3 +8,13 @@ $(O)/db/migrations_data.c: db/embed-migrations $(migration_files)
 
 $(O)/db/migrations_data.o: $(O)/db/migrations_data.c $(O)/flags
 	$(compile) -c -o $@ $<
+
+# The store's tests need a server, so integration-tests/test_store.py runs them.
+store_test_objects := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/store/*.c)))
+store_test_libraries := $(foreach name,db codec common core,$(O)/lib/lib$(name).a)
+all: $(if $(store_test_objects),$(O)/tools/test_store)
+$(O)/tools/test_store: $(store_test_objects) $(store_test_libraries)
+	@mkdir -p $(@D)
+	$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(store_test_libraries) -Wl,--end-group \
+		$(package_libs) $(cmocka_libs)
+-include $(store_test_objects:.o=.d)

@@ -61,6 +61,20 @@ unsigned mysql_session_error(const struct mysql_session *session)
 
 /* --- connecting --- */
 
+/* The only thing that the two libraries spell differently. */
+static void require_tls(MYSQL *mysql, const char *ca)
+{
+    mysql_options(mysql, MYSQL_OPT_SSL_CA, ca);
+#ifdef MARIADB_PACKAGE_VERSION
+    char yes = 1;
+    mysql_options(mysql, MYSQL_OPT_SSL_ENFORCE, &yes);
+    mysql_options(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
+#else
+    unsigned mode = SSL_MODE_VERIFY_IDENTITY;
+    mysql_options(mysql, MYSQL_OPT_SSL_MODE, &mode);
+#endif
+}
+
 static void set_options(MYSQL *mysql, const struct mysql_settings *settings)
 {
     unsigned connect_s = (unsigned)settings->connect_timeout_s;
@@ -69,6 +83,8 @@ static void set_options(MYSQL *mysql, const struct mysql_settings *settings)
     mysql_options(mysql, MYSQL_OPT_READ_TIMEOUT, &io_s);
     mysql_options(mysql, MYSQL_OPT_WRITE_TIMEOUT, &io_s);
     mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "binary");
+    if (settings->tls_ca)
+        require_tls(mysql, settings->tls_ca);
     /* MYSQL_OPT_RECONNECT is off unless it is set: a session that came back by itself would have
      * lost its transaction, its locks and its settings without anybody noticing. */
 }
@@ -138,7 +154,8 @@ enum err mysql_session_connect(struct mysql_session *session, struct failure *f)
         abort(); /* out of memory */
     set_options(session->mysql, settings);
     enum err err = ERR_OK;
-    if (!mysql_real_connect(session->mysql, settings->host, settings->user, settings->password,
+    const char *host = settings->socket ? NULL : settings->host;
+    if (!mysql_real_connect(session->mysql, host, settings->user, settings->password,
                             settings->database, (unsigned)settings->port, settings->socket,
                             CLIENT_FOUND_ROWS))
         err = connect_failed(session, f);

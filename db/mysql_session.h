@@ -24,7 +24,8 @@
 /* Where the server is and how patient the session is. Owns its strings. */
 struct mysql_settings {
     char *host, *user, *password, *database;
-    char *socket; /* a Unix socket, or NULL */
+    char *socket; /* a Unix socket, used instead of host and port; or NULL */
+    char *tls_ca; /* PEM file; TLS to a server that it vouches for, or nothing; or NULL */
     int64_t port;
     int connect_timeout_s;
     int io_timeout_s;   /* how long one read or write may take */

@@ -10,7 +10,11 @@ enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *ou
     enum err err = config_secret(cfg, "db.password_file", &password, f);
     if (err)
         return err;
+    const char *socket = config_string(cfg, "db.socket");
+    const char *tls_ca = config_string(cfg, "db.tls_ca");
     *out = (struct mysql_settings){
+        .socket = socket ? xstrdup(socket) : NULL,
+        .tls_ca = tls_ca ? xstrdup(tls_ca) : NULL,
         .host = xstrdup(config_string(cfg, "db.host")),
         .port = config_int(cfg, "db.port"),
         .user = xstrdup(config_string(cfg, "db.user")),
@@ -33,5 +37,6 @@ void mysql_settings_fini(struct mysql_settings *settings)
     free(settings->password);
     free(settings->database);
     free(settings->socket);
+    free(settings->tls_ca);
     *settings = (struct mysql_settings){0};
 }
