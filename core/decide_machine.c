@@ -89,47 +89,90 @@ static struct change change_of(struct machine *machine, const struct machine_upd
     return change;
 }
 
-/* Whether what the booking holds of the machine from now rounded up on fits beside what is in
- * `kept`; if so it is added there. */
-static bool keeps(const struct decider *d, const struct change *change, struct timeline *kept,
-                  const struct booking *booking)
+typedef bool row_fn(const struct change *change, int64_t start_ms, int64_t end_ms,
+                    struct amount amount);
+
+/* Calls fn for what the booking holds of the machine from now rounded up on, until it says false. */
+static bool each_row(const struct decider *d, const struct change *change,
+                     const struct booking *booking, row_fn *fn)
 {
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < booking->allocation_count; i++) {
-            const struct allocation *row = &booking->allocations[i];
-            if (row->machine_id != change->machine->id || !row->live || row->end_ms <= d->ceil_ms)
-                continue;
-            int64_t from_ms = later(row->start_ms, d->ceil_ms);
-            if (pass == 1)
-                timeline_add(kept, from_ms, row->end_ms, row->amount);
-            else if (!timeline_fits(kept, change->room, from_ms, row->end_ms, row->amount))
-                return false;
-        }
+    for (size_t i = 0; i < booking->allocation_count; i++) {
+        const struct allocation *row = &booking->allocations[i];
+        if (row->machine_id != change->machine->id || !row->live || row->end_ms <= d->ceil_ms)
+            continue;
+        if (!fn(change, later(row->start_ms, d->ceil_ms), row->end_ms, row->amount))
+            return false;
     }
     return true;
 }
 
-/* The bookings that must go: by ascending id, each is kept that still fits beside those kept
- * before, so older bookings win. */
-static struct booking **choose_displaced(struct decider *d, const struct change *change,
-                                         size_t *count_out)
+static bool row_remove(const struct change *change, int64_t start_ms, int64_t end_ms,
+                       struct amount amount)
 {
-    size_t count = 0, displaced = 0;
-    struct booking **all = world_bookings_on(d->world, change->machine, d->ceil_ms, &count);
-    struct timeline *kept = timeline_new(world_pool(d->world), d->ceil_ms);
-    for (size_t i = 0; i < count; i++) {
-        if (!keeps(d, change, kept, all[i]))
-            all[displaced++] = all[i];
+    timeline_remove(change->machine->timeline, start_ms, end_ms, amount);
+    return true;
+}
+
+static bool row_return(const struct change *change, int64_t start_ms, int64_t end_ms,
+                       struct amount amount)
+{
+    timeline_add(change->machine->timeline, start_ms, end_ms, amount);
+    return true;
+}
+
+static bool row_fits(const struct change *change, int64_t start_ms, int64_t end_ms,
+                     struct amount amount)
+{
+    return timeline_fits(change->machine->timeline, change->room, start_ms, end_ms, amount);
+}
+
+/* The highest use from now rounded up on, and whether the new room holds it. */
+static struct amount peak_of(const struct decider *d, const struct change *change, bool *fits_out)
+{
+    struct amount peak = timeline_peak(change->machine->timeline, d->ceil_ms, TIMELINE_FOREVER);
+    *fits_out = peak.gpus <= change->room.gpus && peak.memory_gib <= change->room.memory_gib;
+    return peak;
+}
+
+/* Picks the bookings that must go: all are taken off the machine, and by ascending id each goes
+ * back that still fits, so older bookings win. Then the others go back too: the timeline is as it
+ * was. False: even without any of them the rest does not fit. That rest are bookings that are over
+ * for a partition whose clock is ahead of this one, and what is over cannot be changed. */
+static bool choose_displaced(struct decider *d, const struct change *change,
+                             struct booking ***displaced_out, size_t *count_out)
+{
+    size_t all = 0, count = 0, displaced = 0;
+    struct booking **bookings = world_bookings_on(d->world, change->machine, d->ceil_ms, &all);
+    for (size_t i = 0; i < all; i++) {
+        if (bookings[i]->state != BOOKING_BOOKED)
+            continue;
+        each_row(d, change, bookings[i], row_remove);
+        bookings[count++] = bookings[i];
     }
-    timeline_free(kept);
+    bool rest_fits;
+    peak_of(d, change, &rest_fits);
+    for (size_t i = 0; i < count; i++) {
+        if (each_row(d, change, bookings[i], row_fits))
+            each_row(d, change, bookings[i], row_return);
+        else
+            bookings[displaced++] = bookings[i];
+    }
+    for (size_t i = 0; i < displaced; i++)
+        each_row(d, change, bookings[i], row_return);
+    *displaced_out = bookings;
     *count_out = displaced;
-    return all;
+    return rest_fits;
 }
 
 static bool displace(struct decider *d, const struct change *change)
 {
     size_t count = 0;
-    struct booking **bookings = choose_displaced(d, change, &count);
+    struct booking **bookings = NULL;
+    if (!choose_displaced(d, change, &bookings, &count))
+        return decider_reject_machine(d, REASON_CAPACITY_IN_USE, change->machine->name,
+                                      "Bookings that another partition ended still use %s at %s. "
+                                      "Send the update again a little later.",
+                                      change->machine->name, decide_time_text(d->ceil_ms).text);
     if (count > LIMIT_DISPLACED)
         return decider_reject_machine(d, REASON_TOO_MANY_BOOKINGS, change->machine->name,
                                       "The update would displace %zu bookings, at most %d in one "
@@ -159,8 +202,9 @@ static bool make_room(struct decider *d, const struct change *change, bool may_d
         return true;
     assert(machine->timeline != NULL);
     assert(timeline_covers(machine->timeline, d->ceil_ms));
-    struct amount peak = timeline_peak(machine->timeline, d->ceil_ms, TIMELINE_FOREVER);
-    if (peak.gpus <= change->room.gpus && peak.memory_gib <= change->room.memory_gib)
+    bool fits;
+    struct amount peak = peak_of(d, change, &fits);
+    if (fits)
         return true;
     if (!may_displace)
         return decider_reject_machine(
@@ -172,10 +216,8 @@ static bool make_room(struct decider *d, const struct change *change, bool may_d
             decide_amount_text(change->room).text);
     if (!displace(d, change))
         return false;
-    peak = timeline_peak(machine->timeline, d->ceil_ms, TIMELINE_FOREVER);
-    /* Fails when a booking on the machine was not in the world. */
-    assert(peak.gpus <= change->room.gpus);
-    assert(peak.memory_gib <= change->room.memory_gib);
+    peak_of(d, change, &fits);
+    assert(fits);
     return true;
 }
 

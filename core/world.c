@@ -138,8 +138,8 @@ static void machine_forget(struct world *world, struct machine *machine)
 {
     void *by_name = map_remove(&world->machines_by_name, map_hash_text(MAP_SEED, machine->name),
                                machine_has_name, machine->name);
-    void *by_id =
-        map_remove(&world->machines_by_id, map_hash_int(machine->id), machine_has_id, &machine->id);
+    void *by_id = map_remove(&world->machines_by_id, map_hash_int(machine->id), machine_has_id,
+                             &machine->id);
     assert(by_name == machine);
     assert(by_id == machine);
     /* New machines are at the end. */
@@ -177,11 +177,6 @@ void world_batch_end(struct world *world, bool committed)
 struct arena *world_arena(struct world *world)
 {
     return world->arena;
-}
-
-struct pool *world_pool(struct world *world)
-{
-    return world->pool;
 }
 
 /* --- machines --- */

@@ -145,8 +145,6 @@ void world_machine_set_labels(struct machine *machine, struct labels labels);
 /* The booking's row with this key; NULL: none. Valid until a row is added. */
 struct allocation *world_allocation_find(const struct booking *booking, int64_t machine_id,
                                          int64_t start_ms);
-/* The pool of all timelines, for a scratch one. */
-struct pool *world_pool(struct world *world);
 /* Bookings of this batch that hold live use of the machine after `from_ms`, by ascending id, in
  * the batch's arena; for a displacing update. */
 struct booking **world_bookings_on(struct world *world, const struct machine *machine,
