@@ -199,7 +199,7 @@ void world_machine_set_labels(struct machine *machine, struct labels labels)
     size_t size = labels.count * sizeof(struct label);
     for (size_t i = 0; i < labels.count; i++)
         size += strlen(labels.items[i].key) + strlen(labels.items[i].value) + 2;
-    struct label *items = labels.count > 0 ? heap_alloc(size) : NULL;
+    struct label *items = heap_alloc(size);
     char *text = (char *)(items + labels.count);
     for (size_t i = 0; i < labels.count; i++) {
         const char *parts[2] = {labels.items[i].key, labels.items[i].value};

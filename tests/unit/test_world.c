@@ -1,0 +1,413 @@
+/* The core's small parts: arena, map, names of reasons and requests, and the world's batches. */
+#include "core/arena.h"
+#include "core/map.h"
+#include "core/world.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static uint64_t random_state = 1;
+
+static uint64_t random_next(void)
+{
+    random_state += UINT64_C(0x9e3779b97f4a7c15);
+    return map_hash_int((int64_t)random_state);
+}
+
+/* --- arena --- */
+
+static void test_arena_pieces_are_zeroed_aligned_and_apart(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_new();
+    for (int round = 0; round < 3; round++) {
+        unsigned char *pieces[300];
+        size_t sizes[300];
+        for (size_t i = 0; i < 300; i++) {
+            sizes[i] = i % 50 == 49 ? 200000 : random_next() % 700;
+            pieces[i] = arena_alloc(arena, sizes[i]);
+            assert_int_equal((uintptr_t)pieces[i] % sizeof(max_align_t), 0);
+            for (size_t k = 0; k < sizes[i]; k++)
+                assert_int_equal(pieces[i][k], 0);
+            memset(pieces[i], (int)(i % 255) + 1, sizes[i]);
+        }
+        for (size_t i = 0; i < 300; i++) {
+            for (size_t k = 0; k < sizes[i]; k++)
+                assert_int_equal(pieces[i][k], i % 255 + 1);
+        }
+        assert_true(arena_used(arena) > 6 * 200000);
+        arena_reset(arena);
+        assert_int_equal(arena_used(arena), 0);
+    }
+    assert_ptr_not_equal(arena_alloc(arena, 0), arena_alloc(arena, 0));
+    arena_free(arena);
+    arena_free(NULL);
+}
+
+static void test_arena_texts(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_new();
+    assert_string_equal(arena_strdup(arena, "berth"), "berth");
+    assert_string_equal(arena_strdup(arena, ""), "");
+    assert_string_equal(arena_strndup(arena, "berth", 2), "be");
+    assert_string_equal(arena_printf(arena, "%s-%d", "gpu", 7), "gpu-7");
+    for (int len = 250; len < 260; len++) {
+        char *text = arena_printf(arena, "%*s", len, "x");
+        assert_int_equal(strlen(text), len);
+        assert_int_equal(text[len - 1], 'x');
+    }
+    arena_free(arena);
+}
+
+/* --- map --- */
+
+struct entry {
+    int64_t key;
+};
+
+static bool entry_equals(const void *value, const void *key)
+{
+    return ((const struct entry *)value)->key == *(const int64_t *)key;
+}
+
+/* Against an array of flags. `collide` gives all keys one of few hashes: long runs, many moves. */
+static void map_against_array(bool collide)
+{
+    enum { KEYS = 400 };
+    struct entry entries[KEYS];
+    bool present[KEYS] = {false};
+    size_t count = 0;
+    struct map map = {0};
+    for (int64_t i = 0; i < KEYS; i++)
+        entries[i].key = i;
+    for (int step = 0; step < 60000; step++) {
+        int64_t key = (int64_t)(random_next() % KEYS);
+        uint64_t hash = collide ? (uint64_t)(key % 5) * 61 : map_hash_int(key);
+        void *found = map_get(&map, hash, entry_equals, &key);
+        assert_ptr_equal(found, present[key] ? &entries[key] : NULL);
+        if (step % 20000 == 19999) {
+            map_clear(&map);
+            memset(present, 0, sizeof(present));
+            count = 0;
+        } else if (random_next() % 2 == 0) {
+            assert_ptr_equal(map_remove(&map, hash, entry_equals, &key), found);
+            count -= present[key] ? 1 : 0;
+            present[key] = false;
+        } else if (!present[key]) {
+            map_put(&map, hash, &entries[key]);
+            present[key] = true;
+            count++;
+        }
+        assert_int_equal(map.count, count);
+    }
+    map_fini(&map);
+}
+
+static void test_map_is_an_array_of_flags(void **state)
+{
+    (void)state;
+    map_against_array(false);
+    map_against_array(true);
+}
+
+static void test_map_hashes_texts_apart(void **state)
+{
+    (void)state;
+    assert_true(map_hash_text(MAP_SEED, "gpu-01") != map_hash_text(MAP_SEED, "gpu-02"));
+    assert_true(map_hash_text(MAP_SEED, "") != map_hash_text(MAP_SEED, "a"));
+    uint64_t both = map_hash_text(map_hash_text(MAP_SEED, "a"), "b");
+    assert_true(both != map_hash_text(map_hash_text(MAP_SEED, "b"), "a"));
+}
+
+/* --- names --- */
+
+static void test_names_go_there_and_back(void **state)
+{
+    (void)state;
+    assert_null(reason_name(REASON_NONE));
+    for (int i = REASON_NONE + 1; i < REASON_COUNT; i++) {
+        assert_int_equal(reason_from_name(reason_name((enum reason)i)), i);
+        assert_true(strlen(reason_text((enum reason)i)) > 10);
+    }
+    assert_int_equal(reason_from_name("Malformed"), REASON_NONE);
+    assert_int_equal(reason_from_name(""), REASON_NONE);
+    for (int i = 0; i < REQUEST_TYPE_COUNT; i++)
+        assert_int_equal(request_type_from_name(request_type_name((enum request_type)i)), i);
+    for (int i = 0; i < MACHINE_STATE_COUNT; i++)
+        assert_int_equal(machine_state_from_name(machine_state_name((enum machine_state)i)), i);
+    for (int i = 0; i < BOOKING_STATE_COUNT; i++)
+        assert_int_equal(booking_state_from_name(booking_state_name((enum booking_state)i)), i);
+    for (int i = 0; i < ROLE_COUNT; i++)
+        assert_int_equal(role_from_name(role_name((enum role)i)), i);
+    assert_int_equal(request_type_from_name("booking"), REQUEST_TYPE_COUNT);
+    assert_int_equal(role_from_name("root"), ROLE_COUNT);
+}
+
+static void test_name_is_valid(void **state)
+{
+    (void)state;
+    assert_true(name_is_valid("gpu-01.rack_2", 64, NULL));
+    assert_true(name_is_valid("AZaz09", 6, NULL));
+    assert_false(name_is_valid("AZaz099", 6, NULL));
+    assert_false(name_is_valid("", 64, NULL));
+    assert_false(name_is_valid("a b", 64, NULL));
+    assert_false(name_is_valid("a:b", 64, NULL));
+    assert_true(name_is_valid("a:b", 64, ":"));
+    assert_false(name_is_valid("a\xC3\xA9", 64, ":"));
+    assert_false(name_is_valid("a/b", 64, ":"));
+}
+
+/* --- world --- */
+
+static struct machine machine_row(int64_t id, const char *name, int64_t version)
+{
+    struct machine row = {.id = id, .capacity = {.gpus = 4, .memory_gib = 64}, .version = version};
+    snprintf(row.name, sizeof(row.name), "%s", name);
+    return row;
+}
+
+static struct machine *put_with_timeline(struct world *world, int64_t id, const char *name,
+                                         int64_t version)
+{
+    struct machine row = machine_row(id, name, version);
+    struct machine *machine = world_machine_put(world, &row);
+    world_timeline_start(world, machine, 1000);
+    world_timeline_add(world, machine, 2000, 3000, (struct amount){.gpus = 2, .memory_gib = 5});
+    return machine;
+}
+
+static void test_machine_keeps_its_timeline_by_version(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    struct label labels[] = {{.key = "gpu", .value = "a100"}, {.key = "rack", .value = ""}};
+    struct machine row = machine_row(7, "gpu-07", 3);
+    row.labels = (struct labels){.count = 2, .items = labels};
+    struct machine *machine = world_machine_put(world, &row);
+    assert_null(machine->timeline);
+    assert_ptr_not_equal(machine->labels.items, labels);
+    assert_string_equal(machine->labels.items[0].value, "a100");
+    assert_string_equal(machine->labels.items[1].key, "rack");
+    assert_ptr_equal(world_machine_by_name(world, "gpu-07"), machine);
+    assert_ptr_equal(world_machine_by_id(world, 7), machine);
+    assert_null(world_machine_by_name(world, "GPU-07"));
+    assert_null(world_machine_by_id(world, 8));
+
+    world_timeline_start(world, machine, 1000);
+    assert_int_equal(timeline_known_from(machine->timeline), 1000);
+    row.capacity.gpus = 8;
+    row.labels.count = 1;
+    assert_ptr_equal(world_machine_put(world, &row), machine);
+    assert_non_null(machine->timeline);
+    assert_int_equal(machine->capacity.gpus, 8);
+    assert_int_equal(machine->labels.count, 1);
+    row.version = 4;
+    world_machine_put(world, &row);
+    assert_null(machine->timeline);
+    /* Its own labels may be put again. */
+    world_machine_put(world, machine);
+    assert_string_equal(machine->labels.items[0].value, "a100");
+
+    world_timeline_start(world, machine, 500);
+    world_timelines_drop(world);
+    assert_null(machine->timeline);
+    world_free(world);
+    world_free(NULL);
+}
+
+static void test_touch_counts_once_per_decision(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    struct machine *machine = put_with_timeline(world, 1, "a", 5);
+    struct machine *other = put_with_timeline(world, 2, "b", 9);
+    world_batch_begin(world);
+    world_decision_begin(world);
+    world_touch_machine(world, other);
+    world_touch_machine(world, machine);
+    world_touch_machine(world, other);
+    assert_int_equal(other->version, 10);
+    world_decision_begin(world);
+    world_touch_machine(world, other);
+    assert_int_equal(other->version, 11);
+    assert_int_equal(other->timeline_version, 11);
+    assert_int_equal(world_touched_machine_count(world), 2);
+    assert_ptr_equal(world_touched_machine(world, 0), other);
+    assert_ptr_equal(world_touched_machine(world, 1), machine);
+    world_batch_end(world, true);
+    assert_int_equal(world_touched_machine_count(world), 0);
+    assert_false(other->touched);
+    assert_non_null(other->timeline);
+    world_free(world);
+}
+
+static void test_failed_batch_drops_what_it_touched(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    struct machine *touched = put_with_timeline(world, 1, "a", 5);
+    struct machine *other = put_with_timeline(world, 2, "b", 9);
+    for (int round = 0; round < 100; round++) {
+        world_batch_begin(world);
+        world_decision_begin(world);
+        world_touch_machine(world, touched);
+        char name[16];
+        for (int i = 0; i < 3; i++) {
+            snprintf(name, sizeof(name), "new-%d", i);
+            struct machine row = machine_row(100 + i, name, 0);
+            struct machine *machine = world_machine_register(world, &row);
+            assert_int_equal(machine->version, 1);
+            assert_true(machine->is_new && machine->touched);
+            assert_true(timeline_covers(machine->timeline, INT64_MIN));
+        }
+        assert_int_equal(world_touched_machine_count(world), 4);
+        world_batch_end(world, false);
+        assert_null(world_machine_by_name(world, "new-0"));
+        assert_null(world_machine_by_id(world, 102));
+        assert_null(touched->timeline);
+        assert_int_equal(touched->version, 0);
+        assert_non_null(other->timeline);
+        assert_int_equal(other->version, 9);
+        assert_ptr_equal(put_with_timeline(world, 1, "a", 5), touched);
+    }
+    /* Another partition's machine may have that name now. */
+    struct machine row = machine_row(555, "new-0", 2);
+    assert_int_equal(world_machine_put(world, &row)->id, 555);
+    world_batch_begin(world);
+    world_decision_begin(world);
+    row = machine_row(556, "new-1", 0);
+    struct machine *kept = world_machine_register(world, &row);
+    world_batch_end(world, true);
+    assert_ptr_equal(world_machine_by_name(world, "new-1"), kept);
+    assert_false(kept->is_new);
+    assert_non_null(kept->timeline);
+    world_free(world);
+}
+
+static struct booking *put_booking(struct world *world, int64_t id)
+{
+    return world_booking_put(world, &(struct booking){.id = id,
+                                                      .client = "batch-1",
+                                                      .user = "bob",
+                                                      .start_ms = 1000,
+                                                      .end_ms = 9000,
+                                                      .version = 1});
+}
+
+static void put_row(struct world *world, struct booking *booking, int64_t machine, int64_t start_ms,
+                    int64_t end_ms, bool live)
+{
+    struct allocation row = {
+        .machine_id = machine, .start_ms = start_ms, .end_ms = end_ms, .live = live};
+    world_allocation_add(world, booking, &row);
+}
+
+static void test_rows_are_ordered_whatever_the_order(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    for (int round = 0; round < 50; round++) {
+        world_batch_begin(world);
+        struct booking *booking = put_booking(world, 1);
+        bool seen[5][12] = {{false}};
+        for (int i = 0; i < 40; i++) {
+            int64_t machine = (int64_t)(random_next() % 5), slot = (int64_t)(random_next() % 12);
+            struct allocation *found = world_allocation_find(booking, machine, slot * 10);
+            assert_int_equal(found != NULL, seen[machine][slot]);
+            if (found == NULL)
+                put_row(world, booking, machine, slot * 10, slot * 10 + 10, true);
+            seen[machine][slot] = true;
+        }
+        for (size_t i = 1; i < booking->allocation_count; i++) {
+            const struct allocation *a = &booking->allocations[i - 1], *b = a + 1;
+            assert_true(a->machine_id < b->machine_id ||
+                        (a->machine_id == b->machine_id && a->start_ms < b->start_ms));
+        }
+        world_batch_end(world, true);
+        assert_null(world_booking(world, 1));
+    }
+    world_free(world);
+}
+
+static void test_bookings_on_a_machine(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    struct machine row = machine_row(3, "c", 1);
+    struct machine *machine = world_machine_put(world, &row);
+    world_batch_begin(world);
+    put_row(world, put_booking(world, 30), 3, 1000, 5001, true);
+    put_row(world, put_booking(world, 20), 3, 1000, 5000, true);  /* over by then */
+    put_row(world, put_booking(world, 25), 3, 1000, 9000, false); /* not live */
+    put_row(world, put_booking(world, 26), 4, 1000, 9000, true);  /* on another machine */
+    struct booking *booking = put_booking(world, 10);
+    put_row(world, booking, 2, 1000, 9000, true);
+    put_row(world, booking, 3, 1000, 2000, true);
+    put_row(world, booking, 3, 2000, 9000, true);
+    put_booking(world, 5);
+    size_t count = 0;
+    struct booking **found = world_bookings_on(world, machine, 5000, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(found[0]->id, 10);
+    assert_int_equal(found[1]->id, 30);
+
+    /* Read again under its lock, a booking is what it is now. */
+    assert_ptr_equal(put_booking(world, 10), booking);
+    assert_int_equal(booking->allocation_count, 0);
+    world_bookings_on(world, machine, 5000, &count);
+    assert_int_equal(count, 1);
+    world_touch_booking(world, booking);
+    world_touch_booking(world, booking);
+    assert_int_equal(world_touched_booking_count(world), 1);
+    assert_ptr_equal(world_touched_booking(world, 0), booking);
+    world_batch_end(world, false);
+    assert_int_equal(world_touched_booking_count(world), 0);
+    world_free(world);
+}
+
+static void test_first_answer_stands(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    world_batch_begin(world);
+    struct prior prior = {.client = "batch-1", .request_id = "r1", .seq = 1};
+    world_prior_put(world, &prior);
+    prior.seq = 2;
+    world_prior_put(world, &prior);
+    prior = (struct prior){.client = "batch-1r", .request_id = "1", .seq = 3};
+    world_prior_put(world, &prior);
+    assert_int_equal(world_prior(world, "batch-1", "r1")->seq, 1);
+    assert_int_equal(world_prior(world, "batch-1r", "1")->seq, 3);
+    assert_null(world_prior(world, "batch-1", "r2"));
+    assert_null(world_prior(world, "batch-2", "r1"));
+    world_batch_end(world, true);
+    assert_null(world_prior(world, "batch-1", "r1"));
+    world_free(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_arena_pieces_are_zeroed_aligned_and_apart),
+        cmocka_unit_test(test_arena_texts),
+        cmocka_unit_test(test_map_is_an_array_of_flags),
+        cmocka_unit_test(test_map_hashes_texts_apart),
+        cmocka_unit_test(test_names_go_there_and_back),
+        cmocka_unit_test(test_name_is_valid),
+        cmocka_unit_test(test_machine_keeps_its_timeline_by_version),
+        cmocka_unit_test(test_touch_counts_once_per_decision),
+        cmocka_unit_test(test_failed_batch_drops_what_it_touched),
+        cmocka_unit_test(test_rows_are_ordered_whatever_the_order),
+        cmocka_unit_test(test_bookings_on_a_machine),
+        cmocka_unit_test(test_first_answer_stands),
+    };
+    return cmocka_run_group_tests_name("world", tests, NULL, NULL);
+}
