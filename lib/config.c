@@ -246,8 +246,8 @@ static enum err set_profile_key(struct source *from, const char *name, const cha
     if (len == 0 || profile[len] == '\0')
         return failure_set(f, ERR_CONFIG, "expected profile.NAME.KEY, not '%s'", name);
     const char *key = profile + len + 1;
-    bool chosen =
-        from->profile && strlen(from->profile) == len && strncmp(from->profile, profile, len) == 0;
+    bool chosen = from->profile && strlen(from->profile) == len &&
+                  strncmp(from->profile, profile, len) == 0;
     if (!chosen)
         return config_key_find(key) || begins_with(key, KAFKA) ? ERR_OK : unknown_key(key, f);
     from->profile_seen = true;
@@ -349,8 +349,7 @@ static enum err check_stranger(const char *variable, const struct nearest *neare
 {
     if (strcmp(variable, "BERTH_CONFIG") == 0 || nearest->distance > 2)
         return ERR_OK;
-    return failure_set(f, ERR_CONFIG, "environment variable %s is no setting: did you mean %s?",
-                       variable, nearest->best);
+    return failure_set(f, ERR_CONFIG, "not a setting: did you mean %s?", nearest->best);
 }
 
 static enum err set_from_variable(struct config *cfg, const char *variable, const char *value,
@@ -408,7 +407,7 @@ enum err config_load(struct config *cfg, const char *path, const char *profile, 
     const char *named = path ? path : getenv("BERTH_CONFIG");
     enum err err = named && named[0] ? load_file(&from, named, f) : load_usual_places(&from, f);
     if (err == ERR_OK && profile && !from.profile_seen)
-        err = failure_set(f, ERR_CONFIG, "no configuration file has keys profile.%s.…", profile);
+        err = failure_set(f, ERR_CONFIG, "no configuration file has keys profile.%s.KEY", profile);
     if (err == ERR_OK)
         err = load_environment(cfg, f);
     return err;
