@@ -1,0 +1,226 @@
+"""Whether documents fit schemas/: what a JSON Schema validator says, and the rules beyond it.
+
+A JSON Schema cannot say everything that Berth's codec checks (schemas/README.md lists what it
+cannot). `stock_accepts` is the plain validator's verdict on claims; `claims_faults` adds the other
+rules and must agree with the codec on every document. `validate_claims` and `validate_event` raise
+SchemaFault and are meant for other tests.
+"""
+
+import copy
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from jsonschema import Draft202012Validator, validators
+
+SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
+DEPTH_MAX = 32
+INT64 = range(-(2**63), 2**63)
+
+
+class SchemaFault(AssertionError):
+    """A document does not fit; the text lists each fault with its JSON pointer."""
+
+
+class Unreadable(ValueError):
+    """Not one JSON document that Berth reads."""
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+def _members(pairs):
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise Unreadable("two members of one name")
+    if any("\0" in name for name in names):
+        raise Unreadable("a NUL in a member's name")
+    return dict(pairs)
+
+
+def _integer(text):
+    if len(text) > 20 or int(text) not in INT64:
+        raise Unreadable("an integer beyond 64 bits")
+    return int(text)
+
+
+def _real(text):
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise Unreadable("a number beyond 64 bits")
+    return value
+
+
+def _constant(text):
+    raise Unreadable(f"{text} is not JSON")
+
+
+def _check_tree(value, depth=1):
+    if isinstance(value, str):
+        value.encode()  # half a surrogate pair raises
+    elif isinstance(value, (dict, list)):
+        if depth > DEPTH_MAX:
+            raise Unreadable("nested too deep")
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_tree(name, depth)
+            _check_tree(item, depth + 1)
+
+
+def read(payload):
+    """The JSON document in these bytes, as strictly as the codec reads it; raises Unreadable."""
+    try:
+        value = json.loads(payload.decode("utf-8"), object_pairs_hook=_members,
+                           parse_int=_integer, parse_float=_real, parse_constant=_constant)
+        _check_tree(value)
+    except (ValueError, RecursionError) as error:  # UnicodeError is a ValueError
+        raise Unreadable(str(error)) from error
+    return value
+
+
+# ---- schemas ------------------------------------------------------------------------------------
+
+@lru_cache(maxsize=None)
+def schema(name):
+    """schemas/NAME.schema.json"""
+    return json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+
+
+def closed(part):
+    """The schema with "no other member" wherever it lists members: what Berth writes today has no
+    more, though consumers must expect that later versions do."""
+    if isinstance(part, list):
+        return [closed(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    out = {name: closed(item) for name, item in part.items()}
+    if part.get("type") == "object" and "properties" in part:
+        out.setdefault("additionalProperties", False)
+    return out
+
+
+@lru_cache(maxsize=None)
+def stock_validator(name):
+    """What anybody gets from the published schema."""
+    return Draft202012Validator(schema(name), format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+@lru_cache(maxsize=None)
+def strict_validator(name):
+    """Integers are written without fraction and exponent; no members that are not listed."""
+    def is_integer(_, value):
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    strict = validators.extend(
+        Draft202012Validator,
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer))
+    what = schema(name)
+    return strict(what if name == "request-claims" else closed(copy.deepcopy(what)),
+                  format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def _pointer(path):
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _schema_faults(name, document):
+    return [(_pointer(error.absolute_path), error.message)
+            for error in strict_validator(name).iter_errors(document)]
+
+
+# ---- claims -------------------------------------------------------------------------------------
+
+def stock_accepts(payload):
+    """What a careless reader and the plain validator make of a payload's bytes."""
+    try:
+        document = json.loads(payload)
+        return stock_validator("request-claims").is_valid(document)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _claims_rules(claims):
+    """What the schema only notes as x-berth-rule and x-berth-distinct."""
+    request = claims["request"]
+    faults = []
+    if "start" in request and "end" in request and request["end"] <= request["start"]:
+        faults.append(("/request/end", "not after start"))
+    machines = [item["machine"] for item in request.get("allocations", [])]
+    for index, machine in enumerate(machines):
+        if machine in machines[:index]:
+            faults.append((f"/request/allocations/{index}/machine", "named before"))
+    return faults
+
+
+def claims_faults(payload):
+    """All faults, [(pointer, message)], of a token's payload: bytes, or a document already read."""
+    try:
+        claims = read(payload) if isinstance(payload, bytes) else payload
+    except Unreadable as error:
+        return [("", str(error))]
+    return _schema_faults("request-claims", claims) or _claims_rules(claims)
+
+
+def validate_claims(payload):
+    _raise("claims", claims_faults(payload), payload)
+
+
+# ---- events -------------------------------------------------------------------------------------
+
+def _subject_of(data):
+    if "booking" in data:
+        return f"booking/{data['booking']['id']}"
+    return f"machine/{data['machine']['name']}"
+
+
+def _event_rules(event):
+    """What must agree inside one event."""
+    partition, sequence = event["id"].split("-")
+    request = event["data"]["request"]
+    faults = []
+    if event["sequence"] != sequence.zfill(19):
+        faults.append(("/sequence", "not the id's"))
+    if not event["source"].endswith(f"/requests/{partition}"):
+        faults.append(("/source", "not the id's partition"))
+    if request["partition"] != int(partition):
+        faults.append(("/data/request/partition", "not the id's"))
+    if event["type"] == "berth.request.accepted" and event["subject"] != _subject_of(event["data"]):
+        faults.append(("/subject", "not what data shows"))
+    if event["data"].get("duplicate_of") == event["id"]:
+        faults.append(("/data/duplicate_of", "itself"))
+    machines = [item["machine"] for item in event["data"].get("booking", {}).get("allocations", [])]
+    if len(set(machines)) != len(machines):
+        faults.append(("/data/booking/allocations", "a machine twice"))
+    displaced = [item["id"] for item in event["data"].get("displaced", [])]
+    if sorted(set(displaced)) != displaced:
+        faults.append(("/data/displaced", "ids do not ascend"))
+    return faults
+
+
+def event_faults(event):
+    """All faults, [(pointer, message)], of an event: bytes as published, or a document."""
+    if isinstance(event, bytes):
+        if b"\n" in event:
+            return [("", "more than one line")]
+        try:
+            event = read(event)
+        except Unreadable as error:
+            return [("", str(error))]
+    kind = re.fullmatch(r"berth\.request\.(accepted|rejected)",
+                        str(event.get("type")) if isinstance(event, dict) else "")
+    if kind is None:
+        return [("/type", "not an event that the worker publishes")]
+    return _schema_faults(f"event-{kind[1]}", event) or _event_rules(event)
+
+
+def validate_event(event):
+    _raise("event", event_faults(event), event)
+
+
+def validate_problem(problem):
+    _raise("problem", _schema_faults("problem", problem), problem)
+
+
+def _raise(what, faults, document):
+    if faults:
+        lines = "".join(f"\n  at {pointer or 'the top'}: {message}" for pointer, message in faults)
+        raise SchemaFault(f"{what} does not fit its schema:{lines}\n{document!r}")

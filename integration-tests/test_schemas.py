@@ -1,0 +1,381 @@
+"""schemas/: the codec and a JSON Schema validator say the same of every document of the corpus and
+of thousands of damaged ones; the numbers and names in the schemas are those of the code."""
+
+import ast
+import copy
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+import schema_check
+
+ROOT = Path(__file__).resolve().parent.parent
+CORPUS = ROOT / "schemas" / "corpus"
+BIN = Path(os.environ.get("BERTH_BIN", ROOT / "build" / "bin"))
+SCHEMA_FILES = sorted((ROOT / "schemas").glob("*.schema.json"))
+SEED = int(os.environ.get("TEST_SEED", "20261124"))
+DAMAGED = int(os.environ.get("TEST_DOCUMENTS", "6000"))
+
+
+def documents(kind):
+    return sorted((CORPUS / "claims" / kind).glob("*.json"))
+
+
+def faults_table():
+    rows = [line.split("\t") for line in
+            (CORPUS / "claims" / "faults.tsv").read_text(encoding="utf-8").splitlines()
+            if not line.startswith("#")]
+    return {file: (pointer, why) for file, pointer, why in rows}
+
+
+@pytest.fixture(scope="module", name="claims_check")
+def fixture_claims_check():
+    """Runs the codec: [bytes] → [verdict]."""
+    tool = BIN.parent / "tools" / "claims_check"
+    assert tool.is_file(), f"{tool} is missing: `make all` builds it"
+
+    def check_files(paths):
+        done = subprocess.run([tool, *paths], capture_output=True, check=True, timeout=60)
+        verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [Path(verdict["file"]) for verdict in verdicts] == list(paths)
+        return verdicts
+
+    def check_lines(payloads):
+        assert not any(b"\n" in payload for payload in payloads)
+        done = subprocess.run([tool, "-"], input=b"".join(p + b"\n" for p in payloads),
+                              capture_output=True, check=True, timeout=60)
+        verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(verdicts) == len(payloads)
+        return verdicts
+
+    check_files.lines = check_lines
+    return check_files
+
+
+# ---- the schemas themselves ---------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", SCHEMA_FILES, ids=lambda path: path.name)
+def test_schema_is_valid_and_so_are_its_examples(path):
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == "urn:berth:schema:" + path.name.removesuffix(".schema.json")
+    assert schema["examples"]
+    validate = {"request-claims": schema_check.validate_claims,
+                "problem": schema_check.validate_problem}.get(
+                    path.name.removesuffix(".schema.json"), schema_check.validate_event)
+    for example in schema["examples"]:
+        validate(example)
+
+
+def test_formats_are_checked():
+    """Without rfc3339-validator and jsonpointer, `format` would silently mean nothing."""
+    assert {"date-time", "json-pointer", "uri"} <= set(Draft202012Validator.FORMAT_CHECKER.checkers)
+
+
+def number(node):
+    """The value of a numeric expression in a C header: digits, *, parentheses."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    assert isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)
+    return number(node.left) * number(node.right)
+
+
+def limits():
+    text = (ROOT / "core" / "limits.h").read_text(encoding="utf-8")
+    text += (ROOT / "schemas" / "claims.h").read_text(encoding="utf-8")
+    found = re.findall(r"^#define +(\w+) +(.+)$", text, re.M)
+    return {name: number(ast.parse(re.sub(r"INT64_C", "", value), mode="eval").body)
+            for name, value in found if not name.endswith("_H")}
+
+
+def test_numbers_are_those_of_the_code():
+    limit = limits()
+    claims = schema_check.schema("request-claims")
+    defs, top = claims["$defs"], claims["properties"]
+    labels = defs["labels"]
+    pairs = [
+        (defs["name"]["maxLength"], "LIMIT_NAME_LEN"),
+        (top["aud"]["maxLength"], "LIMIT_FARM_NAME_LEN"),
+        (top["jti"]["maxLength"], "LIMIT_REQUEST_ID_LEN"),
+        (top["sub"]["maxLength"], "LIMIT_USER_CHARS"),
+        (labels["maxProperties"], "LIMIT_LABELS"),
+        (labels["propertyNames"]["maxLength"], "LIMIT_LABEL_KEY_LEN"),
+        (labels["additionalProperties"]["maxLength"], "LIMIT_LABEL_VALUE_CHARS"),
+        (defs["allocations"]["maxItems"], "LIMIT_ALLOCATIONS"),
+        (defs["machine.register"]["properties"]["id"]["maximum"], "LIMIT_CHOSEN_MACHINE_ID"),
+        (defs["gpus"]["maximum"], "LIMIT_GPUS"),
+        (defs["memory_gib"]["maximum"], "LIMIT_MEMORY_GIB"),
+        (defs["seconds"]["maximum"], "LIMIT_TIME_S"),
+        (defs["booking.create"]["properties"]["duration_s"]["maximum"], "LIMIT_TIME_S"),
+        (defs["booking_id"]["maximum"], "CLAIMS_BOOKING_ID_MAX"),
+        (schema_check.DEPTH_MAX, "CLAIMS_DEPTH_MAX"),
+    ]
+    accepted = schema_check.schema("event-accepted")["$defs"]
+    rejected = schema_check.schema("event-rejected")["properties"]["data"]["properties"]
+    pairs += [
+        (accepted["gpus"]["maximum"], "LIMIT_GPUS"),
+        (accepted["memory_gib"]["maximum"], "LIMIT_MEMORY_GIB"),
+        (accepted["user"]["maxLength"], "LIMIT_USER_CHARS"),
+        (accepted["booking"]["properties"]["id"]["maximum"], "CLAIMS_BOOKING_ID_MAX"),
+        (accepted["booking"]["properties"]["allocations"]["maxItems"], "LIMIT_ALLOCATIONS"),
+        (schema_check.schema("event-accepted")["properties"]["data"]["properties"]["displaced"]
+         ["maxItems"], "LIMIT_DISPLACED"),
+        (accepted["partition"]["maximum"] + 1, "LIMIT_PARTITIONS"),
+        (rejected["free"]["properties"]["gpus"]["maximum"], "LIMIT_GPUS"),
+        (rejected["free"]["properties"]["memory_gib"]["maximum"], "LIMIT_MEMORY_GIB"),
+        (rejected["detail"]["maxLength"], "LIMIT_DETAIL_LEN"),
+    ]
+    assert [(value, name) for value, name in pairs] == [(limit[name], name) for _, name in pairs]
+
+
+def x_macro(path, macro):
+    """The string arguments of an X-macro table's rows: [(id, "name", …)]."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    table = re.search(rf"#define {macro}\(X\)(.*?[^\\])\n", text, re.S)[1]
+    return [re.findall(r'"([^"]*)"', row) + [row] for row in
+            re.findall(r"X\((?:[^()\"]|\"[^\"]*\")*\)", table)]
+
+
+def test_reasons_are_those_of_the_code():
+    in_code = [row[0] for row in x_macro("core/reason.h", "REASON_TABLE")]
+    in_schema = schema_check.schema("event-rejected")["properties"]["data"]["properties"]["reason"]
+    assert in_schema["enum"] == in_code
+
+
+def test_request_types_are_those_of_the_code():
+    in_code = [row[0] for row in x_macro("core/request.h", "REQUEST_TYPE_TABLE")]
+    claims = schema_check.schema("request-claims")
+    assert [ref["$ref"] for ref in claims["properties"]["request"]["oneOf"]] == \
+        [f"#/$defs/{name}" for name in in_code]
+    assert all(claims["$defs"][name]["properties"]["type"]["const"] == name for name in in_code)
+    for kind in ("accepted", "rejected"):
+        data = schema_check.schema(f"event-{kind}")["properties"]["data"]
+        assert data["properties"]["request"]["properties"]["type"]["enum"] == in_code
+
+
+def test_problems_are_those_of_the_code():
+    rows = x_macro("schemas/problem.h", "PROBLEM_TABLE")
+    in_schema = schema_check.schema("problem")["properties"]["type"]["enum"]
+    assert in_schema == ["urn:berth:problem:" + row[0] for row in rows]
+
+
+def test_shared_definitions_are_the_same():
+    """The files stand alone, so that a client can take one; what they share must not drift."""
+    accepted, rejected = (schema_check.schema(f"event-{kind}")["$defs"]
+                          for kind in ("accepted", "rejected"))
+    assert all(accepted[name] == rejected[name] for name in set(accepted) & set(rejected))
+
+
+# ---- claims: codec and validator ----------------------------------------------------------------
+
+def test_every_document_has_its_row():
+    files = {f"{path.parent.name}/{path.name}"
+             for kind in ("bad", "beyond-schema") for path in documents(kind)}
+    assert files == set(faults_table())
+    assert len(files) + len(documents("ok")) >= 120
+
+
+@pytest.mark.parametrize("kind", ["ok", "bad", "beyond-schema"])
+def test_corpus(claims_check, kind):
+    """ok: all take it; bad: all refuse it; beyond-schema: a plain validator takes it, the codec and
+    the validator with our further rules refuse it."""
+    paths = documents(kind)
+    wrong = []
+    for path, verdict in zip(paths, claims_check(paths)):
+        payload = path.read_bytes()
+        got = (verdict["valid"], not schema_check.claims_faults(payload),
+               schema_check.stock_accepts(payload))
+        if got != (kind == "ok", kind == "ok", kind != "bad"):
+            wrong.append((path.name, "codec, our rules, plain validator:", got, verdict))
+    assert not wrong
+
+
+@pytest.mark.parametrize("kind", ["bad", "beyond-schema"])
+def test_corpus_pointers(claims_check, kind):
+    table = faults_table()
+    paths = documents(kind)
+    verdicts = {f"{kind}/{path.name}": verdict["pointer"]
+                for path, verdict in zip(paths, claims_check(paths))}
+    assert verdicts == {file: pointer for file, (pointer, _) in table.items()
+                        if file.startswith(f"{kind}/")}
+    assert kind == "bad" or all(why for file, (_, why) in table.items()
+                                if file.startswith("beyond-schema/"))
+
+
+def test_content_hash_is_python_s(claims_check):
+    """The recipe in docs/messages.md gives the codec's hash."""
+    paths = documents("ok")
+    for path, verdict in zip(paths, claims_check(paths)):
+        claims = json.loads(path.read_bytes())
+        content = {"request": claims["request"], "sub": claims["sub"]}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert verdict["content_sha256"] == hashlib.sha256(text.encode()).hexdigest(), path.name
+
+
+NASTY = [
+    None, True, False, 0, -1, 1, 2, 1.0, 0.5, 64, 65, 4095, 4096, 65535, 65536, 16777216, 16777217,
+    253402300799, 253402300800, 2**53 - 1, 2**53, 2**63 - 1, 2**63, -2**63, "", "a", "a" * 64,
+    "a" * 65, "x" * 128, "x" * 129, "😀" * 128, "up", "draining", "booking.create", "booking.amend",
+    "machine.update", "machine.register", "booking.cancel", "gpu-01", "gpu 01", "gpu-01\n", "\0",
+    "\x7f", "\u0085", "2026-12-01T02:00:00Z", "2026-12-01T02:00:00+00:00", "2026-02-29T00:00:00Z",
+    "1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "٣", [], {}, [[]],
+    [{}], {"a": "b"}, {"a": 1}, {"": ""}, {"a/b~c": "d"}, ["a"],
+    [{"machine": "a", "gpus": 1, "memory_gib": 1}],
+    [{"machine": "a", "gpus": 0, "memory_gib": 0}],
+    [{"machine": "a", "gpus": 1, "memory_gib": 1}, {"machine": "a", "gpus": 1, "memory_gib": 1}],
+]
+NAMES = ["iss", "sub", "aud", "iat", "exp", "nbf", "jti", "request", "type", "machine", "gpus",
+         "memory_gib", "labels", "id", "state", "displace", "booking", "start", "end",
+         "duration_s", "allocations", "any", "repeat", "x", ""]
+
+
+def places(value, path=()):
+    """The paths of all members and items."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value[:3])
+    else:
+        return
+    for key, item in items:
+        yield path + (key,)
+        yield from places(item, path + (key,))
+
+
+def damage(document, rng):
+    """Replaces, removes or adds one thing somewhere."""
+    path = rng.choice(list(places(document)))
+    holder = document
+    for key in path[:-1]:
+        holder = holder[key]
+    what = rng.randrange(5)
+    if what == 0:
+        del holder[path[-1]]
+    elif what == 1 and isinstance(holder, dict):
+        holder[rng.choice(NAMES)] = copy.deepcopy(rng.choice(NASTY))
+    else:
+        holder[path[-1]] = copy.deepcopy(rng.choice(NASTY))
+
+
+def test_damaged_documents(claims_check):
+    """Codec and validator agree on random damage to good documents: one fault, or two or three."""
+    rng = random.Random(SEED)
+    seeds = [json.loads(path.read_bytes()) for path in documents("ok")
+             if path.stat().st_size < 3000]
+    payloads = []
+    while len(payloads) < DAMAGED:
+        document = copy.deepcopy(rng.choice(seeds))
+        for _ in range(rng.choice([1, 1, 1, 2, 3])):
+            damage(document, rng)
+        payloads.append(json.dumps(document, ensure_ascii=rng.random() < 0.5).encode())
+    verdicts = claims_check.lines(payloads)
+    wrong = [(payload, verdict, faults) for payload, verdict in zip(payloads, verdicts)
+             if verdict["valid"] != (not (faults := schema_check.claims_faults(payload)))]
+    assert not wrong, f"TEST_SEED={SEED}"
+    valid = sum(verdict["valid"] for verdict in verdicts)
+    assert DAMAGED / 20 < valid < DAMAGED * 19 / 20, "the damage proves nothing"
+
+
+# ---- events -------------------------------------------------------------------------------------
+
+EVENTS = sorted((CORPUS / "events" / "ok").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+def test_events(path):
+    """What the encoder writes (tests/unit/test_event.c compares it byte by byte) fits."""
+    schema_check.validate_event(path.read_bytes())
+
+
+@pytest.mark.parametrize("path", sorted((CORPUS / "events" / "bad").glob("*.json")),
+                         ids=lambda path: path.stem)
+def test_bad_events(path):
+    event = json.loads(path.read_bytes())
+    kind = "accepted" if path.name.startswith("accepted") else "rejected"
+    assert not schema_check.stock_validator(f"event-{kind}").is_valid(event)
+
+
+def test_a_consumer_s_schema_takes_more():
+    """New members may come: the published schemas allow them, our own check does not."""
+    event = json.loads(EVENTS[0].read_bytes())
+    event["data"]["request"]["priority"] = 5
+    kind = event["type"].rsplit(".", 1)[1]
+    assert schema_check.stock_validator(f"event-{kind}").is_valid(event)
+    with pytest.raises(schema_check.SchemaFault, match="priority"):
+        schema_check.validate_event(event)
+
+
+# ---- the AsyncAPI document ----------------------------------------------------------------------
+
+def references(value):
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name == "$ref":
+                yield item
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_asyncapi():
+    text = (ROOT / "schemas" / "asyncapi.yaml").read_text(encoding="utf-8")
+    document = yaml.safe_load(text)
+    assert document["asyncapi"].startswith("3.")
+    assert {channel["address"] for channel in document["channels"].values()} == \
+        {"berth.requests", "berth.events"}
+    for reference in references(document):
+        if reference.startswith("#/"):
+            target = document
+            for part in reference[2:].split("/"):
+                target = target[part.replace("~1", "/").replace("~0", "~")]
+        else:
+            assert (ROOT / "schemas" / reference).is_file(), reference
+    content_type = re.search(r'EVENT_CONTENT_TYPE "([^"]+)"',
+                             (ROOT / "schemas" / "event.h").read_text(encoding="utf-8"))[1]
+    assert content_type in text
+
+
+# ---- the documentation --------------------------------------------------------------------------
+
+def test_documented_reasons():
+    """docs/messages.md lists the reasons in the order of the checks, with the code's sentences."""
+    text = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", text[text.index("## Reasons"):], re.M)
+    in_code = [(row[0], row[1]) for row in x_macro("core/reason.h", "REASON_TABLE")]
+    assert rows[:len(in_code)] == in_code
+
+
+def test_documented_fields():
+    """Each field of each request type has its row in docs/messages.md, in the codec's order."""
+    text = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
+    defs = schema_check.schema("request-claims")["$defs"]
+    for name in ("machine.register", "machine.update", "booking.create", "booking.amend",
+                 "booking.cancel"):
+        section = re.search(rf"^### {re.escape(name)}\n(.*?)(?=^##)", text, re.M | re.S)[1]
+        rows = re.findall(r"^\| `(\w+)` \|", section, re.M)
+        assert rows == [field for field in defs[name]["properties"] if field != "type"], name
+
+
+def examples_in(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.M | re.S)]
+
+
+@pytest.mark.parametrize("path", ["docs/messages.md", "schemas/README.md"])
+def test_documented_examples(path):
+    for example in examples_in(path):
+        if "specversion" in example:
+            schema_check.validate_event(example)
+        elif "request" in example:
+            schema_check.validate_claims(example)
+        else:
+            schema_check.validate_problem(example)

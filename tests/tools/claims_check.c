@@ -1,0 +1,98 @@
+/* Says what the codec makes of token payloads, one JSON line each, for tests in other languages:
+ *   {"file": "…", "valid": true, "content_sha256": "…"}
+ *   {"file": "…", "valid": false, "pointer": "/request/gpus", "expected": "…"}
+ *
+ * usage: claims_check FILE...    each file is a payload
+ *        claims_check -          each line of standard input is a payload
+ *
+ * A payload whose iss or aud does not fit counts as not valid, although the decision has reasons of
+ * its own for these: a schema has none. Exit status 1 if a file cannot be read, else 0. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/mem.h"
+#include "schemas/claims.h"
+#include "schemas/jsonout.h"
+
+static void put_fault(struct jsonout *out, const char *pointer, const char *expected)
+{
+    JSONOUT_RAW(out, "\"valid\":false,\"pointer\":");
+    jsonout_string(out, pointer);
+    JSONOUT_RAW(out, ",\"expected\":");
+    jsonout_string(out, expected);
+}
+
+static void check(const char *file, const char *payload, size_t len)
+{
+    struct arena *arena = arena_new();
+    struct claims claims;
+    claims_decode(payload, len, arena, &claims);
+    struct jsonout out;
+    jsonout_init(&out, arena, 256);
+    JSONOUT_RAW(&out, "{");
+    if (file != NULL) {
+        JSONOUT_RAW(&out, "\"file\":");
+        jsonout_string(&out, file);
+        JSONOUT_RAW(&out, ",");
+    }
+    if (claims.pointer != NULL) {
+        put_fault(&out, claims.pointer, claims.expected);
+    } else if (claims.issuer == NULL) {
+        put_fault(&out, "/iss", "a client's name");
+    } else if (claims.audience == NULL) {
+        put_fault(&out, "/aud", "a farm's name");
+    } else {
+        JSONOUT_RAW(&out, "\"valid\":true,\"content_sha256\":");
+        jsonout_hex(&out, claims.content_sha256, sizeof(claims.content_sha256));
+    }
+    JSONOUT_RAW(&out, "}");
+    puts(jsonout_finish(&out));
+    arena_free(arena);
+}
+
+static bool check_file(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        fprintf(stderr, "claims_check: open %s: %s\n", path, strerror(errno));
+        return false;
+    }
+    struct buf text = {0};
+    char piece[16384];
+    size_t len;
+    while ((len = fread(piece, 1, sizeof(piece), file)) > 0)
+        buf_append(&text, piece, len);
+    fclose(file);
+    check(path, text.data != NULL ? text.data : "", text.len);
+    buf_fini(&text);
+    return true;
+}
+
+static void check_lines(void)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t len;
+    while ((len = getline(&line, &room, stdin)) > 0)
+        check(NULL, line, (size_t)len);
+    free(line);
+}
+
+int main(int argc, char **argv)
+{
+    bool good = true;
+    if (argc < 2) {
+        fprintf(stderr, "usage: claims_check FILE... | claims_check - <lines\n");
+        return 2;
+    }
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-") == 0)
+            check_lines();
+        else if (!check_file(argv[i]))
+            good = false;
+    }
+    return good ? 0 : 1;
+}
