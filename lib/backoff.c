@@ -23,8 +23,8 @@ void backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms)
     clock_gettime(CLOCK_MONOTONIC, &now);
     *b = (struct backoff){.min_ms = min_ms, .max_ms = max_ms};
     /* Processes that start in the same instant must differ. */
-    b->randomness =
-        ((uint64_t)now.tv_sec << 30) ^ (uint64_t)now.tv_nsec ^ ((uint64_t)getpid() << 48);
+    b->randomness = ((uint64_t)now.tv_sec << 30) ^ (uint64_t)now.tv_nsec ^
+                    ((uint64_t)getpid() << 48);
     backoff_reset(b);
 }
 

@@ -9,6 +9,7 @@
 #include "lib/config_file.h"
 #include "lib/config_table.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/nearest.h"
 
@@ -97,6 +98,14 @@ static bool ends_with(const char *text, const char *end)
 {
     size_t len = strlen(text);
     return len >= strlen(end) && strcmp(text + len - strlen(end), end) == 0;
+}
+
+static const char *value_of(const struct config *cfg, const struct config_key *key);
+
+/* log.level takes effect where it is set, so that no program can forget it. */
+static void apply_log_level(const struct config *cfg)
+{
+    log_set_level(log_level_from_name(value_of(cfg, config_key_find("log.level"))));
 }
 
 /* ---- setting one key ---------------------------------------------------------------------------
@@ -231,7 +240,10 @@ enum err config_set(struct config *cfg, const char *key, const char *value, cons
     struct source from = {.cfg = cfg, .name = origin, .rank = RANK_FLAG};
     struct failure inner = {0};
     enum err err = set_key(&from, key, value, &inner);
-    return err == ERR_OK ? err : failure_set(f, err, "%s: %s", origin, inner.text);
+    if (err != ERR_OK)
+        return failure_set(f, err, "%s: %s", origin, inner.text);
+    apply_log_level(cfg);
+    return ERR_OK;
 }
 
 /* ---- files -------------------------------------------------------------------------------------
@@ -410,6 +422,8 @@ enum err config_load(struct config *cfg, const char *path, const char *profile, 
         err = failure_set(f, ERR_CONFIG, "no configuration file has keys profile.%s.KEY", profile);
     if (err == ERR_OK)
         err = load_environment(cfg, f);
+    if (err == ERR_OK)
+        apply_log_level(cfg);
     return err;
 }
 

@@ -4,7 +4,7 @@
  * programs that take it and a sentence; it drives --help, --print-config, docs/configuration.md and
  * the checks. Files are `key = value`, dotted keys, # comments; key a.b_c is BERTH_A_B_C in the
  * environment. `kafka.*` keys that the table does not know are librdkafka's. A key that is not
- * known is an error that names the nearest known key. */
+ * known is an error that names the nearest known key. `log.level` takes effect as it is set. */
 #ifndef BERTH_LIB_CONFIG_H
 #define BERTH_LIB_CONFIG_H
 

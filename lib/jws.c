@@ -329,9 +329,9 @@ bool jws_verify(const struct jws_key *key, const struct jws_parts *parts)
     }
     int copied = EVP_MD_CTX_copy_ex(key->working, key->prepared);
     assert(copied == 1);
-    int verified =
-        EVP_DigestVerify(key->working, signature, signature_len,
-                         (const unsigned char *)parts->signing_input, parts->signing_input_len);
+    int verified = EVP_DigestVerify(key->working, signature, signature_len,
+                                    (const unsigned char *)parts->signing_input,
+                                    parts->signing_input_len);
     /* A bad signature leaves errors in the thread's queue, which the next TLS call, of another
      * library, would take for its own. */
     if (verified != 1)

@@ -273,12 +273,12 @@ static enum err ec_from_jwk(const json_t *jwk, bool private, EVP_PKEY **out, str
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     BIGNUM *number = private ? BN_bin2bn(secret, P256_LEN, NULL) : NULL;
     assert(builder);
-    bool pushed =
-        OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) ==
-            1 &&
-        OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point,
-                                         1 + 2 * P256_LEN) == 1 &&
-        (!private || OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, number) == 1);
+    bool pushed = OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1",
+                                                  0) == 1 &&
+                  OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point,
+                                                   1 + 2 * P256_LEN) == 1 &&
+                  (!private ||
+                   OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, number) == 1);
     assert(pushed);
     *out = build("EC", builder, private);
     OSSL_PARAM_BLD_free(builder);

@@ -17,6 +17,7 @@
 #include "lib/config.h"
 #include "lib/config_table.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 
 #define DOCS "docs/configuration.md"
@@ -239,6 +240,34 @@ static void test_file_syntax(void **state)
     assert_null(config_string(cfg, "worker.name"));
     assert_null(config_string(cfg, "db.socket"));
     config_free(cfg);
+}
+
+/* What the log writes at level info, with this configuration. */
+static bool info_is_logged(const char *level)
+{
+    char path[] = "/tmp/berth-test-log-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    unlink(path);
+    struct config *cfg = load(PROGRAM_WORKER, NULL);
+    assert_int_equal(config_set(cfg, "log.level", level, "--log-level", NULL), ERR_OK);
+    int saved = dup(STDERR_FILENO);
+    dup2(fd, STDERR_FILENO);
+    log_info("here", "%s", "");
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    off_t len = lseek(fd, 0, SEEK_END);
+    close(fd);
+    config_free(cfg);
+    return len > 0;
+}
+
+static void test_log_level_takes_effect(void **state)
+{
+    (void)state;
+    assert_false(info_is_logged("error"));
+    assert_true(info_is_logged("debug"));
+    assert_true(info_is_logged("info"));
 }
 
 static void test_refused_files(void **state)
@@ -562,6 +591,7 @@ int main(void)
         cmocka_unit_test_setup(test_flag_over_environment_over_file_over_default, fresh),
         cmocka_unit_test_setup(test_file_by_environment_and_usual_place, fresh),
         cmocka_unit_test_setup(test_file_syntax, fresh),
+        cmocka_unit_test_setup(test_log_level_takes_effect, fresh),
         cmocka_unit_test_setup(test_refused_files, fresh),
         cmocka_unit_test_setup(test_unreadable_files, fresh),
         cmocka_unit_test_setup(test_environment_slips, fresh),
