@@ -14,9 +14,8 @@
 
 static const struct kafka_setting defaults[] = {
     {"client.id", "berth-worker"},
-    {"session.timeout.ms", "6000"},
-    {"heartbeat.interval.ms", "1500"},
-    {"max.poll.interval.ms", "60000"},
+    /* A member learns by its next heartbeat that the group assigns anew. */
+    {"heartbeat.interval.ms", "500"},
     /* Also the time until a partition that was started or sought gets into the next fetch. */
     {"fetch.wait.max.ms", "20"},
     {"fetch.error.backoff.ms", "50"},
@@ -45,14 +44,14 @@ static const struct kafka_setting required[] = {
 
 /* Called by librdkafka's threads. Errors as they reach the application are no use here: equal ones
  * within 30 s come once, and each failed attempt to connect again is one. Connections without a
- * broker's id fetch nothing. */
+ * broker's id (bootstrap) or port (the group's coordinator) fetch nothing. */
 static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker, const char *protocol,
                                            const char *name, int port, const char *state,
                                            void *opaque)
 {
-    (void)rk, (void)protocol, (void)name, (void)port;
+    (void)rk, (void)protocol, (void)name;
     struct kafka_log *log = opaque;
-    if (broker < 0)
+    if (broker < 0 || port == 0)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     atomic_bool *up = &log->broker_up[broker % KAFKA_BROKER_SLOTS];
     if (strcmp(state, "UP") == 0)
@@ -76,7 +75,7 @@ static enum err assign(struct kafka_log *log, const rd_kafka_topic_partition_lis
     log->assign_called = true;
     kafka_inbox_drop(log, -1, NULL);
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
-        log->parts[part].started = false;
+        log->parts[part].started = log->parts[part].broken = false;
         log->parts[part].commit_offset = -1;
     }
     rd_kafka_resp_err_t code = rd_kafka_assign(log->consumer, list);
@@ -212,9 +211,6 @@ enum err kafka_subscribe(void *self, const struct log_events *events, struct fai
 enum err kafka_resubscribe(void *self, struct failure *f)
 {
     struct kafka_log *log = self;
-    rd_kafka_resp_err_t code = rd_kafka_unsubscribe(log->consumer);
-    if (code)
-        return kafka_failure(f, code, "unsubscribe", NULL);
     struct log_events owner = log->owner;
     return kafka_subscribe(log, &owner, f);
 }
@@ -261,8 +257,9 @@ enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
 {
     struct kafka_log *log = self;
     assert(kafka_part_is_valid(part) && offset >= 0);
-    if (!log->parts[part].started)
-        return failure_set(f, ERR_LOG_ERROR, "seek: partition %" PRId32 " is not fetched", part);
+    if (!log->parts[part].started || log->parts[part].broken)
+        return failure_set(f, ERR_LOG_ERROR, "seek: partition %" PRId32 " is not fetched%s", part,
+                           log->parts[part].broken ? " since its position was outside" : "");
     kafka_inbox_drop(log, part, NULL);
     int64_t deadline = clock_mono_ms() + SEEK_TIMEOUT_MS;
     rd_kafka_resp_err_t code;

@@ -24,7 +24,8 @@
 #define KAFKA_SLICE_MS        100
 
 struct kafka_part {
-    bool started; /* it is fetched */
+    bool started; /* it is fetched, unless it is */
+    bool broken;  /* after an offset outside of the log; only a start helps */
     bool paused;
     int64_t outstanding;   /* events of this producer without a delivery report */
     int64_t commit_offset; /* for the lag gauge; -1: nothing new */

@@ -115,6 +115,9 @@ void kafka_commit_gauge(struct kafka_log *log, bool now)
 static void note_trouble(struct kafka_log *log, const rd_kafka_message_t *message)
 {
     struct failure *f = &log->trouble;
+    if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
+        kafka_part_is_valid(message->partition))
+        log->parts[message->partition].broken = true;
     if (f->err)
         return;
     kafka_failure(f, message->err, "consume", rd_kafka_message_errstr(message));

@@ -17,6 +17,7 @@ static const struct kafka_setting defaults[] = {
     {"client.id", "berth-worker"},
     /* Events of one commit are handed over together, which is batching enough. */
     {"linger.ms", "0"},
+    {"batch.size", "1000000"},
     {"retry.backoff.ms", "10"},
     {"queue.buffering.max.messages", "100000"},
     {"queue.buffering.max.kbytes", "131072"},

@@ -1,4 +1,7 @@
 /* berth-worker: decides booking requests. Parses, wires and runs. */
+#include <stdio.h>
+#include <unistd.h>
+
 #include "db/mysql_store.h"
 #include "lib/backoff.h"
 #include "lib/clock.h"
@@ -30,24 +33,28 @@ static void env_sleep_ms(void *arg, int64_t ms)
     clock_sleep_ms(ms);
 }
 
-static enum err open_worker(const struct config *cfg, struct store *store, struct log *log,
-                            struct worker **out, struct failure *f)
+/* worker.name, or host:pid. */
+static const char *choose_name(const struct config *cfg, char *buf, size_t size)
 {
-    const struct worker_settings settings = {
-        .name = config_string(cfg, "worker.name"),
-        .batch_max = (size_t)config_int(cfg, "worker.batch_max"),
-        .batch_max_bytes = (size_t)config_int(cfg, "worker.batch_max_bytes"),
-        .unpublished_max = config_int(cfg, "worker.unpublished_max"),
-    };
+    char host[256] = "";
+    const char *name = config_string(cfg, "worker.name");
+    if (name)
+        return name;
+    if (gethostname(host, sizeof host - 1) != 0)
+        host[0] = '\0';
+    snprintf(buf, size, "%.100s:%ld", host[0] ? host : "host", (long)getpid());
+    return buf;
+}
+
+static enum err open_worker(const struct worker_settings *settings, struct store *store,
+                            struct log *log, struct worker **out, struct failure *f)
+{
     const struct worker_env env = {
         .wall_ms = env_wall_ms, .mono_ms = env_mono_ms, .sleep_ms = env_sleep_ms};
     struct backoff pause;
-    if (settings.unpublished_max <= (int64_t)settings.batch_max)
-        return failure_set(f, ERR_CONFIG,
-                           "worker.unpublished_max must be greater than worker.batch_max");
     backoff_init(&pause, START_RETRY_MIN_MS, START_RETRY_MAX_MS);
     while (!service_stopping()) {
-        enum err err = worker_open(&settings, &env, store, log, out, f);
+        enum err err = worker_open(settings, &env, store, log, out, f);
         if (err == ERR_OK || !service_can_pass(err))
             return err;
         struct log_quoted quoted;
@@ -57,24 +64,40 @@ static enum err open_worker(const struct config *cfg, struct store *store, struc
     return failure_set(f, ERR_INTERRUPTED, "stopped while starting");
 }
 
+static enum err work(const struct config *cfg, struct store *store, struct log *log,
+                     struct failure *f)
+{
+    char name[128];
+    const struct worker_settings settings = {
+        .name = choose_name(cfg, name, sizeof name),
+        .batch_max = (size_t)config_int(cfg, "worker.batch_max"),
+        .batch_max_bytes = (size_t)config_int(cfg, "worker.batch_max_bytes"),
+        .unpublished_max = config_int(cfg, "worker.unpublished_max"),
+    };
+    struct worker *w;
+    if (settings.unpublished_max <= (int64_t)settings.batch_max)
+        return failure_set(f, ERR_CONFIG,
+                           "worker.unpublished_max must be greater than worker.batch_max");
+    if (open_worker(&settings, store, log, &w, f) != ERR_OK)
+        return f->err;
+    while (!service_stopping())
+        worker_step(w, POLL_MS);
+    worker_close(w);
+    worker_free(w);
+    return ERR_OK;
+}
+
 static enum err run(const struct config *cfg, const struct options *opts, struct failure *f)
 {
     struct store store = {0};
     struct log log = {0};
-    struct worker *w = NULL;
     enum err err = mysql_store_new(cfg, &store, f);
     if (err == ERR_OK)
         err = kafka_log_new(cfg, &log, f);
     if (err == ERR_OK && options_has(opts, "healthcheck"))
         err = worker_check(&store, &log, f);
     else if (err == ERR_OK)
-        err = open_worker(cfg, &store, &log, &w, f);
-    if (w) {
-        while (!service_stopping())
-            worker_step(w, POLL_MS);
-        worker_close(w);
-        worker_free(w);
-    }
+        err = work(cfg, &store, &log, f);
     if (log.ops)
         kafka_log_free(&log);
     if (store.ops)

@@ -36,11 +36,11 @@ void part_set(struct part *part, enum part_state state, const char *why)
         return;
     assert(transitions[part->state] & (1u << state));
     struct log_quoted quoted;
-    bool loud = state == PART_HALTED || state == PART_WAITING || state == PART_LOST;
-    log_line(state == PART_HALTED ? LOG_ERROR
-             : loud               ? LOG_WARN
-                                  : LOG_INFO,
-             "partition",
+    enum log_level level = state == PART_HALTED                          ? LOG_ERROR
+                           : state == PART_WAITING || state == PART_LOST ? LOG_WARN
+                           : state == PART_CHECKING && !why              ? LOG_DEBUG
+                                                                         : LOG_INFO;
+    log_line(level, "partition",
              "part=%" PRId32 " from=%s to=%s epoch=%" PRId64 " next_offset=%" PRId64 "%s%s",
              part->number, part_state_name(part->state), part_state_name(state), part->row.epoch,
              part->row.next_offset, why ? " why=" : "", why ? log_quote(&quoted, why) : "");
