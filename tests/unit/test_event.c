@@ -1,0 +1,530 @@
+/* The events' bytes against schemas/corpus/events/ok/NAME.json (which integration-tests also run
+ * through the JSON Schemas), their limits, and text that needs escapes.
+ *
+ * UPDATE_EXPECTED=1 writes the files instead of comparing them: read the difference then. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "lib/mem.h"
+#include "schemas/event.h"
+#include "schemas/jsonout.h"
+
+#define EXPECTED "schemas/corpus/events/ok/%s.json"
+
+/* 2026-11-24T14:37:54.123Z and 2026-12-01T02:00:00Z */
+#define NOW_MS   INT64_C(1795531074123)
+#define START_MS INT64_C(1796090400000)
+#define HOUR_MS  INT64_C(3600000)
+
+static struct arena *arena;
+static uint8_t message_sha256[32];
+static struct credential credential;
+static struct claims claims;
+static struct decision decision;
+static struct event_input input;
+
+/* Each test starts from a verified booking.create whose decision is still to be filled in. */
+static int setup(void **state)
+{
+    (void)state;
+    arena = arena_new();
+    for (size_t i = 0; i < sizeof(message_sha256); i++)
+        message_sha256[i] = (uint8_t)(i * 8 + 7);
+    credential = (struct credential){.client = "batch-1"};
+    claims = (struct claims){.issuer = "batch-1",
+                             .user = "alice",
+                             .id = "0192f3a1-7c1e-7b6e-8f00-0123456789ab",
+                             .type = REQUEST_BOOKING_CREATE};
+    decision = (struct decision){.verified = true, .next_available_ms = TIME_NONE};
+    input = (struct event_input){.farm = "demo",
+                                 .part = 3,
+                                 .seq = 1042,
+                                 .log_offset = 1187,
+                                 .now_ms = NOW_MS,
+                                 .message_sha256 = message_sha256,
+                                 .credential = &credential,
+                                 .claims = &claims,
+                                 .decision = &decision};
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    arena_free(arena);
+    return 0;
+}
+
+static struct event encode(void)
+{
+    struct event event;
+    event_encode(&input, arena, &event);
+    assert_int_equal(event.len, strlen(event.bytes));
+    assert_null(strchr(event.bytes, '\n'));
+    return event;
+}
+
+static struct buf read_file(const char *path)
+{
+    struct buf text = {0};
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        fail_msg("cannot open %s: run the tests in the top folder", path);
+    char piece[4096];
+    size_t len;
+    while ((len = fread(piece, 1, sizeof(piece), file)) > 0)
+        buf_append(&text, piece, len);
+    fclose(file);
+    return text;
+}
+
+static void write_expected(const char *path, const struct event *event)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fprintf(file, "%s\n", event->bytes);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* jansson reads the bytes and writes the same ones. */
+static void assert_jansson_agrees(const struct event *event)
+{
+    json_error_t error;
+    json_t *document = json_loadb(event->bytes, event->len, JSON_REJECT_DUPLICATES, &error);
+    if (document == NULL)
+        fail_msg("not JSON: %s in %s", error.text, event->bytes);
+    char *dump = json_dumps(document, JSON_COMPACT);
+    assert_string_equal(dump, event->bytes);
+    free(dump);
+    json_decref(document);
+}
+
+static struct event assert_encoded(const char *name)
+{
+    struct event event = encode();
+    assert_jansson_agrees(&event);
+    const char *path = arena_printf(arena, EXPECTED, name);
+    if (getenv("UPDATE_EXPECTED") != NULL)
+        write_expected(path, &event);
+    struct buf expected = read_file(path);
+    assert_true(expected.len > 0 && expected.data[expected.len - 1] == '\n');
+    expected.data[expected.len - 1] = '\0';
+    assert_string_equal(event.bytes, expected.data);
+    buf_fini(&expected);
+    return event;
+}
+
+static const struct share shares[] = {
+    {"gpu-01", {4, 64}},
+    {"gpu-02", {0, 16}},
+};
+
+static struct booking_view booked(void)
+{
+    return (struct booking_view){.id = 4268035,
+                                 .version = 1,
+                                 .client = "batch-1",
+                                 .user = "alice",
+                                 .state = BOOKING_BOOKED,
+                                 .start_ms = START_MS,
+                                 .end_ms = START_MS + 2 * HOUR_MS,
+                                 .share_count = 2,
+                                 .shares = shares};
+}
+
+static void accept_booking(const struct booking_view *booking)
+{
+    decision.booking = booking;
+    decision.subject_kind = SUBJECT_BOOKING;
+    decision.subject_booking = booking->id;
+}
+
+static void accept_machine(const struct machine_view *machine)
+{
+    decision.machine = machine;
+    decision.subject_kind = SUBJECT_MACHINE;
+    decision.subject_machine = machine->name;
+}
+
+static void reject(enum reason reason, const char *detail)
+{
+    decision.reason = reason;
+    decision.detail = detail;
+}
+
+static void reject_unverified(enum reason reason, const char *detail)
+{
+    reject(reason, detail);
+    decision.verified = false;
+    input.claims = NULL;
+}
+
+/* --- accepted --- */
+
+static void test_booking_create(void **state)
+{
+    (void)state;
+    const struct booking_view booking = booked();
+    accept_booking(&booking);
+    struct event event = assert_encoded("accepted-booking.create");
+    assert_string_equal(event.id, "3-1042");
+    assert_string_equal(event.subject, "booking/4268035");
+    assert_string_equal(event.type, EVENT_TYPE_ACCEPTED);
+    struct event again = encode();
+    assert_string_equal(event.bytes, again.bytes);
+}
+
+/* A whole second: no milliseconds in `time`. An admin's request, the booking stays batch-1's. */
+static void test_booking_amend(void **state)
+{
+    (void)state;
+    struct booking_view booking = booked();
+    booking.version = 2;
+    booking.user = "Zoë \"the queue\" O\\Neill";
+    booking.share_count = 0;
+    accept_booking(&booking);
+    credential.client = "ops";
+    claims.type = REQUEST_BOOKING_AMEND;
+    claims.user = "山田 太郎";
+    input.now_ms = NOW_MS - NOW_MS % 1000;
+    input.part = 0;
+    input.seq = INT64_C(2251799813685247);
+    input.log_offset = INT64_MAX;
+    assert_encoded("accepted-booking.amend");
+}
+
+static void test_booking_cancel(void **state)
+{
+    (void)state;
+    struct booking_view booking = booked();
+    booking.version = 3;
+    booking.state = BOOKING_CANCELLED;
+    booking.share_count = 0;
+    accept_booking(&booking);
+    claims.type = REQUEST_BOOKING_CANCEL;
+    assert_encoded("accepted-booking.cancel-before");
+    booking.state = BOOKING_RELEASED;
+    booking.end_ms = START_MS + 61000;
+    booking.share_count = 2;
+    assert_encoded("accepted-booking.cancel-running");
+}
+
+static const struct label labels[] = {
+    {"gpu", "h100"},
+    {"note", "tab\\ \"quotes\" / größe 😀"},
+    {"topology.example/zone", ""},
+};
+
+static struct machine_view registered(void)
+{
+    return (struct machine_view){.id = 4268035,
+                                 .version = 1,
+                                 .name = "gpu-01",
+                                 .capacity = {8, 512},
+                                 .labels = {3, labels},
+                                 .state = MACHINE_UP};
+}
+
+static void test_machine_register(void **state)
+{
+    (void)state;
+    const struct machine_view machine = registered();
+    accept_machine(&machine);
+    claims.type = REQUEST_MACHINE_REGISTER;
+    struct event event = assert_encoded("accepted-machine.register");
+    assert_string_equal(event.subject, "machine/gpu-01");
+}
+
+static void test_machine_update_displacing(void **state)
+{
+    (void)state;
+    static const struct displaced displaced[] = {
+        {4096, 3, "batch-1", BOOKING_RELEASED, NOW_MS + 877},
+        {4268035, 2, "batch-2", BOOKING_CANCELLED, START_MS},
+    };
+    struct machine_view machine = registered();
+    machine.version = 9;
+    machine.capacity = (struct amount){0, 0};
+    machine.state = MACHINE_DRAINING;
+    machine.labels.count = 0;
+    accept_machine(&machine);
+    decision.displaced_count = 2;
+    decision.displaced = displaced;
+    claims.type = REQUEST_MACHINE_UPDATE;
+    assert_encoded("accepted-machine.update-displacing");
+}
+
+/* --- rejected --- */
+
+static void test_insufficient_capacity(void **state)
+{
+    (void)state;
+    reject(REASON_INSUFFICIENT_CAPACITY, "gpu-01 has 3 GPUs and 448 GiB free then, not 4 and 64.");
+    decision.blocking_machine = "gpu-01";
+    decision.has_free = true;
+    decision.free = (struct amount){3, 448};
+    decision.next_available_ms = START_MS + HOUR_MS;
+    struct event event = assert_encoded("rejected-insufficient_capacity");
+    assert_null(event.subject);
+    assert_string_equal(event.type, EVENT_TYPE_REJECTED);
+}
+
+static void test_invalid_request(void **state)
+{
+    (void)state;
+    reject(REASON_INVALID_REQUEST, "Expected a time at /request/a~1b\"\\\n\x7f.");
+    decision.pointer = "/request/a~1b\"\\\n\x7f";
+    claims.id = NULL;
+    claims.user = NULL;
+    assert_encoded("rejected-invalid_request");
+}
+
+/* Signed by a client's key, but the payload is no JSON. */
+static void test_nothing_known(void **state)
+{
+    (void)state;
+    reject(REASON_INVALID_REQUEST, "Expected one JSON object at the token's payload.");
+    decision.pointer = "";
+    claims = (struct claims){.type = REQUEST_TYPE_COUNT};
+    assert_encoded("rejected-invalid_request-not-json");
+}
+
+static void test_unknown_booking(void **state)
+{
+    (void)state;
+    reject(REASON_UNKNOWN_BOOKING, "No booking has the id 77.");
+    decision.subject_kind = SUBJECT_BOOKING;
+    decision.subject_booking = 77;
+    claims.type = REQUEST_BOOKING_CANCEL;
+    struct event event = assert_encoded("rejected-unknown_booking");
+    assert_string_equal(event.subject, "booking/77");
+}
+
+/* Claims and client are there, as for a bad signature, but nothing of them is repeated. */
+static void test_unverified(void **state)
+{
+    (void)state;
+    reject_unverified(REASON_BAD_SIGNATURE, "The signature does not verify under the key.");
+    input.claims = &claims;
+    struct event event = assert_encoded("rejected-bad_signature");
+    assert_null(event.subject);
+    assert_null(strstr(event.bytes, "alice"));
+    assert_null(strstr(event.bytes, "batch-1"));
+    assert_null(strstr(event.bytes, claims.id));
+    credential = (struct credential){.failure = REASON_MALFORMED};
+    reject_unverified(REASON_MALFORMED, "The message has no three parts.");
+    assert_encoded("rejected-malformed");
+}
+
+static void test_operator(void **state)
+{
+    (void)state;
+    reject_unverified(REASON_REJECTED_BY_OPERATOR, "An operator had this message rejected.");
+    assert_encoded("rejected-rejected_by_operator");
+}
+
+/* --- duplicates --- */
+
+/* Encodes the repeat of `first`, which was seq 1042 of partition 3. */
+static struct event repeat(const struct event *first, const char *name)
+{
+    static struct prior prior;
+    prior = (struct prior){.part = 3, .seq = 1042, .event = first->bytes, .event_len = first->len};
+    decision = (struct decision){
+        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE};
+    input.part = 5;
+    input.seq = 8;
+    input.log_offset = 99;
+    input.now_ms = NOW_MS + 5000;
+    return assert_encoded(name);
+}
+
+static void test_duplicate_of_accepted(void **state)
+{
+    (void)state;
+    const struct booking_view booking = booked();
+    accept_booking(&booking);
+    struct event first = encode();
+    struct event event = repeat(&first, "accepted-duplicate");
+    assert_string_equal(event.subject, first.subject);
+    assert_string_equal(event.type, EVENT_TYPE_ACCEPTED);
+    assert_string_equal(event.id, "5-8");
+}
+
+static void test_duplicate_of_rejected(void **state)
+{
+    (void)state;
+    reject(REASON_UNKNOWN_MACHINE, "No machine is called gpu-99.");
+    decision.blocking_machine = "gpu-99";
+    struct event first = encode();
+    struct event event = repeat(&first, "rejected-duplicate");
+    assert_null(event.subject);
+    assert_string_equal(event.type, EVENT_TYPE_REJECTED);
+}
+
+/* --- limits and odd text --- */
+
+static const char *repeated(const char *piece, size_t count)
+{
+    struct jsonout out;
+    jsonout_init(&out, arena, count);
+    for (size_t i = 0; i < count; i++)
+        jsonout_raw(&out, piece, strlen(piece));
+    return jsonout_finish(&out);
+}
+
+/* The longest of everything that an update can show, and then its repeat. */
+static void test_largest_update(void **state)
+{
+    (void)state;
+    struct displaced *displaced = arena_alloc(arena, LIMIT_DISPLACED * sizeof(*displaced));
+    for (size_t i = 0; i < LIMIT_DISPLACED; i++)
+        displaced[i] = (struct displaced){INT64_MAX, INT64_MAX, repeated("c", LIMIT_NAME_LEN),
+                                          BOOKING_CANCELLED, LIMIT_TIME_S * 1000};
+    struct label *many = arena_alloc(arena, LIMIT_LABELS * sizeof(*many));
+    for (int i = 0; i < LIMIT_LABELS; i++)
+        many[i] = (struct label){arena_printf(arena, "%02d%s", i, repeated("k", 61)),
+                                 repeated("😀", LIMIT_LABEL_VALUE_CHARS)};
+    struct machine_view machine = registered();
+    machine.name = repeated("m", LIMIT_NAME_LEN);
+    machine.version = INT64_MAX;
+    machine.capacity = (struct amount){LIMIT_GPUS, LIMIT_MEMORY_GIB};
+    machine.state = MACHINE_DRAINING;
+    machine.labels = (struct labels){LIMIT_LABELS, many};
+    accept_machine(&machine);
+    decision.displaced_count = LIMIT_DISPLACED;
+    decision.displaced = displaced;
+    claims.user = repeated("😀", LIMIT_USER_CHARS);
+    claims.id = repeated("r", LIMIT_REQUEST_ID_LEN);
+    claims.type = REQUEST_MACHINE_REGISTER;
+    input.farm = repeated("f", LIMIT_FARM_NAME_LEN);
+    input.part = LIMIT_PARTITIONS - 1;
+    input.seq = INT64_MAX;
+    input.log_offset = INT64_MAX;
+    struct event event = encode();
+    assert_jansson_agrees(&event);
+    assert_true(event.len > 200 * 1000);
+    assert_true(event.len < LIMIT_EVENT_LEN / 2);
+
+    const struct prior prior = {
+        .part = 4095, .seq = INT64_MAX, .event = event.bytes, .event_len = event.len};
+    decision = (struct decision){
+        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE};
+    struct event again = encode();
+    assert_true(again.len > event.len);
+    assert_jansson_agrees(&again);
+}
+
+static void test_largest_booking(void **state)
+{
+    (void)state;
+    struct share *all = arena_alloc(arena, LIMIT_ALLOCATIONS * sizeof(*all));
+    for (size_t i = 0; i < LIMIT_ALLOCATIONS; i++)
+        all[i] = (struct share){repeated("m", LIMIT_NAME_LEN), {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
+    struct booking_view booking = booked();
+    booking.share_count = LIMIT_ALLOCATIONS;
+    booking.shares = all;
+    booking.user = repeated("\"", LIMIT_USER_CHARS);
+    accept_booking(&booking);
+    struct event event = encode();
+    assert_jansson_agrees(&event);
+    assert_true(event.len < 16 * 1024);
+}
+
+/* Every byte in a string, also those that are no text: the event stays valid JSON. */
+static void test_any_bytes(void **state)
+{
+    (void)state;
+    char bytes[256 * 3];
+    size_t len = 0;
+    for (unsigned byte = 1; byte < 256; byte++) {
+        bytes[len++] = (char)byte;
+        if (byte % 3 == 0)
+            bytes[len++] = 'x';
+    }
+    bytes[len] = '\0';
+    reject(REASON_FORBIDDEN, bytes);
+    struct event event = encode();
+    assert_jansson_agrees(&event);
+    assert_non_null(strstr(event.bytes, "\\u0001\\u0002\\u0003x"));
+    assert_non_null(strstr(event.bytes, "\\b\\tx\\n\\u000B\\fx\\r"));
+    assert_non_null(strstr(event.bytes, "\xEF\xBF\xBD"));
+}
+
+static void test_utf8(void **state)
+{
+    (void)state;
+    assert_int_equal(utf8_sequence_len(""), 0);
+    assert_int_equal(utf8_sequence_len("a"), 1);
+    assert_int_equal(utf8_sequence_len("\x7F"), 1);
+    assert_int_equal(utf8_sequence_len("\x80"), 0);
+    assert_int_equal(utf8_sequence_len("\xC1\xBF"), 0); /* overlong */
+    assert_int_equal(utf8_sequence_len("\xC2\x80"), 2);
+    assert_int_equal(utf8_sequence_len("\xDF\xBF"), 2);
+    assert_int_equal(utf8_sequence_len("\xC2"), 0);         /* cut */
+    assert_int_equal(utf8_sequence_len("\xE0\x9F\xBF"), 0); /* overlong */
+    assert_int_equal(utf8_sequence_len("\xE0\xA0\x80"), 3);
+    assert_int_equal(utf8_sequence_len("\xED\x9F\xBF"), 3);
+    assert_int_equal(utf8_sequence_len("\xED\xA0\x80"), 0); /* a surrogate */
+    assert_int_equal(utf8_sequence_len("\xEE\x80\x80"), 3);
+    assert_int_equal(utf8_sequence_len("\xE2\x82"), 0);
+    assert_int_equal(utf8_sequence_len("\xF0\x8F\xBF\xBF"), 0); /* overlong */
+    assert_int_equal(utf8_sequence_len("\xF0\x90\x80\x80"), 4);
+    assert_int_equal(utf8_sequence_len("\xF4\x8F\xBF\xBF"), 4);
+    assert_int_equal(utf8_sequence_len("\xF4\x90\x80\x80"), 0); /* above U+10FFFF */
+    assert_int_equal(utf8_sequence_len("\xF5\x80\x80\x80"), 0);
+    assert_int_equal(utf8_sequence_len("\xF0\x9F\x98"), 0);
+    assert_string_equal(utf8_cleaned(arena, "a\xFF\xE2\x82z"),
+                        "a\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBDz");
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    static const int64_t numbers[] = {0, 7, -1, 10, INT64_MAX, INT64_MIN};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        struct jsonout out;
+        jsonout_init(&out, arena, 0);
+        jsonout_int(&out, numbers[i]);
+        assert_string_equal(jsonout_finish(&out), arena_printf(arena, "%" PRId64, numbers[i]));
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_booking_create),
+        TEST(test_booking_amend),
+        TEST(test_booking_cancel),
+        TEST(test_machine_register),
+        TEST(test_machine_update_displacing),
+        TEST(test_insufficient_capacity),
+        TEST(test_invalid_request),
+        TEST(test_nothing_known),
+        TEST(test_unknown_booking),
+        TEST(test_unverified),
+        TEST(test_operator),
+        TEST(test_duplicate_of_accepted),
+        TEST(test_duplicate_of_rejected),
+        TEST(test_largest_update),
+        TEST(test_largest_booking),
+        TEST(test_any_bytes),
+        TEST(test_utf8),
+        TEST(test_numbers),
+    };
+    return cmocka_run_group_tests_name("event", tests, NULL, NULL);
+}
