@@ -1,0 +1,190 @@
+"""The servers that the tests run on: one broker, one MySQL, one MariaDB, made by dev/stack.
+
+Every test session has servers of its own below var/it, on ports of its own, so that two sessions
+in one checkout do not meet. They are removed when the session ends. Set BERTH_IT_STACKS=FOLDER to
+keep them there and to find them running the next time.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pymysql
+from confluent_kafka.admin import AdminClient
+
+from berthtest.wait import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMAND_LIMIT_S = 150
+
+
+def read_environment(path):
+    """The variables that a stack.env exports."""
+    values = {}
+    for line in path.read_text().splitlines():
+        match = re.fullmatch(r"export ([A-Z0-9_]+)=(.*)", line)
+        if match:
+            values[match.group(1)] = "".join(shlex.split(match.group(2)))
+    return values
+
+
+class Stack:
+    """One folder of dev/stack."""
+
+    def __init__(self, folder, kind):
+        self.folder = folder
+        self.kind = kind
+
+    def run(self, command):
+        environment = {**os.environ, "STACK_DIR": str(self.folder), "STACK_DB": self.kind}
+        done = subprocess.run([str(ROOT / "dev/stack"), command], env=environment, cwd=ROOT,
+                              capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"dev/stack {command} in {self.folder}: {done.stderr}{done.stdout}")
+
+    def environment(self):
+        return read_environment(self.folder / "stack.env")
+
+    def pid(self, server):
+        return int((self.folder / server / "pid").read_text().split()[0])
+
+
+class Broker:
+    """The Kafka broker."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.bootstrap = stack.environment()["BERTH_KAFKA_BOOTSTRAP_SERVERS"]
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+
+    def kill(self):
+        self.stack.run("kill-kafka")
+
+    def start(self):
+        self.stack.run("start-kafka")
+        assert self.stack.environment()["BERTH_KAFKA_BOOTSTRAP_SERVERS"] == self.bootstrap
+
+    def topics(self):
+        return self.admin.list_topics(timeout=20).topics
+
+    def delete_topics(self, names):
+        for future in self.admin.delete_topics(names, operation_timeout=20).values():
+            future.result()
+        wait_until(lambda: not set(names) & set(self.topics()), f"{names} are gone")
+
+
+class Database:
+    """One database server, with an account that may do everything."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.kind = stack.kind
+        self.environment = stack.environment()
+        self.host = self.environment["BERTH_DB_HOST"]
+        self.port = int(self.environment["BERTH_DB_PORT"])
+        self.password = Path(self.environment["STACK_DB_ROOT_PASSWORD_FILE"]).read_text()
+
+    def __repr__(self):
+        return self.kind
+
+    def connect(self, database=None, **options):
+        """A session as administrator, in autocommit mode."""
+        return pymysql.connect(
+            host=self.host, port=self.port, user=self.environment["STACK_DB_ROOT_USER"],
+            password=self.password, database=database, autocommit=True, charset="utf8mb4",
+            **{"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60, **options})
+
+    def create(self, name):
+        """A new database that Berth's accounts may use as in a stack of their own."""
+        with contextlib.closing(self.connect()) as conn, conn.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+            cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO 'berth'@'{self.host}'")
+            cursor.execute(f"GRANT SELECT ON `{name}`.* TO 'berth_reader'@'{self.host}'")
+
+    def drop(self, name):
+        with contextlib.closing(self.connect()) as conn, conn.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+    def kill(self):
+        self.stack.run("kill-db")
+
+    def start(self):
+        self.stack.run("start-db")
+        assert int(self.stack.environment()["BERTH_DB_PORT"]) == self.port
+
+    def dump(self, name, path):
+        """Saves a database by copying its rows; see restore."""
+        with contextlib.closing(self.connect(name)) as conn, conn.cursor() as cursor:
+            cursor.execute("SHOW TABLES")
+            tables = [row[0] for row in cursor.fetchall()]
+            cursor.execute(f"CREATE DATABASE `{path}` CHARACTER SET utf8mb4")
+            for table in tables:
+                cursor.execute(f"CREATE TABLE `{path}`.`{table}` AS SELECT * FROM `{table}`")
+        return tables
+
+    def restore(self, name, path):
+        """Puts the rows back as they were at the dump, as a restored backup would."""
+        with contextlib.closing(self.connect(name)) as conn, conn.cursor() as cursor:
+            cursor.execute(f"SHOW TABLES FROM `{path}`")
+            cursor.execute("SET SESSION foreign_key_checks = 0")
+            cursor.execute(f"SHOW TABLES FROM `{path}`")
+            for table, in cursor.fetchall():
+                cursor.execute(f"DELETE FROM `{table}`")
+                cursor.execute(f"INSERT INTO `{table}` SELECT * FROM `{path}`.`{table}`")
+            cursor.execute(f"DROP DATABASE `{path}`")
+
+
+class Servers:
+    """All servers of a session. Use it as a context manager: they end with it, whatever happens."""
+
+    def __init__(self):
+        kept = os.environ.get("BERTH_IT_STACKS")
+        self.keep = kept is not None
+        self.folder = Path(kept).absolute() if kept else ROOT / "var/it" / str(os.getpid())
+        self.stacks = {kind: Stack(self.folder / kind, kind) for kind in ("mysql", "mariadb")}
+        self.databases = {}
+        self.broker = None
+
+    def __enter__(self):
+        if not self.keep:
+            remove_leftovers(self.folder.parent)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # Side by side: most of the time each waits for its disk. One broker serves both.
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda job: job[0].run(job[1]),
+                              [(self.stacks["mysql"], "up"), (self.stacks["mariadb"], "start-db")]))
+        except BaseException:
+            self.__exit__()
+            raise
+        self.broker = Broker(self.stacks["mysql"])
+        self.databases = {kind: Database(stack) for kind, stack in self.stacks.items()}
+        return self
+
+    def __exit__(self, *_):
+        if not self.keep:
+            wipe(self.folder)
+
+
+def wipe(folder):
+    """Stops the servers in a session's folder and removes it."""
+    def one(kind):
+        if (folder / kind).is_dir():
+            Stack(folder / kind, kind).run("wipe")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(one, ("mysql", "mariadb")))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(base):
+    """Ends what a session left that was itself killed with SIGKILL."""
+    if not base.is_dir():
+        return
+    for folder in base.iterdir():
+        if folder.name.isdigit() and not Path("/proc", folder.name).exists():
+            wipe(folder)

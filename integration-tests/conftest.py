@@ -1,0 +1,80 @@
+"""Fixtures of the integration tests: servers for the session, a database, and farms.
+
+Tests that name `farm` or `module_farm` run on MySQL and on MariaDB.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from berthtest.farm import Farm  # noqa: E402
+from berthtest.servers import Servers  # noqa: E402
+
+DATABASES = ("mysql", "mariadb")
+
+
+def pytest_configure(config):
+    del config
+
+    def interrupted(number, frame):
+        """Being told to end is no reason to leave servers behind."""
+        del number, frame
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, interrupted)
+
+
+@pytest.fixture(scope="session", name="servers")
+def fixture_servers():
+    """One broker, one MySQL, one MariaDB; removed at the end, whatever happens."""
+    with Servers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session", name="broker")
+def fixture_broker(servers):
+    return servers.broker
+
+
+@pytest.fixture(scope="module", params=DATABASES, name="database")
+def fixture_database(request, servers):
+    return servers.databases[request.param]
+
+
+def folder_of(request, tmp_path_factory):
+    return tmp_path_factory.mktemp(request.node.name.replace("/", "-")[:40])
+
+
+@pytest.fixture(name="new_farm")
+def fixture_new_farm(request, servers, database, tmp_path_factory):
+    """Makes farms that are not initialised: for tests of just that."""
+    farms = []
+
+    def make(**options):
+        folder = folder_of(request, tmp_path_factory)
+        farms.append(Farm(servers.broker, database, folder, **options))
+        return farms[-1]
+    yield make
+    for farm in farms:
+        farm.close()
+
+
+@pytest.fixture(name="farm")
+def fixture_farm(new_farm):
+    """A fresh farm for one test; no worker runs yet."""
+    return new_farm().init()
+
+
+@pytest.fixture(scope="module", name="module_farm")
+def fixture_module_farm(request, servers, database, tmp_path_factory):
+    """One farm with a worker for all tests of a module."""
+    farm = Farm(servers.broker, database, folder_of(request, tmp_path_factory))
+    try:
+        farm.init()
+        farm.start_worker()
+        yield farm
+    finally:
+        farm.close()
