@@ -15,6 +15,13 @@ static const struct kafka_setting common_defaults[] = {
     {"socket.keepalive.enable", "true"},
     {"socket.timeout.ms", "10000"},
     {"socket.connection.setup.timeout.ms", "5000"},
+    /* For the workers' group, but a user who changes one of them must not find another consumer in
+     * the same program refusing it: librdkafka wants the second not to be shorter. */
+    {"session.timeout.ms", "6000"},
+    {"max.poll.interval.ms", "60000"},
+    /* The request topic takes no batch above 64 KiB (max.message.bytes is of batches), and a
+     * refused batch is not made smaller. The events' producer has its own size. */
+    {"batch.size", "60000"},
     {"reconnect.backoff.ms", "50"},
     {"reconnect.backoff.max.ms", "1000"},
     {NULL, NULL},
@@ -32,6 +39,8 @@ static enum log_level level_of(int syslog_level, const char *facility)
 {
     if (strcmp(facility, "CONFWARN") == 0)
         return LOG_DEBUG; /* kafka.* keys go to producers and consumers alike */
+    if (strcmp(facility, "TERMINATE") == 0)
+        return LOG_INFO; /* a producer given up with messages; whoever did it says why */
     if (syslog_level <= 3)
         return strcmp(facility, "FAIL") == 0 ? LOG_WARN : LOG_ERROR;
     if (syslog_level == 4)

@@ -208,6 +208,8 @@ enum err kafka_subscribe(void *self, const struct log_events *events, struct fai
     return code ? kafka_failure(f, code, "subscribe", NULL) : ERR_OK;
 }
 
+/* A subscription that replaces an equal one revokes all and joins again as the same member. Leaving
+ * the group in between gives the same, but makes all other members stop and start as well. */
 enum err kafka_resubscribe(void *self, struct failure *f)
 {
     struct kafka_log *log = self;

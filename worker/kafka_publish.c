@@ -55,10 +55,11 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
     log->outstanding--;
     assert(log->parts[part].outstanding >= 0);
     if (message->err && !log->producer_failed) {
+        /* Not rd_kafka_message_errstr: of a message that was sent it returns the payload. */
         struct log_quoted quoted;
         log_warn("an event was not delivered", "part=%" PRId32 " seq=%" PRId64 " code=%s text=%s",
                  part, seq, rd_kafka_err2name(message->err),
-                 log_quote(&quoted, rd_kafka_message_errstr(message)));
+                 log_quote(&quoted, rd_kafka_err2str(message->err)));
         log->producer_failed = true;
     }
     if (log->owner.delivered)
@@ -92,10 +93,9 @@ static void producer_drop(struct kafka_log *log)
     if (log->producer_topic)
         rd_kafka_topic_destroy(log->producer_topic);
     log->producer_topic = NULL;
-    if (!old)
-        return;
-    rd_kafka_purge(old, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    rd_kafka_destroy(old);
+    /* Not rd_kafka_purge before it: what was in flight would be a gap, hence a fatal error. */
+    if (old)
+        rd_kafka_destroy(old);
 }
 
 enum err kafka_producer_open(struct kafka_log *log, const struct config *cfg, struct failure *f)

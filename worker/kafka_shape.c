@@ -8,6 +8,8 @@
 #include "lib/clock.h"
 #include "worker/kafka_log_impl.h"
 
+#define NEW_TOPIC_MS 1000
+
 /* A setting of a topic that Berth rests on. */
 struct demand {
     bool events; /* of the event topic, else of the request topic */
@@ -58,8 +60,8 @@ static void find_fault(const struct kafka_log *log, const rd_kafka_ConfigResourc
 }
 
 /* The number of partitions; 0: no such topic. */
-static enum err partitions(struct kafka_log *log, rd_kafka_topic_t *topic, int32_t *out,
-                           struct failure *f)
+static enum err partitions_now(struct kafka_log *log, rd_kafka_topic_t *topic, int32_t *out,
+                               struct failure *f)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t code = rd_kafka_metadata(log->reader, 0, topic, &metadata,
@@ -77,6 +79,18 @@ static enum err partitions(struct kafka_log *log, rd_kafka_topic_t *topic, int32
     }
     rd_kafka_metadata_destroy(metadata);
     *out = count;
+    return err;
+}
+
+/* The same, patiently: brokers learn of a topic that was just made one after the other. */
+static enum err partitions(struct kafka_log *log, rd_kafka_topic_t *topic, int32_t *out,
+                           struct failure *f)
+{
+    int64_t deadline = clock_mono_ms() + NEW_TOPIC_MS;
+    enum err err;
+    while ((err = partitions_now(log, topic, out, f)) == ERR_OK && *out == 0 &&
+           clock_mono_ms() < deadline)
+        clock_sleep_ms(20);
     return err;
 }
 
