@@ -1,0 +1,96 @@
+/* berth-admin: what its files share. One const table (admin_commands.c) holds the commands; it
+ * drives dispatch, help and the nearest name for a misspelt one. */
+#ifndef BERTH_DB_ADMIN_H
+#define BERTH_DB_ADMIN_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db/mysql_session.h"
+#include "lib/config.h"
+#include "lib/err.h"
+#include "lib/options.h"
+
+enum admin_format { ADMIN_TEXT, ADMIN_JSON, ADMIN_TSV, ADMIN_FORMAT_COUNT };
+
+/* One run of one command. */
+struct admin {
+    struct config *cfg;
+    const struct options *opts; /* the command's own */
+    enum admin_format format;
+    bool no_headers, quiet;
+    struct mysql_settings settings;
+    struct mysql_session *session; /* NULL: not opened */
+    enum exit_code exit_code;      /* when the command returns ERR_OK */
+};
+
+struct admin_command {
+    struct command_spec spec; /* its name is "berth-admin WORD [WORD]" */
+    enum err (*run)(struct admin *admin, struct failure *f);
+    size_t operand_count; /* exactly so many */
+};
+/* Ends with a row without a name. */
+extern const struct admin_command admin_commands[];
+extern const struct option_spec admin_common_options[];
+
+/* The command that the first words of `words` name, and how many words those are. ERR_USAGE with
+ * the nearest name. */
+enum err admin_find(const char *const *words, size_t count, const struct admin_command **out,
+                    size_t *used_out, struct failure *f);
+void admin_help(FILE *out);
+
+/* Opens admin->session with the patience of a person, who waits longer for a result than a worker
+ * and holds no locks meanwhile. checked: the schema must be this program's. */
+enum err admin_open_database(struct admin *admin, bool checked, struct failure *f);
+
+/* --- operands and options --- */
+
+struct admin_range {
+    const char *what; /* "--partitions" */
+    int64_t min, max;
+};
+/* A whole number. ERR_USAGE. */
+enum err admin_int(const char *text, struct admin_range range, int64_t *out, struct failure *f);
+/* A name of a client or key. ERR_USAGE. */
+enum err admin_name(const char *text, const char *what, struct failure *f);
+const char *admin_operand(const struct admin *admin, size_t index);
+
+/* --- output: data on stdout in the format of -o, remarks on stderr unless -q --- */
+
+/* A column of a table: the member of each row's JSON object, which is also its heading. */
+struct admin_column {
+    const char *key;     /* NULL ends the table */
+    const char *heading; /* of text output */
+};
+/* Takes `items`, an array of objects. JSON: {"items": […]}. */
+void admin_print_rows(const struct admin *admin, const struct admin_column *columns, json_t *items);
+/* Takes the object. Text: a line for each column. */
+void admin_print_object(const struct admin *admin, const struct admin_column *columns,
+                        json_t *object);
+/* One sentence for a person. */
+void admin_remark(const struct admin *admin, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The failure, as a sentence on stderr and with -o json as a problem object on stdout. */
+void admin_print_failure(const struct admin *admin, const struct failure *f);
+
+/* New JSON values; a time is RFC 3339, NULL and "" are null. */
+json_t *admin_json_text(const char *text);
+json_t *admin_json_time(int64_t ms);
+
+/* --- commands --- */
+enum err admin_init(struct admin *admin, struct failure *f);
+enum err admin_migrate(struct admin *admin, struct failure *f);
+enum err admin_status(struct admin *admin, struct failure *f);
+enum err admin_farm_resume(struct admin *admin, struct failure *f);
+enum err admin_client_add(struct admin *admin, struct failure *f);
+enum err admin_client_list(struct admin *admin, struct failure *f);
+enum err admin_key_add(struct admin *admin, struct failure *f);
+enum err admin_key_list(struct admin *admin, struct failure *f);
+enum err admin_key_revoke(struct admin *admin, struct failure *f);
+enum err admin_partition_list(struct admin *admin, struct failure *f);
+enum err admin_partition_resume(struct admin *admin, struct failure *f);
+enum err admin_reject(struct admin *admin, struct failure *f);
+enum err admin_audit(struct admin *admin, struct failure *f);
+
+#endif

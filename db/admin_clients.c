@@ -1,0 +1,357 @@
+/* berth-admin client …, key …: who may send requests.
+ *
+ * `add` may be repeated with the same values: scripts that set a farm up can run again. */
+#include "db/admin.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "core/request.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/jws.h"
+#include "producer/cli_time.h"
+
+#define KEY_FILE_MAX (64 * 1024)
+
+/* --- clients --- */
+
+/* The client's role; ROLE_COUNT: there is no such client. */
+static enum err find_client(struct admin *admin, const char *name, enum role *out,
+                            struct failure *f)
+{
+    struct buf sql = {0};
+    buf_puts(&sql, "SELECT role FROM client WHERE name = ");
+    sql_text(&sql, name);
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_query(admin->session, "look for the client", sql.data, sql.len,
+                                       &res, f);
+    buf_fini(&sql);
+    if (err)
+        return err;
+    MYSQL_ROW row = mysql_fetch_row(res);
+    *out = row ? role_from_name(row[0]) : ROLE_COUNT;
+    mysql_free_result(res);
+    return ERR_OK;
+}
+
+static enum err insert_client(struct admin *admin, const char *name, enum role role,
+                              struct failure *f)
+{
+    struct buf sql = {0};
+    buf_puts(&sql, "INSERT INTO client (name, role, added_at_ms) VALUES (");
+    sql_text(&sql, name);
+    buf_puts(&sql, ", ");
+    sql_text(&sql, role_name(role));
+    buf_puts(&sql, ", ");
+    sql_int(&sql, clock_wall_ms());
+    buf_puts(&sql, ")");
+    enum err err = mysql_session_exec(admin->session, "add the client", sql.data, sql.len, f);
+    buf_fini(&sql);
+    return err ? err : mysql_session_commit(admin->session, f);
+}
+
+enum err admin_client_add(struct admin *admin, struct failure *f)
+{
+    static const struct admin_column columns[] = {{"client", "Client"}, {"role", "Role"}, {0}};
+    const char *name = admin_operand(admin, 0);
+    const char *given = options_value(admin->opts, "role");
+    enum role role = given ? role_from_name(given) : ROLE_COUNT;
+    enum err err = admin_name(name, "client", f);
+    if (!err && role == ROLE_COUNT)
+        err = failure_set(f, ERR_USAGE, "--role %s: expected submitter or admin",
+                          given ? given : "is missing");
+    if (!err)
+        err = admin_open_database(admin, true, f);
+    enum role present = ROLE_COUNT;
+    if (!err)
+        err = find_client(admin, name, &present, f);
+    if (!err && present == ROLE_COUNT)
+        err = insert_client(admin, name, role, f);
+    else if (!err && present != role)
+        err = failure_set(f, ERR_FAILED, "client %s is registered already, with role %s", name,
+                          role_name(present));
+    else if (!err)
+        admin_remark(admin, "client %s is registered already", name);
+    if (!err)
+        admin_print_object(admin, columns,
+                           json_pack("{s:s, s:s}", "client", name, "role", role_name(role)));
+    return err;
+}
+
+enum err admin_client_list(struct admin *admin, struct failure *f)
+{
+    static const struct admin_column columns[] = {
+        {"client", "CLIENT"}, {"role", "ROLE"}, {"keys", "KEYS"}, {"added_at", "ADDED"}, {0}};
+    MYSQL_RES *res = NULL;
+    enum err err = admin_open_database(admin, true, f);
+    if (!err)
+        err = mysql_session_queryf(
+            admin->session, f, &res, "list the clients",
+            "SELECT c.name, c.role, COUNT(k.kid), c.added_at_ms FROM client c LEFT JOIN "
+            "client_key k ON k.client = c.name AND k.revoked_at_ms IS NULL "
+            "GROUP BY c.name, c.role, c.added_at_ms ORDER BY c.name");
+    if (err)
+        return err;
+    json_t *items = json_array();
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res)))
+        json_array_append_new(items, json_pack("{s:s, s:s, s:I, s:o}", "client", row[0], "role",
+                                               row[1], "keys", (json_int_t)field_int(row[2]),
+                                               "added_at", admin_json_time(field_int(row[3]))));
+    mysql_free_result(res);
+    admin_print_rows(admin, columns, items);
+    return ERR_OK;
+}
+
+/* --- keys --- */
+
+/* A key to be added. */
+struct new_key {
+    const char *client;
+    char *kid, *pem;
+    enum jws_alg alg;
+    int64_t not_before_ms, not_after_ms; /* INT64_MAX: no end */
+};
+
+static void new_key_fini(struct new_key *key)
+{
+    free(key->kid);
+    free(key->pem);
+}
+
+static enum err read_public_key(const char *path, struct new_key *out, struct failure *f)
+{
+    char *text = NULL;
+    enum err err = file_read_text(path, KEY_FILE_MAX, &text, f);
+    if (err)
+        return err;
+    struct jws_key *key = NULL;
+    err = jws_key_parse(text, strlen(text), &key, f);
+    free(text);
+    if (err)
+        return failure_wrap(f, "%s", path);
+    out->pem = jws_key_pem(key);
+    out->alg = jws_key_alg(key);
+    if (!out->kid) {
+        out->kid = xmalloc(44);
+        jws_key_thumbprint(key, out->kid);
+    }
+    jws_key_free(key);
+    return ERR_OK;
+}
+
+static enum err read_moment(const struct admin *admin, const char *option, int64_t *out,
+                            struct failure *f)
+{
+    const char *text = options_value(admin->opts, option);
+    if (!text)
+        return ERR_OK;
+    enum err err = cli_time_parse(text, clock_wall_ms(), NULL, out, f);
+    return err ? failure_wrap(f, "--%s", option) : ERR_OK;
+}
+
+static enum err read_new_key(const struct admin *admin, struct new_key *out, struct failure *f)
+{
+    const char *path = options_value(admin->opts, "public-key");
+    const char *kid = options_value(admin->opts, "kid");
+    *out = (struct new_key){.client = admin_operand(admin, 0), .not_after_ms = INT64_MAX};
+    enum err err = admin_name(out->client, "client", f);
+    if (!err && kid && !name_is_valid(kid, LIMIT_KID_LEN, ":@/+=~"))
+        err = failure_set(f, ERR_USAGE,
+                          "--kid '%s': expected 1 to %d of A-Z a-z 0-9 . _ - : @ / + = ~", kid,
+                          LIMIT_KID_LEN);
+    if (!err && !path)
+        err = failure_set(f, ERR_USAGE, "--public-key FILE is missing");
+    if (!err)
+        err = read_moment(admin, "not-before", &out->not_before_ms, f);
+    if (!err)
+        err = read_moment(admin, "not-after", &out->not_after_ms, f);
+    if (!err && out->not_before_ms >= out->not_after_ms)
+        err = failure_set(f, ERR_USAGE, "--not-after must be later than --not-before");
+    if (!err && kid)
+        out->kid = xstrdup(kid);
+    return err ? err : read_public_key(path, out, f);
+}
+
+/* Keys are read again by the workers whose batch sees another generation. */
+static enum err bump_generation(struct admin *admin, struct failure *f)
+{
+    enum err err = mysql_session_execf(admin->session, f, "note the change of keys",
+                                       "UPDATE farm SET key_generation = key_generation + 1");
+    if (!err && mysql_session_matched(admin->session) != 1)
+        err = failure_set(f, ERR_NOT_FOUND,
+                          "there is no farm yet: run `berth-admin init --farm NAME`");
+    return err ? err : mysql_session_commit(admin->session, f);
+}
+
+static enum err insert_key(struct admin *admin, const struct new_key *key, struct failure *f)
+{
+    struct buf sql = {0};
+    buf_puts(&sql, "INSERT INTO client_key (kid, client, algorithm, public_pem, not_before_ms, "
+                   "not_after_ms, added_at_ms) VALUES (");
+    sql_text(&sql, key->kid);
+    buf_puts(&sql, ", ");
+    sql_text(&sql, key->client);
+    buf_puts(&sql, ", ");
+    sql_text(&sql, jws_alg_name(key->alg));
+    buf_puts(&sql, ", ");
+    sql_text(&sql, key->pem);
+    buf_printf(&sql, ", %" PRId64 ", ", key->not_before_ms);
+    if (key->not_after_ms == INT64_MAX)
+        buf_puts(&sql, "NULL");
+    else
+        sql_int(&sql, key->not_after_ms);
+    buf_printf(&sql, ", %" PRId64 ")", clock_wall_ms());
+    enum err err = mysql_session_exec(admin->session, "add the key", sql.data, sql.len, f);
+    buf_fini(&sql);
+    return err ? err : bump_generation(admin, f);
+}
+
+/* A kid that is taken: by the same key (*same), or by another one, which is refused. */
+static enum err find_key(struct admin *admin, const struct new_key *key, bool *same,
+                         struct failure *f)
+{
+    struct buf sql = {0};
+    buf_puts(&sql, "SELECT client, public_pem, revoked_at_ms FROM client_key WHERE kid = ");
+    sql_text(&sql, key->kid);
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_query(admin->session, "look for the key", sql.data, sql.len, &res,
+                                       f);
+    buf_fini(&sql);
+    if (err)
+        return err;
+    *same = false;
+    MYSQL_ROW row = mysql_fetch_row(res);
+    if (row) {
+        *same = strcmp(row[0], key->client) == 0 && strcmp(row[1], key->pem) == 0 && !row[2];
+        if (!*same)
+            err = failure_set(f, ERR_FAILED,
+                              "key %s is registered already, %s client %s: choose another --kid",
+                              key->kid, row[2] ? "and revoked, of" : "for", row[0]);
+    }
+    mysql_free_result(res);
+    return err;
+}
+
+static enum err add_key(struct admin *admin, const struct new_key *key, struct failure *f)
+{
+    enum role role = ROLE_COUNT;
+    enum err err = find_client(admin, key->client, &role, f);
+    if (!err && role == ROLE_COUNT)
+        err = failure_set(f, ERR_NOT_FOUND,
+                          "there is no client %s: berth-admin client add %s --role ROLE",
+                          key->client, key->client);
+    bool same = false;
+    if (!err)
+        err = find_key(admin, key, &same, f);
+    if (!err && same)
+        admin_remark(admin, "key %s is registered already", key->kid);
+    else if (!err)
+        err = insert_key(admin, key, f);
+    return err;
+}
+
+enum err admin_key_add(struct admin *admin, struct failure *f)
+{
+    static const struct admin_column columns[] = {
+        {"kid", "Key"}, {"client", "Client"}, {"algorithm", "Algorithm"}, {0}};
+    struct new_key key;
+    enum err err = read_new_key(admin, &key, f);
+    if (!err)
+        err = admin_open_database(admin, true, f);
+    if (!err)
+        err = add_key(admin, &key, f);
+    if (!err)
+        admin_print_object(admin, columns,
+                           json_pack("{s:s, s:s, s:s}", "kid", key.kid, "client", key.client,
+                                     "algorithm", jws_alg_name(key.alg)));
+    new_key_fini(&key);
+    return err;
+}
+
+static json_t *time_or_null(const char *field)
+{
+    return field ? admin_json_time(field_int(field)) : json_null();
+}
+
+enum err admin_key_list(struct admin *admin, struct failure *f)
+{
+    static const struct admin_column columns[] = {{"kid", "KEY"},
+                                                  {"client", "CLIENT"},
+                                                  {"algorithm", "ALGORITHM"},
+                                                  {"not_before", "NOT BEFORE"},
+                                                  {"not_after", "NOT AFTER"},
+                                                  {"revoked_at", "REVOKED"},
+                                                  {"added_at", "ADDED"},
+                                                  {0}};
+    MYSQL_RES *res = NULL;
+    enum err err = admin_open_database(admin, true, f);
+    if (!err)
+        err = mysql_session_queryf(
+            admin->session, f, &res, "list the keys",
+            "SELECT kid, client, algorithm, NULLIF(not_before_ms, 0), not_after_ms, "
+            "revoked_at_ms, added_at_ms FROM client_key ORDER BY client, added_at_ms, kid");
+    if (err)
+        return err;
+    json_t *items = json_array();
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res)))
+        json_array_append_new(
+            items, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "kid", row[0], "client", row[1],
+                             "algorithm", row[2], "not_before", time_or_null(row[3]), "not_after",
+                             time_or_null(row[4]), "revoked_at", time_or_null(row[5]), "added_at",
+                             time_or_null(row[6])));
+    mysql_free_result(res);
+    admin_print_rows(admin, columns, items);
+    return ERR_OK;
+}
+
+/* The moment of the revocation, which may have been made before. */
+static enum err revoke(struct admin *admin, const char *kid, int64_t *at_ms, struct failure *f)
+{
+    struct buf sql = {0};
+    buf_puts(&sql, "SELECT revoked_at_ms FROM client_key WHERE kid = ");
+    sql_text(&sql, kid);
+    buf_puts(&sql, " FOR UPDATE");
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_query(admin->session, "look for the key", sql.data, sql.len, &res,
+                                       f);
+    if (!err) {
+        MYSQL_ROW row = mysql_fetch_row(res);
+        *at_ms = row ? field_int(row[0]) : -1;
+        mysql_free_result(res);
+    }
+    if (!err && *at_ms < 0)
+        err = failure_set(f, ERR_NOT_FOUND, "there is no key %s: see berth-admin key list", kid);
+    if (!err && *at_ms == 0) {
+        *at_ms = clock_wall_ms();
+        buf_clear(&sql);
+        buf_printf(&sql, "UPDATE client_key SET revoked_at_ms = %" PRId64 " WHERE kid = ", *at_ms);
+        sql_text(&sql, kid);
+        err = mysql_session_exec(admin->session, "revoke the key", sql.data, sql.len, f);
+        if (!err)
+            err = bump_generation(admin, f);
+    } else if (!err) {
+        admin_remark(admin, "key %s was revoked before", kid);
+    }
+    buf_fini(&sql);
+    return err;
+}
+
+enum err admin_key_revoke(struct admin *admin, struct failure *f)
+{
+    static const struct admin_column columns[] = {{"kid", "Key"}, {"revoked_at", "Revoked"}, {0}};
+    const char *kid = admin_operand(admin, 0);
+    int64_t at_ms = -1;
+    enum err err = admin_open_database(admin, true, f);
+    if (!err)
+        err = revoke(admin, kid, &at_ms, f);
+    if (!err)
+        admin_print_object(
+            admin, columns,
+            json_pack("{s:s, s:o}", "kid", kid, "revoked_at", admin_json_time(at_ms)));
+    return err;
+}

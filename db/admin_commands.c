@@ -1,0 +1,222 @@
+/* The table of commands. */
+#include "db/admin.h"
+
+#include <string.h>
+
+#include "lib/nearest.h"
+
+const struct option_spec admin_common_options[] = {
+    {"output", 'o', "FORMAT", "how data is printed: text, json or tsv"},
+    {"no-headers", 0, NULL, "leave the headings of tables out"},
+    {"quiet", 'q', NULL, "print no remarks"},
+    {"config", 'c', "FILE", "read this configuration file instead of the usual ones"},
+    {"set", 0, "KEY=VALUE", "set a configuration key; wins over file and environment"},
+    {0},
+};
+
+static const struct option_spec init_options[] = {
+    {"farm", 0, "NAME", "the farm's name, 1 to 32 of a-z 0-9 - (required)"},
+    {"partitions", 0, "P", "partitions of each topic, 1 to 4096 (8)"},
+    {"replication-factor", 0, "R", "replicas of each partition (the brokers' default)"},
+    {"retention", 0, "DURATION",
+     "how long both topics keep messages, as in 30d (the brokers' "
+     "default)"},
+    {0},
+};
+static const struct option_spec client_add_options[] = {
+    {"role", 0, "ROLE", "submitter: books for itself; admin: looks after machines, too (required)"},
+    {0},
+};
+static const struct option_spec key_add_options[] = {
+    {"public-key", 0, "FILE", "the public key, PEM or JWK (required)"},
+    {"kid", 0, "KID", "the key's name in tokens (its RFC 7638 thumbprint)"},
+    {"not-before", 0, "TIME", "messages before this moment are rejected"},
+    {"not-after", 0, "TIME", "messages from this moment on are rejected"},
+    {0},
+};
+static const struct option_spec partition_resume_options[] = {
+    {"ignore-time-until", 0, "OFFSET",
+     "decide requests below this offset with the partition's own clock, whatever time their "
+     "broker gave them"},
+    {0},
+};
+static const struct option_spec audit_options[] = {
+    {"wait", 0, "DURATION", "how long decisions may be missing from the event topic (30s)"},
+    {"json", 0, NULL, "the same as -o json"},
+    {0},
+};
+
+#define COMMON .common = admin_common_options
+
+const struct admin_command admin_commands[] = {
+    {.spec = {.name = "berth-admin init",
+              .description =
+                  "Makes a farm: migrates the database, creates the topics and records both.\n"
+                  "Does nothing when all is there already; refuses to change a farm.",
+              .example = "berth-admin init --farm lab --partitions 16 --replication-factor 3",
+              .options = init_options,
+              COMMON},
+     .run = admin_init},
+    {.spec = {.name = "berth-admin migrate",
+              .description = "Brings the database to this release's schema.\n"
+                             "Each step runs once; a run that was cut off is taken up.",
+              .example = "berth-admin migrate",
+              COMMON},
+     .run = admin_migrate},
+    {.spec = {.name = "berth-admin status",
+              .description = "Shows how the farm is doing: versions, backlog, what is halted.",
+              .example = "berth-admin status -o json",
+              COMMON},
+     .run = admin_status},
+    {.spec = {.name = "berth-admin client add",
+              .operands = "NAME",
+              .description = "Registers a client: something that may send requests.",
+              .example = "berth-admin client add batch-1 --role submitter",
+              .options = client_add_options,
+              COMMON},
+     .run = admin_client_add,
+     .operand_count = 1},
+    {.spec = {.name = "berth-admin client list",
+              .description = "Lists the clients.",
+              .example = "berth-admin client list",
+              COMMON},
+     .run = admin_client_list},
+    {.spec = {.name = "berth-admin key add",
+              .operands = "CLIENT",
+              .description = "Registers a client's public key. It counts from the workers' next "
+                             "batch on.",
+              .example = "berth-admin key add batch-1 --public-key batch-1.pub.pem",
+              .options = key_add_options,
+              COMMON},
+     .run = admin_key_add,
+     .operand_count = 1},
+    {.spec = {.name = "berth-admin key list",
+              .description = "Lists the clients' keys.",
+              .example = "berth-admin key list -o tsv",
+              COMMON},
+     .run = admin_key_list},
+    {.spec = {.name = "berth-admin key revoke",
+              .operands = "KID",
+              .description = "Revokes a key, for good: from the workers' next batch on all that it "
+                             "signed is\nrejected, whenever it was sent.",
+              .example = "berth-admin key revoke batch-1-2026",
+              COMMON},
+     .run = admin_key_revoke,
+     .operand_count = 1},
+    {.spec = {.name = "berth-admin partition list",
+              .description = "Lists the partitions of the request topic: owner, position, halts.",
+              .example = "berth-admin partition list",
+              COMMON},
+     .run = admin_partition_list},
+    {.spec = {.name = "berth-admin partition resume",
+              .operands = "PARTITION",
+              .description = "Lets a halted partition go on, once what halted it is mended.",
+              .example = "berth-admin partition resume 3",
+              .options = partition_resume_options,
+              COMMON},
+     .run = admin_partition_resume,
+     .operand_count = 1},
+    {.spec = {.name = "berth-admin reject",
+              .operands = "PARTITION OFFSET",
+              .description = "Has the request at which a partition stands rejected unseen\n"
+                             "(rejected_by_operator), and lets the partition go on.",
+              .example = "berth-admin reject 3 1187",
+              COMMON},
+     .run = admin_reject,
+     .operand_count = 2},
+    {.spec = {.name = "berth-admin farm resume",
+              .description =
+                  "Lets a halted farm go on, if no event topic is ahead of the database any more.",
+              .example = "berth-admin farm resume",
+              COMMON},
+     .run = admin_farm_resume},
+    {.spec = {.name = "berth-admin audit",
+              .description =
+                  "Compares database, event topic and request topic with each other, rebuilds all\n"
+                  "bookings from the events and looks for over-booked machines, while the farm\n"
+                  "runs. Exit status 0: all agree; 6: differences.",
+              .example = "berth-admin audit --wait 1m",
+              .options = audit_options,
+              COMMON},
+     .run = admin_audit},
+    {.spec = {0}},
+};
+
+/* What is typed behind "berth-admin ". */
+static const char *words_of(const struct admin_command *command)
+{
+    return command->spec.name + sizeof "berth-admin";
+}
+
+/* How many of the given words the command has; 0: it is another one. */
+static size_t match(const struct admin_command *command, const char *const *words, size_t count)
+{
+    const char *rest = words_of(command);
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strlen(words[i]);
+        if (strncmp(rest, words[i], len) != 0)
+            return 0;
+        if (rest[len] == '\0')
+            return i + 1;
+        if (rest[len] != ' ')
+            return 0;
+        rest += len + 1;
+    }
+    return 0;
+}
+
+enum err admin_find(const char *const *words, size_t count, const struct admin_command **out,
+                    size_t *used_out, struct failure *f)
+{
+    char typed[128];
+    snprintf(typed, sizeof typed, "%s%s%s", words[0], count > 1 ? " " : "",
+             count > 1 ? words[1] : "");
+    /* Half of a command's words are more telling than all of another's letters. */
+    struct buf completions = {0};
+    struct nearest nearest;
+    nearest_init(&nearest, typed);
+    size_t len = strlen(words[0]);
+    for (const struct admin_command *command = admin_commands; command->spec.name; command++) {
+        size_t used = match(command, words, count);
+        if (used > 0) {
+            *out = command;
+            *used_out = used;
+            buf_fini(&completions);
+            return ERR_OK;
+        }
+        nearest_offer(&nearest, words_of(command));
+        if (strncmp(words_of(command), words[0], len) == 0 && words_of(command)[len] == ' ')
+            buf_printf(&completions, "%s'%s'", completions.len > 0 ? ", " : "", words_of(command));
+    }
+    const char *best = nearest_result(&nearest);
+    enum err err;
+    if (count == 1 && completions.len > 0)
+        err = failure_set(f, ERR_USAGE, "'%s' wants one more word: %s", typed, completions.data);
+    else if (best)
+        err = failure_set(f, ERR_USAGE, "there is no command '%s': did you mean '%s'?", typed,
+                          best);
+    else
+        err = failure_set(f, ERR_USAGE, "there is no command '%s': see berth-admin --help", typed);
+    buf_fini(&completions);
+    return err;
+}
+
+void admin_help(FILE *out)
+{
+    fputs("usage: berth-admin COMMAND [ARGUMENT]...\n\nSets a farm up and looks after it.\n\n",
+          out);
+    for (const struct admin_command *command = admin_commands; command->spec.name; command++) {
+        const char *description = command->spec.description;
+        const char *operands = command->spec.operands ? command->spec.operands : "";
+        int len = (int)strcspn(description, "\n");
+        int shown = fprintf(out, "  %s %s", words_of(command), operands);
+        if (shown > 28) {
+            fputc('\n', out);
+            shown = 0;
+        }
+        fprintf(out, "%*s%.*s\n", 30 - shown, "", len, description);
+    }
+    fputs("\n`berth-admin COMMAND --help` says more about a command. --print-config shows the\n"
+          "settings and where they come from, --check-config checks them.\n",
+          out);
+}

@@ -1,0 +1,143 @@
+/* berth-admin: sets a farm up and looks after it. Parses, wires and runs. */
+#include "db/admin.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/service.h"
+#include "lib/version.h"
+
+static const struct command_spec program = {
+    .name = "berth-admin",
+    .operands = "COMMAND [ARGUMENT]...",
+    .description = "Sets a farm up and looks after it.",
+    .common = service_options,
+    .stop_at_operand = true,
+};
+
+static enum err set_pair(struct config *cfg, const char *pair, struct failure *f)
+{
+    const char *equals = strchr(pair, '=');
+    if (!equals)
+        return failure_set(f, ERR_USAGE, "--set wants KEY=VALUE, not '%s'", pair);
+    char *key = xstrndup(pair, (size_t)(equals - pair));
+    enum err err = config_set(cfg, key, equals + 1, "--set", f);
+    free(key);
+    return err;
+}
+
+/* Options may stand before the command or behind it; what stands behind wins. */
+static enum err configure(struct config *cfg, const struct options *before,
+                          const struct options *behind, struct failure *f)
+{
+    const char *path = options_value(behind, "config");
+    if (!path)
+        path = options_value(before, "config");
+    enum err err = config_load(cfg, path, NULL, f);
+    const struct options *both[] = {before, behind};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; !err && k < both[i]->given_count; k++)
+            if (strcmp(both[i]->given[k].spec->name, "set") == 0)
+                err = set_pair(cfg, both[i]->given[k].value, f);
+    return err;
+}
+
+static enum err choose_format(struct admin *admin, struct failure *f)
+{
+    static const char *const names[ADMIN_FORMAT_COUNT] = {"text", "json", "tsv"};
+    const char *name = options_value(admin->opts, "output");
+    for (int i = 0; name && i < ADMIN_FORMAT_COUNT; i++)
+        if (strcmp(name, names[i]) == 0)
+            admin->format = (enum admin_format)i;
+    if (name && strcmp(name, names[admin->format]) != 0)
+        return failure_set(f, ERR_USAGE, "-o %s: expected text, json or tsv", name);
+    admin->no_headers = options_has(admin->opts, "no-headers");
+    admin->quiet = options_has(admin->opts, "quiet");
+    return ERR_OK;
+}
+
+static enum err run(struct admin *admin, const struct admin_command *command,
+                    const struct options *before, struct failure *f)
+{
+    enum err err = choose_format(admin, f);
+    if (!err && admin->opts->operand_count != command->operand_count)
+        err = failure_set(f, ERR_USAGE, "%s wants %s; see %s --help", command->spec.name,
+                          command->spec.operands ? command->spec.operands : "no operand",
+                          command->spec.name);
+    if (!err)
+        err = configure(admin->cfg, before, admin->opts, f);
+    if (!err)
+        err = config_check(admin->cfg, f);
+    if (err)
+        return err;
+    log_set_level(log_level_from_name(config_string(admin->cfg, "log.level")));
+    return command->run(admin, f);
+}
+
+/* What needs no command. */
+static enum err about_itself(const struct options *opts, struct admin *admin, struct failure *f)
+{
+    if (options_has(opts, "version")) {
+        printf("berth-admin %s\n", BERTH_VERSION);
+        return ERR_OK;
+    }
+    if (!options_has(opts, "print-config") && !options_has(opts, "check-config")) {
+        admin_help(stderr);
+        return failure_set(f, ERR_USAGE, "no command given");
+    }
+    enum err err = configure(admin->cfg, opts, opts, f);
+    if (!err && options_has(opts, "print-config"))
+        config_print(admin->cfg, stdout);
+    else if (!err)
+        err = config_check(admin->cfg, f);
+    return err;
+}
+
+static enum err dispatch(struct admin *admin, const struct options *before, int argc, char **argv,
+                         struct failure *f)
+{
+    const struct admin_command *command = NULL;
+    size_t words = 0;
+    enum err err = admin_find(before->operands, before->operand_count, &command, &words, f);
+    if (err)
+        return err;
+    /* The command's last word stands where a program's name does. */
+    int first = argc - (int)(before->operand_count - words) - 1;
+    struct options opts;
+    err = options_parse(&command->spec, argc - first, argv + first, &opts, f);
+    if (err)
+        return err;
+    admin->opts = &opts;
+    if (opts.help)
+        options_help(&command->spec, stdout);
+    else
+        err = run(admin, command, before, f);
+    options_fini(&opts);
+    admin->opts = NULL;
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    struct failure f = {0};
+    struct options before = {0};
+    struct admin admin = {.cfg = config_new(PROGRAM_ADMIN)};
+    signal(SIGPIPE, SIG_IGN);
+    enum err err = options_parse(&program, argc, argv, &before, &f);
+    if (!err && before.help)
+        admin_help(stdout);
+    else if (!err && before.operand_count == 0)
+        err = about_itself(&before, &admin, &f);
+    else if (!err)
+        err = dispatch(&admin, &before, argc, argv, &f);
+    if (err)
+        admin_print_failure(&admin, &f);
+    mysql_session_free(admin.session);
+    mysql_settings_fini(&admin.settings);
+    options_fini(&before);
+    config_free(admin.cfg);
+    return err ? (int)err_exit_code(err) : (int)admin.exit_code;
+}

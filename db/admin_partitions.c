@@ -1,0 +1,164 @@
+/* berth-admin partition …, reject: what an operator does about a partition that stands still. */
+#include "db/admin.h"
+
+#include <inttypes.h>
+
+#include "core/limits.h"
+
+static enum err read_part(const struct admin *admin, int64_t *out, struct failure *f)
+{
+    const struct admin_range range = {"partition", 0, LIMIT_PARTITIONS - 1};
+    return admin_int(admin_operand(admin, 0), range, out, f);
+}
+
+enum err admin_partition_list(struct admin *admin, struct failure *f)
+{
+    static const struct admin_column columns[] = {{"partition", "PARTITION"},
+                                                  {"next_offset", "NEXT OFFSET"},
+                                                  {"last_sequence", "LAST SEQUENCE"},
+                                                  {"published_sequence", "PUBLISHED"},
+                                                  {"clock", "CLOCK"},
+                                                  {"epoch", "EPOCH"},
+                                                  {"owner", "OWNER"},
+                                                  {"ignore_time_until", "IGNORE TIME UNTIL"},
+                                                  {"reject_offset", "REJECT"},
+                                                  {"halted", "HALTED"},
+                                                  {0}};
+    MYSQL_RES *res = NULL;
+    enum err err = admin_open_database(admin, true, f);
+    if (!err)
+        err = mysql_session_queryf(
+            admin->session, f, &res, "list the partitions",
+            "SELECT part, next_offset, last_seq, published_seq, clock_ms, epoch, owner, "
+            "ignore_time_until, reject_offset, halted FROM request_partition ORDER BY part");
+    if (err)
+        return err;
+    json_t *items = json_array();
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res))) {
+        int64_t clock_ms = field_int(row[4]), ignore = field_int(row[7]);
+        int64_t reject = field_int(row[8]);
+        json_t *item = json_pack(
+            "{s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "partition", (json_int_t)field_int(row[0]),
+            "next_offset", (json_int_t)field_int(row[1]), "last_sequence",
+            (json_int_t)field_int(row[2]), "published_sequence", (json_int_t)field_int(row[3]),
+            "clock", clock_ms ? admin_json_time(clock_ms) : json_null(), "epoch",
+            (json_int_t)field_int(row[5]), "owner", admin_json_text(row[6]));
+        json_object_set_new(item, "ignore_time_until", ignore ? json_integer(ignore) : json_null());
+        json_object_set_new(item, "reject_offset", reject < 0 ? json_null() : json_integer(reject));
+        json_object_set_new(item, "halted", admin_json_text(row[9]));
+        json_array_append_new(items, item);
+    }
+    mysql_free_result(res);
+    admin_print_rows(admin, columns, items);
+    return ERR_OK;
+}
+
+/* What a command needs to know of the partition's row, which it locks. */
+struct part_row {
+    int64_t next_offset;
+    bool halted;
+};
+
+static enum err lock_part(struct admin *admin, int64_t part, struct part_row *out,
+                          struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_queryf(
+        admin->session, f, &res, "lock the partition",
+        "SELECT next_offset, halted <> '' FROM request_partition WHERE part = %" PRId64
+        " FOR UPDATE",
+        part);
+    if (err)
+        return err;
+    MYSQL_ROW row = mysql_fetch_row(res);
+    if (row)
+        *out = (struct part_row){.next_offset = field_int(row[0]), .halted = field_int(row[1])};
+    else
+        err = failure_set(f, ERR_NOT_FOUND,
+                          "there is no partition %" PRId64 ": see berth-admin partition list",
+                          part);
+    mysql_free_result(res);
+    return err;
+}
+
+/* progress_epoch := epoch: the owners that made no progress before are forgiven, else the next one
+ * would halt the partition again at once. */
+#define UNHALT "halted = '', progress_epoch = epoch"
+
+static void print_part(const struct admin *admin, int64_t part, const struct part_row *row)
+{
+    static const struct admin_column columns[] = {{"partition", "Partition"},
+                                                  {"next_offset", "Next offset"},
+                                                  {"was_halted", "Was halted"},
+                                                  {0}};
+    admin_print_object(admin, columns,
+                       json_pack("{s:I, s:I, s:b}", "partition", (json_int_t)part, "next_offset",
+                                 (json_int_t)row->next_offset, "was_halted", (int)row->halted));
+}
+
+enum err admin_partition_resume(struct admin *admin, struct failure *f)
+{
+    int64_t part = 0, ignore = 0;
+    const char *until = options_value(admin->opts, "ignore-time-until");
+    enum err err = read_part(admin, &part, f);
+    if (!err && until) {
+        const struct admin_range range = {"--ignore-time-until", 0, INT64_MAX - 1};
+        err = admin_int(until, range, &ignore, f);
+    }
+    struct part_row row;
+    if (!err)
+        err = admin_open_database(admin, true, f);
+    if (!err)
+        err = lock_part(admin, part, &row, f);
+    if (!err)
+        err = mysql_session_execf(admin->session, f, "resume the partition",
+                                  "UPDATE request_partition SET " UNHALT
+                                  ", ignore_time_until = GREATEST(ignore_time_until, %" PRId64
+                                  ") WHERE part = %" PRId64,
+                                  ignore, part);
+    if (!err)
+        err = mysql_session_commit(admin->session, f);
+    if (err)
+        return err;
+    if (!row.halted && !until)
+        admin_remark(admin, "partition %" PRId64 " was not halted", part);
+    print_part(admin, part, &row);
+    return ERR_OK;
+}
+
+enum err admin_reject(struct admin *admin, struct failure *f)
+{
+    int64_t part = 0, offset = 0;
+    const struct admin_range range = {"offset", 0, INT64_MAX - 1};
+    enum err err = read_part(admin, &part, f);
+    if (!err)
+        err = admin_int(admin_operand(admin, 1), range, &offset, f);
+    struct part_row row;
+    if (!err)
+        err = admin_open_database(admin, true, f);
+    if (!err)
+        err = lock_part(admin, part, &row, f);
+    if (!err && offset < row.next_offset)
+        err = failure_set(f, ERR_USAGE,
+                          "offset %" PRId64 " of partition %" PRId64
+                          " is decided already: the next one is %" PRId64,
+                          offset, part, row.next_offset);
+    if (!err && offset > row.next_offset)
+        err = failure_set(f, ERR_USAGE,
+                          "only the request at which the partition stands can be rejected: "
+                          "partition %" PRId64 " stands at offset %" PRId64,
+                          part, row.next_offset);
+    if (!err)
+        err = mysql_session_execf(admin->session, f, "reject the request",
+                                  "UPDATE request_partition SET " UNHALT
+                                  ", reject_offset = %" PRId64 " WHERE part = %" PRId64,
+                                  offset, part);
+    if (!err)
+        err = mysql_session_commit(admin->session, f);
+    if (err)
+        return err;
+    print_part(admin, part, &row);
+    admin_remark(admin, "the owner of the partition rejects it with its next batch");
+    return ERR_OK;
+}

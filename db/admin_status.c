@@ -1,0 +1,109 @@
+/* berth-admin status: how the farm is doing. */
+#include <inttypes.h>
+
+#include "db/admin.h"
+#include "db/admin_farm.h"
+#include "db/admin_kafka.h"
+#include "db/migrate.h"
+
+static const struct admin_column columns[] = {{"farm", "Farm"},
+                                              {"halted", "Halted"},
+                                              {"partitions", "Partitions"},
+                                              {"halted_partitions", "Halted partitions"},
+                                              {"decisions", "Decisions"},
+                                              {"undecided", "Undecided requests"},
+                                              {"unpublished", "Unpublished events"},
+                                              {"machines", "Machines"},
+                                              {"machines_up", "Machines up"},
+                                              {"clients", "Clients"},
+                                              {"keys", "Valid keys"},
+                                              {"schema_version", "Schema version"},
+                                              {"database", "Database"},
+                                              {"kafka_cluster", "Kafka cluster"},
+                                              {0}};
+
+static enum err add_int(struct admin *admin, json_t *object, const char *key, const char *sql,
+                        struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_queryf(admin->session, f, &res, "read the status", "%s", sql);
+    if (err)
+        return err;
+    MYSQL_ROW row = mysql_fetch_row(res);
+    json_object_set_new(object, key, json_integer(row ? field_int(row[0]) : 0));
+    mysql_free_result(res);
+    return ERR_OK;
+}
+
+static enum err add_counts(struct admin *admin, json_t *object, struct failure *f)
+{
+    static const struct {
+        const char *key, *sql;
+    } counts[] = {
+        {"halted_partitions", "SELECT COUNT(*) FROM request_partition WHERE halted <> ''"},
+        {"decisions", "SELECT SUM(last_seq) FROM request_partition"},
+        {"machines", "SELECT COUNT(*) FROM machine WHERE state <> 'retired'"},
+        {"machines_up", "SELECT COUNT(*) FROM machine WHERE state = 'up'"},
+        {"clients", "SELECT COUNT(*) FROM client"},
+        {"keys", "SELECT COUNT(*) FROM client_key WHERE revoked_at_ms IS NULL"},
+    };
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < sizeof counts / sizeof counts[0]; i++)
+        err = add_int(admin, object, counts[i].key, counts[i].sql, f);
+    return err;
+}
+
+/* The logs' ends against the rows. The rows are read first, so that a busy farm cannot look ahead
+ * of its own requests. */
+static enum err add_backlog(struct admin *admin, struct admin_kafka *kafka, json_t *object,
+                            struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_queryf(
+        admin->session, f, &res, "read the partitions",
+        "SELECT part, next_offset, last_seq FROM request_partition ORDER BY part");
+    if (err)
+        return err;
+    int64_t undecided = 0, unpublished = 0;
+    MYSQL_ROW row;
+    while (!err && (row = mysql_fetch_row(res))) {
+        int32_t part = (int32_t)field_int(row[0]);
+        struct admin_span span = {0};
+        int64_t tail = 0;
+        err = admin_kafka_span(kafka, ADMIN_REQUESTS, part, &span, f);
+        if (!err)
+            err = admin_kafka_event_tail(kafka, part, &tail, f);
+        undecided += span.hi > field_int(row[1]) ? span.hi - field_int(row[1]) : 0;
+        unpublished += field_int(row[2]) > tail ? field_int(row[2]) - tail : 0;
+    }
+    mysql_free_result(res);
+    if (!err) {
+        json_object_set_new(object, "undecided", json_integer(undecided));
+        json_object_set_new(object, "unpublished", json_integer(unpublished));
+    }
+    return err;
+}
+
+enum err admin_status(struct admin *admin, struct failure *f)
+{
+    struct admin_farm farm;
+    struct admin_kafka kafka = {0};
+    enum err err = admin_farm_open(admin, &farm, &kafka, f);
+    json_t *object = NULL;
+    if (!err) {
+        object = json_pack("{s:s, s:o, s:I}", "farm", farm.name, "halted",
+                           admin_json_text(farm.halted), "partitions", (json_int_t)farm.partitions);
+        err = add_counts(admin, object, f);
+    }
+    if (!err)
+        err = add_backlog(admin, &kafka, object, f);
+    if (!err) {
+        json_object_set_new(object, "schema_version", json_integer((json_int_t)migration_count));
+        json_object_set_new(object, "database", json_string(mysql_session_version(admin->session)));
+        json_object_set_new(object, "kafka_cluster", json_string(farm.cluster_id));
+        admin_print_object(admin, columns, json_incref(object));
+    }
+    json_decref(object);
+    admin_kafka_close(&kafka);
+    return err;
+}
