@@ -49,13 +49,15 @@ static const struct option_spec audit_options[] = {
 #define COMMON .common = admin_common_options
 
 const struct admin_command admin_commands[] = {
-    {.spec = {.name = "berth-admin init",
-              .description =
-                  "Makes a farm: migrates the database, creates the topics and records both.\n"
-                  "Does nothing when all is there already; refuses to change a farm.",
-              .example = "berth-admin init --farm lab --partitions 16 --replication-factor 3",
-              .options = init_options,
-              COMMON},
+    {.spec =
+         {.name = "berth-admin init",
+          .description =
+              "Makes a farm.\n"
+              "Migrates the database, creates the topics and records both. Does nothing when all\n"
+              "is there already; refuses to change a farm.",
+          .example = "berth-admin init --farm lab --partitions 16 --replication-factor 3",
+          .options = init_options,
+          COMMON},
      .run = admin_init},
     {.spec = {.name = "berth-admin migrate",
               .description = "Brings the database to this release's schema.\n"
@@ -64,13 +66,13 @@ const struct admin_command admin_commands[] = {
               COMMON},
      .run = admin_migrate},
     {.spec = {.name = "berth-admin status",
-              .description = "Shows how the farm is doing: versions, backlog, what is halted.",
+              .description = "Shows how the farm is doing.\nBacklog, what is halted, versions.",
               .example = "berth-admin status -o json",
               COMMON},
      .run = admin_status},
     {.spec = {.name = "berth-admin client add",
               .operands = "NAME",
-              .description = "Registers a client: something that may send requests.",
+              .description = "Registers a client, which may send requests.",
               .example = "berth-admin client add batch-1 --role submitter",
               .options = client_add_options,
               COMMON},
@@ -83,8 +85,8 @@ const struct admin_command admin_commands[] = {
      .run = admin_client_list},
     {.spec = {.name = "berth-admin key add",
               .operands = "CLIENT",
-              .description = "Registers a client's public key. It counts from the workers' next "
-                             "batch on.",
+              .description = "Registers a client's public key.\n"
+                             "It counts from the workers' next batch on.",
               .example = "berth-admin key add batch-1 --public-key batch-1.pub.pem",
               .options = key_add_options,
               COMMON},
@@ -97,20 +99,21 @@ const struct admin_command admin_commands[] = {
      .run = admin_key_list},
     {.spec = {.name = "berth-admin key revoke",
               .operands = "KID",
-              .description = "Revokes a key, for good: from the workers' next batch on all that it "
-                             "signed is\nrejected, whenever it was sent.",
+              .description = "Revokes a key, for good.\n"
+                             "From the workers' next batch on all that it signed is rejected,\n"
+                             "whenever it was sent.",
               .example = "berth-admin key revoke batch-1-2026",
               COMMON},
      .run = admin_key_revoke,
      .operand_count = 1},
     {.spec = {.name = "berth-admin partition list",
-              .description = "Lists the partitions of the request topic: owner, position, halts.",
+              .description = "Lists the partitions: owner, position, halts.",
               .example = "berth-admin partition list",
               COMMON},
      .run = admin_partition_list},
     {.spec = {.name = "berth-admin partition resume",
               .operands = "PARTITION",
-              .description = "Lets a halted partition go on, once what halted it is mended.",
+              .description = "Lets a halted partition go on.\nFirst mend what halted it.",
               .example = "berth-admin partition resume 3",
               .options = partition_resume_options,
               COMMON},
@@ -118,23 +121,25 @@ const struct admin_command admin_commands[] = {
      .operand_count = 1},
     {.spec = {.name = "berth-admin reject",
               .operands = "PARTITION OFFSET",
-              .description = "Has the request at which a partition stands rejected unseen\n"
-                             "(rejected_by_operator), and lets the partition go on.",
+              .description =
+                  "Rejects the request at which a partition stands.\n"
+                  "It is decided unseen, as rejected_by_operator, and the partition goes on.",
               .example = "berth-admin reject 3 1187",
               COMMON},
      .run = admin_reject,
      .operand_count = 2},
     {.spec = {.name = "berth-admin farm resume",
-              .description =
-                  "Lets a halted farm go on, if no event topic is ahead of the database any more.",
+              .description = "Lets a halted farm go on.\n"
+                             "Refused while an event topic is ahead of the database.",
               .example = "berth-admin farm resume",
               COMMON},
      .run = admin_farm_resume},
     {.spec = {.name = "berth-admin audit",
               .description =
-                  "Compares database, event topic and request topic with each other, rebuilds all\n"
-                  "bookings from the events and looks for over-booked machines, while the farm\n"
-                  "runs. Exit status 0: all agree; 6: differences.",
+                  "Checks that database and topics agree.\n"
+                  "Compares decisions, events and requests with each other, rebuilds all bookings\n"
+                  "from the events and looks for over-booked machines, while the farm runs.\n"
+                  "Exit status 0: all agree; 6: differences.",
               .example = "berth-admin audit --wait 1m",
               .options = audit_options,
               COMMON},

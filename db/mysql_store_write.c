@@ -171,24 +171,29 @@ static void allocation_row(struct buf *sql, int64_t booking, const struct alloca
     buf_append(sql, ")", 1);
 }
 
-/* A row that was not live may be taken for the same start again, so new ones may exist, too. */
-static enum err write_allocations(struct mysql_store *store, struct world *world, struct failure *f)
+#define ALLOCATION_UPDATE                                                                          \
+    " ON DUPLICATE KEY UPDATE end_ms = VALUES(end_ms), gpus = VALUES(gpus), "                      \
+    "memory_gib = VALUES(memory_gib), live = VALUES(live), "                                       \
+    "machine_version = VALUES(machine_version)"
+
+/* Those of new bookings, or those of bookings that exist: of these, a row that was not live may be
+ * taken for the same start again, so a new row may exist, too. */
+static enum err write_allocations(struct mysql_store *store, struct world *world, bool new_ones,
+                                  struct failure *f)
 {
     struct rows rows = {
         .store = store,
         .what = "write allocations",
         .head = "INSERT INTO allocation (booking, machine, start_ms, end_ms, gpus, memory_gib, "
                 "live, machine_version) VALUES ",
-        .tail = " ON DUPLICATE KEY UPDATE end_ms = VALUES(end_ms), gpus = VALUES(gpus), "
-                "memory_gib = VALUES(memory_gib), live = VALUES(live), "
-                "machine_version = VALUES(machine_version)",
+        .tail = new_ones ? "" : ALLOCATION_UPDATE,
     };
     enum err err = ERR_OK;
     size_t count = world_touched_booking_count(world);
     for (size_t i = 0; !err && i < count; i++) {
         const struct booking *booking = world_touched_booking(world, i);
         for (size_t k = 0; !err && k < booking->allocation_count; k++) {
-            if (!booking->allocations[k].touched)
+            if (booking->is_new != new_ones || !booking->allocations[k].touched)
                 continue;
             allocation_row(rows_next(&rows), booking->id, &booking->allocations[k]);
             err = rows_added(&rows, f);
@@ -282,7 +287,9 @@ enum err store_write(void *self, const struct store_batch *batch, struct failure
     if (!err)
         err = write_bookings(store, batch->world, false, f);
     if (!err)
-        err = write_allocations(store, batch->world, f);
+        err = write_allocations(store, batch->world, true, f);
+    if (!err)
+        err = write_allocations(store, batch->world, false, f);
     for (size_t i = 0; !err && i < batch->partition_count; i++)
         err = write_partition(store, &batch->partitions[i], f);
     return err;
