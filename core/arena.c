@@ -14,7 +14,7 @@
  * serves a whole batch; a larger one than KEPT_BYTES was needed once and goes back to libc. */
 #define FIRST_BYTES ((size_t)64 * 1024)
 #define KEPT_BYTES  ((size_t)8 * 1024 * 1024)
-#define ALIGNMENT   sizeof(max_align_t)
+#define ALIGNMENT   _Alignof(max_align_t)
 
 /* Under ASan a reset gives every block back, so that a pointer that outlives its batch is found. */
 #if defined(__SANITIZE_ADDRESS__)

@@ -33,7 +33,7 @@ static void test_arena_pieces_are_zeroed_aligned_and_apart(void **state)
         for (size_t i = 0; i < 300; i++) {
             sizes[i] = i % 50 == 49 ? 200000 : random_next() % 700;
             pieces[i] = arena_alloc(arena, sizes[i]);
-            assert_int_equal((uintptr_t)pieces[i] % sizeof(max_align_t), 0);
+            assert_int_equal((uintptr_t)pieces[i] % _Alignof(max_align_t), 0);
             for (size_t k = 0; k < sizes[i]; k++)
                 assert_int_equal(pieces[i][k], 0);
             memset(pieces[i], (int)(i % 255) + 1, sizes[i]);
