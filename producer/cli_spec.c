@@ -24,8 +24,9 @@ enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *ou
 enum err cli_name_check(const char *text, struct failure *f)
 {
     if (!name_is_valid(text, LIMIT_NAME_LEN, NULL))
-        return failure_set(f, ERR_USAGE, "'%.100s' is not a machine's name: 1..%d of A-Z a-z 0-9 . _ -",
-                           text, LIMIT_NAME_LEN);
+        return failure_set(f, ERR_USAGE,
+                           "'%.100s' is not a machine's name: 1..%d of A-Z a-z 0-9 . _ -", text,
+                           LIMIT_NAME_LEN);
     return ERR_OK;
 }
 

@@ -3,6 +3,7 @@
 #define BERTH_PRODUCER_CLI_SPEC_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/limits.h"

@@ -13,7 +13,7 @@
 #include "lib/mem.h"
 #include "lib/timetext.h"
 
-#define DAY_S 86400
+#define DAY_S          86400
 /* Zones lie between 12 h west and 14 h east of UTC. */
 #define OFFSET_REACH_S (15 * 3600)
 
@@ -226,8 +226,7 @@ static enum err parse_dated(const char *text, const char *zone, int64_t *ms_out,
     return resolve(day + seconds, zone, ms_out, f);
 }
 
-static enum err parse_relative(const char *text, int64_t now_ms, int64_t *ms_out,
-                               struct failure *f)
+static enum err parse_relative(const char *text, int64_t now_ms, int64_t *ms_out, struct failure *f)
 {
     int64_t duration_ms = 0;
     if (*text == '+') {
@@ -335,8 +334,8 @@ static enum err refuse_duration(const char *text, struct failure *f)
         return not_a_duration(text, "a number alone can be minutes or seconds: write 90m or 90s",
                               f);
     if (digits > 0 && text[digits] == ':' && !strchr(text + digits + 1, ':'))
-        return not_a_duration(
-            text, "two numbers can be hours or minutes: write 4h30m or 04:30:00", f);
+        return not_a_duration(text, "two numbers can be hours or minutes: write 4h30m or 04:30:00",
+                              f);
     if (strpbrk(text, ".,"))
         return not_a_duration(text, "fractions are not taken: write 1h30m", f);
     if (digits > 0 && (text[digits] == 'M' || strncmp(text + digits, "mo", 2) == 0))
@@ -430,8 +429,7 @@ static void put_utc(struct buf *buf, int64_t ms)
     gmtime_r(&t, &utc);
     char text[64];
     bool same_day = utc.tm_mday == local.tm_mday;
-    const char *time = utc.tm_sec ? "%H:%M:%SZ" : "%H:%MZ";
-    strftime(text, sizeof text, time, &utc);
+    strftime(text, sizeof text, utc.tm_sec ? "%H:%M:%SZ" : "%H:%MZ", &utc);
     buf_puts(buf, " (");
     if (!same_day) {
         char day[32];

@@ -101,8 +101,7 @@ static enum berth_status check_settings(const struct berth_client *client,
                         "client.name '%.100s' is not 1..%d of A-Z a-z 0-9 . _ -", client->name,
                         LIMIT_NAME_LEN);
     if (client->kid && (client->kid[0] == '\0' || strlen(client->kid) > LIMIT_KID_LEN))
-        return lb_error(error, BERTH_CONFIG, "client.kid has not 1..%d characters",
-                        LIMIT_KID_LEN);
+        return lb_error(error, BERTH_CONFIG, "client.kid has not 1..%d characters", LIMIT_KID_LEN);
     if (client->topic_prefix && strlen(client->topic_prefix) > TOPIC_LEN - 20)
         return lb_error(error, BERTH_CONFIG, "farm.topic_prefix is too long for Kafka");
     return BERTH_OK;

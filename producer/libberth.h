@@ -191,6 +191,9 @@ enum berth_status berth_send(struct berth_client *client, struct berth_message *
  * outcome. */
 enum berth_status berth_poll(struct berth_client *client, int timeout_ms,
                              struct berth_outcome **outcome_out);
+/* Waits no longer: all in flight come out of berth_poll as BERTH_UNKNOWN. What was not yet
+ * published may still be, until berth_close. */
+void berth_abandon(struct berth_client *client);
 /* Messages sent whose outcome did not come out yet. */
 size_t berth_in_flight(const struct berth_client *client);
 /* How many may be in flight before berth_send is BERTH_FULL; 1..100000, default 10000. */

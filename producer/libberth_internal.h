@@ -11,19 +11,19 @@
 #include "producer/libberth.h"
 
 /* How long the first contact with the brokers may take. */
-#define CONNECT_TIMEOUT_MS 10000
+#define CONNECT_TIMEOUT_MS    10000
 /* What a request waits for its decision when the caller does not say. */
-#define DEFAULT_WAIT_MS 30000
-#define DEFAULT_LIFETIME_S 600
+#define DEFAULT_WAIT_MS       30000
+#define DEFAULT_LIFETIME_S    600
 #define DEFAULT_MAX_IN_FLIGHT 10000
-#define MAX_IN_FLIGHT 100000
+#define MAX_IN_FLIGHT         100000
 /* Blocking calls into librdkafka are cut into pieces, to see an interrupt in between. */
-#define SLICE_MS 100
+#define SLICE_MS              100
 /* Other clients' events kept, per partition, while a message of ours is on its way to the broker:
  * its decision can be here before its delivery report. */
-#define EARLY_EVENTS_MAX 20000
+#define EARLY_EVENTS_MAX      20000
 /* Longest name of a topic (Kafka). */
-#define TOPIC_LEN 250
+#define TOPIC_LEN             250
 
 /* One message from berth_send until its outcome came out and its delivery report came in. */
 struct flight {
@@ -70,7 +70,8 @@ struct berth_client {
     void (*logger)(void *arg, int level, const char *text);
     void *logger_arg;
     atomic_bool interrupted;
-    int wake[2]; /* a pipe: librdkafka's queues and berth_interrupt write, berth_poll sleeps on it */
+    int wake
+        [2]; /* a pipe: librdkafka's queues and berth_interrupt write, berth_poll sleeps on it */
 
     /* From here on: only once connected. */
     rd_kafka_t *producer, *consumer;
@@ -124,7 +125,7 @@ void lb_flight_delivered(struct berth_client *client, struct flight *flight,
 void lb_flight_event(struct berth_client *client, int32_t partition, const char *bytes, size_t len);
 /* Tells UNKNOWN for all whose time has come. */
 void lb_flight_expire(struct berth_client *client, int64_t now_ms);
-/* Gives up all. */
+/* Forgets all, tells nothing. */
 void lb_flight_clear(struct berth_client *client);
 /* The next outcome that is there, or NULL. */
 struct berth_outcome *lb_flight_take(struct berth_client *client);

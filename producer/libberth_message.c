@@ -120,7 +120,8 @@ static enum berth_status sign(const struct berth_client *client, struct berth_me
                               struct berth_error *error)
 {
     struct failure failure;
-    if (issue_token(client->key, client->kid, message->claims, &message->token, &failure) != ERR_OK)
+    if (issue_token_quick(client->key, client->kid, message->claims, &message->token, &failure) !=
+        ERR_OK)
         return lb_error(error, BERTH_CONFIG, "%s", failure.text);
     size_t len = strlen(message->token);
     if (len > LIMIT_TOKEN_LEN)

@@ -94,8 +94,9 @@ enum berth_status berth_send(struct berth_client *client, struct berth_message *
 static void on_event_error(struct berth_client *client, const rd_kafka_message_t *message)
 {
     client->trouble = lb_status_of(message->err);
-    snprintf(client->trouble_text, sizeof client->trouble_text, "events of partition %" PRId32
-             ": %s", message->partition, rd_kafka_message_errstr(message));
+    snprintf(client->trouble_text, sizeof client->trouble_text,
+             "events of partition %" PRId32 ": %s", message->partition,
+             rd_kafka_message_errstr(message));
     if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
         message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
         return;
@@ -159,6 +160,11 @@ enum berth_status berth_poll(struct berth_client *client, int timeout_ms,
             return BERTH_OK;
         sleep_until(client, until_ms);
     }
+}
+
+void berth_abandon(struct berth_client *client)
+{
+    lb_flight_expire(client, INT64_MAX);
 }
 
 size_t berth_in_flight(const struct berth_client *client)

@@ -37,8 +37,8 @@ static enum berth_status start(struct berth_watch *watch, int32_t partition, boo
 {
     struct track *track = &watch->tracks[partition];
     int64_t range[2];
-    enum berth_status status =
-        lb_event_range(watch->client, watch->consumer, partition, range, error);
+    enum berth_status status = lb_event_range(watch->client, watch->consumer, partition, range,
+                                              error);
     if (status != BERTH_OK)
         return status;
     if (from_beginning && !track->started) {
@@ -47,8 +47,8 @@ static enum berth_status start(struct berth_watch *watch, int32_t partition, boo
         track->started = range[0] == 0;
     }
     bool whole = from_beginning || track->started;
-    int failed = rd_kafka_consume_start_queue(watch->events, partition,
-                                              whole ? range[0] : range[1], watch->queue);
+    int failed = rd_kafka_consume_start_queue(watch->events, partition, whole ? range[0] : range[1],
+                                              watch->queue);
     if (failed)
         return lb_error(error, BERTH_KAFKA, "read events of partition %" PRId32 ": %s", partition,
                         rd_kafka_err2str(rd_kafka_last_error()));
@@ -66,8 +66,8 @@ static enum berth_status take_positions(struct berth_watch *watch,
             return lb_error(error, BERTH_CONFIG,
                             "there is no partition %" PRId32 ": the farm has 0..%" PRId32,
                             position.partition, watch->partition_count - 1);
-        watch->tracks[position.partition] =
-            (struct track){.started = true, .settled = true, .last = position.seq};
+        watch->tracks[position.partition] = (struct track){
+            .started = true, .settled = true, .last = position.seq};
     }
     return BERTH_OK;
 }
@@ -181,8 +181,7 @@ static enum take judge(struct track *track, int64_t seq, int64_t epoch)
 
 /* One message of the topic; *found: it is in *out. */
 static enum berth_status on_message(struct berth_watch *watch, const rd_kafka_message_t *message,
-                                    bool *found, struct berth_event *out,
-                                    struct berth_error *error)
+                                    bool *found, struct berth_event *out, struct berth_error *error)
 {
     struct track *track = &watch->tracks[message->partition];
     int64_t seq = message->payload ? lb_event_sequence(message->payload, message->len) : 0;

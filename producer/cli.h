@@ -1,0 +1,134 @@
+/* What the commands of `berth` share. One const table (cli_commands.c) drives dispatch, --help,
+ * completion and docs/cli.md. */
+#ifndef BERTH_PRODUCER_CLI_H
+#define BERTH_PRODUCER_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/config.h"
+#include "lib/err.h"
+#include "lib/options.h"
+#include "producer/libberth.h"
+#include "schemas/problem.h"
+
+enum cli_format { CLI_TEXT, CLI_JSON, CLI_TSV, CLI_FORMAT_COUNT };
+
+struct cli;
+
+struct cli_command {
+    struct command_spec spec; /* its name begins with "berth " */
+    const char *summary;      /* for the list of commands */
+    enum cli_format format;   /* when -o does not say */
+    bool sends;               /* it takes the options of commands that send requests */
+    /* Returns the exit code. */
+    int (*run)(struct cli *cli);
+};
+
+/* One run of one command. */
+struct cli {
+    const struct cli_command *command;
+    struct options before, after; /* options before and behind the command's name */
+    struct config *cfg;
+    enum cli_format format;
+    bool headers; /* of TSV */
+    bool quiet;
+    int verbose;
+    const char *zone;            /* --tz; NULL: the system's */
+    int64_t now_ms;              /* when the command began */
+    char *user;                  /* for whom requests are */
+    struct berth_client *client; /* cli_client; closed at the end */
+};
+
+/* ---- cli_commands.c */
+extern const struct cli_command cli_commands[];
+extern const size_t cli_command_count;
+extern const struct command_spec cli_program; /* "berth" itself: options before the command */
+/* The command of these words ("machine", "add"); *used says how many words name it. NULL, with a
+ * sentence that names the nearest one. */
+const struct cli_command *cli_command_find(const char *const *words, size_t count, size_t *used,
+                                           struct failure *f);
+void cli_print_help(FILE *out);
+/* docs/cli.md, which a test compares with the file. */
+void cli_print_markdown(FILE *out);
+
+/* ---- cli_run.c: options, configuration, the client */
+/* Parses argv and runs the command; returns the exit code. */
+int cli_main(int argc, char **argv);
+bool cli_has(const struct cli *cli, const char *option);
+/* The value given last; NULL: none. */
+const char *cli_value(const struct cli *cli, const char *option);
+/* The open client; NULL: the problem was reported, exit with *code. */
+struct berth_client *cli_client(struct cli *cli, int *code);
+/* The user whom requests are for: --user, client.user, the account. */
+const char *cli_user(struct cli *cli);
+/* How long to wait for decisions; negative: not at all. ERR_USAGE. */
+enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f);
+/* A signal that asks to stop came; 0: none. */
+int cli_signal(void);
+
+/* ---- cli_report.c: messages, problems */
+/* "berth: text" on stderr, unless -q. */
+void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Tells a problem: as text on stderr, with -o json as a problem object on stdout. Takes `extra`
+ * (members to add, or NULL). Returns code. */
+int cli_problem(const struct cli *cli, int code, const struct problem *problem, json_t *extra);
+/* The same for a failure; usage and configuration give 2. */
+int cli_fail(const struct cli *cli, const struct failure *f);
+/* The same for what libberth says. request_id may be NULL. */
+int cli_fail_client(const struct cli *cli, const struct berth_error *error, const char *request_id);
+int cli_exit_code_of(enum berth_status status);
+enum problem_code cli_problem_code_of(enum berth_status status);
+/* Prints one JSON value and a newline on stdout. */
+void cli_print_json(const json_t *value);
+/* One TSV row of strings; NULL and "" become "-"; tabs and line ends become blanks. */
+void cli_print_tsv(const char *const *fields, size_t count);
+
+/* ---- cli_show.c: how things look */
+/* A booking, a machine, as objects of events and the reader. */
+void cli_print_booking(const struct cli *cli, const json_t *booking);
+void cli_print_machine(const struct cli *cli, const json_t *machine);
+void cli_print_booking_header(const struct cli *cli);
+void cli_print_machine_header(const struct cli *cli);
+
+/* ---- cli_decision.c: sending one request */
+/* Signs and sends the request (takes it), waits, prints the decision; or what --dry-run prints.
+ * `window` is what times were understood, for messages; may be NULL. Returns the exit code. */
+int cli_decide(struct cli *cli, json_t *request, const char *window);
+/* Prints a decision (the event's JSON); returns the exit code: 0 accepted, 3 rejected. */
+int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes, size_t len,
+                       const char *window);
+
+/* ---- cli_http.c */
+/* GET of a path ("/v1/machines/gpu-01"; parts already escaped) at reader.url. 200: gives the JSON
+ * and returns 0. Else the problem was reported, and the exit code is returned: 5 when there is no
+ * such thing. *bytes_out (may be NULL) gets the answer's bytes; caller frees. */
+int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_out);
+/* A part of a path or a query value, escaped; caller frees. */
+char *cli_escape(const char *text);
+
+/* ---- commands */
+int cli_book(struct cli *cli);
+int cli_amend(struct cli *cli);
+int cli_cancel(struct cli *cli);
+int cli_machine_add(struct cli *cli);
+int cli_machine_update(struct cli *cli);
+int cli_machine_drain(struct cli *cli);
+int cli_machine_resume(struct cli *cli);
+int cli_machine_retire(struct cli *cli);
+int cli_machine_list(struct cli *cli);
+int cli_machine_show(struct cli *cli);
+int cli_key_generate(struct cli *cli);
+int cli_key_show(struct cli *cli);
+int cli_show(struct cli *cli);
+int cli_list(struct cli *cli);
+int cli_why(struct cli *cli);
+int cli_submit(struct cli *cli);
+int cli_watch(struct cli *cli);
+int cli_verify(struct cli *cli);
+int cli_config(struct cli *cli);
+int cli_completion(struct cli *cli);
+
+#endif

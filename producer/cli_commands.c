@@ -1,0 +1,342 @@
+/* The table of commands. What a command takes, says and does is here and nowhere else. */
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/mem.h"
+#include "lib/nearest.h"
+#include "producer/cli.h"
+
+static const struct option_spec common_options[] = {
+    {"output", 'o', "FORMAT", "text, json or tsv"},
+    {"no-headers", 0, NULL, "no header line in tsv"},
+    {"tz", 0, "ZONE", "time zone for times typed and shown, as Europe/Paris; default: TZ"},
+    {"quiet", 'q', NULL, "no messages and no progress on stderr"},
+    {"verbose", 'v', NULL, "tell what the connection to Kafka does"},
+    {"librdkafka", 'X', "NAME=VALUE", "a setting of the Kafka client, as kafka.NAME"},
+    {"config", 0, "FILE", "configuration file"},
+    {"profile", 0, "NAME", "use the keys under profile.NAME of the configuration"},
+    {0},
+};
+
+#define SEND_OPTIONS                                                                               \
+    {"user", 0, "NAME", "whom it is for; default: client.user, or your account"},                  \
+        {"request-id", 0, "ID",                                                                    \
+         "the request's id; repeat it to learn the decision of a request sent before"},            \
+        {"wait", 0, "[=DURATION]", "how long to wait for the decision; default 30s"},              \
+        {"no-wait", 0, NULL, "do not wait for the decision"},                                      \
+        {"dry-run", 0, NULL, "print the claims, the target and the signed token; send nothing"},   \
+        {"no-check", 0, NULL, "send it even if it does not fit the schema"},                       \
+    {                                                                                              \
+        0                                                                                          \
+    }
+
+static const struct option_spec window_options[] = {
+    {"start", 's', "TIME", "when it begins; default: now"},
+    {"end", 'e', "TIME", "when it ends"},
+    {"for", 'f', "DURATION", "how long it lasts, instead of --end"},
+    {"empty", 0, NULL, "without machines: amend adds them later"},
+    SEND_OPTIONS,
+};
+static const struct option_spec amend_options[] = {
+    {"start", 's', "TIME", "the new start; a begun booking keeps its own"},
+    {"end", 'e', "TIME", "the new end"},
+    {"for", 'f', "DURATION", "how long it lasts from its start, instead of --end"},
+    {"empty", 0, NULL, "give all machines back"},
+    SEND_OPTIONS,
+};
+static const struct option_spec send_options[] = {SEND_OPTIONS};
+static const struct option_spec machine_add_options[] = {
+    {"gpus", 0, "N", "its GPUs"},
+    {"mem", 0, "GIB", "its memory in GiB"},
+    {"label", 'l', "KEY=VALUE", "a label; may be repeated"},
+    {"id", 0, "N", "its id, 1..4095; default: the farm chooses one"},
+    SEND_OPTIONS,
+};
+static const struct option_spec machine_update_options[] = {
+    {"gpus", 0, "N", "its GPUs"},
+    {"mem", 0, "GIB", "its memory in GiB"},
+    {"label", 'l', "KEY=VALUE", "a label; those given replace all that it has"},
+    {"no-labels", 0, NULL, "remove all labels"},
+    {"state", 0, "STATE", "up, draining or retired"},
+    {"displace", 0, NULL, "cancel bookings that no longer fit, the youngest first"},
+    SEND_OPTIONS,
+};
+static const struct option_spec machine_state_options[] = {
+    {"displace", 0, NULL, "cancel bookings that stand in the way"},
+    SEND_OPTIONS,
+};
+static const struct option_spec machine_list_options[] = {
+    {"state", 0, "STATE", "only up, draining or retired ones"},
+    {0},
+};
+static const struct option_spec list_options[] = {
+    {"client", 0, "NAME", "only this client's"},
+    {"machine", 'm', "NAME", "only those that use this machine"},
+    {"state", 0, "STATE", "only booked, cancelled or released ones"},
+    {"limit", 'n', "N", "at most so many"},
+    {0},
+};
+static const struct option_spec show_options[] = {
+    {"request", 0, "ID", "the decision of this client's request with that id"},
+    {0},
+};
+static const struct option_spec why_options[] = {
+    {"client", 0, "NAME", "whose request it was; default: client.name"},
+    {0},
+};
+static const struct option_spec submit_options[] = {
+    {"user", 0, "NAME", "whom they are for; default: client.user, or your account"},
+    {"wait", 0, "[=DURATION]", "how long to wait for each decision; default 30s"},
+    {"no-wait", 0, NULL, "do not wait for decisions"},
+    {"in-flight", 0, "N", "requests sent and not yet decided, at most; default 10000"},
+    {"dry-run", 0, NULL, "print what would be sent; send nothing"},
+    {"no-check", 0, NULL, "send even what does not fit the schema"},
+    {0},
+};
+static const struct option_spec watch_options[] = {
+    {"from", 0, "WHERE",
+     "beginning, end (default), or PARTITION:SEQ,... of the last events seen (P-SEQ is fine too)"},
+    {"type", 0, "TYPE", "only these: accepted, rejected, or a request's type as booking.create"},
+    {"machine", 'm', "NAME", "only events in which this machine appears"},
+    {"client", 0, "NAME", "only events of this client's requests"},
+    {"count", 'n', "N", "end after so many events"},
+    {"for", 'f', "DURATION", "end after so long"},
+    {0},
+};
+static const struct option_spec key_generate_options[] = {
+    {"alg", 0, "ALG", "ES256 (default) or RS256"},
+    {"out", 0, "FILE", "where the private key goes; must not exist"},
+    {"public-out", 0, "FILE", "where the public key goes; default: FILE.pub"},
+    {"jwk", 0, NULL, "write both as JWK; default: PEM"},
+    {0},
+};
+static const struct option_spec key_show_options[] = {
+    {"jwk", 0, NULL, "the public key as JWK; default: PEM"},
+    {0},
+};
+static const struct option_spec verify_options[] = {
+    {"key", 0, "FILE", "public key, PEM or JWK; default: that of client.key_file"},
+    {0},
+};
+
+#define SPEC(a, b, c, d, e)                                                                        \
+    {                                                                                              \
+        .name = "berth " a, .operands = b, .options = c, .description = d, .example = e,           \
+        .common = common_options                                                                   \
+    }
+
+const struct cli_command cli_commands[] = {
+    {SPEC("book", "[MACHINE[:GPUS[:GIB]]]...", window_options,
+          "Books machines for a window of time; all of them or none. MACHINE alone is the whole\n"
+          "machine, as the reader knows it; MACHINE:4 takes 4 GPUs and no memory, MACHINE:4:64\n"
+          "also 64 GiB.",
+          "berth book gpu-01:4:64 gpu-02:8 --start 'tomorrow 03:00' --for 2h"),
+     "book machines for a window", CLI_TEXT, true, cli_book},
+    {SPEC("amend", "BOOKING [MACHINE[:GPUS[:GIB]]]...", amend_options,
+          "Changes a booking; all or nothing. Machines, when given, replace those it has. Of a\n"
+          "booking that has begun only the part from now on changes.",
+          "berth amend 4268035 --end +3h gpu-01:8"),
+     "change a booking", CLI_TEXT, true, cli_amend},
+    {SPEC("cancel", "BOOKING", send_options,
+          "Cancels a booking; one that has begun is released from now on.", "berth cancel 4268035"),
+     "cancel or release a booking", CLI_TEXT, true, cli_cancel},
+    {SPEC("show", "[BOOKING|MACHINE]", show_options,
+          "Shows a booking, a machine or the decision of a request, as the reader knows it.\n"
+          "A number is a booking's id; booking/ID and machine/NAME always say which.",
+          "berth show 4268035"),
+     "show a booking, a machine or a decision", CLI_TEXT, false, cli_show},
+    {SPEC("list", NULL, list_options, "Lists bookings, as the reader knows them, by id.",
+          "berth list --machine gpu-01 --state booked"),
+     "list bookings", CLI_TEXT, false, cli_list},
+    {SPEC("why", "REQUEST-ID", why_options,
+          "Tells how a request was decided, and why it was rejected. Ends as the decision says:\n"
+          "0 accepted, 3 rejected, 5 not decided.",
+          "berth why 0192f3a0-7c1e-7000-8000-6d1f2b3c4d5e"),
+     "tell how a request was decided", CLI_TEXT, false, cli_why},
+    {SPEC("submit", "[FILE]", submit_options,
+          "Sends many requests at full speed: each line of FILE, or of standard input, is one\n"
+          "`request` object. Each outcome is one JSON line, in the order of the decisions, with\n"
+          "the number of its input line. A line that is no request is reported and the others\n"
+          "go on. Ends with 0 when all were accepted; else with the first that applies of\n"
+          "1 some could not be sent, 2 some lines are no requests, 4 some outcomes are not known,\n"
+          "3 some were rejected.",
+          "echo '{\"type\": \"booking.cancel\", \"booking\": 4268035}' | berth submit"),
+     "send requests from a file of JSON lines", CLI_JSON, true, cli_submit},
+    {SPEC("watch", NULL, watch_options,
+          "Follows the farm's events: each once, in the order of its partition, one JSON line\n"
+          "each. A gap in the sequences is told on stderr and makes the exit status 6.",
+          "berth watch --from beginning --type rejected --count 10"),
+     "follow the farm's events", CLI_JSON, false, cli_watch},
+    {SPEC("machine add", "NAME", machine_add_options, "Registers a machine.",
+          "berth machine add gpu-01 --gpus 8 --mem 512 --label zone=a"),
+     "register a machine", CLI_TEXT, true, cli_machine_add},
+    {SPEC("machine update", "NAME", machine_update_options,
+          "Changes a machine. What bookings stand in the way of is rejected, or with --displace\n"
+          "they are cancelled.",
+          "berth machine update gpu-01 --gpus 4 --displace"),
+     "change a machine", CLI_TEXT, true, cli_machine_update},
+    {SPEC("machine drain", "NAME", machine_state_options,
+          "Takes no new bookings on a machine; those it has stay.", "berth machine drain gpu-01"),
+     "take no new bookings on a machine", CLI_TEXT, true, cli_machine_drain},
+    {SPEC("machine resume", "NAME", send_options, "Takes bookings on a machine again.",
+          "berth machine resume gpu-01"),
+     "take bookings on a machine again", CLI_TEXT, true, cli_machine_resume},
+    {SPEC("machine retire", "NAME", machine_state_options, "Retires a machine.",
+          "berth machine retire gpu-01 --displace"),
+     "retire a machine", CLI_TEXT, true, cli_machine_retire},
+    {SPEC("machine list", NULL, machine_list_options, "Lists the machines, by name.",
+          "berth machine list -o tsv"),
+     "list machines", CLI_TEXT, false, cli_machine_list},
+    {SPEC("machine show", "NAME", NULL, "Shows one machine.", "berth machine show gpu-01"),
+     "show a machine", CLI_TEXT, false, cli_machine_show},
+    {SPEC("key generate", NULL, key_generate_options,
+          "Makes a key pair. The private key's file can be read by you alone (mode 0600), and no\n"
+          "file is ever overwritten. The public key is for `berth-admin key add`.",
+          "berth key generate --out batch-1.pem"),
+     "make a key pair", CLI_TEXT, false, cli_key_generate},
+    {SPEC("key show", "[FILE]", key_show_options,
+          "Prints the public half of a key file, default client.key_file, and on stderr its name.",
+          "berth key show batch-1.pem"),
+     "print a key's public half", CLI_TEXT, false, cli_key_show},
+    {SPEC("verify", "TOKEN|-", verify_options,
+          "Takes a signed request apart and checks its signature, claims and times. `-` reads it\n"
+          "from standard input. Ends with 0 when all is well, 6 when not.",
+          "berth book gpu-01:1 --for 1h --dry-run -o json | jq -r .token | berth verify -"),
+     "check a signed request", CLI_TEXT, false, cli_verify},
+    {SPEC("config", NULL, NULL, "Prints all settings and where each comes from.",
+          "berth config --profile lab"),
+     "print the configuration", CLI_TEXT, false, cli_config},
+    {SPEC("completion", "SHELL", NULL, "Prints the completion script for bash, zsh or fish.",
+          "berth completion bash > ~/.local/share/bash-completion/completions/berth"),
+     "print a shell's completion script", CLI_TEXT, false, cli_completion},
+};
+const size_t cli_command_count = sizeof cli_commands / sizeof cli_commands[0];
+
+static const struct option_spec program_options[] = {
+    {"version", 0, NULL, "print the version and exit"},
+    {"print-config", 0, NULL, "print all settings and where each comes from, and exit"},
+    {"check-config", 0, NULL, "check the configuration and exit"},
+    {0},
+};
+const struct command_spec cli_program = {
+    .name = "berth",
+    .operands = "COMMAND",
+    .description = "Books machines of a compute farm: signs requests, sends them and tells the "
+                   "decisions.",
+    .options = program_options,
+    .common = common_options,
+    .stop_at_operand = true,
+};
+
+/* ---- finding ------------------------------------------------------------------------------- */
+
+static const char *words_of(const struct cli_command *command)
+{
+    return command->spec.name + strlen("berth ");
+}
+
+/* Whether the command is a word of this noun, as "machine add" is of "machine". */
+static bool is_under(const struct cli_command *command, const char *noun)
+{
+    size_t len = strlen(noun);
+    const char *words = words_of(command);
+    return strncmp(words, noun, len) == 0 && words[len] == ' ';
+}
+
+static const struct cli_command *unknown(const char *typed, const char *noun, struct failure *f)
+{
+    struct nearest nearest;
+    struct buf list = {0};
+    nearest_init(&nearest, typed);
+    for (size_t i = 0; i < cli_command_count; i++) {
+        bool under = noun && is_under(&cli_commands[i], noun);
+        if (!noun || under)
+            nearest_offer(&nearest, words_of(&cli_commands[i]));
+        if (under)
+            buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", words_of(&cli_commands[i]));
+    }
+    const char *meant = nearest_result(&nearest);
+    if (noun && strcmp(typed, noun) == 0)
+        failure_set(f, ERR_USAGE, "`berth %s` needs one word more: %s", noun, list.data);
+    else if (meant)
+        failure_set(f, ERR_USAGE, "unknown command '%.60s': did you mean '%s'?", typed, meant);
+    else
+        failure_set(f, ERR_USAGE, "unknown command '%.60s' (see `berth --help`)", typed);
+    buf_fini(&list);
+    return NULL;
+}
+
+const struct cli_command *cli_command_find(const char *const *words, size_t count, size_t *used,
+                                           struct failure *f)
+{
+    bool is_noun = false;
+    char both[100];
+    snprintf(both, sizeof both, "%.40s%s%.40s", words[0], count > 1 ? " " : "",
+             count > 1 ? words[1] : "");
+    for (size_t i = 0; i < cli_command_count; i++) {
+        bool one = strcmp(words_of(&cli_commands[i]), words[0]) == 0;
+        if (one || strcmp(words_of(&cli_commands[i]), both) == 0) {
+            *used = one ? 1 : 2;
+            return &cli_commands[i];
+        }
+        is_noun = is_noun || is_under(&cli_commands[i], words[0]);
+    }
+    return unknown(is_noun ? both : words[0], is_noun ? words[0] : NULL, f);
+}
+
+/* ---- help ---------------------------------------------------------------------------------- */
+
+void cli_print_help(FILE *out)
+{
+    options_help(&cli_program, out);
+    fputs("\nCommands:\n", out);
+    for (size_t i = 0; i < cli_command_count; i++)
+        fprintf(out, "  %-16s %s\n", words_of(&cli_commands[i]), cli_commands[i].summary);
+    fputs("\nExit status:\n"
+          "  0 done, accepted            4 no decision seen in time: repeat with the\n"
+          "  1 failure                     same --request-id\n"
+          "  2 usage or configuration    5 not found\n"
+          "  3 rejected                  6 a check found differences\n"
+          "\n`berth COMMAND --help` has an example for each.\n",
+          out);
+}
+
+static void print_option_rows(FILE *out, const struct option_spec *spec)
+{
+    for (; spec && spec->name; spec++) {
+        bool optional = spec->arg && spec->arg[0] == '[';
+        fprintf(out, "| `");
+        if (spec->letter)
+            fprintf(out, "-%c`, `", spec->letter);
+        fprintf(out, "--%s%s%s` | %s |\n", spec->name, spec->arg && !optional ? " " : "",
+                spec->arg ? spec->arg : "", spec->help);
+    }
+}
+
+void cli_print_markdown(FILE *out)
+{
+    fputs("# `berth`, the command line\n\n"
+          "<!-- Made from the table in producer/cli_commands.c; UPDATE_DOCS=1 with its unit test "
+          "writes it anew. -->\n\n"
+          "| command | what it does |\n| --- | --- |\n",
+          out);
+    for (size_t i = 0; i < cli_command_count; i++)
+        fprintf(out, "| `%s` | %s |\n", cli_commands[i].spec.name, cli_commands[i].summary);
+    fputs("\nOptions of every command; they may also stand before the command's name:\n\n"
+          "| option | meaning |\n| --- | --- |\n",
+          out);
+    print_option_rows(out, common_options);
+    fputs("\nOptions before the command only:\n\n| option | meaning |\n| --- | --- |\n", out);
+    print_option_rows(out, program_options);
+    for (size_t i = 0; i < cli_command_count; i++) {
+        const struct command_spec *spec = &cli_commands[i].spec;
+        fprintf(out, "\n## `%s`\n\n", spec->name);
+        fprintf(out, "```\n%s%s%s\n```\n\n%s\n\n", spec->name, spec->operands ? " " : "",
+                spec->operands ? spec->operands : "", spec->description);
+        fprintf(out, "Example: `%s`\n", spec->example);
+        if (spec->options) {
+            fputs("\n| option | meaning |\n| --- | --- |\n", out);
+            print_option_rows(out, spec->options);
+        }
+    }
+}

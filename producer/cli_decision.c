@@ -1,0 +1,307 @@
+/* Sending one request and telling its decision. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/mem.h"
+#include "lib/timetext.h"
+#include "producer/cli.h"
+#include "producer/cli_time.h"
+
+/* Quiet for so long: most decisions come sooner. */
+#define PROGRESS_AFTER_MS 300
+
+/* ---- what came ----------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+static void print_displaced(const json_t *data)
+{
+    size_t i;
+    const json_t *booking;
+    json_array_foreach(json_object_get(data, "displaced"), i, booking)
+        printf("displaced: booking %" JSON_INTEGER_FORMAT " of %s, now %s\n",
+               json_integer_value(json_object_get(booking, "id")), text_of(booking, "client"),
+               text_of(booking, "state"));
+}
+
+/* Columns of a decision in TSV; new ones only at the end. */
+static void print_row(const struct cli *cli, const json_t *event)
+{
+    static const char *const header[] = {"outcome", "reason",    "subject", "event",
+                                         "request", "partition", "offset",  "duplicate_of"};
+    const json_t *data = json_object_get(event, "data");
+    const json_t *request = json_object_get(data, "request");
+    const char *type = text_of(event, "type");
+    const char *outcome = type ? strrchr(type, '.') : NULL;
+    char partition[24], offset[24];
+    snprintf(partition, sizeof partition, "%" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(request, "partition")));
+    snprintf(offset, sizeof offset, "%" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(request, "offset")));
+    const char *row[] = {outcome ? outcome + 1 : NULL,
+                         text_of(data, "reason"),
+                         text_of(event, "subject"),
+                         text_of(event, "id"),
+                         text_of(request, "id"),
+                         partition,
+                         offset,
+                         text_of(data, "duplicate_of")};
+    if (cli->headers)
+        cli_print_tsv(header, 8);
+    cli_print_tsv(row, 8);
+}
+
+static void print_accepted(const struct cli *cli, const json_t *event)
+{
+    const json_t *data = json_object_get(event, "data");
+    const json_t *booking = json_object_get(data, "booking");
+    const json_t *machine = json_object_get(data, "machine");
+    if (booking)
+        cli_print_booking(cli, booking);
+    if (json_is_object(machine))
+        cli_print_machine(cli, machine);
+    print_displaced(data);
+}
+
+/* `asked` may be NULL or "". */
+static void print_rejected(const struct cli *cli, const json_t *event, const char *asked)
+{
+    const json_t *data = json_object_get(event, "data");
+    const char *reason = text_of(data, "reason"), *detail = text_of(data, "detail");
+    const char *next = text_of(data, "next_available");
+    char moment[CLI_WINDOW_LEN];
+    int64_t ms;
+    fprintf(stderr, "berth: rejected: %s: %s\n", reason ? reason : "unknown",
+            detail ? detail : "no detail was given");
+    if (asked && *asked)
+        cli_note(cli, "asked for: %s", asked);
+    if (next && timetext_parse(next, strlen(next), &ms))
+        cli_note(cli, "next available: %s", cli_time_show(ms, cli->zone, moment));
+}
+
+/* The problem object of a rejection, with what the event says. */
+static void print_problem(const json_t *event)
+{
+    const json_t *data = json_object_get(event, "data");
+    const char *reason = text_of(data, "reason"), *detail = text_of(data, "detail");
+    struct problem problem = {.code = PROBLEM_REJECTED,
+                              .detail = detail ? detail : "no detail was given",
+                              .pointer = text_of(data, "pointer")};
+    json_t *object = problem_json(&problem);
+    json_object_set_new(object, "reason", json_string(reason ? reason : "unknown"));
+    json_object_set(object, "event", json_object_get(event, "id"));
+    json_object_update_missing(object, json_object_get(event, "data"));
+    cli_print_json(object);
+    json_decref(object);
+}
+
+int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes, size_t len,
+                       const char *window)
+{
+    const char *type = text_of(event, "type");
+    const json_t *data = json_object_get(event, "data");
+    bool accepted = type && strcmp(type, "berth.request.accepted") == 0;
+    const char *first = text_of(data, "duplicate_of");
+    if (cli->format == CLI_TSV)
+        print_row(cli, event);
+    else if (cli->format == CLI_JSON && accepted)
+        printf("%.*s\n", (int)len, bytes);
+    else if (cli->format == CLI_JSON)
+        print_problem(event);
+    else if (accepted)
+        print_accepted(cli, event);
+    if (cli->format != CLI_JSON && !accepted)
+        print_rejected(cli, event, window);
+    if (first && cli->format == CLI_TEXT)
+        cli_note(cli, "this request was decided before, as %s; nothing changed", first);
+    return accepted ? EXIT_CODE_OK : EXIT_CODE_REJECTED;
+}
+
+/* ---- dry run ------------------------------------------------------------------------------- */
+
+static int print_dry_run(const struct cli *cli, const struct berth_message *message,
+                         const char *window)
+{
+    char topic[256];
+    snprintf(topic, sizeof topic, "%srequests", config_string(cli->cfg, "farm.topic_prefix"));
+    json_t *claims = json_loads(message->claims, 0, NULL);
+    assert(claims);
+    if (cli->format == CLI_JSON) {
+        json_t *key = message->key ? json_string(message->key) : json_null();
+        json_t *partition = message->slot >= 0 ? json_integer(message->slot) : json_null();
+        json_t *object = json_pack("{s:o, s:s, s:o, s:o, s:s}", "claims", claims, "topic", topic,
+                                   "key", key, "partition", partition, "token", message->token);
+        cli_print_json(object);
+        json_decref(object);
+        return EXIT_CODE_OK;
+    }
+    char *text = json_dumps(claims, JSON_INDENT(2));
+    if (cli->format == CLI_TEXT && *window)
+        printf("window: %s\n", window);
+    printf("claims: %s\ntopic: %s\n", cli->format == CLI_TEXT ? text : message->claims, topic);
+    if (message->key)
+        printf("key: %s\n", message->key);
+    else
+        printf("partition: %" PRId64 "\n", message->slot);
+    printf("token: %s\n", message->token);
+    free(text);
+    json_decref(claims);
+    return EXIT_CODE_OK;
+}
+
+/* ---- waiting ------------------------------------------------------------------------------- */
+
+struct waiting {
+    bool published;
+    int32_t partition;
+    int64_t offset;
+};
+
+static void on_published(void *tag, int32_t partition, int64_t offset)
+{
+    struct waiting *waiting = tag;
+    *waiting = (struct waiting){.published = true, .partition = partition, .offset = offset};
+}
+
+/* Sleeps for the outcome; on a terminal it says what it is waiting for. */
+static enum berth_status await(struct cli *cli, const struct waiting *waiting,
+                               const char *request_id, struct berth_outcome **out)
+{
+    bool shows = isatty(STDERR_FILENO) && !cli->quiet;
+    enum berth_status status = berth_poll(cli->client, PROGRESS_AFTER_MS, out);
+    while (status == BERTH_OK && !*out) {
+        if (shows && waiting->published) {
+            cli_note(cli, "request %.8s… at %" PRId32 ":%" PRId64 ", waiting", request_id,
+                     waiting->partition, waiting->offset);
+            shows = false;
+        }
+        status = berth_poll(cli->client, PROGRESS_AFTER_MS, out);
+    }
+    return status;
+}
+
+static int print_published(const struct cli *cli, const struct berth_outcome *outcome)
+{
+    if (cli->format == CLI_JSON) {
+        json_t *object = json_pack("{s:s, s:{s:s, s:i, s:I}}", "outcome", "published", "request",
+                                   "id", outcome->request_id, "partition", (int)outcome->partition,
+                                   "offset", (json_int_t)outcome->offset);
+        cli_print_json(object);
+        json_decref(object);
+    } else if (cli->format == CLI_TSV) {
+        char partition[24], offset[24];
+        snprintf(partition, sizeof partition, "%" PRId32, outcome->partition);
+        snprintf(offset, sizeof offset, "%" PRId64, outcome->offset);
+        const char *row[] = {"published",         NULL,      NULL,   NULL,
+                             outcome->request_id, partition, offset, NULL};
+        cli_print_tsv(row, 8);
+    } else {
+        printf("request %s published at %" PRId32 ":%" PRId64 "\n", outcome->request_id,
+               outcome->partition, outcome->offset);
+    }
+    return EXIT_CODE_OK;
+}
+
+static int print_failure(const struct cli *cli, const struct berth_outcome *outcome)
+{
+    bool unknown = outcome->status == BERTH_UNKNOWN;
+    char *detail = unknown ? xasprintf("%s. The outcome is not known; repeat the command with "
+                                       "--request-id %s",
+                                       outcome->error, outcome->request_id)
+                           : xstrdup(outcome->error);
+    struct problem problem = {.code = cli_problem_code_of(outcome->status), .detail = detail};
+    json_t *extra = json_pack("{s:{s:s}}", "request", "id", outcome->request_id);
+    if (outcome->offset >= 0) {
+        json_t *request = json_object_get(extra, "request");
+        json_object_set_new(request, "partition", json_integer(outcome->partition));
+        json_object_set_new(request, "offset", json_integer(outcome->offset));
+    }
+    int code = cli_problem(cli, cli_exit_code_of(outcome->status), &problem, extra);
+    free(detail);
+    return code;
+}
+
+static int print_outcome(const struct cli *cli, const struct berth_outcome *outcome,
+                         const char *window)
+{
+    if (outcome->status != BERTH_OK)
+        return print_failure(cli, outcome);
+    if (outcome->verdict == BERTH_UNDECIDED)
+        return print_published(cli, outcome);
+    json_t *event = json_loadb(outcome->event, outcome->event_len, 0, NULL);
+    int code = cli_print_decision(cli, event, outcome->event, outcome->event_len, window);
+    json_decref(event);
+    return code;
+}
+
+/* Takes message. */
+static int send_and_wait(struct cli *cli, struct berth_message *message, int64_t wait_ms,
+                         const char *window)
+{
+    struct waiting waiting = {0};
+    struct berth_error error;
+    struct berth_send_options options = {
+        .wait_ms = wait_ms, .tag = &waiting, .published = on_published};
+    char *request_id = xstrdup(message->request_id);
+    struct berth_outcome *outcome = NULL;
+    int code;
+    if (berth_send(cli->client, message, &options, &error) != BERTH_OK) {
+        berth_message_free(message);
+        code = cli_fail_client(cli, &error, request_id);
+    } else if (await(cli, &waiting, request_id, &outcome) == BERTH_INTERRUPTED) {
+        error.status = BERTH_INTERRUPTED;
+        error.pointer[0] = '\0';
+        snprintf(error.text, sizeof error.text,
+                 "interrupted; the request may be decided none the less: to learn it, repeat the "
+                 "command with --request-id %s",
+                 request_id);
+        code = cli_fail_client(cli, &error, request_id);
+    } else {
+        assert(outcome);
+        code = print_outcome(cli, outcome, window);
+    }
+    berth_outcome_free(outcome);
+    free(request_id);
+    return code;
+}
+
+int cli_decide(struct cli *cli, json_t *request, const char *window)
+{
+    struct failure f;
+    struct berth_error error;
+    struct berth_message *message;
+    int64_t wait_ms = 0;
+    int code = EXIT_CODE_OK;
+    char *text = json_dumps(request, JSON_COMPACT);
+    json_decref(request);
+    assert(text);
+    if (cli_wait_ms(cli, &wait_ms, &f) != ERR_OK) {
+        free(text);
+        return cli_fail(cli, &f);
+    }
+    const struct berth_client *client = cli_client(cli, &code);
+    if (!client) {
+        free(text);
+        return code;
+    }
+    struct berth_request in = {.request_json = text,
+                               .user = cli_user(cli),
+                               .request_id = cli_value(cli, "request-id"),
+                               .lifetime_s = config_int(cli->cfg, "client.expires_s"),
+                               .unchecked = cli_has(cli, "no-check")};
+    enum berth_status status = berth_message_new(client, &in, &message, &error);
+    free(text);
+    if (status != BERTH_OK)
+        return cli_fail_client(cli, &error, NULL);
+    if (!cli_has(cli, "dry-run"))
+        return send_and_wait(cli, message, wait_ms, window ? window : "");
+    code = print_dry_run(cli, message, window ? window : "");
+    berth_message_free(message);
+    return code;
+}

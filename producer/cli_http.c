@@ -1,0 +1,122 @@
+/* GETs at the reader. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <curl/curl.h>
+
+#include "lib/mem.h"
+#include "lib/version.h"
+#include "producer/cli.h"
+
+#define CONNECT_LIMIT_S    5L
+#define ANSWER_LIMIT_S     30L
+#define ANSWER_LIMIT_BYTES (64 * 1024 * 1024)
+
+static size_t on_bytes(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct buf *answer = arg;
+    if (answer->len + size * count > ANSWER_LIMIT_BYTES)
+        return 0; /* ends the transfer */
+    buf_append(answer, bytes, size * count);
+    return size * count;
+}
+
+static CURLcode transfer(CURL *curl, const char *url, struct buf *answer, long *status)
+{
+    char agent[] = "berth/" BERTH_VERSION;
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_LIMIT_S);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_LIMIT_S);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, agent);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    CURLcode result = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
+    return result;
+}
+
+/* An answer that is not 200. The reader's own problem object goes out as it is. */
+static int report(const struct cli *cli, long status, const json_t *answer, const char *url)
+{
+    int code = status == 404 ? EXIT_CODE_NOT_FOUND : EXIT_CODE_FAILURE;
+    const char *detail = json_string_value(json_object_get(answer, "detail"));
+    if (!detail) {
+        struct failure f;
+        failure_set(&f, status == 404 ? ERR_NOT_FOUND : ERR_FAILED,
+                    "%s answered with status %ld: is it Berth's reader?", url, status);
+        return cli_fail(cli, &f);
+    }
+    if (cli->format == CLI_JSON)
+        cli_print_json(answer);
+    else
+        fprintf(stderr, "berth: %s\n", detail);
+    return code;
+}
+
+static int get(const struct cli *cli, const char *url, json_t **out, char **bytes_out)
+{
+    struct buf answer = {0};
+    struct failure f;
+    long status = 0;
+    int code;
+    CURL *curl = curl_easy_init();
+    CURLcode result = curl ? transfer(curl, url, &answer, &status) : CURLE_OUT_OF_MEMORY;
+    json_t *json = NULL;
+    if (result == CURLE_OK)
+        json = json_loadb(answer.data ? answer.data : "", answer.len, 0, NULL);
+    if (result != CURLE_OK) {
+        failure_set(&f, ERR_FAILED,
+                    "no answer from the reader at %s: %s; is it running, and reader.url right?",
+                    url, curl_easy_strerror(result));
+        code = cli_fail(cli, &f);
+    } else if (status != 200) {
+        code = report(cli, status, json, url);
+    } else if (!json) {
+        failure_set(&f, ERR_FAILED, "%s did not answer with JSON: is it Berth's reader?", url);
+        code = cli_fail(cli, &f);
+    } else {
+        code = EXIT_CODE_OK;
+        *out = json_incref(json);
+        if (bytes_out)
+            *bytes_out = xstrndup(answer.data, answer.len);
+    }
+    json_decref(json);
+    curl_easy_cleanup(curl);
+    buf_fini(&answer);
+    return code;
+}
+
+int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_out)
+{
+    const char *base = config_string(cli->cfg, "reader.url");
+    struct failure f;
+    if (!base) {
+        failure_set(&f, ERR_CONFIG,
+                    "reader.url is not set: set it in the configuration file, or BERTH_READER_URL");
+        return cli_fail(cli, &f);
+    }
+    size_t len = strlen(base);
+    while (len > 0 && base[len - 1] == '/')
+        len--;
+    char *url = xasprintf("%.*s%s", (int)len, base, path);
+    int code = get(cli, url, out, bytes_out);
+    free(url);
+    return code;
+}
+
+char *cli_escape(const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    struct buf out = {0};
+    buf_puts(&out, "");
+    for (; *text; text++) {
+        if (strchr(plain, *text))
+            buf_append(&out, text, 1);
+        else
+            buf_printf(&out, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+    return out.data;
+}

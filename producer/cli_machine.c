@@ -1,0 +1,148 @@
+/* `berth machine add|update|drain|resume|retire`. */
+#include <string.h>
+
+#include "core/limits.h"
+#include "core/request.h"
+#include "lib/mem.h"
+#include "producer/cli.h"
+#include "producer/cli_request.h"
+#include "producer/cli_spec.h"
+
+static enum err take_name(const struct cli *cli, struct cli_machine *out, struct failure *f)
+{
+    if (cli->after.operand_count != 1)
+        return failure_set(f, ERR_USAGE, "one machine's name is expected");
+    out->name = cli->after.operands[0];
+    return cli_name_check(out->name, f);
+}
+
+/* -1 when it is not given. */
+static enum err take_number(const struct cli *cli, const char *option, struct cli_range range,
+                            int64_t *out, struct failure *f)
+{
+    const char *text = cli_value(cli, option);
+    *out = -1;
+    return text ? cli_integer_parse(text, range, out, f) : ERR_OK;
+}
+
+/* Gives out->labels, if there are any. */
+static enum err take_labels(const struct cli *cli, struct cli_machine *out, struct failure *f)
+{
+    json_t *labels = cli_has(cli, "label") ? json_object() : NULL;
+    for (size_t i = 0; i < cli->after.given_count; i++) {
+        const struct option_given *given = &cli->after.given[i];
+        size_t key_len;
+        if (strcmp(given->spec->name, "label") != 0)
+            continue;
+        if (cli_label_parse(given->value, &key_len, f) != ERR_OK) {
+            json_decref(labels);
+            return f->err;
+        }
+        json_t *value = json_string(given->value + key_len + 1);
+        char key[LIMIT_LABEL_KEY_LEN + 1];
+        if (value && key_len < sizeof key) {
+            memcpy(key, given->value, key_len);
+            key[key_len] = '\0';
+        }
+        if (!value || key_len >= sizeof key || json_object_get(labels, key) ||
+            json_object_set(labels, key, value) != 0) {
+            json_decref(value);
+            json_decref(labels);
+            return failure_set(f, ERR_USAGE,
+                               "label '%.100s': the key is too long or given twice, or it is not "
+                               "UTF-8",
+                               given->value);
+        }
+        json_decref(value);
+    }
+    out->labels = labels;
+    return ERR_OK;
+}
+
+static enum err take_capacity(const struct cli *cli, struct cli_machine *out, struct failure *f)
+{
+    struct cli_range gpus = {"--gpus", 0, LIMIT_GPUS};
+    struct cli_range memory = {"--mem", 0, LIMIT_MEMORY_GIB};
+    enum err err = take_number(cli, "gpus", gpus, &out->gpus, f);
+    if (err == ERR_OK)
+        err = take_number(cli, "mem", memory, &out->memory_gib, f);
+    return err;
+}
+
+static int decide(struct cli *cli, const char *type, const struct cli_machine *machine)
+{
+    json_t *request = cli_request_machine(type, machine);
+    json_decref(machine->labels);
+    return cli_decide(cli, request, NULL);
+}
+
+int cli_machine_add(struct cli *cli)
+{
+    struct failure f;
+    struct cli_machine machine = {0};
+    struct cli_range id = {"--id", 1, LIMIT_CHOSEN_MACHINE_ID};
+    enum err err = take_name(cli, &machine, &f);
+    if (err == ERR_OK)
+        err = take_capacity(cli, &machine, &f);
+    if (err == ERR_OK && (machine.gpus < 0 || machine.memory_gib < 0))
+        err = failure_set(&f, ERR_USAGE, "a machine needs --gpus N and --mem GIB");
+    if (err == ERR_OK)
+        err = take_number(cli, "id", id, &machine.id, &f);
+    if (err == ERR_OK)
+        err = take_labels(cli, &machine, &f);
+    if (err != ERR_OK)
+        return cli_fail(cli, &f);
+    return decide(cli, "machine.register", &machine);
+}
+
+int cli_machine_update(struct cli *cli)
+{
+    struct failure f;
+    struct cli_machine machine = {.state = cli_value(cli, "state"),
+                                  .displace = cli_has(cli, "displace")};
+    enum err err = take_name(cli, &machine, &f);
+    if (err == ERR_OK)
+        err = take_capacity(cli, &machine, &f);
+    if (err == ERR_OK && machine.state &&
+        machine_state_from_name(machine.state) == MACHINE_STATE_COUNT)
+        err = failure_set(&f, ERR_USAGE, "--state '%.40s': up, draining or retired is expected",
+                          machine.state);
+    if (err == ERR_OK && cli_has(cli, "label") && cli_has(cli, "no-labels"))
+        err = failure_set(&f, ERR_USAGE, "--label and --no-labels contradict each other");
+    if (err == ERR_OK)
+        err = take_labels(cli, &machine, &f);
+    if (err == ERR_OK && cli_has(cli, "no-labels"))
+        machine.labels = json_object();
+    if (err == ERR_OK && machine.gpus < 0 && machine.memory_gib < 0 && !machine.labels &&
+        !machine.state)
+        err = failure_set(&f, ERR_USAGE,
+                          "nothing to change: give --gpus, --mem, --label or --state");
+    if (err != ERR_OK)
+        return cli_fail(cli, &f);
+    return decide(cli, "machine.update", &machine);
+}
+
+static int set_state(struct cli *cli, const char *state)
+{
+    struct failure f;
+    struct cli_machine machine = {
+        .gpus = -1, .memory_gib = -1, .state = state, .displace = cli_has(cli, "displace")};
+    if (take_name(cli, &machine, &f) != ERR_OK)
+        return cli_fail(cli, &f);
+    return decide(cli, "machine.update", &machine);
+}
+
+int cli_machine_drain(struct cli *cli)
+{
+    return set_state(cli, machine_state_name(MACHINE_DRAINING));
+}
+
+int cli_machine_resume(struct cli *cli)
+{
+    return set_state(cli, machine_state_name(MACHINE_UP));
+}
+
+int cli_machine_retire(struct cli *cli)
+{
+    return set_state(cli, machine_state_name(MACHINE_RETIRED));
+}

@@ -1,0 +1,118 @@
+/* Messages and problems, for people and for programs. */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/mem.h"
+#include "producer/cli.h"
+
+void cli_note(const struct cli *cli, const char *format, ...)
+{
+    if (cli->quiet)
+        return;
+    va_list args;
+    fputs("berth: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void cli_print_json(const json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    assert(text);
+    puts(text);
+    free(text);
+}
+
+void cli_print_tsv(const char *const *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *field = fields[i] && *fields[i] ? fields[i] : "-";
+        if (i > 0)
+            putchar('\t');
+        for (; *field; field++)
+            putchar((unsigned char)*field < ' ' ? ' ' : *field);
+    }
+    putchar('\n');
+}
+
+int cli_problem(const struct cli *cli, int code, const struct problem *problem, json_t *extra)
+{
+    if (cli->format == CLI_JSON) {
+        json_t *object = problem_json(problem);
+        json_object_update_missing(object, extra);
+        cli_print_json(object);
+        json_decref(object);
+    } else if (problem->reason != REASON_NONE) {
+        fprintf(stderr, "berth: rejected: %s: %s\n", reason_name(problem->reason), problem->detail);
+    } else {
+        fprintf(stderr, "berth: %s\n", problem->detail);
+    }
+    json_decref(extra);
+    return code;
+}
+
+int cli_fail(const struct cli *cli, const struct failure *f)
+{
+    enum problem_code code = PROBLEM_INTERNAL;
+    if (f->err == ERR_USAGE)
+        code = PROBLEM_USAGE;
+    else if (f->err == ERR_CONFIG)
+        code = PROBLEM_CONFIGURATION;
+    else if (f->err == ERR_NOT_FOUND)
+        code = PROBLEM_NOT_FOUND;
+    struct problem problem = {.code = code, .detail = f->text};
+    return cli_problem(cli, err_exit_code(f->err), &problem, NULL);
+}
+
+int cli_exit_code_of(enum berth_status status)
+{
+    switch (status) {
+    case BERTH_OK:
+        return EXIT_CODE_OK;
+    case BERTH_INVALID:
+    case BERTH_CONFIG:
+        return EXIT_CODE_USAGE;
+    case BERTH_UNKNOWN:
+        return EXIT_CODE_NO_DECISION;
+    case BERTH_INTERRUPTED:
+        return cli_signal() ? 128 + cli_signal() : EXIT_CODE_NO_DECISION;
+    default:
+        return EXIT_CODE_FAILURE;
+    }
+}
+
+enum problem_code cli_problem_code_of(enum berth_status status)
+{
+    switch (status) {
+    case BERTH_INVALID:
+        return PROBLEM_USAGE;
+    case BERTH_CONFIG:
+    case BERTH_AUTH:
+    case BERTH_TOPIC:
+        return PROBLEM_CONFIGURATION;
+    case BERTH_UNREACHABLE:
+        return PROBLEM_UNAVAILABLE;
+    case BERTH_TOO_LARGE:
+        return PROBLEM_PAYLOAD_TOO_LARGE;
+    case BERTH_UNKNOWN:
+    case BERTH_INTERRUPTED:
+        return PROBLEM_NO_DECISION;
+    default:
+        return PROBLEM_INTERNAL;
+    }
+}
+
+int cli_fail_client(const struct cli *cli, const struct berth_error *error, const char *request_id)
+{
+    struct problem problem = {
+        .code = cli_problem_code_of(error->status),
+        .detail = error->text,
+        .pointer = error->pointer[0] ? error->pointer : NULL,
+    };
+    json_t *extra = request_id ? json_pack("{s:{s:s}}", "request", "id", request_id) : NULL;
+    return cli_problem(cli, cli_exit_code_of(error->status), &problem, extra);
+}

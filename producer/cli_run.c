@@ -1,0 +1,329 @@
+/* From argv to a command that runs: options, configuration, signals, the client. */
+#include <assert.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/version.h"
+#include "producer/cli.h"
+#include "producer/cli_time.h"
+
+/* ---- signals ----------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t signal_seen;
+/* Set before the handler is installed, and closed only at the end. */
+static struct berth_client *volatile interruptible;
+
+static void on_signal(int number)
+{
+    signal_seen = number;
+    if (interruptible)
+        berth_interrupt(interruptible);
+}
+
+int cli_signal(void)
+{
+    return signal_seen;
+}
+
+static void watch_signals(struct berth_client *client)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    interruptible = client;
+    /* A second one ends the program at once. */
+    action.sa_flags = (int)SA_RESETHAND;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- options ----------------------------------------------------------------------------- */
+
+bool cli_has(const struct cli *cli, const char *option)
+{
+    return options_has(&cli->after, option) || options_has(&cli->before, option);
+}
+
+const char *cli_value(const struct cli *cli, const char *option)
+{
+    const char *value = options_value(&cli->after, option);
+    return value ? value : options_value(&cli->before, option);
+}
+
+enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f)
+{
+    const char *text = cli_value(cli, "wait");
+    if (cli_has(cli, "no-wait")) {
+        *ms_out = -1;
+        return cli_has(cli, "wait")
+                   ? failure_set(f, ERR_USAGE, "--wait and --no-wait contradict each other")
+                   : ERR_OK;
+    }
+    *ms_out = config_int(cli->cfg, "client.wait_s") * 1000;
+    if (!text)
+        return ERR_OK;
+    enum err err = cli_duration_parse(text, ms_out, f);
+    if (err != ERR_OK)
+        return failure_wrap(f, "--wait");
+    if (*ms_out == 0)
+        *ms_out = -1;
+    return ERR_OK;
+}
+
+static enum err take_format(struct cli *cli, struct failure *f)
+{
+    static const char *const names[CLI_FORMAT_COUNT] = {"text", "json", "tsv"};
+    const char *text = cli_value(cli, "output");
+    cli->format = cli->command->format;
+    if (!text)
+        return ERR_OK;
+    for (int i = 0; i < CLI_FORMAT_COUNT; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            cli->format = (enum cli_format)i;
+            return ERR_OK;
+        }
+    }
+    return failure_set(f, ERR_USAGE, "--output '%.40s': text, json or tsv is expected", text);
+}
+
+static enum err take_common(struct cli *cli, struct failure *f)
+{
+    cli->quiet = cli_has(cli, "quiet");
+    cli->verbose = (int)(options_count(&cli->before, "verbose") +
+                         options_count(&cli->after, "verbose"));
+    cli->headers = !cli_has(cli, "no-headers");
+    cli->zone = cli_value(cli, "tz");
+    enum err err = take_format(cli, f);
+    if (err == ERR_OK && cli->zone)
+        err = cli_zone_check(cli->zone, f);
+    return err;
+}
+
+/* -X NAME=VALUE */
+static enum err take_librdkafka(struct cli *cli, const struct options *opts, struct failure *f)
+{
+    for (size_t i = 0; i < opts->given_count; i++) {
+        if (strcmp(opts->given[i].spec->name, "librdkafka") != 0)
+            continue;
+        const char *text = opts->given[i].value;
+        const char *equals = strchr(text, '=');
+        if (!equals || equals == text)
+            return failure_set(f, ERR_USAGE, "-X '%.60s': NAME=VALUE is expected", text);
+        char *key = xasprintf("kafka.%.*s", (int)(equals - text), text);
+        enum err err = config_set(cli->cfg, key, equals + 1, "-X", f);
+        free(key);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}
+
+static enum err load_config(struct cli *cli, struct failure *f)
+{
+    cli->cfg = config_new(PROGRAM_BERTH);
+    enum err err = config_load(cli->cfg, cli_value(cli, "config"), cli_value(cli, "profile"), f);
+    if (err == ERR_OK)
+        err = take_librdkafka(cli, &cli->before, f);
+    if (err == ERR_OK)
+        err = take_librdkafka(cli, &cli->after, f);
+    return err;
+}
+
+/* ---- the client -------------------------------------------------------------------------- */
+
+const char *cli_user(struct cli *cli)
+{
+    const char *user = cli_value(cli, "user");
+    if (!user)
+        user = config_string(cli->cfg, "client.user");
+    if (!user && !cli->user) {
+        const struct passwd *account = getpwuid(geteuid());
+        cli->user = account ? xstrdup(account->pw_name)
+                            : xasprintf("%lu", (unsigned long)geteuid());
+    }
+    return user ? user : cli->user;
+}
+
+static void on_kafka_log(void *arg, int level, const char *text)
+{
+    const struct cli *cli = arg;
+    if (cli->verbose > 1 || level <= 6)
+        fprintf(stderr, "berth: kafka: %s\n", text);
+}
+
+struct settings {
+    struct berth_setting *items;
+    size_t count;
+};
+
+/* Takes name; value is borrowed. */
+static void add_setting(struct settings *settings, char *name, const char *value)
+{
+    settings->items = xrealloc(settings->items, (settings->count + 1) * sizeof *settings->items);
+    settings->items[settings->count++] = (struct berth_setting){name, value};
+}
+
+static void add_kafka(void *arg, const char *name, const char *value)
+{
+    add_setting(arg, xasprintf("kafka.%s", name), value);
+}
+
+/* What a command cannot do without, in the words of the configuration. */
+static enum err check_required(const struct cli *cli, struct failure *f)
+{
+    static const char *const to_sign[] = {"farm.name", "client.name", "client.key_file"};
+    enum err err = ERR_OK;
+    for (size_t i = 0; cli->command->sends && err == ERR_OK && i < 3; i++)
+        err = config_require(cli->cfg, to_sign[i], f);
+    if (err == ERR_OK && !cli_has(cli, "dry-run"))
+        err = config_require(cli->cfg, "kafka.bootstrap.servers", f);
+    return err;
+}
+
+static enum berth_status open_client(struct cli *cli, struct berth_error *error)
+{
+    static const char *const keys[] = {"farm.name", "farm.topic_prefix", "client.name",
+                                       "client.key_file", "client.kid"};
+    struct settings settings = {0};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        /* Who only follows events needs no key. */
+        bool skipped = !cli->command->sends && strcmp(keys[i], "client.key_file") == 0;
+        if (!skipped)
+            add_setting(&settings, xstrdup(keys[i]), config_string(cli->cfg, keys[i]));
+    }
+    add_setting(&settings, xstrdup("client.user"), cli_user(cli));
+    config_each_kafka(cli->cfg, add_kafka, &settings);
+    enum berth_status status = berth_open(settings.items, settings.count, &cli->client, error);
+    for (size_t i = 0; i < settings.count; i++)
+        free((char *)settings.items[i].name);
+    free(settings.items);
+    return status;
+}
+
+struct berth_client *cli_client(struct cli *cli, int *code)
+{
+    struct failure f;
+    struct berth_error error;
+    if (cli->client)
+        return cli->client;
+    if (check_required(cli, &f) != ERR_OK) {
+        *code = cli_fail(cli, &f);
+        return NULL;
+    }
+    if (open_client(cli, &error) != BERTH_OK) {
+        *code = cli_fail_client(cli, &error, NULL);
+        return NULL;
+    }
+    if (cli->verbose > 0)
+        berth_set_logger(cli->client, on_kafka_log, cli);
+    watch_signals(cli->client);
+    return cli->client;
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+/* Whether `-o json` stands somewhere, for errors before the options are understood. */
+static bool wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-ojson") == 0 || strcmp(argv[i], "--output=json") == 0)
+            return true;
+        bool named = strcmp(argv[i], "-o") == 0 || strcmp(argv[i], "--output") == 0;
+        if (named && i + 1 < argc && strcmp(argv[i + 1], "json") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What needs no command. */
+static int run_program(struct cli *cli)
+{
+    struct failure f;
+    if (options_has(&cli->before, "version")) {
+        puts("berth " BERTH_VERSION);
+        return EXIT_CODE_OK;
+    }
+    bool print = options_has(&cli->before, "print-config");
+    if (!print && !options_has(&cli->before, "check-config")) {
+        cli_print_help(stderr);
+        return EXIT_CODE_USAGE;
+    }
+    if (load_config(cli, &f) != ERR_OK || (!print && config_check(cli->cfg, &f) != ERR_OK))
+        return cli_fail(cli, &f);
+    if (print)
+        config_print(cli->cfg, stdout);
+    return EXIT_CODE_OK;
+}
+
+/* `words` are the command's name and all behind it. */
+static int run_command(struct cli *cli, const char *const *words, size_t count)
+{
+    struct failure f;
+    size_t used = 0;
+    bool help = strcmp(words[0], "help") == 0;
+    if (help && count == 1) {
+        cli_print_help(stdout);
+        return EXIT_CODE_OK;
+    }
+    if (help) {
+        words++;
+        count--;
+    }
+    cli->command = cli_command_find(words, count, &used, &f);
+    if (!cli->command)
+        return cli_fail(cli, &f);
+    /* The last word of the name stands where a program's name would. */
+    int argc = (int)(count - used) + 1;
+    char *const *argv = (char *const *)(words + used - 1);
+    if (options_parse(&cli->command->spec, argc, argv, &cli->after, &f) != ERR_OK)
+        return cli_fail(cli, &f);
+    if (help || cli->after.help) {
+        options_help(&cli->command->spec, stdout);
+        return EXIT_CODE_OK;
+    }
+    if (take_common(cli, &f) != ERR_OK || load_config(cli, &f) != ERR_OK)
+        return cli_fail(cli, &f);
+    return cli->command->run(cli);
+}
+
+/* stdout is data: that it could not be written must not look like success. */
+static int close_output(const struct cli *cli, int code)
+{
+    bool failed = fflush(stdout) != 0 || ferror(stdout);
+    if (!failed)
+        return code;
+    cli_note(cli, "cannot write the output");
+    return code == EXIT_CODE_OK ? EXIT_CODE_FAILURE : code;
+}
+
+int cli_main(int argc, char **argv)
+{
+    struct cli cli = {.now_ms = clock_wall_ms(), .headers = true};
+    struct failure f;
+    int code;
+    cli.format = wants_json(argc, argv) ? CLI_JSON : CLI_TEXT;
+    if (options_parse(&cli_program, argc, argv, &cli.before, &f) != ERR_OK) {
+        code = cli_fail(&cli, &f);
+    } else if (cli.before.help) {
+        cli_print_help(stdout);
+        code = EXIT_CODE_OK;
+    } else if (cli.before.operand_count == 0) {
+        code = run_program(&cli);
+    } else {
+        code = run_command(&cli, cli.before.operands, cli.before.operand_count);
+    }
+    code = close_output(&cli, code);
+    interruptible = NULL;
+    berth_close(cli.client);
+    config_free(cli.cfg);
+    options_fini(&cli.before);
+    options_fini(&cli.after);
+    free(cli.user);
+    return code;
+}

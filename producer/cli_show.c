@@ -1,0 +1,363 @@
+/* Bookings, machines and decisions as the reader knows them, and how they look. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/mem.h"
+#include "lib/timetext.h"
+#include "producer/cli.h"
+#include "producer/cli_spec.h"
+#include "producer/cli_time.h"
+
+/* Rows asked for at once. */
+#define PAGE_ROWS 1000
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text ? text : "";
+}
+
+static int64_t number_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+static int64_t time_of(const json_t *object, const char *name)
+{
+    int64_t ms = 0;
+    const char *text = text_of(object, name);
+    return timetext_parse(text, strlen(text), &ms) ? ms : 0;
+}
+
+static void put_number(char buf[24], const json_t *object, const char *name)
+{
+    snprintf(buf, 24, "%" PRId64, number_of(object, name));
+}
+
+/* ---- bookings ------------------------------------------------------------------------------ */
+
+/* "gpu-01:4:64,gpu-02:8:0", as `berth book` takes it. */
+static char *shares_text(const json_t *booking)
+{
+    struct buf text = {0};
+    size_t i;
+    const json_t *share;
+    buf_puts(&text, "");
+    json_array_foreach(json_object_get(booking, "allocations"), i, share)
+        buf_printf(&text, "%s%s:%" PRId64 ":%" PRId64, i > 0 ? "," : "", text_of(share, "machine"),
+                   number_of(share, "gpus"), number_of(share, "memory_gib"));
+    return text.data;
+}
+
+void cli_print_booking_header(const struct cli *cli)
+{
+    static const char *const header[] = {"booking", "state", "client",  "user",
+                                         "start",   "end",   "version", "machines"};
+    if (cli->headers && cli->format == CLI_TSV)
+        cli_print_tsv(header, 8);
+}
+
+static void print_booking_row(const json_t *booking)
+{
+    char id[24], version[24];
+    char *shares = shares_text(booking);
+    put_number(id, booking, "id");
+    put_number(version, booking, "version");
+    const char *row[] = {id,
+                         text_of(booking, "state"),
+                         text_of(booking, "client"),
+                         text_of(booking, "user"),
+                         text_of(booking, "start"),
+                         text_of(booking, "end"),
+                         version,
+                         shares};
+    cli_print_tsv(row, 8);
+    free(shares);
+}
+
+void cli_print_booking(const struct cli *cli, const json_t *booking)
+{
+    char window[CLI_WINDOW_LEN];
+    size_t i;
+    const json_t *share;
+    if (cli->format == CLI_TSV) {
+        print_booking_row(booking);
+        return;
+    }
+    cli_time_window(time_of(booking, "start"), time_of(booking, "end"), cli->zone, window);
+    printf("booking %" PRId64 " %s: %s\n", number_of(booking, "id"), text_of(booking, "state"),
+           window);
+    printf("  for %s, by %s, version %" PRId64 "\n", text_of(booking, "user"),
+           text_of(booking, "client"), number_of(booking, "version"));
+    json_array_foreach(json_object_get(booking, "allocations"), i, share)
+        printf("  %-20s %3" PRId64 " GPUs %6" PRId64 " GiB\n", text_of(share, "machine"),
+               number_of(share, "gpus"), number_of(share, "memory_gib"));
+}
+
+/* ---- machines ------------------------------------------------------------------------------ */
+
+/* "gpu=h100,zone=a" */
+static char *labels_text(const json_t *machine)
+{
+    struct buf text = {0};
+    const char *key;
+    const json_t *value;
+    buf_puts(&text, "");
+    json_object_foreach((json_t *)json_object_get(machine, "labels"), key, value)
+        buf_printf(&text, "%s%s=%s", text.len > 0 ? "," : "", key, json_string_value(value));
+    return text.data;
+}
+
+void cli_print_machine_header(const struct cli *cli)
+{
+    static const char *const header[] = {"machine", "state",   "gpus",  "memory_gib",
+                                         "id",      "version", "labels"};
+    if (cli->headers && cli->format == CLI_TSV)
+        cli_print_tsv(header, 7);
+}
+
+void cli_print_machine(const struct cli *cli, const json_t *machine)
+{
+    char *labels = labels_text(machine);
+    if (cli->format == CLI_TSV) {
+        char gpus[24], memory[24], id[24], version[24];
+        put_number(gpus, machine, "gpus");
+        put_number(memory, machine, "memory_gib");
+        put_number(id, machine, "id");
+        put_number(version, machine, "version");
+        const char *row[] = {
+            text_of(machine, "name"), text_of(machine, "state"), gpus, memory, id, version, labels};
+        cli_print_tsv(row, 7);
+    } else {
+        printf("machine %-20s %-8s %3" PRId64 " GPUs %6" PRId64 " GiB%s%s\n",
+               text_of(machine, "name"), text_of(machine, "state"), number_of(machine, "gpus"),
+               number_of(machine, "memory_gib"), *labels ? "  " : "", labels);
+    }
+    free(labels);
+}
+
+/* ---- one thing ------------------------------------------------------------------------------- */
+
+static int show_at(const struct cli *cli, const char *collection, const char *name)
+{
+    json_t *thing = NULL;
+    char *part = cli_escape(name);
+    char *path = xasprintf("/v1/%s/%s", collection, part);
+    int code = cli_get(cli, path, &thing, NULL);
+    bool machine = strcmp(collection, "machines") == 0;
+    if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
+        cli_print_json(thing);
+    } else if (code == EXIT_CODE_OK && machine) {
+        cli_print_machine_header(cli);
+        cli_print_machine(cli, thing);
+    } else if (code == EXIT_CODE_OK) {
+        cli_print_booking_header(cli);
+        cli_print_booking(cli, thing);
+    }
+    json_decref(thing);
+    free(path);
+    free(part);
+    return code;
+}
+
+/* 0: no decision was found, and that was reported (exit with *code). */
+static json_t *get_decision(const struct cli *cli, const char *client, const char *id, int *code,
+                            char **bytes)
+{
+    json_t *event = NULL;
+    char *client_part = cli_escape(client), *id_part = cli_escape(id);
+    char *path = xasprintf("/v1/decisions/%s/%s", client_part, id_part);
+    *code = cli_get(cli, path, &event, bytes);
+    free(path);
+    free(client_part);
+    free(id_part);
+    return event;
+}
+
+static const char *client_name(const struct cli *cli, const char *given, struct failure *f)
+{
+    const char *client = given ? given : config_string(cli->cfg, "client.name");
+    if (!client)
+        failure_set(f, ERR_CONFIG,
+                    "client.name is not set: whose request is it? Set it, or "
+                    "BERTH_CLIENT_NAME");
+    return client;
+}
+
+/* Prints the decision; its own exit code. */
+static int tell_decision(const struct cli *cli, const char *client, const char *id)
+{
+    int code;
+    char *bytes = NULL;
+    json_t *event = get_decision(cli, client, id, &code, &bytes);
+    if (event) {
+        size_t len = strlen(bytes);
+        while (len > 0 && bytes[len - 1] == '\n')
+            len--;
+        code = cli_print_decision(cli, event, bytes, len, NULL);
+    }
+    json_decref(event);
+    free(bytes);
+    return code;
+}
+
+int cli_show(struct cli *cli)
+{
+    struct failure f;
+    const char *request = cli_value(cli, "request");
+    size_t count = cli->after.operand_count;
+    if ((request && count != 0) || (!request && count != 1)) {
+        failure_set(&f, ERR_USAGE,
+                    "show needs one thing: a booking's id, a machine's name or --request ID");
+        return cli_fail(cli, &f);
+    }
+    if (request) {
+        const char *client = client_name(cli, NULL, &f);
+        if (!client)
+            return cli_fail(cli, &f);
+        int code = tell_decision(cli, client, request);
+        return code == EXIT_CODE_REJECTED ? EXIT_CODE_OK : code;
+    }
+    const char *what = cli->after.operands[0];
+    if (strncmp(what, "machine/", 8) == 0)
+        return show_at(cli, "machines", what + 8);
+    if (strncmp(what, "booking/", 8) == 0)
+        return show_at(cli, "bookings", what + 8);
+    bool number = what[strspn(what, "0123456789")] == '\0';
+    return show_at(cli, number ? "bookings" : "machines", what);
+}
+
+int cli_why(struct cli *cli)
+{
+    struct failure f;
+    if (cli->after.operand_count != 1) {
+        failure_set(&f, ERR_USAGE, "why needs one request id");
+        return cli_fail(cli, &f);
+    }
+    const char *client = client_name(cli, cli_value(cli, "client"), &f);
+    if (!client)
+        return cli_fail(cli, &f);
+    return tell_decision(cli, client, cli->after.operands[0]);
+}
+
+int cli_machine_show(struct cli *cli)
+{
+    struct failure f;
+    if (cli->after.operand_count != 1) {
+        failure_set(&f, ERR_USAGE, "machine show needs one machine's name");
+        return cli_fail(cli, &f);
+    }
+    return show_at(cli, "machines", cli->after.operands[0]);
+}
+
+/* ---- lists --------------------------------------------------------------------------------- */
+
+/* What to list, how it looks, and how far it came. */
+struct listing {
+    const char *collection; /* "bookings" */
+    char *filter;           /* "&state=up" … */
+    int64_t limit;
+    void (*header)(const struct cli *cli);
+    void (*row)(const struct cli *cli, const json_t *item);
+    json_t *items; /* for JSON: all in one object */
+    int64_t count;
+};
+
+static void add_filter(struct buf *filter, const char *name, const char *value)
+{
+    if (!value)
+        return;
+    char *escaped = cli_escape(value);
+    buf_printf(filter, "&%s=%s", name, escaped);
+    free(escaped);
+}
+
+/* One page; *after becomes where the next one begins, NULL at the end. */
+static int list_page(const struct cli *cli, struct listing *listing, char **after)
+{
+    json_t *page = NULL, *item;
+    size_t i;
+    int64_t rows = listing->limit - listing->count;
+    char *from = *after ? cli_escape(*after) : NULL;
+    char *path = xasprintf("/v1/%s?limit=%" PRId64 "%s%s%s", listing->collection,
+                           rows < PAGE_ROWS ? rows : PAGE_ROWS, from ? "&after=" : "",
+                           from ? from : "", listing->filter);
+    int code = cli_get(cli, path, &page, NULL);
+    free(path);
+    free(from);
+    free(*after);
+    *after = NULL;
+    if (code != EXIT_CODE_OK)
+        return code;
+    json_array_foreach(json_object_get(page, "items"), i, item)
+    {
+        listing->count++;
+        if (cli->format == CLI_JSON)
+            json_array_append(listing->items, item);
+        else
+            listing->row(cli, item);
+    }
+    const char *next = json_string_value(json_object_get(page, "next"));
+    if (next && listing->count < listing->limit)
+        *after = xstrdup(next);
+    json_decref(page);
+    return EXIT_CODE_OK;
+}
+
+static int list_all(const struct cli *cli, struct listing *listing)
+{
+    char *after = NULL;
+    int code;
+    listing->items = json_array();
+    listing->header(cli);
+    do {
+        code = list_page(cli, listing, &after);
+    } while (code == EXIT_CODE_OK && after);
+    free(after);
+    if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
+        json_t *object = json_pack("{s:O}", "items", listing->items);
+        cli_print_json(object);
+        json_decref(object);
+    }
+    json_decref(listing->items);
+    return code;
+}
+
+int cli_list(struct cli *cli)
+{
+    struct failure f;
+    struct buf filter = {0};
+    int64_t limit = INT64_MAX;
+    const char *limit_text = cli_value(cli, "limit");
+    struct cli_range range = {"--limit", 1, INT64_C(1000000000)};
+    if (limit_text && cli_integer_parse(limit_text, range, &limit, &f) != ERR_OK)
+        return cli_fail(cli, &f);
+    buf_puts(&filter, "");
+    add_filter(&filter, "client", cli_value(cli, "client"));
+    add_filter(&filter, "machine", cli_value(cli, "machine"));
+    add_filter(&filter, "state", cli_value(cli, "state"));
+    struct listing listing = {.collection = "bookings",
+                              .filter = filter.data,
+                              .limit = limit,
+                              .header = cli_print_booking_header,
+                              .row = cli_print_booking};
+    int code = list_all(cli, &listing);
+    buf_fini(&filter);
+    return code;
+}
+
+int cli_machine_list(struct cli *cli)
+{
+    struct buf filter = {0};
+    buf_puts(&filter, "");
+    add_filter(&filter, "state", cli_value(cli, "state"));
+    struct listing listing = {.collection = "machines",
+                              .filter = filter.data,
+                              .limit = INT64_MAX,
+                              .header = cli_print_machine_header,
+                              .row = cli_print_machine};
+    int code = list_all(cli, &listing);
+    buf_fini(&filter);
+    return code;
+}

@@ -1,0 +1,354 @@
+/* `berth submit`: many requests at full speed. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/mem.h"
+#include "producer/cli.h"
+#include "producer/cli_progress.h"
+#include "producer/cli_spec.h"
+
+/* A token has 16 KiB; a longer line cannot become one. */
+#define LINE_LEN     (64 * 1024)
+/* Requests sent between two looks at what has come back. */
+#define SEND_AT_ONCE 32
+
+struct submit {
+    struct cli *cli;
+    FILE *in;
+    int64_t wait_ms;
+    struct cli_progress progress;
+    struct cli_progress_state state;
+    uint64_t line;
+    uint64_t accepted, rejected, published, unknown, invalid, failed;
+    bool ended;       /* nothing more is to be read */
+    bool interrupted; /* by a signal */
+    char text[LINE_LEN];
+};
+
+/* ---- output -------------------------------------------------------------------------------- */
+
+static void print_row(const struct submit *s, uint64_t line, const char *outcome,
+                      const char *const rest[6])
+{
+    char number[24];
+    snprintf(number, sizeof number, "%" PRIu64, line);
+    const char *row[] = {number, outcome, rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]};
+    if (s->cli->format == CLI_TSV)
+        cli_print_tsv(row, 8);
+    else
+        printf("%s %s%s%s%s%s\n", number, outcome, rest[0] ? " " : "", rest[0] ? rest[0] : "",
+               rest[1] ? " " : "", rest[1] ? rest[1] : "");
+}
+
+static void print_header(const struct submit *s)
+{
+    static const char *const header[] = {"line",  "outcome", "reason",    "subject",
+                                         "event", "request", "partition", "offset"};
+    if (s->cli->format == CLI_TSV && s->cli->headers)
+        cli_print_tsv(header, 8);
+}
+
+/* Neither accepted nor rejected. request_id may be NULL. */
+static void print_failure(const struct submit *s, uint64_t line, const char *outcome,
+                          const struct berth_error *error, const struct berth_outcome *of)
+{
+    if (s->cli->format != CLI_JSON) {
+        const char *rest[6] = {error->text, NULL, NULL, of ? of->request_id : NULL, NULL, NULL};
+        print_row(s, line, outcome, rest);
+        return;
+    }
+    struct problem problem = {.code = cli_problem_code_of(error->status),
+                              .detail = error->text,
+                              .pointer = error->pointer[0] ? error->pointer : NULL};
+    json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)line, "outcome", outcome);
+    if (of) {
+        json_t *request = json_pack("{s:s, s:i}", "id", of->request_id, "partition",
+                                    (int)of->partition);
+        if (of->offset >= 0)
+            json_object_set_new(request, "offset", json_integer(of->offset));
+        json_object_set_new(object, "request", request);
+    }
+    json_object_set_new(object, "problem", problem_json(&problem));
+    cli_print_json(object);
+    json_decref(object);
+}
+
+static void print_decided(const struct submit *s, uint64_t line, const struct berth_outcome *of)
+{
+    const char *outcome = of->verdict == BERTH_ACCEPTED ? "accepted" : "rejected";
+    if (s->cli->format == CLI_JSON) {
+        printf("{\"line\":%" PRIu64 ",\"outcome\":\"%s\",\"event\":%.*s}\n", line, outcome,
+               (int)of->event_len, of->event);
+        return;
+    }
+    char partition[24], offset[24];
+    snprintf(partition, sizeof partition, "%" PRId32, of->partition);
+    snprintf(offset, sizeof offset, "%" PRId64, of->offset);
+    json_t *event = json_loadb(of->event, of->event_len, 0, NULL);
+    const char *rest[6] = {of->reason,
+                           json_string_value(json_object_get(event, "subject")),
+                           json_string_value(json_object_get(event, "id")),
+                           of->request_id,
+                           partition,
+                           offset};
+    print_row(s, line, outcome, rest);
+    json_decref(event);
+}
+
+static void print_published(const struct submit *s, uint64_t line, const struct berth_outcome *of)
+{
+    char partition[24], offset[24];
+    snprintf(partition, sizeof partition, "%" PRId32, of->partition);
+    snprintf(offset, sizeof offset, "%" PRId64, of->offset);
+    if (s->cli->format == CLI_JSON) {
+        printf("{\"line\":%" PRIu64 ",\"outcome\":\"published\",\"request\":{\"id\":\"%s\","
+               "\"partition\":%s,\"offset\":%s}}\n",
+               line, of->request_id, partition, offset);
+    } else {
+        const char *rest[6] = {NULL, NULL, NULL, of->request_id, partition, offset};
+        print_row(s, line, "published", rest);
+    }
+}
+
+/* Takes outcome. */
+static void on_outcome(struct submit *s, struct berth_outcome *outcome)
+{
+    uint64_t line = (uint64_t)(uintptr_t)outcome->tag;
+    s->state.done++;
+    if (outcome->status == BERTH_OK && outcome->verdict == BERTH_UNDECIDED) {
+        s->published++;
+        print_published(s, line, outcome);
+    } else if (outcome->status == BERTH_OK) {
+        *(outcome->verdict == BERTH_ACCEPTED ? &s->accepted : &s->rejected) += 1;
+        print_decided(s, line, outcome);
+    } else {
+        struct berth_error error = {.status = outcome->status};
+        bool unknown = outcome->status == BERTH_UNKNOWN;
+        *(unknown ? &s->unknown : &s->failed) += 1;
+        snprintf(error.text, sizeof error.text, "%s", outcome->error);
+        print_failure(s, line, unknown ? "unknown" : "failed", &error, outcome);
+    }
+    berth_outcome_free(outcome);
+}
+
+/* ---- in and out ---------------------------------------------------------------------------- */
+
+/* Prints what has come, and waits up to timeout_ms for the first of it. */
+static void collect(struct submit *s, int timeout_ms)
+{
+    struct berth_outcome *outcome;
+    while (true) {
+        enum berth_status status = berth_poll(s->cli->client, timeout_ms, &outcome);
+        if (status == BERTH_INTERRUPTED) {
+            s->interrupted = s->ended = true;
+            berth_abandon(s->cli->client);
+            continue;
+        }
+        if (!outcome)
+            break;
+        on_outcome(s, outcome);
+        timeout_ms = 0;
+    }
+    if (s->progress.terminal && s->progress.drawn)
+        fflush(stdout);
+    cli_progress_update(&s->progress, &s->state);
+}
+
+/* One line into s->text, without its end. False: there is none. *fits: it is all of it. */
+static bool read_line(struct submit *s, size_t *len_out, bool *fits)
+{
+    size_t len = 0;
+    int c;
+    *fits = true;
+    while ((c = getc_unlocked(s->in)) != EOF && c != '\n') {
+        s->state.input_read++;
+        if (len < LINE_LEN - 1)
+            s->text[len++] = (char)c;
+        else
+            *fits = false;
+    }
+    if (c == EOF && len == 0 && *fits)
+        return false;
+    s->state.input_read++;
+    s->line++;
+    s->text[len] = '\0';
+    *len_out = len;
+    return true;
+}
+
+static void invalid_line(struct submit *s, const struct berth_error *error)
+{
+    s->invalid++;
+    s->state.done++;
+    s->state.sent++;
+    print_failure(s, s->line, "invalid", error, NULL);
+}
+
+static void print_dry_run(struct submit *s, struct berth_message *message)
+{
+    json_t *key = message->key ? json_string(message->key) : json_null();
+    json_t *partition = message->slot >= 0 ? json_integer(message->slot) : json_null();
+    json_t *object = json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "line", (json_int_t)s->line,
+                               "outcome", "dry_run", "claims", json_loads(message->claims, 0, NULL),
+                               "key", key, "partition", partition, "token", message->token);
+    cli_print_json(object);
+    json_decref(object);
+    berth_message_free(message);
+    s->state.sent++;
+    s->state.done++;
+}
+
+/* Takes message. */
+static void send(struct submit *s, struct berth_message *message)
+{
+    struct berth_error error;
+    struct berth_send_options options = {.wait_ms = s->wait_ms, .tag = (void *)(uintptr_t)s->line};
+    enum berth_status status;
+    while ((status = berth_send(s->cli->client, message, &options, &error)) == BERTH_FULL) {
+        collect(s, 100);
+        if (s->interrupted)
+            break;
+    }
+    if (status == BERTH_OK) {
+        s->state.sent++;
+        return;
+    }
+    berth_message_free(message);
+    s->ended = true; /* nothing goes out any more; later lines would fail alike */
+    if (status == BERTH_INTERRUPTED || status == BERTH_FULL) {
+        s->interrupted = true;
+        return;
+    }
+    s->failed++;
+    print_failure(s, s->line, "failed", &error, NULL);
+    cli_note(s->cli, "stopped at line %" PRIu64 ": %s", s->line, error.text);
+}
+
+static void one_line(struct submit *s, size_t len, bool fits)
+{
+    struct berth_error error = {.status = BERTH_INVALID};
+    struct berth_message *message;
+    struct berth_request request = {.request_json = s->text,
+                                    .user = cli_user(s->cli),
+                                    .lifetime_s = config_int(s->cli->cfg, "client.expires_s"),
+                                    .unchecked = cli_has(s->cli, "no-check")};
+    if (!fits || strlen(s->text) != len) {
+        snprintf(error.text, sizeof error.text, "%s",
+                 fits ? "the line holds a NUL byte" : "the line is longer than 64 KiB");
+        invalid_line(s, &error);
+    } else if (berth_message_new(s->cli->client, &request, &message, &error) != BERTH_OK) {
+        invalid_line(s, &error);
+    } else if (cli_has(s->cli, "dry-run")) {
+        print_dry_run(s, message);
+    } else {
+        send(s, message);
+    }
+}
+
+static void run(struct submit *s)
+{
+    size_t len;
+    bool fits;
+    while (!s->ended && read_line(s, &len, &fits)) {
+        if (len == strspn(s->text, " \t\r") && fits)
+            continue;
+        one_line(s, len, fits);
+        if (s->state.sent % SEND_AT_ONCE == 0)
+            collect(s, 0);
+    }
+    while (berth_in_flight(s->cli->client) > 0) {
+        fflush(stdout);
+        collect(s, 100);
+    }
+}
+
+/* ---- the command --------------------------------------------------------------------------- */
+
+static void summarize(struct submit *s)
+{
+    int64_t ms = cli_progress_end(&s->progress);
+    struct {
+        const char *word;
+        uint64_t count;
+    } parts[] = {{"accepted", s->accepted}, {"rejected", s->rejected}, {"published", s->published},
+                 {"unknown", s->unknown},   {"invalid", s->invalid},   {"failed", s->failed}};
+    struct buf text = {0};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i].count > 0)
+            buf_printf(&text, "%s%" PRIu64 " %s", text.len > 0 ? ", " : ": ", parts[i].count,
+                       parts[i].word);
+    }
+    cli_note(s->cli, "%" PRIu64 " requests in %.1f s (%.0f/s)%s", s->state.done, (double)ms / 1000,
+             (double)s->state.done * 1000 / (double)(ms > 0 ? ms : 1), text.data ? text.data : "");
+    buf_fini(&text);
+}
+
+static int exit_code(const struct submit *s)
+{
+    if (s->interrupted)
+        return 128 + cli_signal();
+    if (s->failed > 0 || ferror(s->in))
+        return EXIT_CODE_FAILURE;
+    if (s->invalid > 0)
+        return EXIT_CODE_USAGE;
+    if (s->unknown > 0)
+        return EXIT_CODE_NO_DECISION;
+    return s->rejected > 0 ? EXIT_CODE_REJECTED : EXIT_CODE_OK;
+}
+
+static enum err open_input(struct submit *s, struct failure *f)
+{
+    const struct options *opts = &s->cli->after;
+    const char *path = opts->operand_count > 0 ? opts->operands[0] : "-";
+    if (opts->operand_count > 1)
+        return failure_set(f, ERR_USAGE, "one file is expected");
+    s->in = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+    if (!s->in)
+        return failure_set(f, ERR_USAGE, "cannot read %s: %s", path, strerror(errno));
+    struct stat stat;
+    if (fstat(fileno(s->in), &stat) == 0 && S_ISREG(stat.st_mode))
+        s->state.input_size = stat.st_size;
+    return ERR_OK;
+}
+
+static enum err take_options(struct submit *s, int64_t *in_flight, struct failure *f)
+{
+    const char *text = cli_value(s->cli, "in-flight");
+    struct cli_range range = {"--in-flight", 1, 100000};
+    *in_flight = 0;
+    enum err err = cli_wait_ms(s->cli, &s->wait_ms, f);
+    if (err == ERR_OK && text)
+        err = cli_integer_parse(text, range, in_flight, f);
+    return err;
+}
+
+int cli_submit(struct cli *cli)
+{
+    struct failure f;
+    int64_t in_flight;
+    int code = EXIT_CODE_OK;
+    struct submit *s = xcalloc(1, sizeof *s);
+    s->cli = cli;
+    if (take_options(s, &in_flight, &f) != ERR_OK || open_input(s, &f) != ERR_OK) {
+        free(s);
+        return cli_fail(cli, &f);
+    }
+    if (cli_client(cli, &code)) {
+        if (in_flight > 0)
+            berth_set_max_in_flight(cli->client, (size_t)in_flight);
+        setvbuf(stdout, NULL, _IOFBF, 1 << 18);
+        print_header(s);
+        cli_progress_begin(&s->progress, cli->quiet);
+        run(s);
+        summarize(s);
+        code = exit_code(s);
+    }
+    if (s->in != stdin)
+        fclose(s->in);
+    free(s);
+    return code;
+}

@@ -1,0 +1,252 @@
+/* `berth watch`: follows the farm's events. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "lib/clock.h"
+#include "lib/mem.h"
+#include "lib/timetext.h"
+#include "producer/cli.h"
+#include "producer/cli_spec.h"
+#include "producer/cli_time.h"
+
+struct filter {
+    const char *type, *machine, *client;
+};
+
+struct watching {
+    struct cli *cli;
+    struct filter filter;
+    int64_t count;    /* events still to print */
+    int64_t until_ms; /* on the monotonic clock */
+    bool gap;
+};
+
+/* ---- filter -------------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+static bool equal(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+/* "berth.request.accepted", its last word, or the request's type. */
+static bool has_type(const json_t *event, const char *type)
+{
+    const char *own = text_of(event, "type");
+    const json_t *request = json_object_get(json_object_get(event, "data"), "request");
+    const char *last = own ? strrchr(own, '.') : NULL;
+    return equal(own, type) || (last && equal(last + 1, type)) ||
+           equal(text_of(request, "type"), type);
+}
+
+static bool has_machine(const json_t *event, const char *name)
+{
+    const json_t *data = json_object_get(event, "data");
+    const json_t *machine = json_object_get(data, "machine");
+    const json_t *booking = json_object_get(data, "booking");
+    size_t i;
+    const json_t *share;
+    if (equal(json_string_value(machine), name) || equal(text_of(machine, "name"), name))
+        return true;
+    json_array_foreach(json_object_get(booking, "allocations"), i, share)
+    {
+        if (equal(text_of(share, "machine"), name))
+            return true;
+    }
+    return false;
+}
+
+static bool passes(const struct filter *filter, const json_t *event)
+{
+    const json_t *request = json_object_get(json_object_get(event, "data"), "request");
+    return (!filter->type || has_type(event, filter->type)) &&
+           (!filter->machine || has_machine(event, filter->machine)) &&
+           (!filter->client || equal(text_of(request, "client"), filter->client));
+}
+
+/* ---- output -------------------------------------------------------------------------------- */
+
+static void print_header(const struct cli *cli)
+{
+    static const char *const header[] = {"event",  "time", "outcome", "type",  "subject",
+                                         "client", "user", "request", "reason"};
+    if (cli->format == CLI_TSV && cli->headers)
+        cli_print_tsv(header, 9);
+}
+
+static void print_event(const struct cli *cli, const json_t *event, const struct berth_event *raw)
+{
+    const json_t *data = json_object_get(event, "data");
+    const json_t *request = json_object_get(data, "request");
+    const char *type = text_of(event, "type");
+    const char *last = type ? strrchr(type, '.') : NULL;
+    const char *row[] = {
+        text_of(event, "id"),     text_of(event, "time"),    last ? last + 1 : type,
+        text_of(request, "type"), text_of(event, "subject"), text_of(request, "client"),
+        text_of(request, "user"), text_of(request, "id"),    text_of(data, "reason")};
+    if (cli->format == CLI_JSON) {
+        printf("%s\n", raw->json);
+    } else if (cli->format == CLI_TSV) {
+        cli_print_tsv(row, 9);
+    } else {
+        const char *detail = text_of(data, "detail");
+        printf("%s %s %s %s", row[1], row[0], row[2], row[3] ? row[3] : "request");
+        if (row[4])
+            printf(" %s", row[4]);
+        if (row[5])
+            printf(" by %s", row[5]);
+        if (row[6])
+            printf(" for %s", row[6]);
+        if (row[8])
+            printf(": %s: %s", row[8], detail ? detail : "");
+        putchar('\n');
+    }
+}
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+/* "P:SEQ" or "P-SEQ", as event ids are. */
+static enum err parse_position(const char *text, size_t len, struct berth_position *out,
+                               struct failure *f)
+{
+    char copy[48];
+    int64_t partition, seq;
+    snprintf(copy, sizeof copy, "%.*s", (int)(len < 47 ? len : 47), text);
+    char *separator = strpbrk(copy, ":-");
+    if (!separator)
+        return failure_set(f, ERR_USAGE,
+                           "--from '%s': beginning, end or PARTITION:SEQ,... is expected", copy);
+    *separator = '\0';
+    struct cli_range partitions = {"--from: partition", 0, LIMIT_PARTITIONS - 1};
+    struct cli_range sequences = {"--from: sequence", 0, INT64_C(999999999999999999)};
+    enum err err = cli_integer_parse(copy, partitions, &partition, f);
+    if (err == ERR_OK)
+        err = cli_integer_parse(separator + 1, sequences, &seq, f);
+    if (err == ERR_OK)
+        *out = (struct berth_position){.partition = (int32_t)partition, .seq = seq};
+    return err;
+}
+
+/* Gives *positions, also on failure. */
+static enum err parse_from(const char *text, struct berth_watch_options *out,
+                           struct berth_position **positions, struct failure *f)
+{
+    *positions = NULL;
+    if (!text || strcmp(text, "end") == 0)
+        return ERR_OK;
+    if (strcmp(text, "beginning") == 0) {
+        out->from_beginning = true;
+        return ERR_OK;
+    }
+    while (true) {
+        size_t len = strcspn(text, ",");
+        *positions = xrealloc(*positions, (out->position_count + 1) * sizeof **positions);
+        enum err err = parse_position(text, len, &(*positions)[out->position_count], f);
+        if (err != ERR_OK)
+            return err;
+        out->position_count++;
+        out->positions = *positions;
+        if (text[len] == '\0')
+            return ERR_OK;
+        text += len + 1;
+    }
+}
+
+static enum err take_options(struct watching *w, struct failure *f)
+{
+    const char *count = cli_value(w->cli, "count"), *duration = cli_value(w->cli, "for");
+    struct cli_range range = {"--count", 1, INT64_C(1000000000000)};
+    int64_t duration_ms;
+    w->filter.type = cli_value(w->cli, "type");
+    w->filter.machine = cli_value(w->cli, "machine");
+    w->filter.client = cli_value(w->cli, "client");
+    w->count = w->until_ms = INT64_MAX;
+    if (count && cli_integer_parse(count, range, &w->count, f) != ERR_OK)
+        return f->err;
+    if (!duration)
+        return ERR_OK;
+    if (cli_duration_parse(duration, &duration_ms, f) != ERR_OK)
+        return failure_wrap(f, "--for");
+    w->until_ms = clock_mono_ms() + duration_ms;
+    return ERR_OK;
+}
+
+/* ---- following ----------------------------------------------------------------------------- */
+
+static void on_event(struct watching *w, const struct berth_event *raw)
+{
+    json_t *event = json_loadb(raw->json, raw->json_len, 0, NULL);
+    if (event && passes(&w->filter, event)) {
+        print_event(w->cli, event, raw);
+        w->count--;
+    }
+    json_decref(event);
+}
+
+static int next_timeout(const struct watching *w)
+{
+    int64_t left_ms = w->until_ms - clock_mono_ms();
+    return left_ms > 1000 ? 1000 : left_ms < 0 ? 0 : (int)left_ms;
+}
+
+static int follow(struct watching *w, struct berth_watch *watch)
+{
+    struct berth_error error;
+    struct berth_event raw;
+    bool found;
+    while (w->count > 0 && !ferror(stdout)) {
+        /* What was printed must be seen before it waits. */
+        enum berth_status status = berth_watch_next(watch, 0, &found, &raw, &error);
+        if (status == BERTH_OK && !found) {
+            fflush(stdout);
+            if (clock_mono_ms() >= w->until_ms)
+                break;
+            status = berth_watch_next(watch, next_timeout(w), &found, &raw, &error);
+        }
+        if (status == BERTH_GAP) {
+            w->gap = true;
+            cli_note(w->cli, "gap: %s; the reader has them: berth why, or GET /v1/decisions",
+                     error.text);
+        } else if (status == BERTH_INTERRUPTED) {
+            return cli_exit_code_of(status);
+        } else if (status != BERTH_OK) {
+            return cli_fail_client(w->cli, &error, NULL);
+        }
+        if (found)
+            on_event(w, &raw);
+    }
+    return w->gap ? EXIT_CODE_DIFFERENCES : EXIT_CODE_OK;
+}
+
+int cli_watch(struct cli *cli)
+{
+    struct failure f;
+    struct berth_error error;
+    struct watching w = {.cli = cli};
+    struct berth_watch_options options = {0};
+    struct berth_position *positions = NULL;
+    struct berth_watch *watch = NULL;
+    int code = EXIT_CODE_OK;
+    if (take_options(&w, &f) != ERR_OK ||
+        parse_from(cli_value(cli, "from"), &options, &positions, &f) != ERR_OK) {
+        free(positions);
+        return cli_fail(cli, &f);
+    }
+    if (cli_client(cli, &code)) {
+        if (berth_watch_open(cli->client, &options, &watch, &error) == BERTH_OK) {
+            print_header(cli);
+            code = follow(&w, watch);
+        } else {
+            code = cli_fail_client(cli, &error, NULL);
+        }
+        berth_watch_close(watch);
+    }
+    free(positions);
+    return code;
+}
