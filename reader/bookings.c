@@ -68,7 +68,8 @@ static void attach_shares(struct call *call, struct page *page, MYSQL_RES *rows)
     }
 }
 
-/* What a booking holds are its live rows that last until its end: as in its events. */
+/* What a booking holds are its live rows that last until its end, in the order of its rows: as in
+ * its events. */
 static enum err read_shares(struct call *call, struct page *page, struct failure *f)
 {
     struct buf sql = {0};
@@ -79,7 +80,7 @@ static enum err read_shares(struct call *call, struct page *page, struct failure
                    " JOIN booking b ON b.id = a.booking AND b.end_ms = a.end_ms"
                    " JOIN machine m ON m.id = a.machine WHERE a.live = 1 AND a.booking IN ");
     sql_ids(&sql, page->ids, page->count);
-    buf_puts(&sql, " ORDER BY a.booking, m.name");
+    buf_puts(&sql, " ORDER BY a.booking, a.machine, a.start_ms");
     enum err err = mysql_session_query(call->db, "read allocations", sql.data, sql.len, &rows, f);
     if (err == ERR_OK)
         attach_shares(call, page, rows);

@@ -190,6 +190,7 @@ static void answer_get(struct server *server, struct MHD_Connection *connection,
     answer_call(answer, &call);
 }
 
+/* libmicrohttpd gives the signature. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload_data,
                                   size_t *upload_data_size, void **state)

@@ -87,8 +87,7 @@ static void take(struct worker *w, struct item *item, struct part *part,
     item->operator_rejects = message->offset == part->row.reject_offset;
     sha256(message->value, message->len, item->sha256);
     if (!item->operator_rejects)
-        item->verified = authenticate(w->keys, message->value, message->len, w->arena,
-                                      &item->credential, &item->claims);
+        authenticate(w->keys, message->value, message->len, w->arena, &item->auth);
 }
 
 size_t arrival_gather(struct worker *w, const struct log_message *messages, size_t count,

@@ -41,23 +41,24 @@ static const struct keyring_entry *choose_key(const struct keyring *ring,
     return entry;
 }
 
-bool authenticate(const struct keyring *ring, const void *token, size_t len, struct arena *arena,
-                  struct credential *credential, struct claims *claims)
+void authenticate(const struct keyring *ring, const void *token, size_t len, struct arena *arena,
+                  struct authentication *out)
 {
+    struct credential *credential = &out->credential;
     *credential = (struct credential){.not_after_ms = INT64_MAX};
+    out->verified = false;
     struct jws_parts parts;
     const char *fault = jws_split(token, len, &parts);
     if (fault) {
         fail(credential, REASON_MALFORMED, fault);
-        return false;
+        return;
     }
     const struct keyring_entry *entry = choose_key(ring, &parts, arena, credential);
     if (entry && !(entry->key && jws_verify(entry->key, &parts)))
         fail(credential, REASON_BAD_SIGNATURE,
              "The signature does not verify under the key that the token's kid names.");
-    bool verified = credential->failure == REASON_NONE;
-    if (verified)
-        claims_decode(parts.payload, parts.payload_len, arena, claims);
+    out->verified = credential->failure == REASON_NONE;
+    if (out->verified)
+        claims_decode(parts.payload, parts.payload_len, arena, &out->claims);
     jws_parts_fini(&parts);
-    return verified;
 }

@@ -9,9 +9,15 @@
 #include "core/decide.h"
 #include "worker/keyring.h"
 
-/* Sets *credential, and *claims when the signature verified: returns whether it did. All strings
- * live in the arena. */
-bool authenticate(const struct keyring *ring, const void *token, size_t len, struct arena *arena,
-                  struct credential *credential, struct claims *claims);
+/* What a message turned out to be. */
+struct authentication {
+    struct credential credential;
+    bool verified; /* the signature is that of the key's owner: claims are set */
+    struct claims claims;
+};
+
+/* Takes a token apart and verifies it; sets *out completely. All strings live in the arena. */
+void authenticate(const struct keyring *ring, const void *token, size_t len, struct arena *arena,
+                  struct authentication *out);
 
 #endif

@@ -130,7 +130,7 @@ static void note_answer(struct worker *w, const struct item *item, const struct 
                             .subject = row->subject,
                             .event = row->event,
                             .event_len = row->event_len};
-    memcpy(prior->content_sha256, item->claims.content_sha256, 32);
+    memcpy(prior->content_sha256, item->auth.claims.content_sha256, 32);
     world_prior_put(w->world, prior);
 }
 
@@ -138,12 +138,12 @@ static void decide_item(struct batch *b, struct item *item, struct partition_row
                         struct decision_row *out)
 {
     struct worker *w = b->w;
-    const struct claims *claims = item->verified ? &item->claims : NULL;
+    const struct claims *claims = item->auth.verified ? &item->auth.claims : NULL;
     struct submission submission = {.part = row->part,
                                     .seq = row->last_seq + 1,
                                     .now_ms = item->now_ms,
                                     .farm = w->farm.name,
-                                    .credential = &item->credential,
+                                    .credential = &item->auth.credential,
                                     .claims = claims,
                                     .operator_rejects = item->operator_rejects};
     struct decision decision;
@@ -154,23 +154,23 @@ static void decide_item(struct batch *b, struct item *item, struct partition_row
                                 .log_offset = item->message->offset,
                                 .now_ms = item->now_ms,
                                 .message_sha256 = item->sha256,
-                                .credential = &item->credential,
+                                .credential = &item->auth.credential,
                                 .claims = claims,
                                 .decision = &decision};
     struct event event;
     event_encode(&input, world_arena(w->world), &event);
-    *out = (struct decision_row){.part = row->part,
-                                 .seq = submission.seq,
-                                 .log_offset = item->message->offset,
-                                 .client = decision.verified ? item->credential.client : NULL,
-                                 .request_id = decision.uses_id ? item->claims.id : NULL,
-                                 .content_sha256 = decision.uses_id ? item->claims.content_sha256
-                                                                    : NULL,
-                                 .reason = decision.reason,
-                                 .subject = event.subject,
-                                 .time_ms = item->now_ms,
-                                 .event = event.bytes,
-                                 .event_len = event.len};
+    *out = (struct decision_row){
+        .part = row->part,
+        .seq = submission.seq,
+        .log_offset = item->message->offset,
+        .client = decision.verified ? item->auth.credential.client : NULL,
+        .request_id = decision.uses_id ? item->auth.claims.id : NULL,
+        .content_sha256 = decision.uses_id ? item->auth.claims.content_sha256 : NULL,
+        .reason = decision.reason,
+        .subject = event.subject,
+        .time_ms = item->now_ms,
+        .event = event.bytes,
+        .event_len = event.len};
     memcpy(out->message_sha256, item->sha256, 32);
     if (decision.uses_id)
         note_answer(w, item, out);
@@ -255,9 +255,8 @@ static enum err authenticate_again(struct batch *b, struct item *items, size_t c
     log_info("keys loaded", "generation=%" PRId64, farm.key_generation);
     for (size_t i = 0; i < count; i++)
         if (!items[i].operator_rejects)
-            items[i].verified = authenticate(w->keys, items[i].message->value,
-                                             items[i].message->len, w->arena, &items[i].credential,
-                                             &items[i].claims);
+            authenticate(w->keys, items[i].message->value, items[i].message->len, w->arena,
+                         &items[i].auth);
     return ERR_OK;
 }
 

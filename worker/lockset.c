@@ -48,6 +48,7 @@ static void need_ref(struct lockset *set, const char *client, const char *reques
 
 static void collect_request(struct lockset *set, const struct request *req)
 {
+    assert(req->type < REQUEST_TYPE_COUNT);
     switch (req->type) {
     case REQUEST_MACHINE_REGISTER:
         need_machine(set, req->machine_register.machine);
@@ -71,7 +72,7 @@ static void collect_request(struct lockset *set, const struct request *req)
         id_list_add(&set->bookings, req->booking_cancel.booking);
         break;
     case REQUEST_TYPE_COUNT:
-        assert(!"a request without a type");
+        break;
     }
 }
 
@@ -84,10 +85,10 @@ void lockset_collect(struct lockset *set, struct item *const *items, size_t coun
         const struct item *item = items[i];
         if (time_floor_s(item->now_ms) < set->known_from_ms)
             set->known_from_ms = time_floor_s(item->now_ms);
-        if (!item->verified || item->claims.pointer)
+        if (!item->auth.verified || item->auth.claims.pointer)
             continue;
-        need_ref(set, item->credential.client, item->claims.id);
-        collect_request(set, &item->claims.request);
+        need_ref(set, item->auth.credential.client, item->auth.claims.id);
+        collect_request(set, &item->auth.claims.request);
     }
 }
 

@@ -2,7 +2,7 @@
 #ifndef BERTH_WORKER_LOCKSET_H
 #define BERTH_WORKER_LOCKSET_H
 
-#include "core/decide.h"
+#include "worker/authenticate.h"
 #include "worker/worker.h"
 
 /* One message of a batch. */
@@ -11,9 +11,7 @@ struct item {
     struct part *part;
     int64_t now_ms; /* max(the partition's clock, append time) */
     uint8_t sha256[32];
-    struct credential credential;
-    struct claims claims;
-    bool verified;         /* claims are set */
+    struct authentication auth;
     bool operator_rejects; /* not even taken apart */
 };
 
