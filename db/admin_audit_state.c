@@ -1,0 +1,258 @@
+/* The fold against the tables, and no machine over capacity at any instant. */
+#include "db/admin_audit.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* --- bookings --- */
+
+#define BOOKINGS_SQL                                                                               \
+    "SELECT id, client, user_name, start_ms, end_ms, state, version FROM booking ORDER BY id"
+
+static const char *find_booking_difference(MYSQL_ROW row, const struct audit_booking *booking)
+{
+    if (field_int(row[6]) != booking->version)
+        return "version";
+    if (booking_state_from_name(row[5]) != booking->state)
+        return "state";
+    if (field_int(row[4]) != booking->end_ms)
+        return "end_ms";
+    if (!booking->client)
+        return NULL; /* only displacements are known: reported as its missing versions */
+    if (strcmp(row[1], booking->client) != 0)
+        return "client";
+    if (strcmp(row[2], booking->user) != 0)
+        return "user_name";
+    return field_int(row[3]) != booking->start_ms ? "start_ms" : NULL;
+}
+
+static enum err compare_bookings(struct audit *audit, struct failure *f)
+{
+    struct mysql_session *session = audit->admin->session;
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_stream(session, "read bookings", BOOKINGS_SQL,
+                                        strlen(BOOKINGS_SQL), &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    char at[AUDIT_AT_LEN];
+    while ((row = mysql_fetch_row(res))) {
+        struct audit_booking *booking = audit_booking(audit, field_int(row[0]));
+        audit_at(at, "booking/%s", row[0]);
+        audit->counts.bookings++;
+        if (!booking) {
+            audit_differ(audit, "booking_unknown", at, "no decision made this booking");
+            continue;
+        }
+        booking->seen = true;
+        const char *column = find_booking_difference(row, booking);
+        if (column)
+            audit_differ(audit, "booking_different", at,
+                         "the booking's %s is not what the decisions left it with", column);
+    }
+    err = mysql_session_stream_end(session, "read bookings", f);
+    mysql_free_result(res);
+    return err;
+}
+
+/* --- allocations --- */
+
+#define ALLOCATIONS_SQL                                                                            \
+    "SELECT a.booking, m.name, a.start_ms, a.end_ms, a.gpus, a.memory_gib, a.live "                \
+    "FROM allocation a LEFT JOIN machine m ON m.id = a.machine"
+
+static struct audit_share *find_share(const struct audit_booking *booking, const char *machine,
+                                      struct amount amount)
+{
+    for (size_t i = 0; i < booking->share_count; i++) {
+        struct audit_share *share = &booking->shares[i];
+        if (strcmp(share->machine, machine) == 0 && share->amount.gpus == amount.gpus &&
+            share->amount.memory_gib == amount.memory_gib)
+            return share;
+    }
+    return NULL;
+}
+
+static void compare_allocation(struct audit *audit, MYSQL_ROW row)
+{
+    char at[AUDIT_AT_LEN];
+    audit_at(at, "booking/%s", row[0]);
+    struct audit_booking *booking = audit_booking(audit, field_int(row[0]));
+    const char *machine = row[1] ? row[1] : "?";
+    bool live = field_int(row[6]) != 0;
+    int64_t end_ms = field_int(row[3]);
+    audit->counts.allocations++;
+    if (!booking || !row[1])
+        audit_differ(audit, "allocation_unknown", at, "an allocation of no known %s",
+                     booking ? "machine" : "booking");
+    if (!booking || !row[1] || !live)
+        return;
+    if (booking->state == BOOKING_CANCELLED || end_ms > booking->end_ms) {
+        audit_differ(audit, "allocation_different", at,
+                     "a live allocation of %s lasts longer than the booking", machine);
+        return;
+    }
+    /* What ended before is history, which no event repeats. */
+    if (end_ms < booking->end_ms || !booking->shares_known)
+        return;
+    struct amount amount = {field_int(row[4]), field_int(row[5])};
+    struct audit_share *share = find_share(booking, machine, amount);
+    if (share)
+        share->rows++;
+    else
+        audit_differ(audit, "allocation_different", at,
+                     "an allocation of %" PRId64 " GPUs and %" PRId64
+                     " GiB of %s that the decisions did not leave it with",
+                     amount.gpus, amount.memory_gib, machine);
+}
+
+static enum err compare_allocations(struct audit *audit, struct failure *f)
+{
+    struct mysql_session *session = audit->admin->session;
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_stream(session, "read allocations", ALLOCATIONS_SQL,
+                                        strlen(ALLOCATIONS_SQL), &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res)))
+        compare_allocation(audit, row);
+    err = mysql_session_stream_end(session, "read allocations", f);
+    mysql_free_result(res);
+    return err;
+}
+
+/* What the decisions made and the tables do not show. */
+static void find_missing(struct audit *audit)
+{
+    char at[AUDIT_AT_LEN];
+    for (size_t i = 0; i < audit->bookings.count; i++) {
+        const struct audit_booking *booking = audit->booking_list[i];
+        audit_at(at, "booking/%" PRId64, booking->id);
+        if (!booking->seen)
+            audit_differ(audit, "booking_missing", at, "the decisions made it, the table lacks it");
+        if (booking->facts != booking->version)
+            audit_differ(audit, "booking_versions", at,
+                         "%" PRId64 " decisions changed it, but its version is %" PRId64,
+                         booking->facts, booking->version);
+        for (size_t k = 0; booking->seen && k < booking->share_count; k++)
+            if (booking->shares[k].rows != 1)
+                audit_differ(audit, "allocation_missing", at,
+                             "%d live allocations of %s where the decisions left one",
+                             booking->shares[k].rows, booking->shares[k].machine);
+    }
+    for (size_t i = 0; i < audit->machines.count; i++)
+        if (!audit->machine_list[i]->seen)
+            audit_differ(audit, "machine_missing",
+                         audit_at(at, "machine/%s", audit->machine_list[i]->name),
+                         "a decision registered it, the table lacks it");
+}
+
+/* --- machines --- */
+
+static const char *find_machine_difference(MYSQL_ROW row, const struct audit_machine *machine)
+{
+    if (field_int(row[0]) != machine->id)
+        return "id";
+    if (field_int(row[2]) != machine->capacity.gpus)
+        return "gpus";
+    if (field_int(row[3]) != machine->capacity.memory_gib)
+        return "memory_gib";
+    if (strcmp(row[4], machine->labels) != 0)
+        return "labels";
+    if (machine_state_from_name(row[5]) != machine->state)
+        return "state";
+    /* It grows with every booking, too. */
+    return field_int(row[6]) < machine->version ? "version" : NULL;
+}
+
+static enum err compare_machines(struct audit *audit, struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_queryf(
+        audit->admin->session, f, &res, "read machines",
+        "SELECT id, name, gpus, memory_gib, labels, state, version FROM machine ORDER BY id");
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    char at[AUDIT_AT_LEN];
+    while ((row = mysql_fetch_row(res))) {
+        struct audit_machine *machine = audit_machine(audit, row[1]);
+        audit_at(at, "machine/%s", row[1]);
+        audit->counts.machines++;
+        if (!machine) {
+            audit_differ(audit, "machine_unknown", at, "no decision registered this machine");
+            continue;
+        }
+        machine->seen = true;
+        const char *column = find_machine_difference(row, machine);
+        if (column)
+            audit_differ(audit, "machine_different", at,
+                         "the machine's %s is not what the decisions left it with", column);
+    }
+    mysql_free_result(res);
+    return ERR_OK;
+}
+
+/* --- over-booking --- */
+
+/* From each machine's last change of capacity on: every live allocation adds at its start and takes
+ * away at its end. The window's frame takes all changes at one instant together (RANGE), so that a
+ * booking that ends where another begins does not meet it. The first such instant of each machine.
+ */
+#define OVERBOOKED_SQL                                                                             \
+    "SELECT m.name, m.gpus, m.memory_gib, s.gpus, s.memory_gib, s.at_ms FROM ("                    \
+    "SELECT machine, at_ms, "                                                                      \
+    "SUM(gpus) OVER (PARTITION BY machine ORDER BY at_ms RANGE UNBOUNDED PRECEDING) AS gpus, "     \
+    "SUM(memory_gib) OVER (PARTITION BY machine ORDER BY at_ms RANGE UNBOUNDED PRECEDING) "        \
+    "AS memory_gib FROM ("                                                                         \
+    "SELECT a.machine, GREATEST(a.start_ms, n.capacity_changed_ms) AS at_ms, "                     \
+    "CAST(a.gpus AS SIGNED) AS gpus, CAST(a.memory_gib AS SIGNED) AS memory_gib "                  \
+    "FROM allocation a JOIN machine n ON n.id = a.machine "                                        \
+    "WHERE a.live = 1 AND a.end_ms > n.capacity_changed_ms "                                       \
+    "UNION ALL "                                                                                   \
+    "SELECT a.machine, a.end_ms, -CAST(a.gpus AS SIGNED), -CAST(a.memory_gib AS SIGNED) "          \
+    "FROM allocation a JOIN machine n ON n.id = a.machine "                                        \
+    "WHERE a.live = 1 AND a.end_ms > n.capacity_changed_ms) changes) s "                           \
+    "JOIN machine m ON m.id = s.machine "                                                          \
+    "WHERE s.gpus > m.gpus OR s.memory_gib > m.memory_gib ORDER BY m.name, s.at_ms"
+
+static enum err find_overbooked(struct audit *audit, struct failure *f)
+{
+    struct mysql_session *session = audit->admin->session;
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_stream(session, "look for over-booking", OVERBOOKED_SQL,
+                                        strlen(OVERBOOKED_SQL), &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    char last[AUDIT_AT_LEN] = "", at[AUDIT_AT_LEN];
+    while ((row = mysql_fetch_row(res))) {
+        audit_at(at, "machine/%s", row[0]);
+        if (strcmp(at, last) == 0)
+            continue;
+        memcpy(last, at, sizeof last);
+        json_t *time = admin_json_time(field_int(row[5]));
+        audit_differ(audit, "overbooked", at,
+                     "%s GPUs and %s GiB are booked from %s on, it has %s and %s", row[3], row[4],
+                     json_string_value(time), row[1], row[2]);
+        json_decref(time);
+    }
+    err = mysql_session_stream_end(session, "look for over-booking", f);
+    mysql_free_result(res);
+    return err;
+}
+
+enum err audit_state(struct audit *audit, struct failure *f)
+{
+    enum err err = compare_machines(audit, f);
+    if (!err)
+        err = compare_bookings(audit, f);
+    if (!err)
+        err = compare_allocations(audit, f);
+    if (!err) {
+        find_missing(audit);
+        err = find_overbooked(audit, f);
+    }
+    return err;
+}
