@@ -210,16 +210,6 @@ def test_corpus_pointers(claims_check, kind):
                                 if file.startswith("beyond-schema/"))
 
 
-def test_content_hash_is_python_s(claims_check):
-    """The recipe in docs/messages.md gives the codec's hash."""
-    paths = documents("ok")
-    for path, verdict in zip(paths, claims_check(paths)):
-        claims = json.loads(path.read_bytes())
-        content = {"request": claims["request"], "sub": claims["sub"]}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        assert verdict["content_sha256"] == hashlib.sha256(text.encode()).hexdigest(), path.name
-
-
 NASTY = [
     None, True, False, 0, -1, 1, 2, 1.0, 0.5, 64, 65, 4095, 4096, 65535, 65536, 16777216, 16777217,
     253402300799, 253402300800, 2**53 - 1, 2**53, 2**63 - 1, 2**63, -2**63, "", "a", "a" * 64,
@@ -339,7 +329,7 @@ def test_asyncapi():
                 target = target[part.replace("~1", "/").replace("~0", "~")]
         else:
             assert (ROOT / "schemas" / reference).is_file(), reference
-    content_type = re.search(r'EVENT_CONTENT_TYPE "([^"]+)"',
+    content_type = re.search(r'EVENT_CONTENT_TYPE +"([^"]+)"',
                              (ROOT / "schemas" / "event.h").read_text(encoding="utf-8"))[1]
     assert content_type in text
 
@@ -363,6 +353,49 @@ def test_documented_fields():
         section = re.search(rf"^### {re.escape(name)}\n(.*?)(?=^##)", text, re.M | re.S)[1]
         rows = re.findall(r"^\| `(\w+)` \|", section, re.M)
         assert rows == [field for field in defs[name]["properties"] if field != "type"], name
+
+
+def python_in(path):
+    """What the page's Python blocks define."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    names = {"hashlib": hashlib, "json": json}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(block, names)  # pylint: disable=exec-used
+    return names
+
+
+def test_documented_content_hash(claims_check):
+    content_sha256 = python_in("docs/messages.md")["content_sha256"]
+    paths = documents("ok")
+    for path, verdict in zip(paths, claims_check(paths)):
+        assert verdict["content_sha256"] == content_sha256(json.loads(path.read_bytes())), path.name
+
+
+@pytest.mark.parametrize("last, events, taken", [
+    # from the log's beginning, and from a recorded position: no jump is fine
+    (0, [(1, 1), (2, 1), (2, 1), (1, 1), (3, 2)], [1, 2, 3]),
+    (0, [(1, 1), (3, 2)], [1, "gap"]),
+    (0, [(2, 9)], ["gap"]),
+    (41, [(40, 2), (41, 3), (42, 3), (44, 4)], [42, "gap"]),
+    # from anywhere: the first as it is, then one jump by a higher epoch before a successor
+    (None, [(7, 1), (8, 1), (10, 2)], [7, 8, "gap"]),
+    (None, [(7, 1), (90, 2), (91, 2)], [7, 90, 91]),
+    (None, [(7, 1), (7, 1), (6, 1), (90, 2), (95, 3)], [7, 90, "gap"]),
+    (None, [(7, 1), (90, 1)], [7, "gap"]),
+    # a repeat by the higher epoch has been seen before the jump: then it proves nothing
+    (None, [(7, 1), (6, 2), (90, 2)], [7, "gap"]),
+])
+def test_documented_follower(last, events, taken):
+    names = python_in("docs/messages.md")
+    follower, got = names["Follower"](last), []
+    for sequence, epoch in events:
+        try:
+            if follower.take(sequence, epoch):
+                got.append(sequence)
+        except names["Gap"]:
+            got.append("gap")
+            break
+    assert got == taken
 
 
 def examples_in(path):
