@@ -44,6 +44,16 @@ def fixture_database(request, servers):
     return servers.databases[request.param]
 
 
+@pytest.fixture(name="say")
+def fixture_say(capsys, record_property):
+    """Prints a figure past pytest's capturing, and keeps it in the JUnit report."""
+    def say(name, text):
+        record_property(name, text)
+        with capsys.disabled():
+            print(f"\n    {name}: {text}", flush=True)
+    return say
+
+
 def folder_of(request, tmp_path_factory):
     return tmp_path_factory.mktemp(request.node.name.replace("/", "-")[:40])
 

@@ -57,15 +57,6 @@ class Client:
     key: object
 
 
-@dataclass
-class Sent:
-    """A request that was published."""
-    position: tuple
-    request_id: str
-    token: str
-    request: dict
-
-
 def rfc3339(seconds):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
@@ -243,6 +234,8 @@ class Farm:
             self._producer = Producer({
                 "bootstrap.servers": self.broker.bootstrap, "partitioner": "murmur2_random",
                 "acks": "all", "enable.idempotence": True, "linger.ms": 1,
+                # The topic's max.message.bytes counts for a batch.
+                "batch.size": 60000,
                 "message.timeout.ms": 60000, "reconnect.backoff.max.ms": 200, "log_level": 0,
                 "queue.buffering.max.messages": 1000000})
         return self._producer
@@ -279,10 +272,14 @@ class Farm:
         """Signs and hands over a request as clients do; its request id."""
         claims.setdefault("jti", str(uuid.uuid4()))
         token = self.sign(client, request, **claims)
-        where = route(request, claims["jti"])
+        self.publish_token(token, request, claims["jti"], positions)
+        return claims["jti"]
+
+    def publish_token(self, token, request, request_id, positions):
+        """Hands a signed request over by the way that it must go."""
+        where = route(request, request_id)
         partition = where["slot"] % self.partitions if "slot" in where else None
         self.publish_later(token, positions, where.get("key"), partition)
-        return claims["jti"]
 
     def send(self, client, request, **claims):
         """Signs and publishes a request as clients do; its (partition, offset)."""
