@@ -1,0 +1,59 @@
+/* An obviously right farm to compare decisions with: each booking is a table of what it holds of
+ * each machine in each second, and everything is counted second by second. Slow, simple, and of
+ * another make than core/: no trees, no rows, nothing cut or put back. */
+#ifndef BERTH_TESTS_DECIDE_MODEL_H
+#define BERTH_TESTS_DECIDE_MODEL_H
+
+#include "core/decide.h"
+
+#define MODEL_MACHINES 5
+#define MODEL_SECONDS  160 /* the farm's life; model second s is MODEL_BASE_S + s */
+#define MODEL_BOOKINGS 1000
+#define MODEL_BASE_S   INT64_C(1800000000)
+
+struct model_machine {
+    bool exists;
+    int64_t id;
+    struct amount capacity;
+    enum machine_state state;
+    int64_t capacity_changed_s;
+};
+
+struct model_booking {
+    int64_t id, version;
+    const char *client;
+    int64_t start_s, end_s; /* model seconds */
+    enum booking_state state;
+    struct amount held[MODEL_MACHINES][MODEL_SECONDS];
+};
+
+/* Machines are m0, m1, … */
+struct model {
+    struct model_machine machines[MODEL_MACHINES];
+    struct model_booking *bookings; /* room for MODEL_BOOKINGS, ascending by when they were made */
+    size_t booking_count;
+    struct amount use[MODEL_MACHINES][MODEL_SECONDS]; /* of all bookings together */
+};
+
+/* What the decision must be; only what its reason calls for is filled in. */
+struct model_answer {
+    enum reason reason;
+    int machine; /* the one that the reason is about; -1: none or not in the model */
+    bool has_free;
+    struct amount free;
+    int64_t next_s; /* model second, or -1 */
+    int64_t booking, version;
+    int64_t start_s, end_s;
+    enum booking_state state;
+    struct amount held[MODEL_MACHINES]; /* what the booking holds at its end */
+    size_t displaced_count;
+    uint64_t displaced_sum; /* of the displaced ids, each weighted by its place */
+};
+
+/* Decides and, if accepted, changes the model. */
+void model_decide(struct model *model, const struct submission *in, struct model_answer *out);
+struct model_booking *model_find(struct model *model, int64_t booking);
+/* The index of a machine's name; -1: not one of the model's. */
+int model_machine_index(const char *name);
+
+#endif

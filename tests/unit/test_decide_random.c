@@ -1,0 +1,825 @@
+/* Random requests on small, tight farms, decided by the model (decide_model.h) and by core/ in
+ * batches of 1, of 7 and of all, with batches that fail and are decided again.
+ *
+ *   TEST_SEED=N  another run (the seed is printed)      TEST_OPS=N  its length
+ *
+ * A farm lives for OPS_PER_FARM requests over two minutes and a half. Its store is kept here as
+ * tables of rows, loaded the way the worker does: timelines only when the version says so, bookings
+ * when a request names them, rows in any order. Checked for each batch size:
+ *  - each decision is the model's, and the same to the last word in all three sizes;
+ *  - a rejected request leaves the world alone;
+ *  - what changed is marked as touched, and has the version of its machine's row;
+ *  - live rows, timelines and the model tell the same use for each second;
+ *  - no second is over capacity from the machine's last capacity change on. */
+#include "core/decide.h"
+#include "tests/unit/decide_model.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OPS_PER_FARM   1000
+#define DEFAULT_OPS    300000
+#define FIRST_MACHINES 4
+#define PARTS          3
+#define FIRST_SECOND   20
+#define LONGEST_LAG_S  15
+#define LAST_SECOND    100
+#define LONGEST_S      24
+#define FURTHEST_S     24
+#define GHOST          "m9" /* never registered */
+#define MAX_SHARES     4
+#define STORE_ROWS     64
+#define CHECKS         4 /* full comparisons per farm and size */
+
+struct op {
+    struct credential credential;
+    struct claims claims;
+    struct submission submission;
+    struct share shares[MAX_SHARES];
+    struct model_answer answer;
+    uint64_t digest; /* of the whole decision, as the first size gave it */
+};
+
+struct stored_booking {
+    struct booking row;
+    size_t count;
+    struct allocation rows[STORE_ROWS];
+};
+
+struct store {
+    size_t machine_count, booking_count;
+    struct machine machines[MODEL_MACHINES];
+    struct stored_booking bookings[MODEL_BOOKINGS];
+};
+
+static const char *const names[MODEL_MACHINES] = {"m0", "m1", "m2", "m3", "m4"};
+static const char *const clients[] = {"batch-1", "batch-2"};
+static struct op ops[OPS_PER_FARM];
+static struct model model;
+static struct store store;
+static uint64_t tally[REASON_COUNT], accepted[REQUEST_TYPE_COUNT], displaced;
+static uint64_t rng, where_seed;
+static int where_farm, where_op;
+
+/* --- chance --- */
+
+static uint64_t next_random(void)
+{
+    uint64_t z = rng += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static int64_t between(int64_t low, int64_t high)
+{
+    return low + (int64_t)(next_random() % (uint64_t)(high - low + 1));
+}
+
+static bool chance(int percent)
+{
+    return between(0, 99) < percent;
+}
+
+static int64_t ms_of(int64_t second)
+{
+    return (MODEL_BASE_S + second) * 1000;
+}
+
+static int64_t in_life(int64_t second)
+{
+    return second < 0 ? 0 : second > MODEL_SECONDS ? MODEL_SECONDS : second;
+}
+
+/* --- requests --- */
+
+static struct amount random_amount(void)
+{
+    struct amount amount = {.gpus = between(0, 3), .memory_gib = between(0, 6)};
+    if (amount.gpus + amount.memory_gib == 0)
+        amount.gpus = 1;
+    return amount;
+}
+
+/* Distinct machines in any order. */
+static size_t random_shares(struct op *op)
+{
+    size_t count = (size_t)between(0, 3);
+    size_t first = (size_t)between(0, MODEL_MACHINES - 1);
+    size_t step = (size_t)between(1, MODEL_MACHINES - 1);
+    for (size_t i = 0; i < count; i++)
+        op->shares[i] = (struct share){names[(first + i * step) % MODEL_MACHINES], random_amount()};
+    if (count > 0 && chance(2))
+        op->shares[count - 1].machine = GHOST;
+    return count;
+}
+
+static void random_create(struct op *op, int64_t floor_s)
+{
+    struct booking_create *create = &op->claims.request.booking_create;
+    *create = (struct booking_create){
+        .start_ms = TIME_NONE, .end_ms = TIME_NONE, .duration_ms = TIME_NONE, .shares = op->shares};
+    int64_t start_s = floor_s + 1;
+    if (chance(80)) {
+        start_s = in_life(floor_s + between(chance(10) ? -3 : 0, FURTHEST_S));
+        create->start_ms = ms_of(start_s);
+    }
+    int64_t length_s = between(1, chance(50) ? 4 : LONGEST_S);
+    if (chance(1))
+        length_s += LIMIT_BOOKING_S;
+    if (chance(1))
+        create->start_ms = ms_of(floor_s + LIMIT_AHEAD_S + 2);
+    if (chance(50))
+        create->duration_ms = length_s * 1000;
+    else
+        create->end_ms = ms_of(start_s + length_s - (length_s <= LONGEST_S && chance(3) ? 30 : 0));
+    create->share_count = random_shares(op);
+}
+
+/* A booking of late, or any. */
+static const struct model_booking *random_booking(void)
+{
+    if (model.booking_count == 0)
+        return NULL;
+    int64_t last = (int64_t)model.booking_count - 1;
+    int64_t first = chance(95) && last > 24 ? last - 24 : 0;
+    return &model.bookings[between(first, last)];
+}
+
+static int64_t random_target(struct op *op)
+{
+    const struct model_booking *booking = random_booking();
+    if (booking == NULL || chance(2))
+        return 12345;
+    if (chance(95))
+        op->credential.client = op->claims.issuer = booking->client;
+    return booking->id;
+}
+
+static void random_amend(struct op *op, int64_t floor_s)
+{
+    struct booking_amend *amend = &op->claims.request.booking_amend;
+    *amend = (struct booking_amend){.booking = random_target(op),
+                                    .start_ms = TIME_NONE,
+                                    .end_ms = TIME_NONE,
+                                    .shares = op->shares};
+    const struct model_booking *booking = model_find(&model, amend->booking);
+    int64_t start_s = booking != NULL ? booking->start_s : floor_s;
+    int64_t end_s = booking != NULL ? booking->end_s : floor_s + 2;
+    if (chance(30))
+        amend->start_ms = ms_of(in_life(start_s + (chance(50) ? between(-6, 6) : 0)));
+    if (chance(60))
+        amend->end_ms = ms_of(in_life(end_s + between(-6, 8)));
+    if (chance(1))
+        amend->end_ms = ms_of(end_s + LIMIT_BOOKING_S + 20);
+    amend->has_shares = chance(50);
+    if (!amend->has_shares)
+        return;
+    amend->share_count = random_shares(op);
+    /* Often what it holds, a little changed: so that rows stay, shrink and grow. */
+    for (size_t i = 0; booking != NULL && i < amend->share_count; i++) {
+        int index = model_machine_index(op->shares[i].machine);
+        struct amount held = index < 0 ? (struct amount){0} : booking->held[index][end_s - 1];
+        if (held.gpus + held.memory_gib == 0 || chance(20))
+            continue;
+        op->shares[i].amount = held;
+        if (chance(30) && held.gpus > 1)
+            op->shares[i].amount.gpus--;
+        if (chance(20))
+            op->shares[i].amount.memory_gib++;
+    }
+}
+
+static void random_update(struct op *op)
+{
+    struct machine_update *update = &op->claims.request.machine_update;
+    const char *name = chance(2) ? GHOST : names[between(0, MODEL_MACHINES - 1)];
+    *update = (struct machine_update){.machine = name, .displace = chance(60)};
+    update->has_gpus = chance(60);
+    update->has_memory_gib = chance(30);
+    update->capacity = (struct amount){.gpus = between(2, 5), .memory_gib = between(4, 12)};
+    update->has_state = chance(40);
+    int64_t pick = between(0, 19);
+    update->state = pick < 16 ? MACHINE_UP : pick < 19 ? MACHINE_DRAINING : MACHINE_RETIRED;
+}
+
+static void random_request(struct op *op, int64_t floor_s)
+{
+    struct request *request = &op->claims.request;
+    int64_t pick = between(0, 99);
+    request->type = pick < 48   ? REQUEST_BOOKING_CREATE
+                    : pick < 76 ? REQUEST_BOOKING_AMEND
+                    : pick < 86 ? REQUEST_BOOKING_CANCEL
+                    : pick < 97 ? REQUEST_MACHINE_UPDATE
+                                : REQUEST_MACHINE_REGISTER;
+    bool for_admins = pick >= 86;
+    op->credential.role = chance(for_admins ? 95 : 5) ? ROLE_ADMIN : ROLE_SUBMITTER;
+    switch (request->type) {
+    case REQUEST_BOOKING_CREATE:
+        random_create(op, floor_s);
+        break;
+    case REQUEST_BOOKING_AMEND:
+        random_amend(op, floor_s);
+        break;
+    case REQUEST_BOOKING_CANCEL:
+        request->booking_cancel.booking = random_target(op);
+        break;
+    case REQUEST_MACHINE_UPDATE:
+        random_update(op);
+        break;
+    default:
+        request->machine_register = (struct machine_register){
+            .machine = names[between(0, MODEL_MACHINES - 1)],
+            .capacity = {.gpus = between(2, 5), .memory_gib = between(4, 12)},
+            .id = chance(50) ? between(1, 8) : 0};
+    }
+}
+
+/* A partition's clock: it never runs backwards, and lags behind the others by seconds; now and then
+ * it catches up in a step, or falls behind. */
+struct part_clock {
+    int64_t now_ms, lag_ms, seq;
+};
+
+static void clock_step(struct part_clock *clock, int index)
+{
+    int64_t pace_ms = ms_of(FIRST_SECOND) +
+                      (int64_t)index * (LAST_SECOND - FIRST_SECOND) * 1000 / OPS_PER_FARM;
+    if (chance(2))
+        clock->lag_ms = chance(50) ? 0 : between(0, LONGEST_LAG_S * 1000);
+    int64_t now_ms = pace_ms - clock->lag_ms + between(0, 1000);
+    if (chance(30))
+        now_ms -= now_ms % 1000;
+    if (now_ms > clock->now_ms)
+        clock->now_ms = now_ms;
+}
+
+/* One message. */
+static void random_op(struct op *op, struct part_clock *clocks, int index)
+{
+    int64_t part = between(0, PARTS - 1);
+    struct part_clock *clock = &clocks[part];
+    clock_step(clock, index);
+    *op = (struct op){
+        .credential = {.client = clients[between(0, 1)], .not_after_ms = INT64_MAX},
+        .claims = {.audience = "test", .user = "alice", .id = "r"},
+        .submission = {.part = (int32_t)part,
+                       .seq = ++clock->seq,
+                       .now_ms = clock->now_ms,
+                       .farm = "test"},
+    };
+    op->claims.issuer = op->credential.client;
+    op->submission.credential = &op->credential;
+    op->submission.claims = &op->claims;
+    random_request(op, clock->now_ms / 1000 - MODEL_BASE_S);
+    op->claims.type = op->claims.request.type;
+}
+
+/* Most machines are there from the start; ids are not in the order of names. */
+static void first_machines(void)
+{
+    static const int64_t ids[FIRST_MACHINES] = {3, 1, 4, 2};
+    for (int i = 0; i < FIRST_MACHINES; i++) {
+        struct machine *row = &store.machines[store.machine_count++];
+        *row = (struct machine){.id = ids[i],
+                                .capacity = {.gpus = i + 2, .memory_gib = 4 + 4 * i},
+                                .version = 1,
+                                .capacity_changed_ms = ms_of(0)};
+        snprintf(row->name, sizeof(row->name), "%s", names[i]);
+        model.machines[i] = (struct model_machine){
+            .exists = true, .id = ids[i], .capacity = row->capacity, .capacity_changed_s = 0};
+    }
+}
+
+static void make_farm(void)
+{
+    struct model_booking *bookings = model.bookings;
+    memset(&model, 0, sizeof(model));
+    model.bookings = bookings;
+    store.machine_count = store.booking_count = 0;
+    first_machines();
+    struct part_clock clocks[PARTS] = {{0}};
+    for (int i = 0; i < OPS_PER_FARM; i++) {
+        random_op(&ops[i], clocks, i);
+        model_decide(&model, &ops[i].submission, &ops[i].answer);
+        tally[ops[i].answer.reason]++;
+        if (ops[i].answer.reason == REASON_NONE)
+            accepted[ops[i].claims.type]++;
+        displaced += ops[i].answer.displaced_count;
+    }
+}
+
+/* --- complaints --- */
+
+__attribute__((noreturn, format(printf, 1, 2))) static void wrong(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "seed %" PRIu64 " farm %d op %d: ", where_seed, where_farm, where_op);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    fail_msg("see above; run again with TEST_SEED=%" PRIu64, where_seed);
+    abort();
+}
+
+static void same(const char *what, int64_t got, int64_t wanted)
+{
+    if (got != wanted)
+        wrong("%s is %" PRId64 ", not %" PRId64, what, got, wanted);
+}
+
+static void same_amount(const char *what, struct amount got, struct amount wanted)
+{
+    if (got.gpus != wanted.gpus || got.memory_gib != wanted.memory_gib)
+        wrong("%s is %" PRId64 ":%" PRId64 ", not %" PRId64 ":%" PRId64, what, got.gpus,
+              got.memory_gib, wanted.gpus, wanted.memory_gib);
+}
+
+/* --- a decision --- */
+
+static void fold_int(uint64_t *digest, int64_t number)
+{
+    *digest = (*digest ^ (uint64_t)number) * UINT64_C(0x9e3779b97f4a7c15);
+    *digest ^= *digest >> 29;
+}
+
+static void fold_text(uint64_t *digest, const char *text)
+{
+    fold_int(digest, text == NULL ? -1 : 1);
+    for (; text != NULL && *text != '\0'; text++)
+        fold_int(digest, (unsigned char)*text);
+}
+
+static uint64_t digest_of(const struct decision *out)
+{
+    uint64_t digest = 1;
+    fold_int(&digest, out->reason);
+    fold_int(&digest, out->verified + 2 * out->uses_id + 4 * out->has_free);
+    fold_int(&digest, out->subject_kind);
+    fold_int(&digest, out->subject_booking);
+    fold_text(&digest, out->subject_machine);
+    fold_text(&digest, out->detail);
+    fold_text(&digest, out->pointer);
+    fold_text(&digest, out->blocking_machine);
+    fold_int(&digest, out->next_available_ms);
+    const struct machine_view *machine = out->machine;
+    if (machine != NULL) {
+        fold_text(&digest, machine->name);
+        fold_int(&digest, machine->id);
+        fold_int(&digest, machine->version);
+        fold_int(&digest, machine->capacity.gpus * 1000 + machine->capacity.memory_gib);
+        fold_int(&digest, machine->state);
+    }
+    const struct booking_view *booking = out->booking;
+    for (size_t i = 0; booking != NULL && i < booking->share_count; i++) {
+        fold_text(&digest, booking->shares[i].machine);
+        fold_int(&digest, booking->shares[i].amount.gpus);
+        fold_int(&digest, booking->shares[i].amount.memory_gib);
+    }
+    for (size_t i = 0; i < out->displaced_count; i++) {
+        fold_int(&digest, out->displaced[i].id * 4 + out->displaced[i].state);
+        fold_int(&digest, out->displaced[i].version);
+        fold_int(&digest, out->displaced[i].end_ms);
+        fold_text(&digest, out->displaced[i].client);
+    }
+    return digest;
+}
+
+static void compare_booking(const struct booking_view *view, const struct model_answer *answer)
+{
+    same("the booking", view->id, answer->booking);
+    same("its version", view->version, answer->version);
+    same("its start", view->start_ms, ms_of(answer->start_s));
+    same("its end", view->end_ms, ms_of(answer->end_s));
+    same("its state", view->state, answer->state);
+    size_t held = 0;
+    for (int m = 0; m < MODEL_MACHINES; m++)
+        held += answer->held[m].gpus + answer->held[m].memory_gib > 0 ? 1 : 0;
+    same("the number of shares", (int64_t)view->share_count, (int64_t)held);
+    for (size_t i = 0; i < view->share_count; i++) {
+        int index = model_machine_index(view->shares[i].machine);
+        if (index < 0)
+            wrong("a share of %s", view->shares[i].machine);
+        same_amount("a share", view->shares[i].amount, answer->held[index]);
+        if (i > 0 && model.machines[model_machine_index(view->shares[i - 1].machine)].id >=
+                         model.machines[index].id)
+            wrong("shares are not in the order of machine ids");
+    }
+}
+
+static void compare(const struct decision *out, struct op *op, bool first)
+{
+    const struct model_answer *answer = &op->answer;
+    if (out->reason != answer->reason)
+        wrong("it is %s (%s), not %s", out->reason ? reason_name(out->reason) : "accepted",
+              out->detail ? out->detail : "", answer->reason ? reason_name(answer->reason) : "ok");
+    if (answer->machine >= 0)
+        same("the blocking machine", model_machine_index(out->blocking_machine), answer->machine);
+    same("has_free", out->has_free, answer->has_free);
+    if (out->has_free) {
+        same_amount("free", out->free, answer->free);
+        same("next_available", out->next_available_ms,
+             answer->next_s < 0 ? TIME_NONE : ms_of(answer->next_s));
+    }
+    if (answer->booking != 0 && out->reason == REASON_NONE)
+        compare_booking(out->booking, answer);
+    same("the number of displaced bookings", (int64_t)out->displaced_count,
+         (int64_t)answer->displaced_count);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < out->displaced_count; i++)
+        sum += (uint64_t)out->displaced[i].id * (i + 1);
+    same("the displaced bookings", (int64_t)sum, (int64_t)answer->displaced_sum);
+    uint64_t digest = digest_of(out);
+    if (first)
+        op->digest = digest;
+    else if (digest != op->digest)
+        wrong("the decision depends on the batch: %s", out->detail ? out->detail : "accepted");
+}
+
+/* --- the store --- */
+
+static struct stored_booking *stored(int64_t id)
+{
+    for (size_t i = store.booking_count; i > 0; i--) {
+        if (store.bookings[i - 1].row.id == id)
+            return &store.bookings[i - 1];
+    }
+    return NULL;
+}
+
+static void load_booking(struct world *world, const struct stored_booking *from)
+{
+    if (from == NULL || world_booking(world, from->row.id) != NULL)
+        return;
+    struct booking *booking = world_booking_put(world, &from->row);
+    /* From a random place on, in either direction: the order must not matter. */
+    size_t shift = from->count > 0 ? (size_t)between(0, (int64_t)from->count - 1) : 0;
+    bool back = chance(50);
+    for (size_t i = 0; i < from->count; i++) {
+        size_t at = (i + shift) % from->count;
+        world_allocation_add(world, booking, &from->rows[back ? from->count - 1 - at : at]);
+    }
+}
+
+static int64_t known_from(const struct op *first, size_t count)
+{
+    int64_t known_from_ms = INT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        int64_t floor_ms = time_floor_s(first[i].submission.now_ms);
+        if (floor_ms < known_from_ms)
+            known_from_ms = floor_ms;
+    }
+    return known_from_ms;
+}
+
+static void load_timeline(struct world *world, struct machine *machine, int64_t known_from_ms)
+{
+    world_timeline_start(world, machine, known_from_ms);
+    for (size_t i = 0; i < store.booking_count; i++) {
+        for (size_t k = 0; k < store.bookings[i].count; k++) {
+            const struct allocation *row = &store.bookings[i].rows[k];
+            if (row->machine_id == machine->id && row->live && row->end_ms > known_from_ms)
+                world_timeline_add(world, machine, row->start_ms, row->end_ms, row->amount);
+        }
+    }
+}
+
+/* Booked bookings with use of the machine from then on, as the worker asks for them. */
+static void load_displaceable(struct world *world, const char *name, int64_t known_from_ms)
+{
+    const struct machine *machine = world_machine_by_name(world, name);
+    for (size_t i = 0; machine != NULL && i < store.booking_count; i++) {
+        const struct stored_booking *booking = &store.bookings[i];
+        bool holds = false;
+        for (size_t k = 0; k < booking->count; k++) {
+            const struct allocation *row = &booking->rows[k];
+            holds = holds ||
+                    (row->machine_id == machine->id && row->live && row->end_ms > known_from_ms);
+        }
+        if (holds && booking->row.state == BOOKING_BOOKED)
+            load_booking(world, booking);
+    }
+}
+
+static void load(struct world *world, const struct op *first, size_t count)
+{
+    int64_t known_from_ms = known_from(first, count);
+    for (size_t i = 0; i < store.machine_count; i++) {
+        struct machine *machine = world_machine_put(world, &store.machines[i]);
+        if (machine->timeline == NULL || !timeline_covers(machine->timeline, known_from_ms))
+            load_timeline(world, machine, known_from_ms);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct request *request = &first[i].claims.request;
+        if (request->type == REQUEST_BOOKING_AMEND)
+            load_booking(world, stored(request->booking_amend.booking));
+        else if (request->type == REQUEST_BOOKING_CANCEL)
+            load_booking(world, stored(request->booking_cancel.booking));
+        else if (request->type == REQUEST_MACHINE_UPDATE && request->machine_update.displace)
+            load_displaceable(world, request->machine_update.machine, known_from_ms);
+    }
+}
+
+static struct machine *stored_machine(int64_t id)
+{
+    for (size_t i = 0; i < store.machine_count; i++) {
+        if (store.machines[i].id == id)
+            return &store.machines[i];
+    }
+    return NULL;
+}
+
+static void save_machines(struct world *world)
+{
+    for (size_t i = 0; i < world_touched_machine_count(world); i++) {
+        const struct machine *machine = world_touched_machine(world, i);
+        struct machine *row = stored_machine(machine->id);
+        same("whether a machine is new", machine->is_new, row == NULL);
+        if (row == NULL)
+            row = &store.machines[store.machine_count++];
+        else if (machine->version <= row->version)
+            wrong("%s is touched, but its version did not grow", machine->name);
+        *row = (struct machine){.id = machine->id,
+                                .capacity = machine->capacity,
+                                .state = machine->state,
+                                .version = machine->version,
+                                .capacity_changed_ms = machine->capacity_changed_ms};
+        snprintf(row->name, sizeof(row->name), "%s", machine->name);
+    }
+}
+
+static struct allocation *stored_row(struct stored_booking *booking, const struct allocation *key)
+{
+    for (size_t i = 0; i < booking->count; i++) {
+        if (booking->rows[i].machine_id == key->machine_id &&
+            booking->rows[i].start_ms == key->start_ms)
+            return &booking->rows[i];
+    }
+    return NULL;
+}
+
+static void save_row(struct world *world, struct stored_booking *booking,
+                     const struct allocation *from)
+{
+    struct allocation *row = stored_row(booking, from);
+    if (!from->touched) {
+        if (row == NULL || row->end_ms != from->end_ms || row->live != from->live ||
+            row->machine_version != from->machine_version ||
+            row->amount.gpus != from->amount.gpus ||
+            row->amount.memory_gib != from->amount.memory_gib)
+            wrong("booking %" PRId64 ": a row changed without being touched", booking->row.id);
+        return;
+    }
+    const struct machine *machine = world_machine_by_id(world, from->machine_id);
+    const struct machine *before = stored_machine(from->machine_id);
+    if (!machine->touched || from->machine_version > machine->version ||
+        (before != NULL && from->machine_version <= before->version))
+        wrong("booking %" PRId64 ": a row's machine version", booking->row.id);
+    if (row == NULL) {
+        if (booking->count == STORE_ROWS)
+            wrong("STORE_ROWS is too small");
+        row = &booking->rows[booking->count++];
+    }
+    *row = *from;
+    row->touched = false;
+}
+
+static void save(struct world *world)
+{
+    for (size_t i = 0; i < world_touched_booking_count(world); i++) {
+        const struct booking *booking = world_touched_booking(world, i);
+        struct stored_booking *to = stored(booking->id);
+        same("whether a booking is new", booking->is_new, to == NULL);
+        if (to == NULL) {
+            to = &store.bookings[store.booking_count++];
+            *to = (struct stored_booking){.row = *booking};
+            to->row.client = strcmp(booking->client, clients[0]) == 0 ? clients[0] : clients[1];
+            to->row.user = "alice";
+            to->row.is_new = to->row.touched = false;
+        }
+        to->row.start_ms = booking->start_ms;
+        to->row.end_ms = booking->end_ms;
+        to->row.state = booking->state;
+        to->row.version = booking->version;
+        for (size_t k = 0; k < booking->allocation_count; k++)
+            save_row(world, to, &booking->allocations[k]);
+    }
+    save_machines(world);
+}
+
+/* --- the whole --- */
+
+/* Use second by second from the live rows, of the machine with this id. */
+static void fold_rows(int64_t machine_id, struct amount use[MODEL_SECONDS])
+{
+    memset(use, 0, sizeof(struct amount) * MODEL_SECONDS);
+    for (size_t i = 0; i < store.booking_count; i++) {
+        for (size_t k = 0; k < store.bookings[i].count; k++) {
+            const struct allocation *row = &store.bookings[i].rows[k];
+            if (row->machine_id != machine_id || !row->live)
+                continue;
+            for (int64_t ms = row->start_ms; ms < row->end_ms; ms += 1000) {
+                use[(ms - ms_of(0)) / 1000].gpus += row->amount.gpus;
+                use[(ms - ms_of(0)) / 1000].memory_gib += row->amount.memory_gib;
+            }
+        }
+    }
+}
+
+/* `all` when the model is at this point, too: it is only after the last batch. */
+static void check_machines(struct world *world, bool all)
+{
+    for (size_t i = 0; i < store.machine_count; i++) {
+        const struct machine *row = &store.machines[i];
+        const struct machine *machine = world_machine_by_id(world, row->id);
+        const struct timeline *tl = machine->timeline;
+        struct amount use[MODEL_SECONDS];
+        fold_rows(row->id, use);
+        if (tl == NULL || !timeline_check(tl))
+            wrong("%s: its timeline is not in order", row->name);
+        int index = model_machine_index(row->name);
+        for (int64_t s = 0; s < MODEL_SECONDS; s++) {
+            if (ms_of(s) >= row->capacity_changed_ms &&
+                (use[s].gpus > row->capacity.gpus || use[s].memory_gib > row->capacity.memory_gib))
+                wrong("%s is over capacity at second %" PRId64, row->name, s);
+            if (ms_of(s) >= timeline_known_from(tl))
+                same_amount("a timeline's use", timeline_use_at(tl, ms_of(s)), use[s]);
+            if (all)
+                same_amount("the use by rows", use[s], model.use[index][s]);
+        }
+        if (!all)
+            continue;
+        same("the capacity's change", row->capacity_changed_ms,
+             ms_of(model.machines[index].capacity_changed_s));
+        same_amount("the capacity", row->capacity, model.machines[index].capacity);
+    }
+}
+
+static int64_t state_sum(struct world *world, const struct op *op)
+{
+    int64_t sum = (int64_t)(world_touched_machine_count(world) * 1000003 +
+                            world_touched_booking_count(world) * 10007);
+    for (int i = 0; i < MODEL_MACHINES; i++) {
+        const struct machine *machine = world_machine_by_name(world, names[i]);
+        if (machine != NULL)
+            sum += machine->version * 7 + (int64_t)timeline_point_count(machine->timeline);
+    }
+    const struct request *request = &op->claims.request;
+    int64_t id = request->type == REQUEST_BOOKING_AMEND    ? request->booking_amend.booking
+                 : request->type == REQUEST_BOOKING_CANCEL ? request->booking_cancel.booking
+                                                           : 0;
+    const struct booking *booking = world_booking(world, id);
+    return booking == NULL ? sum
+                           : sum + booking->version * 31 + (int64_t)booking->allocation_count +
+                                 booking->end_ms - booking->start_ms;
+}
+
+static void decide_batch(struct world *world, struct op *first, size_t count, bool first_size)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct op *op = &first[i];
+        struct decision out;
+        where_op = (int)(op - ops);
+        int64_t before = state_sum(world, op);
+        decide(world, &op->submission, &out);
+        compare(&out, op, first_size);
+        if (out.reason != REASON_NONE)
+            same("the state after a rejection", state_sum(world, op), before);
+    }
+}
+
+static void run_farm(size_t batch_size, bool first_size)
+{
+    struct world *world = world_new();
+    size_t checks = 0;
+    for (size_t from = 0, count; from < OPS_PER_FARM; from += count) {
+        count = batch_size < OPS_PER_FARM - from ? batch_size : OPS_PER_FARM - from;
+        for (bool committed = false; !committed;) {
+            committed = !chance(10);
+            world_batch_begin(world);
+            load(world, &ops[from], count);
+            decide_batch(world, &ops[from], count, first_size);
+            if (committed)
+                save(world);
+            world_batch_end(world, committed);
+        }
+        if (chance(1))
+            world_timelines_drop(world);
+        bool last = from + count == OPS_PER_FARM;
+        if (last || from * CHECKS > checks * OPS_PER_FARM) {
+            world_batch_begin(world);
+            load(world, &ops[from], count);
+            check_machines(world, last);
+            world_batch_end(world, true);
+            checks++;
+        }
+    }
+    world_free(world);
+}
+
+/* What the rows of the store say, whatever their order. */
+static uint64_t store_digest(void)
+{
+    uint64_t digest = 0;
+    for (size_t i = 0; i < store.machine_count; i++) {
+        const struct machine *row = &store.machines[i];
+        uint64_t one = 1;
+        fold_text(&one, row->name);
+        fold_int(&one, row->id);
+        fold_int(&one, row->version * 8 + row->state);
+        fold_int(&one, row->capacity_changed_ms);
+        digest += one;
+    }
+    for (size_t i = 0; i < store.booking_count; i++) {
+        const struct booking *booking = &store.bookings[i].row;
+        for (size_t k = 0; k < store.bookings[i].count; k++) {
+            const struct allocation *row = &store.bookings[i].rows[k];
+            uint64_t one = 2;
+            fold_int(&one, booking->id);
+            fold_int(&one, booking->version);
+            fold_int(&one, row->machine_id * 2 + row->live);
+            fold_int(&one, row->start_ms);
+            fold_int(&one, row->end_ms);
+            fold_int(&one, row->amount.gpus * 1000 + row->amount.memory_gib);
+            fold_int(&one, row->machine_version);
+            digest += one;
+        }
+    }
+    return digest;
+}
+
+static uint64_t number_from(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text != NULL && text[0] != '\0' ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static void test_decisions_are_the_models(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 7, 2000};
+    where_seed = number_from("TEST_SEED", 1);
+    uint64_t farms = (number_from("TEST_OPS", DEFAULT_OPS) + OPS_PER_FARM - 1) / OPS_PER_FARM;
+    print_message("TEST_SEED=%" PRIu64 " TEST_OPS=%" PRIu64 "\n", where_seed, farms * OPS_PER_FARM);
+    rng = where_seed;
+    model.bookings = calloc(MODEL_BOOKINGS, sizeof(*model.bookings));
+    for (uint64_t farm = 0; farm < farms; farm++) {
+        where_farm = (int)farm;
+        make_farm();
+        uint64_t digest = 0;
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+            store.machine_count = FIRST_MACHINES;
+            store.booking_count = 0;
+            static struct machine fresh[FIRST_MACHINES];
+            if (i == 0)
+                memcpy(fresh, store.machines, sizeof(fresh));
+            memcpy(store.machines, fresh, sizeof(fresh));
+            run_farm(sizes[i], i == 0);
+            if (i > 0 && store_digest() != digest)
+                wrong("the rows depend on the batch");
+            digest = store_digest();
+        }
+    }
+    free(model.bookings);
+    for (int i = 0; i < REASON_COUNT; i++) {
+        if (tally[i] > 0)
+            print_message("%8" PRIu64 " %s\n", tally[i],
+                          i > 0 ? reason_name((enum reason)i) : "ok");
+    }
+    for (int i = 0; i < REQUEST_TYPE_COUNT; i++)
+        print_message("%8" PRIu64 " accepted %s\n", accepted[i],
+                      request_type_name((enum request_type)i));
+    print_message("%8" PRIu64 " bookings displaced\n", displaced);
+    /* A generator that has lost its aim would prove nothing. */
+    static const enum reason reached[] = {REASON_NONE,
+                                          REASON_FORBIDDEN,
+                                          REASON_UNKNOWN_BOOKING,
+                                          REASON_INVALID_REQUEST,
+                                          REASON_UNKNOWN_MACHINE,
+                                          REASON_MACHINE_EXISTS,
+                                          REASON_MACHINE_NOT_UP,
+                                          REASON_BOOKING_OVER,
+                                          REASON_START_IN_PAST,
+                                          REASON_TOO_FAR_AHEAD,
+                                          REASON_TOO_LONG,
+                                          REASON_EXCEEDS_MACHINE,
+                                          REASON_CAPACITY_IN_USE,
+                                          REASON_INSUFFICIENT_CAPACITY};
+    for (size_t i = 0; farms >= 20 && i < sizeof(reached) / sizeof(reached[0]); i++)
+        assert_true(tally[reached[i]] > 0);
+    assert_true(farms < 20 || displaced > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_decisions_are_the_models)};
+    return cmocka_run_group_tests_name("decide_random", tests, NULL, NULL);
+}
