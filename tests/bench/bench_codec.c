@@ -1,0 +1,114 @@
+/* What decoding a request's claims and encoding its event cost in CPU time, for a booking of two
+ * machines; and what the parts of it cost that jansson does or would do.
+ *
+ *   make tests && build/bench/bench_codec [rounds] */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "schemas/claims.h"
+#include "schemas/event.h"
+
+/* Messages between two resets of the arena, as in a worker's batch. */
+#define BATCH 2000
+
+static const char payload[] =
+    "{\"iss\":\"batch-1\",\"sub\":\"alice\",\"aud\":\"demo\",\"iat\":1795531074,"
+    "\"exp\":1795531674,\"jti\":\"0192f3a1-7c1e-7b6e-8f00-0123456789ab\",\"request\":{"
+    "\"type\":\"booking.create\",\"start\":\"2026-12-01T02:00:00Z\","
+    "\"end\":\"2026-12-01T04:00:00Z\",\"allocations\":["
+    "{\"machine\":\"gpu-01\",\"gpus\":4,\"memory_gib\":64},"
+    "{\"machine\":\"gpu-02\",\"gpus\":4,\"memory_gib\":64}]}}";
+static const uint8_t sha256[32];
+
+struct bench {
+    struct arena *arena;
+    struct event_input input;
+    json_t *document; /* the event, as jansson would build it */
+};
+
+static void decode(struct bench *bench)
+{
+    struct claims claims;
+    claims_decode(payload, sizeof(payload) - 1, bench->arena, &claims);
+}
+
+static void read_only(struct bench *bench)
+{
+    (void)bench;
+    json_decref(json_loadb(payload, sizeof(payload) - 1, JSON_REJECT_DUPLICATES, NULL));
+}
+
+static void encode(struct bench *bench)
+{
+    struct event event;
+    event_encode(&bench->input, bench->arena, &event);
+}
+
+static void build_and_dump(struct bench *bench)
+{
+    json_t *copy = json_deep_copy(bench->document);
+    free(json_dumps(copy, JSON_COMPACT));
+    json_decref(copy);
+}
+
+static void measure(const char *what, struct bench *bench, void (*run)(struct bench *bench),
+                    long rounds)
+{
+    struct timespec begin, end;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+    for (long i = 0; i < rounds; i++) {
+        run(bench);
+        if (i % BATCH == 0)
+            arena_reset(bench->arena);
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+    double s = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
+    printf("%-40s %9.0f /s %7.2f us\n", what, (double)rounds / s, s / (double)rounds * 1e6);
+}
+
+int main(int argc, char **argv)
+{
+    long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : 300000;
+    struct arena *kept = arena_new();
+    struct claims claims;
+    claims_decode(payload, sizeof(payload) - 1, kept, &claims);
+    const struct booking_create *asked = &claims.request.booking_create;
+    const struct credential credential = {.client = "batch-1"};
+    const struct booking_view booking = {.id = 4268035,
+                                         .version = 1,
+                                         .client = "batch-1",
+                                         .user = claims.user,
+                                         .start_ms = asked->start_ms,
+                                         .end_ms = asked->end_ms,
+                                         .share_count = asked->share_count,
+                                         .shares = asked->shares};
+    const struct decision decision = {.verified = true,
+                                      .booking = &booking,
+                                      .subject_kind = SUBJECT_BOOKING,
+                                      .subject_booking = booking.id,
+                                      .next_available_ms = TIME_NONE};
+    struct bench bench = {.arena = arena_new(),
+                          .input = {.farm = "demo",
+                                    .part = 3,
+                                    .seq = 1042,
+                                    .log_offset = 1187,
+                                    .now_ms = INT64_C(1795531074123),
+                                    .message_sha256 = sha256,
+                                    .credential = &credential,
+                                    .claims = &claims,
+                                    .decision = &decision}};
+    struct event event;
+    event_encode(&bench.input, kept, &event);
+    bench.document = json_loadb(event.bytes, event.len, 0, NULL);
+    printf("payload %zu bytes, event %zu bytes\n", sizeof(payload) - 1, event.len);
+    measure("claims_decode", &bench, decode, rounds);
+    measure("  of it: jansson reads the payload", &bench, read_only, rounds);
+    measure("event_encode", &bench, encode, rounds);
+    measure("  instead: jansson builds and dumps it", &bench, build_and_dump, rounds);
+    json_decref(bench.document);
+    arena_free(bench.arena);
+    arena_free(kept);
+    return 0;
+}
