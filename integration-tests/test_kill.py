@@ -1,0 +1,170 @@
+"""Workers that end in every way, under load: others take their partitions over, and everything that
+must hold, holds."""
+
+import os
+import signal
+import time
+
+from berthtest.check import check_farm
+from berthtest.load import Load, outcomes, seed_for
+from berthtest.wait import NotInTime, wait_until
+
+KILLS = 3
+
+
+def loaded(farm, name, workers=2):
+    """A farm under random load."""
+    running = [farm.start_worker() for _ in range(workers)]
+    machines = [f"node-{number:02d}" for number in range(20)]
+    farm.register(*machines, gpus=8, memory_gib=64)
+    farm.wait_owned(*running)
+    return running, Load(farm, machines, seed_for(name))
+
+
+def parts_of(farm, worker):
+    """The partitions whose last claim was this worker's."""
+    name = worker.wait_log(r"worker ready.*worker=(\S+)").group(1)
+    return [part for part, owner in farm.owners().items() if owner == name]
+
+
+class Prober:
+    """Tells when partitions decide again: sends each of them requests until one is decided."""
+
+    def __init__(self, farm, parts):
+        self.farm, self.parts, self.begin = farm, set(parts), time.monotonic()
+        self.waiting = {part: [] for part in self.parts}
+        self.sent = 0.0
+
+    def poll(self):
+        """Seconds since the beginning when all decide again, else None."""
+        if time.monotonic() - self.sent > 0.2:
+            self.sent = time.monotonic()
+            for part in self.parts:
+                self.farm.publish_later(b"probe", self.waiting[part], partition=part)
+        self.farm.producer.poll(0)
+        self.farm.events.pump(0.01)
+        decided = self.farm.events.by_position
+        self.parts -= {part for part in self.parts
+                       if any(position in decided for position in self.waiting[part])}
+        return None if self.parts else time.monotonic() - self.begin
+
+    def wait(self, limit_s):
+        while True:
+            seconds = self.poll()
+            if seconds is not None:
+                return seconds
+            if time.monotonic() - self.begin > limit_s:
+                raise NotInTime(f"partitions {sorted(self.parts)} do not decide after {limit_s} s")
+
+
+def test_sigkill_under_load(farm, say):
+    workers, load = loaded(farm, "sigkill")
+    seconds = []
+    for _ in range(KILLS):
+        load.send(600)
+        # Somewhere among them: while the log is being worked off.
+        decided = len(farm.events.events)
+        progress = load.random.randint(1, 400)
+        farm.events.wait(lambda d=decided, p=progress: len(farm.events.events) > d + p,
+                         "some requests are decided")
+        victim = workers.pop(load.random.randrange(2))
+        parts = parts_of(farm, victim)
+        victim.kill()
+        prober = Prober(farm, parts)
+        # A consumer that begins at such a moment, anywhere in the log, has the contract, too.
+        farm.new_consumer(from_beginning=False)
+        workers.append(farm.start_worker())
+        load.send(200)
+        seconds.append(prober.wait(30))
+        load.learn()
+    say("seconds until the partitions of a killed worker decided again",
+        [round(value, 2) for value in seconds])
+    assert max(seconds) < 15
+    events = load.finish()
+    say("decisions", outcomes(events))
+    for consumer in farm.consumers:
+        consumer.wait(lambda c=consumer: all(
+            contract.last in (None, farm.events.contracts[part].last)
+            for part, contract in c.contracts.items()), "late consumers saw the end")
+    check_farm(farm)
+
+
+def test_sigterm_under_load(farm, say):
+    workers, load = loaded(farm, "sigterm")
+    seconds, stops = [], []
+    for _ in range(2):
+        load.send(500)
+        leaver = workers.pop(0)
+        parts = parts_of(farm, leaver)
+        stops.append(leaver.stop(status=0))
+        prober = Prober(farm, parts)
+        seconds.append(prober.wait(20))
+        load.learn()
+        workers.append(farm.start_worker())
+        farm.wait_owned(*workers)
+    say("seconds to stop, and until the partitions decided again",
+        [(round(stop, 2), round(value, 2)) for stop, value in zip(stops, seconds)])
+    assert max(stops) < 10 and max(seconds) < 5
+    load.finish()
+    check_farm(farm)
+    # SIGINT is no different.
+    os.kill(workers[0].pid, signal.SIGINT)
+    workers[0].wait(status=0)
+
+
+def session_of(farm, part):
+    return farm.partition_row(part)["connection_id"]
+
+
+def in_transaction(farm, connection):
+    return farm.rows("SELECT trx_id FROM information_schema.innodb_trx"
+                     " WHERE trx_mysql_thread_id = %s AND trx_rows_locked > 0", connection)
+
+
+def stop_in_transaction(farm, worker, load, connection):
+    """Stops the worker while it holds locks, so that it will wake up in the middle of a batch."""
+    for _ in range(200):
+        if len(load.positions) - len(farm.events.by_position) < 500:
+            load.send(500)
+        worker.signal(signal.SIGSTOP)
+        if in_transaction(farm, connection):
+            return
+        worker.signal(signal.SIGCONT)
+        load.learn()
+    raise AssertionError("the worker was never met in a transaction")
+
+
+def test_zombie(farm, say):
+    """A worker that stands still past its group session and its database session, holding locks,
+    while another takes over; then it goes on as if nothing had happened."""
+    workers, load = loaded(farm, "zombie")
+    zombie, other = workers
+    parts = parts_of(farm, zombie)
+    connection = session_of(farm, parts[0])
+    load.send(1000)
+    stop_in_transaction(farm, zombie, load, connection)
+    begin = time.monotonic()
+    prober = Prober(farm, parts)
+    load.send(300)
+    seconds = prober.wait(40)
+    say("seconds until the partitions of a stopped worker decided again", round(seconds, 2))
+    assert seconds < 20
+    farm.wait_owned(other)
+    wait_until(lambda: not farm.rows("SELECT id FROM information_schema.processlist WHERE id = %s",
+                                     connection), "the zombie's session is gone", 30)
+    wait_until(lambda: time.monotonic() - begin > 11, "its wait_timeout is over, too")
+    load.learn()
+    load.send(300)
+    mark = len(zombie.text())
+    zombie.signal(signal.SIGCONT)
+    load.send(300)
+    load.learn()
+    # It notices, joins again, and works again.
+    zombie.wait_log(r"to=running", limit_s=40, since=mark)
+    farm.wait_owned(zombie, other)
+    load.send(300)
+    events = load.finish()
+    say("decisions", outcomes(events))
+    check_farm(farm)
+    for worker in workers:
+        worker.stop()
