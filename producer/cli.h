@@ -33,7 +33,8 @@ struct cli {
     struct options before, after; /* options before and behind the command's name */
     struct config *cfg;
     enum cli_format format;
-    bool headers; /* of TSV */
+    bool json_problems; /* -o json was asked for: problems are objects on stdout */
+    bool headers;       /* of TSV */
     bool quiet;
     int verbose;
     const char *zone;            /* --tz; NULL: the system's */
@@ -90,6 +91,8 @@ void cli_print_tsv(const char *const *fields, size_t count);
 /* A booking, a machine, as objects of events and the reader. */
 void cli_print_booking(const struct cli *cli, const json_t *booking);
 void cli_print_machine(const struct cli *cli, const json_t *machine);
+/* A booking on one line. */
+void cli_print_booking_row(const struct cli *cli, const json_t *booking);
 void cli_print_booking_header(const struct cli *cli);
 void cli_print_machine_header(const struct cli *cli);
 

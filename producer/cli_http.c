@@ -48,7 +48,7 @@ static int report(const struct cli *cli, long status, const json_t *answer, cons
                     "%s answered with status %ld: is it Berth's reader?", url, status);
         return cli_fail(cli, &f);
     }
-    if (cli->format == CLI_JSON)
+    if (cli->json_problems)
         cli_print_json(answer);
     else
         fprintf(stderr, "berth: %s\n", detail);

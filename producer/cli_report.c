@@ -41,7 +41,7 @@ void cli_print_tsv(const char *const *fields, size_t count)
 
 int cli_problem(const struct cli *cli, int code, const struct problem *problem, json_t *extra)
 {
-    if (cli->format == CLI_JSON) {
+    if (cli->json_problems) {
         json_t *object = problem_json(problem);
         json_object_update_missing(object, extra);
         cli_print_json(object);
@@ -74,7 +74,10 @@ int cli_exit_code_of(enum berth_status status)
     case BERTH_OK:
         return EXIT_CODE_OK;
     case BERTH_INVALID:
+    case BERTH_TOO_LARGE:
     case BERTH_CONFIG:
+    case BERTH_AUTH:
+    case BERTH_TOPIC:
         return EXIT_CODE_USAGE;
     case BERTH_UNKNOWN:
         return EXIT_CODE_NO_DECISION;
@@ -89,6 +92,7 @@ enum problem_code cli_problem_code_of(enum berth_status status)
 {
     switch (status) {
     case BERTH_INVALID:
+    case BERTH_TOO_LARGE:
         return PROBLEM_USAGE;
     case BERTH_CONFIG:
     case BERTH_AUTH:
@@ -96,8 +100,6 @@ enum problem_code cli_problem_code_of(enum berth_status status)
         return PROBLEM_CONFIGURATION;
     case BERTH_UNREACHABLE:
         return PROBLEM_UNAVAILABLE;
-    case BERTH_TOO_LARGE:
-        return PROBLEM_PAYLOAD_TOO_LARGE;
     case BERTH_UNKNOWN:
     case BERTH_INTERRUPTED:
         return PROBLEM_NO_DECISION;

@@ -86,6 +86,7 @@ static enum err take_format(struct cli *cli, struct failure *f)
     for (int i = 0; i < CLI_FORMAT_COUNT; i++) {
         if (strcmp(text, names[i]) == 0) {
             cli->format = (enum cli_format)i;
+            cli->json_problems = cli->format == CLI_JSON;
             return ERR_OK;
         }
     }
@@ -307,7 +308,7 @@ int cli_main(int argc, char **argv)
     struct cli cli = {.now_ms = clock_wall_ms(), .headers = true};
     struct failure f;
     int code;
-    cli.format = wants_json(argc, argv) ? CLI_JSON : CLI_TEXT;
+    cli.json_problems = wants_json(argc, argv);
     if (options_parse(&cli_program, argc, argv, &cli.before, &f) != ERR_OK) {
         code = cli_fail(&cli, &f);
     } else if (cli.before.help) {

@@ -95,6 +95,20 @@ void cli_print_booking(const struct cli *cli, const json_t *booking)
                number_of(share, "gpus"), number_of(share, "memory_gib"));
 }
 
+void cli_print_booking_row(const struct cli *cli, const json_t *booking)
+{
+    char window[CLI_WINDOW_LEN];
+    if (cli->format == CLI_TSV) {
+        print_booking_row(booking);
+        return;
+    }
+    char *shares = shares_text(booking);
+    cli_time_window(time_of(booking, "start"), time_of(booking, "end"), cli->zone, window);
+    printf("%-10" PRId64 " %-9s %s  %s  %s\n", number_of(booking, "id"), text_of(booking, "state"),
+           window, text_of(booking, "user"), shares);
+    free(shares);
+}
+
 /* ---- machines ------------------------------------------------------------------------------ */
 
 /* "gpu=h100,zone=a" */
@@ -341,7 +355,7 @@ int cli_list(struct cli *cli)
                               .filter = filter.data,
                               .limit = limit,
                               .header = cli_print_booking_header,
-                              .row = cli_print_booking};
+                              .row = cli_print_booking_row};
     int code = list_all(cli, &listing);
     buf_fini(&filter);
     return code;

@@ -39,7 +39,8 @@ static void use_zone(const char *zone)
 
 static const char *zone_name(const char *zone)
 {
-    return zone ? zone : "local time";
+    const char *tz = zone ? zone : getenv("TZ");
+    return tz && *tz ? tz : "local time";
 }
 
 enum err cli_zone_check(const char *zone, struct failure *f)

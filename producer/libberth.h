@@ -177,8 +177,7 @@ struct berth_send_options {
 
 /* Publishes one message, and has its outcome come out of berth_poll: exactly one for each message
  * sent. Before that it starts to read the event partition from its present end, so that the
- * decision cannot be missed. Connects when not yet connected, which can take connect_timeout
- * (10 s). Takes the message when it returns BERTH_OK; else the message is still the caller's and
+ * decision cannot be missed. Connects when not yet connected, which can take 5 s. Takes the message when it returns BERTH_OK; else the message is still the caller's and
  * was not published. BERTH_UNREACHABLE, BERTH_AUTH, BERTH_TOPIC, BERTH_FULL, BERTH_INTERRUPTED,
  * BERTH_CONFIG, BERTH_KAFKA. `options` may be NULL. */
 enum berth_status berth_send(struct berth_client *client, struct berth_message *message,

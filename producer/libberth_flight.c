@@ -273,7 +273,7 @@ static void expire_one(struct berth_client *client, struct flight *flight)
     outcome->status = BERTH_UNKNOWN;
     if (flight->offset >= 0)
         outcome->error = xasprintf("no decision was seen in time on the request at %" PRId32
-                                   ":%" PRId64 "; is a worker running?",
+                                   ":%" PRId64 " (is a worker running?)",
                                    flight->partition, flight->offset);
     else
         outcome->error = xasprintf("the broker did not confirm the request in time%s%s",

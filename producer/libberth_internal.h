@@ -11,7 +11,7 @@
 #include "producer/libberth.h"
 
 /* How long the first contact with the brokers may take. */
-#define CONNECT_TIMEOUT_MS    10000
+#define CONNECT_TIMEOUT_MS    5000
 /* What a request waits for its decision when the caller does not say. */
 #define DEFAULT_WAIT_MS       30000
 #define DEFAULT_LIFETIME_S    600
@@ -129,6 +129,19 @@ void lb_flight_expire(struct berth_client *client, int64_t now_ms);
 void lb_flight_clear(struct berth_client *client);
 /* The next outcome that is there, or NULL. */
 struct berth_outcome *lb_flight_take(struct berth_client *client);
+
+/* ---- libberth_watch.c */
+/* What a watch has seen of one partition. */
+struct track {
+    bool started;  /* `last` means something */
+    bool settled;  /* it began at the log's beginning or a recorded position, or saw an in-order
+                      successor: a jump is a gap */
+    int64_t last;  /* the last sequence taken */
+    int64_t epoch; /* the highest berth-epoch seen */
+};
+enum track_verdict { TRACK_TAKE, TRACK_IGNORE, TRACK_TAKE_AFTER_GAP };
+/* The contract for consumers (design §5), for one event. Changes *track. */
+enum track_verdict lb_track(struct track *track, int64_t seq, int64_t epoch);
 
 /* ---- libberth_event.c */
 /* The one integer member called "offset" in the bytes, found without parsing: what is not a

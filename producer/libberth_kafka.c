@@ -16,7 +16,9 @@ struct setting {
 };
 
 /* Ours unless the user says otherwise. message.timeout.ms is below the usual wait for a decision,
- * so that "nothing was published" is known in time. */
+ * so that "nothing was published" is known in time. A topic's max.message.bytes (64 KiB for
+ * requests) bounds whole batches, so batch.size stays below it: else the broker refuses what a
+ * busy client sends at once. */
 static const struct setting defaults[] = {
     {"client.id", "berth"},
     {"socket.nagle.disable", "true"},
@@ -30,6 +32,7 @@ static const struct setting producer_defaults[] = {
     {"retry.backoff.ms", "20"},
     {"message.timeout.ms", "20000"},
     {"queue.buffering.max.messages", "200000"},
+    {"batch.size", "60000"},
     {NULL, NULL},
 };
 static const struct setting consumer_defaults[] = {
@@ -109,7 +112,10 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
     if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && client->trouble != BERTH_OK)
         return;
     client->trouble = lb_status_of((rd_kafka_resp_err_t)err);
-    snprintf(client->trouble_text, sizeof client->trouble_text, "%s", reason);
+    /* Not " (after 0ms in state CONNECT, 1 identical error(s) suppressed)". */
+    const char *state = strstr(reason, " (after ");
+    snprintf(client->trouble_text, sizeof client->trouble_text, "%.*s",
+             (int)(state ? (size_t)(state - reason) : strlen(reason)), reason);
 }
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)

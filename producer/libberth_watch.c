@@ -10,15 +10,6 @@
 #include "lib/mem.h"
 #include "producer/libberth_internal.h"
 
-/* What was seen of one partition. */
-struct track {
-    bool started;  /* `last` means something */
-    bool settled;  /* it began at the log's beginning or a recorded position, or saw an in-order
-                      successor: a jump is a gap */
-    int64_t last;  /* the last sequence taken */
-    int64_t epoch; /* the highest berth-epoch seen */
-};
-
 struct berth_watch {
     struct berth_client *client;
     rd_kafka_t *consumer;
@@ -155,24 +146,22 @@ static int64_t epoch_of(const rd_kafka_message_t *message)
     return epoch;
 }
 
-enum take { TAKE, IGNORE, TAKE_AFTER_GAP };
-
-static enum take judge(struct track *track, int64_t seq, int64_t epoch)
+enum track_verdict lb_track(struct track *track, int64_t seq, int64_t epoch)
 {
-    enum take take = TAKE;
+    enum track_verdict take = TRACK_TAKE;
     if (track->started && seq <= track->last) {
-        take = IGNORE;
+        take = TRACK_IGNORE;
     } else if (track->started && seq > track->last + 1) {
         /* Events of a zombie can be the first that were seen; its successor has a higher epoch. */
         bool jump_allowed = !track->settled && epoch > track->epoch;
-        take = jump_allowed ? TAKE : TAKE_AFTER_GAP;
+        take = jump_allowed ? TRACK_TAKE : TRACK_TAKE_AFTER_GAP;
         track->settled = true;
     } else if (track->started) {
         track->settled = true;
     }
     if (epoch > track->epoch)
         track->epoch = epoch;
-    if (take != IGNORE) {
+    if (take != TRACK_IGNORE) {
         track->started = true;
         track->last = seq;
     }
@@ -188,8 +177,8 @@ static enum berth_status on_message(struct berth_watch *watch, const rd_kafka_me
     if (seq < 1)
         return BERTH_OK; /* not an event of ours; consumers ignore what they do not know */
     int64_t last = track->last;
-    enum take take = judge(track, seq, epoch_of(message));
-    if (take == IGNORE)
+    enum track_verdict take = lb_track(track, seq, epoch_of(message));
+    if (take == TRACK_IGNORE)
         return BERTH_OK;
     free(watch->json);
     watch->json = xstrndup(message->payload, message->len);
@@ -200,7 +189,7 @@ static enum berth_status on_message(struct berth_watch *watch, const rd_kafka_me
         .json_len = strlen(watch->json),
     };
     *found = true;
-    if (take == TAKE)
+    if (take == TRACK_TAKE)
         return BERTH_OK;
     out->missing_from = last + 1;
     out->missing_to = seq - 1;
