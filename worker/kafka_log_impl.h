@@ -15,8 +15,13 @@
 #include "lib/kafka_conf.h"
 #include "worker/log_port.h"
 
-/* The longest that one question to the brokers (a range, a tail, settings) may take. */
-#define KAFKA_CALL_TIMEOUT_MS 10000
+/* The longest that one answer of the brokers (an end of a log, the next message of a tail, the
+ * settings) may take. Nothing else goes on meanwhile, so a caller that waits for all its
+ * partitions must stay below max.poll.interval.ms. */
+#define KAFKA_CALL_TIMEOUT_MS 5000
+/* How long a topic or partition may be unknown before that is an error: brokers learn of one that
+ * was just made one after the other. */
+#define KAFKA_NEW_TOPIC_MS    1000
 /* Brokers that are told apart when connections are lost; ids beyond share a slot, and then a loss
  * may be told twice or late. */
 #define KAFKA_BROKER_SLOTS    1024

@@ -81,6 +81,8 @@ static struct log_message message_of(rd_kafka_message_t *from)
 /* Gives out at most max messages in order; what is left stays. */
 static size_t inbox_take(struct kafka_inbox *inbox, struct log_message *out, size_t max)
 {
+    if (inbox->count == 0)
+        return 0; /* and perhaps no memory yet, which qsort must not see */
     qsort(inbox->messages, inbox->count, sizeof *inbox->messages, by_position);
     size_t count = inbox->count < max ? inbox->count : max;
     for (size_t i = 0; i < count; i++) {

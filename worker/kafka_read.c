@@ -59,14 +59,38 @@ void kafka_reader_free(struct kafka_log *log)
     log->reader = NULL;
 }
 
+/* One end of a log. RD_KAFKA_OFFSET_BEGINNING and _END are the times that Kafka's protocol has for
+ * it. rd_kafka_query_watermark_offsets asks the same, but in librdkafka 2.0.2 its time limit covers
+ * only the search for the leader: while that broker is away it does not return at all. */
+static rd_kafka_resp_err_t log_end(struct kafka_log *log, const char *topic, int32_t part,
+                                   int64_t which, int64_t *out)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, part)->offset = which;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(log->reader, list, KAFKA_CALL_TIMEOUT_MS);
+    if (!code)
+        code = list->elems[0].err;
+    if (!code)
+        *out = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
 static enum err range(struct kafka_log *log, const char *topic, int32_t part, int64_t *lo,
                       int64_t *hi, struct failure *f)
 {
     assert(kafka_part_is_valid(part));
-    int64_t first, end;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(log->reader, topic, part, &first,
-                                                                &end, KAFKA_CALL_TIMEOUT_MS);
+    int64_t first = -1, end = -1;
+    int64_t deadline = clock_mono_ms() + KAFKA_NEW_TOPIC_MS;
+    rd_kafka_resp_err_t code;
+    while ((code = log_end(log, topic, part, RD_KAFKA_OFFSET_BEGINNING, &first)) != 0 &&
+           kafka_failure(f, code, "", NULL) == ERR_LOG_TOPIC && clock_mono_ms() < deadline)
+        clock_sleep_ms(20);
+    if (!code)
+        code = log_end(log, topic, part, RD_KAFKA_OFFSET_END, &end);
     rd_kafka_poll(log->reader, 0);
+    if (!code && (first < 0 || end < first))
+        code = RD_KAFKA_RESP_ERR__BAD_MSG;
     if (code) {
         kafka_failure(f, code, "ask for the log's range", NULL);
         return failure_wrap(f, "%s [%" PRId32 "]", topic, part);
@@ -94,7 +118,6 @@ struct pass {
     rd_kafka_topic_t *topic;
     int32_t part;
     int64_t end; /* the first offset that is not wanted */
-    int64_t deadline;
 };
 
 /* True to go on. */
@@ -104,8 +127,9 @@ typedef bool message_fn(void *arg, const rd_kafka_message_t *message);
 static enum err consume(const struct pass *pass, message_fn *fn, void *arg, struct failure *f)
 {
     bool more = true;
+    int64_t deadline = clock_mono_ms() + KAFKA_CALL_TIMEOUT_MS; /* for the next message */
     while (more) {
-        int64_t left = pass->deadline - clock_mono_ms();
+        int64_t left = deadline - clock_mono_ms();
         if (left <= 0)
             return failure_set(f, ERR_TIMEOUT, "no answer from Kafka within %d ms",
                                KAFKA_CALL_TIMEOUT_MS);
@@ -114,6 +138,7 @@ static enum err consume(const struct pass *pass, message_fn *fn, void *arg, stru
             pass->topic, pass->part, left < KAFKA_SLICE_MS ? (int)left : KAFKA_SLICE_MS);
         if (!message)
             continue;
+        deadline = clock_mono_ms() + KAFKA_CALL_TIMEOUT_MS;
         enum err err = ERR_OK;
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
             more = message->offset < pass->end; /* an old one: the log has grown since */
@@ -176,7 +201,6 @@ enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t 
         .topic = log->reader_requests,
         .part = part,
         .end = before < hi ? before : hi,
-        .deadline = clock_mono_ms() + KAFKA_CALL_TIMEOUT_MS,
     };
     struct last_message last = {.offset = -1};
     /* Nearly always it lies right there; behind holes look further and further back. */
@@ -277,7 +301,6 @@ enum err kafka_event_tail(void *self, int32_t part, int64_t count, log_tail_fn *
         .topic = log->reader_events,
         .part = part,
         .end = hi,
-        .deadline = clock_mono_ms() + KAFKA_CALL_TIMEOUT_MS,
     };
     struct tail tail = {.part = part, .fn = fn, .arg = arg};
     err = read_from(&pass, hi - count > lo ? hi - count : lo, note_event, &tail, f);

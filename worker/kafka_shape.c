@@ -8,8 +8,6 @@
 #include "lib/clock.h"
 #include "worker/kafka_log_impl.h"
 
-#define NEW_TOPIC_MS 1000
-
 /* A setting of a topic that Berth rests on. */
 struct demand {
     bool events; /* of the event topic, else of the request topic */
@@ -82,11 +80,11 @@ static enum err partitions_now(struct kafka_log *log, rd_kafka_topic_t *topic, i
     return err;
 }
 
-/* The same, patiently: brokers learn of a topic that was just made one after the other. */
+/* The same, patiently. */
 static enum err partitions(struct kafka_log *log, rd_kafka_topic_t *topic, int32_t *out,
                            struct failure *f)
 {
-    int64_t deadline = clock_mono_ms() + NEW_TOPIC_MS;
+    int64_t deadline = clock_mono_ms() + KAFKA_NEW_TOPIC_MS;
     enum err err;
     while ((err = partitions_now(log, topic, out, f)) == ERR_OK && *out == 0 &&
            clock_mono_ms() < deadline)
