@@ -51,7 +51,7 @@ sanitize += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=al
 endif
 
 packages := rdkafka jansson libjwt libmicrohttpd libcurl libcrypto libmariadb
-no_build_goals := test setup demo bench lint format stack-up stack-down clean help
+no_build_goals := test setup demo demo-stop bench lint format stack-up stack-down clean help
 ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)
 $(error libraries are missing: `make setup` installs them on Debian 12)
@@ -113,7 +113,7 @@ all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(
 	$(unit_sources) $(unit_helpers) $(tool_sources) $(bench_sources) $(fuzz_sources)
 
 # ---- what people call --------------------------------------------------------------------------
-.PHONY: all libs tests tools test unit integration demo bench lint format fuzz asan tsan coverage \
+.PHONY: all libs tests tools test unit integration demo demo-stop bench lint format fuzz asan tsan coverage \
 	stack-up stack-down install clean help setup
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
@@ -157,6 +157,9 @@ format: ## lay out all C files with clang-format
 
 demo: ## the whole of Berth on this machine in under a minute
 	dev/demo
+
+demo-stop: ## end what make demo started, keep its data
+	dev/demo stop
 
 bench: ## decisions per second and latency, durable settings on
 	dev/bench
