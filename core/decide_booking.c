@@ -162,8 +162,8 @@ static bool ask_grows(const struct plan *plan, const struct ask *ask)
 
 static void ask_add(struct plan *plan, struct machine *machine, struct amount amount)
 {
-    assert(amount.gpus >= 0);
-    assert(amount.memory_gib >= 0);
+    assert(machine != NULL);
+    assert(amount.gpus >= 0 && amount.memory_gib >= 0);
     struct ask *ask = &plan->asks[plan->ask_count++];
     *ask = (struct ask){.machine = machine, .amount = amount};
     ask->grows = ask_grows(plan, ask);

@@ -31,8 +31,8 @@ struct wishes {
 
 int model_machine_index(const char *name)
 {
-    int index = name[0] == 'm' ? atoi(name + 1) : -1;
-    return index >= 0 && index < MODEL_MACHINES ? index : -1;
+    int index = name[0] == 'm' ? name[1] - '0' : -1;
+    return index >= 0 && index < MODEL_MACHINES && name[2] == '\0' ? index : -1;
 }
 
 struct model_booking *model_find(struct model *model, int64_t booking)

@@ -69,13 +69,20 @@ static char *after(char *text, const char *prefix)
     return strncmp(text, prefix, len) == 0 ? text + len : NULL;
 }
 
+/* The number that the text begins with, as far as it goes; 64-bit extremes are meant. */
+static int64_t number_of(const char *text)
+{
+    return strtoll(text, NULL, 10);
+}
+
 /* [Nd]HH:MM[:SS[.mmm]] */
 static int64_t time_of(const char *text)
 {
-    int day = 0, hour = 0, minute = 0, second = 0, ms = 0;
+    int64_t day = 0;
+    int hour = 0, minute = 0, second = 0, ms = 0;
     const char *d = strchr(text, 'd');
     if (d != NULL) {
-        day = atoi(text);
+        day = number_of(text);
         text = d + 1;
     }
     if (sscanf(text, "%d:%d:%d.%d", &hour, &minute, &second, &ms) < 2)
@@ -109,7 +116,7 @@ static struct share share_of(char *text)
 
 static int64_t booking_id_of(const char *text)
 {
-    return text[0] == '#' ? atoll(text + 1) * LIMIT_PARTITIONS + PART : atoll(text);
+    return text[0] == '#' ? number_of(text + 1) * LIMIT_PARTITIONS + PART : number_of(text);
 }
 
 /* --- the request column --- */
@@ -164,12 +171,12 @@ static bool sender_word(struct message *m, char *w)
     else if ((v = after(w, "aud=")) != NULL)
         m->claims.audience = strcmp(v, "none") == 0 ? NULL : v;
     else if ((v = after(w, "iat=")) != NULL)
-        m->claims.iat_s = v[0] == '@' ? atoll(v + 1) : time_of(v) / 1000;
+        m->claims.iat_s = v[0] == '@' ? number_of(v + 1) : time_of(v) / 1000;
     else if ((v = after(w, "exp=")) != NULL)
-        m->claims.exp_s = v[0] == '@' ? atoll(v + 1) : time_of(v) / 1000;
+        m->claims.exp_s = v[0] == '@' ? number_of(v + 1) : time_of(v) / 1000;
     else if ((v = after(w, "nbf=")) != NULL) {
         m->claims.has_nbf = true;
-        m->claims.nbf_s = v[0] == '@' ? atoll(v + 1) : time_of(v) / 1000;
+        m->claims.nbf_s = v[0] == '@' ? number_of(v + 1) : time_of(v) / 1000;
     } else if (strcmp(w, "no-iat") == 0)
         m->claims.has_iat = false;
     else if (strcmp(w, "no-exp") == 0)
@@ -180,7 +187,7 @@ static bool sender_word(struct message *m, char *w)
     } else if ((v = after(w, "id=")) != NULL)
         m->claims.id = v;
     else if ((v = after(w, "content=")) != NULL)
-        m->claims.content_sha256[0] = (uint8_t)atoi(v);
+        m->claims.content_sha256[0] = (uint8_t)number_of(v);
     else if (strcmp(w, "operator") == 0)
         m->submission.operator_rejects = true;
     else
@@ -248,7 +255,7 @@ static void register_words(struct message *m, char **cursor)
         assert_non_null(equals);
         *equals = '\0';
         if (strcmp(w, "machine-id") == 0)
-            reg->id = atoll(equals + 1);
+            reg->id = number_of(equals + 1);
         else
             m->labels[reg->labels.count++] = (struct label){.key = w, .value = equals + 1};
     }
@@ -262,10 +269,10 @@ static void update_words(struct message *m, char **cursor)
         char *v;
         if ((v = after(w, "gpus=")) != NULL) {
             update->has_gpus = true;
-            update->capacity.gpus = atoll(v);
+            update->capacity.gpus = number_of(v);
         } else if ((v = after(w, "gib=")) != NULL) {
             update->has_memory_gib = true;
-            update->capacity.memory_gib = atoll(v);
+            update->capacity.memory_gib = number_of(v);
         } else if ((v = after(w, "state=")) != NULL) {
             update->has_state = true;
             update->state = machine_state_from_name(v);
@@ -330,7 +337,7 @@ static char *note(struct scene *scene, const char *text)
 
 static void put_booking(struct scene *scene, char *first, char **cursor, int64_t known_from_ms)
 {
-    struct booking row = {.id = atoll(first),
+    struct booking row = {.id = number_of(first),
                           .client = "batch-1",
                           .user = "bob",
                           .state = BOOKING_BOOKED,
@@ -393,7 +400,7 @@ static void put_prior(struct scene *scene, char **cursor)
 {
     struct prior prior = {.client = "batch-1"};
     prior.request_id = note(scene, word(cursor));
-    prior.content_sha256[0] = (uint8_t)atoi(word(cursor));
+    prior.content_sha256[0] = (uint8_t)number_of(word(cursor));
     prior.reason = reason_from_name(word(cursor));
     int part = 0;
     sscanf(word(cursor), "%d-%" SCNd64, &part, &prior.seq);
@@ -404,7 +411,7 @@ static void put_prior(struct scene *scene, char **cursor)
 /* "many N NAME": bookings 1..N, each of one GiB for a minute of its own from 10:00 on. */
 static void put_many(struct scene *scene, char **cursor)
 {
-    int64_t count = atoll(word(cursor));
+    int64_t count = number_of(word(cursor));
     struct machine *machine = world_machine_by_name(scene->world, word(cursor));
     for (int64_t i = 0; i < count; i++) {
         int64_t start_ms = BASE_MS + 10 * 3600 * 1000 + i * 60000;
@@ -546,7 +553,7 @@ static bool booking_word(struct scene *scene, const struct decision *out, char *
         return complain("there is no booking to look at for %s", w);
     const struct booking_view *view = out->booking;
     if ((v = after(w, "v")) != NULL)
-        return number_is("the booking's version", view->version, atoll(v));
+        return number_is("the booking's version", view->version, number_of(v));
     if (strcmp(w, "holds-nothing") == 0) {
         named->any_share = true;
         return number_is("the number of shares", (int64_t)view->share_count, 0);
@@ -572,7 +579,7 @@ static bool displaced_are(const struct decision *out, char *text, struct named *
         if (named->displaced >= out->displaced_count)
             return complain("booking %s was not displaced", item);
         const struct displaced *got = &out->displaced[named->displaced];
-        if (!number_is("a displaced booking", got->id, atoll(item)) ||
+        if (!number_is("a displaced booking", got->id, number_of(item)) ||
             !text_is("its state", booking_state_name(got->state), colon + 1) ||
             !number_is("its version", got->version, 2))
             return false;
@@ -599,7 +606,7 @@ static bool machine_is(struct scene *scene, char *text)
     struct machine *machine = world_machine_by_name(scene->world, text);
     if (machine == NULL)
         return complain("there is no machine %s", text);
-    if (!number_is("the machine's version", machine->version, atoll(hash + 1)))
+    if (!number_is("the machine's version", machine->version, number_of(hash + 1)))
         return false;
     int64_t gpus, memory_gib;
     char state[16], changed[32];

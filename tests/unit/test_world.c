@@ -302,12 +302,15 @@ static struct booking *put_booking(struct world *world, int64_t id)
                                                       .version = 1});
 }
 
-static void put_row(struct world *world, struct booking *booking, int64_t machine, int64_t start_ms,
-                    int64_t end_ms, bool live)
+static void put_row(struct world *world, struct booking *booking, struct allocation row)
 {
-    struct allocation row = {
-        .machine_id = machine, .start_ms = start_ms, .end_ms = end_ms, .live = live};
     world_allocation_add(world, booking, &row);
+}
+
+static struct allocation row_on(int64_t machine, int64_t start_ms, int64_t end_ms)
+{
+    return (struct allocation){
+        .machine_id = machine, .start_ms = start_ms, .end_ms = end_ms, .live = true};
 }
 
 static void test_rows_are_ordered_whatever_the_order(void **state)
@@ -323,7 +326,7 @@ static void test_rows_are_ordered_whatever_the_order(void **state)
             struct allocation *found = world_allocation_find(booking, machine, slot * 10);
             assert_int_equal(found != NULL, seen[machine][slot]);
             if (found == NULL)
-                put_row(world, booking, machine, slot * 10, slot * 10 + 10, true);
+                put_row(world, booking, row_on(machine, slot * 10, slot * 10 + 10));
             seen[machine][slot] = true;
         }
         for (size_t i = 1; i < booking->allocation_count; i++) {
@@ -344,14 +347,16 @@ static void test_bookings_on_a_machine(void **state)
     struct machine row = machine_row(3, "c", 1);
     struct machine *machine = world_machine_put(world, &row);
     world_batch_begin(world);
-    put_row(world, put_booking(world, 30), 3, 1000, 5001, true);
-    put_row(world, put_booking(world, 20), 3, 1000, 5000, true);  /* over by then */
-    put_row(world, put_booking(world, 25), 3, 1000, 9000, false); /* not live */
-    put_row(world, put_booking(world, 26), 4, 1000, 9000, true);  /* on another machine */
+    put_row(world, put_booking(world, 30), row_on(3, 1000, 5001));
+    put_row(world, put_booking(world, 20), row_on(3, 1000, 5000)); /* over by then */
+    put_row(world, put_booking(world, 26), row_on(4, 1000, 9000)); /* on another machine */
+    struct allocation dead = row_on(3, 1000, 9000);
+    dead.live = false;
+    put_row(world, put_booking(world, 25), dead);
     struct booking *booking = put_booking(world, 10);
-    put_row(world, booking, 2, 1000, 9000, true);
-    put_row(world, booking, 3, 1000, 2000, true);
-    put_row(world, booking, 3, 2000, 9000, true);
+    put_row(world, booking, row_on(2, 1000, 9000));
+    put_row(world, booking, row_on(3, 1000, 2000));
+    put_row(world, booking, row_on(3, 2000, 9000));
     put_booking(world, 5);
     size_t count = 0;
     struct booking **found = world_bookings_on(world, machine, 5000, &count);
