@@ -1,7 +1,267 @@
+/* Two sessions in each other's way, and sessions that end. */
 #include "tests/store/store_env.h"
-static void test_nothing(void **state)
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Two partitions register the same name: the second finds the key taken. */
+static void race(const char *name_a, int64_t id_a, const char *name_b, int64_t id_b)
+{
+    struct batch a, b;
+    batch_open(&a, &env.a, 0);
+    batch_open(&b, &env.b, 1);
+    batch_begin(&a);
+    batch_begin(&b);
+    struct request first = register_machine(name_a, 8, 64);
+    first.machine_register.id = id_a;
+    struct request second = register_machine(name_b, 1, 1);
+    second.machine_register.id = id_b;
+    assert_int_equal(batch_decide(&a, "ops", "u", &first, NULL, 0), REASON_NONE);
+    assert_int_equal(batch_decide(&b, "ops", "u", &second, NULL, 0), REASON_NONE);
+    batch_commit(&a);
+    must_fail(batch_write(&b, &f), ERR_DB_DUPLICATE);
+    env.b.ops->rollback(env.b.self);
+    batch_end(&b, false);
+    assert_int_equal(admin_int("SELECT COUNT(*) FROM machine WHERE gpus = 8"), 1);
+    assert_int_equal(admin_int("SELECT COUNT(*) FROM machine"), 1);
+    assert_int_equal(admin_int("SELECT COUNT(*) FROM decision"), 1);
+    batch_close(&a);
+    batch_close(&b);
+}
+
+static void test_duplicate_name(void **state)
 {
     (void)state;
+    race("gpu-01", 0, "gpu-01", 0);
 }
-const struct CMUnitTest fault_tests[] = {cmocka_unit_test(test_nothing)};
-const size_t fault_test_count = 1;
+
+static void test_duplicate_id(void **state)
+{
+    (void)state;
+    race("gpu-01", 7, "gpu-02", 7);
+}
+
+/* Names differ by case: two machines. */
+static void test_case(void **state)
+{
+    (void)state;
+    struct batch batch;
+    batch_open(&batch, &env.a, 0);
+    batch_begin(&batch);
+    struct request lower = register_machine("gpu", 1, 1), upper = register_machine("GPU", 2, 2);
+    assert_int_equal(batch_decide(&batch, "ops", "u", &lower, NULL, 0), REASON_NONE);
+    assert_int_equal(batch_decide(&batch, "ops", "u", &upper, NULL, 0), REASON_NONE);
+    batch_commit(&batch);
+    batch_begin(&batch);
+    batch_take(&batch, (const char *const[]){"gpu", "GPU"}, 2);
+    assert_int_equal(world_machine_by_name(batch.world, "GPU")->capacity.gpus, 2);
+    env.a.ops->rollback(env.a.self);
+    batch_end(&batch, false);
+    batch_close(&batch);
+}
+
+static void make_machines(int count)
+{
+    struct batch batch;
+    batch_open(&batch, &env.a, 0);
+    batch_begin(&batch);
+    char name[16];
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        struct request machine = register_machine(name, 1, 1);
+        machine.machine_register.id = i + 1;
+        assert_int_equal(batch_decide(&batch, "ops", "u", &machine, NULL, 0), REASON_NONE);
+    }
+    batch_commit(&batch);
+    batch_close(&batch);
+}
+
+static enum err lock_one(struct store *store, struct world *world, int64_t id, struct failure *f)
+{
+    struct id_list ids = {0};
+    id_list_add(&ids, id);
+    enum err err = store->ops->lock_machines(store->self, &ids, world, f);
+    id_list_fini(&ids);
+    return err;
+}
+
+static void test_lock_timeout(void **state)
+{
+    (void)state;
+    make_machines(1);
+    struct world *a = world_new(), *b = world_new();
+    must(env.a.ops->begin(env.a.self, &f));
+    must(env.b.ops->begin(env.b.self, &f));
+    must(lock_one(&env.a, a, 1, &f));
+    must_fail(lock_one(&env.b, b, 1, &f), ERR_DB_LOCK_TIMEOUT);
+    env.a.ops->rollback(env.a.self);
+    env.b.ops->rollback(env.b.self);
+    world_free(a);
+    world_free(b);
+}
+
+struct locker {
+    struct store *store;
+    struct world *world;
+    int64_t id;
+    enum err err;
+};
+
+static void *lock_in_thread(void *arg)
+{
+    struct locker *locker = arg;
+    locker->err = lock_one(locker->store, locker->world, locker->id, NULL);
+    return NULL;
+}
+
+/* Locks against the order: one of the two is told. */
+static void test_deadlock(void **state)
+{
+    (void)state;
+    make_machines(2);
+    struct world *a = world_new(), *b = world_new();
+    must(env.a.ops->begin(env.a.self, &f));
+    must(env.b.ops->begin(env.b.self, &f));
+    must(lock_one(&env.a, a, 1, &f));
+    must(lock_one(&env.b, b, 2, &f));
+    struct locker locker = {.store = &env.b, .world = b, .id = 1};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, lock_in_thread, &locker), 0);
+    enum err err = lock_one(&env.a, a, 2, NULL);
+    /* The winner's lock comes when the loser has rolled back, or has been by the server. */
+    env.a.ops->rollback(env.a.self);
+    pthread_join(thread, NULL);
+    assert_true((err == ERR_DB_DEADLOCK) != (locker.err == ERR_DB_DEADLOCK));
+    assert_true(err == ERR_OK || locker.err == ERR_OK);
+    env.b.ops->rollback(env.b.self);
+    world_free(a);
+    world_free(b);
+}
+
+/* Many machines at once, by two sessions whose lists were made in opposite orders. */
+#define ROUNDS 30
+static void *lock_many(void *arg)
+{
+    struct locker *locker = arg;
+    struct id_list ids = {0};
+    for (int64_t i = 0; i < 300; i++)
+        id_list_add(&ids, locker->id > 0 ? 1 + i : 300 - i);
+    for (int round = 0; round < ROUNDS && !locker->err; round++) {
+        locker->store->ops->begin(locker->store->self, NULL);
+        locker->err = locker->store->ops->lock_machines(locker->store->self, &ids, locker->world,
+                                                        NULL);
+        locker->store->ops->rollback(locker->store->self);
+    }
+    id_list_fini(&ids);
+    return NULL;
+}
+
+static void test_lock_order(void **state)
+{
+    (void)state;
+    make_machines(300);
+    struct locker lockers[2] = {{.store = &env.a, .world = world_new(), .id = 1},
+                                {.store = &env.b, .world = world_new(), .id = 0}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, lock_many, &lockers[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(lockers[i].err, ERR_OK);
+        world_free(lockers[i].world);
+    }
+}
+
+/* --- sessions that end --- */
+
+static void test_killed_between(void **state)
+{
+    (void)state;
+    struct batch batch;
+    batch_open(&batch, &env.a, 0);
+    batch_begin(&batch);
+    struct request machine = register_machine("m", 1, 1);
+    batch_decide(&batch, "ops", "u", &machine, NULL, 0);
+    must(batch_write(&batch, &f));
+    admin_kill(&env.a);
+    struct id_list none = {0};
+    id_list_add(&none, 1);
+    must_fail(env.a.ops->lock_bookings(env.a.self, &none, batch.world, &f), ERR_DB_CONNECTION);
+    env.a.ops->rollback(env.a.self);
+    id_list_fini(&none);
+    batch_end(&batch, false);
+    batch_close(&batch);
+    assert_int_equal(admin_int("SELECT COUNT(*) FROM decision"), 0);
+    struct partition_row row;
+    must_fail(env.a.ops->partition(env.a.self, 0, &row, &f), ERR_DB_CONNECTION);
+    must(env.a.ops->connect(env.a.self, &f));
+    must(env.a.ops->partition(env.a.self, 0, &row, &f));
+}
+
+static void test_commit_unknown(void **state)
+{
+    (void)state;
+    struct batch batch;
+    batch_open(&batch, &env.a, 0);
+    batch_begin(&batch);
+    struct request machine = register_machine("m", 1, 1);
+    batch_decide(&batch, "ops", "u", &machine, NULL, 0);
+    must(batch_write(&batch, &f));
+    admin_kill(&env.a);
+    must_fail(env.a.ops->commit(env.a.self, &f), ERR_DB_COMMIT_UNKNOWN);
+    env.a.ops->rollback(env.a.self);
+    must(env.a.ops->connect(env.a.self, &f));
+    struct partition_row row;
+    must(env.a.ops->partition(env.a.self, 0, &row, &f));
+    assert_int_equal(row.last_seq, 0);
+    batch_end(&batch, false);
+    batch_close(&batch);
+}
+
+/* A load that fails leaves no timeline that looks complete. */
+static void test_load_fails(void **state)
+{
+    (void)state;
+    make_machines(3);
+    struct world *world = world_new();
+    must(env.b.ops->begin(env.b.self, &f));
+    must(env.b.ops->find_machines(env.b.self, (const char *const[]){"m0", "m1"}, 2, world, &f));
+    struct machine *machines[2] = {world_machine_by_name(world, "m0"),
+                                   world_machine_by_name(world, "m1")};
+    admin_kill(&env.b);
+    must_fail(env.b.ops->load_timelines(env.b.self, world, machines, 2, NOW_MS, &f),
+              ERR_DB_CONNECTION);
+    assert_null(machines[0]->timeline);
+    assert_null(machines[1]->timeline);
+    env.b.ops->rollback(env.b.self);
+    world_free(world);
+}
+
+static void test_no_server(void **state)
+{
+    (void)state;
+    struct mysql_settings settings = env.settings;
+    settings.port = 1;
+    struct mysql_session *session = mysql_session_new(&settings);
+    must_fail(mysql_session_connect(session, &f), ERR_DB_CONNECTION);
+    must_fail(mysql_session_ping(session, &f), ERR_DB_CONNECTION);
+    must_fail(mysql_session_commit(session, &f), ERR_DB_COMMIT_UNKNOWN);
+    mysql_session_rollback(session);
+    mysql_session_free(session);
+    settings = env.settings;
+    settings.password = (char *)(uintptr_t) "wrong";
+    session = mysql_session_new(&settings);
+    must_fail(mysql_session_connect(session, &f), ERR_DB_ERROR);
+    mysql_session_free(session);
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, env_reset)
+const struct CMUnitTest fault_tests[] = {
+    TEST(test_duplicate_name), TEST(test_duplicate_id),   TEST(test_case),
+    TEST(test_lock_timeout),   TEST(test_deadlock),       TEST(test_lock_order),
+    TEST(test_killed_between), TEST(test_commit_unknown), TEST(test_load_fails),
+    TEST(test_no_server),
+};
+const size_t fault_test_count = sizeof fault_tests / sizeof fault_tests[0];

@@ -1,7 +1,251 @@
+/* Sessions, claims, halts, keys, and the check of the schema. */
 #include "tests/store/store_env.h"
-static void test_nothing(void **state)
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/migrate.h"
+
+#define OPS(store)  (store)->ops
+#define SELF(store) (store)->self
+
+static void test_claim(void **state)
 {
     (void)state;
+    struct partition_row row;
+    must(OPS(&env.a)->claim(SELF(&env.a), 2, "one", &row, &f));
+    assert_int_equal(row.epoch, 1);
+    assert_int_equal(row.progress_epoch, 0);
+    assert_int_equal(row.connection_id, OPS(&env.a)->connection_id(SELF(&env.a)));
+    assert_false(row.has_last_sha256);
+    assert_int_equal(row.reject_offset, -1);
+    assert_string_equal(row.halted, "");
+    must(OPS(&env.b)->claim(SELF(&env.b), 2, "two", &row, &f));
+    assert_int_equal(row.epoch, 2);
+    assert_int_equal(admin_int("SELECT COUNT(*) FROM request_partition WHERE part = 2 AND "
+                               "epoch = 2 AND owner = 'two'"),
+                     1);
+    must_fail(OPS(&env.a)->claim(SELF(&env.a), 9, "one", &row, &f), ERR_NOT_FOUND);
+    /* A name of any bytes and length does. */
+    char name[300];
+    memset(name, 0xe2, sizeof name);
+    name[sizeof name - 1] = '\0';
+    must(OPS(&env.a)->claim(SELF(&env.a), 2, name, &row, &f));
 }
-const struct CMUnitTest session_tests[] = {cmocka_unit_test(test_nothing)};
-const size_t session_test_count = 1;
+
+/* An owner that hangs in a transaction loses its session to the one that claims. */
+static void test_claim_kills(void **state)
+{
+    (void)state;
+    struct partition_row row;
+    struct farm_row farm;
+    const int32_t part = 1;
+    must(OPS(&env.a)->claim(SELF(&env.a), part, "stuck", &row, &f));
+    must(OPS(&env.a)->begin(SELF(&env.a), &f));
+    must(OPS(&env.a)->lock_partitions(SELF(&env.a), &part, 1, &row, &farm, &f));
+    must(OPS(&env.b)->claim(SELF(&env.b), part, "next", &row, &f));
+    assert_int_equal(row.epoch, 2);
+    must_fail(OPS(&env.a)->lock_partitions(SELF(&env.a), &part, 1, &row, &farm, &f),
+              ERR_DB_CONNECTION);
+    must(OPS(&env.a)->connect(SELF(&env.a), &f));
+    must(OPS(&env.a)->partition(SELF(&env.a), part, &row, &f));
+}
+
+static void test_kill(void **state)
+{
+    (void)state;
+    must(OPS(&env.a)->kill(SELF(&env.a), OPS(&env.b)->connection_id(SELF(&env.b)), &f));
+    must_fail(OPS(&env.b)->ping(SELF(&env.b), &f), ERR_DB_CONNECTION);
+    must(OPS(&env.a)->kill(SELF(&env.a), 987654321, &f)); /* there is none */
+    must(OPS(&env.a)->kill(SELF(&env.a), 0, &f));
+    must(OPS(&env.a)->kill(SELF(&env.a), OPS(&env.a)->connection_id(SELF(&env.a)), &f));
+    must(OPS(&env.a)->ping(SELF(&env.a), &f)); /* not its own */
+}
+
+static void test_epoch(void **state)
+{
+    (void)state;
+    struct partition_row row;
+    must(OPS(&env.a)->claim(SELF(&env.a), 0, "one", &row, &f));
+    must(OPS(&env.a)->halt_partition(SELF(&env.a), 0, 1, "why \xff\xc3\xa9", &f));
+    must(OPS(&env.a)->partition(SELF(&env.a), 0, &row, &f));
+    assert_string_equal(row.halted, "why ?\xc3\xa9");
+    must(OPS(&env.b)->claim(SELF(&env.b), 0, "two", &row, &f));
+    must_fail(OPS(&env.a)->halt_partition(SELF(&env.a), 0, 1, "late", &f), ERR_EPOCH_LOST);
+    must_fail(OPS(&env.a)->set_published(SELF(&env.a), 0, 1, 0, &f), ERR_EPOCH_LOST);
+    must(OPS(&env.a)->partition(SELF(&env.a), 0, &row, &f));
+    assert_string_equal(row.halted, "why ?\xc3\xa9");
+    must_fail(OPS(&env.a)->partition(SELF(&env.a), 9, &row, &f), ERR_NOT_FOUND);
+}
+
+/* The batch of an owner that was superseded between its lock and its write. */
+static void test_epoch_lost_in_batch(void **state)
+{
+    (void)state;
+    struct batch batch;
+    struct partition_row row;
+    batch_open(&batch, &env.a, 3);
+    must(OPS(&env.b)->claim(SELF(&env.b), 3, "two", &row, &f));
+    world_batch_begin(batch.world);
+    must(OPS(&env.a)->begin(SELF(&env.a), &f));
+    struct request machine = register_machine("m", 1, 1);
+    batch_decide(&batch, "ops", "u", &machine, NULL, 0);
+    must_fail(batch_write(&batch, &f), ERR_EPOCH_LOST);
+    OPS(&env.a)->rollback(SELF(&env.a));
+    batch_end(&batch, false);
+    batch_close(&batch);
+    assert_int_equal(admin_int("SELECT COUNT(*) FROM decision"), 0);
+}
+
+static void test_halt_farm(void **state)
+{
+    (void)state;
+    struct farm_row farm;
+    char long_text[3000];
+    for (size_t i = 0; i + 2 < sizeof long_text; i += 2)
+        memcpy(long_text + i, "\xc3\xa9", 3);
+    must(OPS(&env.a)->halt_farm(SELF(&env.a), long_text, &f));
+    must(OPS(&env.a)->halt_farm(SELF(&env.a), "second", &f));
+    must(OPS(&env.a)->farm(SELF(&env.a), &farm, &f));
+    assert_string_equal(farm.name, "lab");
+    assert_string_equal(farm.cluster_id, "c1");
+    assert_int_equal(farm.partitions, 4);
+    assert_int_equal(farm.key_generation, 1);
+    assert_int_equal(strlen(farm.halted), 500);
+    admin_run("DELETE FROM farm");
+    must_fail(OPS(&env.a)->farm(SELF(&env.a), &farm, &f), ERR_NOT_FOUND);
+}
+
+static void see_key(void *arg, const struct key_row *row)
+{
+    size_t *count = arg;
+    if ((*count)++ == 0) {
+        assert_string_equal(row->kid, "K-1");
+        assert_int_equal(row->role, ROLE_ADMIN);
+        assert_int_equal(row->alg, JWS_ES256);
+        assert_true(row->revoked);
+        assert_int_equal(row->not_after_ms, INT64_MAX);
+    } else {
+        assert_string_equal(row->kid, "k-1");
+        assert_string_equal(row->client, "ops");
+        assert_string_equal(row->pem, "pem");
+        assert_int_equal(row->alg, JWS_RS256);
+        assert_false(row->revoked);
+        assert_int_equal(row->not_before_ms, 5);
+        assert_int_equal(row->not_after_ms, 9);
+    }
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    admin_run("INSERT INTO client (name, role, added_at_ms) VALUES ('ops', 'admin', 1)");
+    admin_run("INSERT INTO client_key (kid, client, algorithm, public_pem, not_before_ms, "
+              "not_after_ms, added_at_ms, revoked_at_ms) VALUES "
+              "('k-1', 'ops', 'RS256', 'pem', 5, 9, 1, NULL), "
+              "('K-1', 'ops', 'ES256', 'pem', 0, NULL, 1, 7)");
+    size_t count = 0;
+    must(OPS(&env.a)->keys(SELF(&env.a), see_key, &count, &f));
+    assert_int_equal(count, 2);
+}
+
+/* What every session has been told. */
+static void test_session_settings(void **state)
+{
+    (void)state;
+    const char *sql = mysql_session_is_mariadb(env.admin)
+                          ? "SELECT @@tx_isolation = 'READ-COMMITTED'"
+                          : "SELECT @@transaction_isolation = 'READ-COMMITTED'";
+    assert_int_equal(admin_int(sql), 1);
+    assert_int_equal(admin_int("SELECT @@autocommit"), 0);
+    assert_int_equal(admin_int("SELECT @@innodb_lock_wait_timeout"), 3);
+    assert_int_equal(admin_int("SELECT @@character_set_results IS NULL OR "
+                               "@@character_set_results = 'binary'"),
+                     1);
+}
+
+/* --- schema --- */
+
+static void test_schema(void **state)
+{
+    (void)state;
+    must(migrate_check(env.admin, &f));
+    admin_run("UPDATE schema_version SET sha256 = REPEAT('x', 32) WHERE version = 1");
+    must_fail(migrate_check(env.admin, &f), ERR_DB_SCHEMA);
+    must_fail(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f), ERR_DB_SCHEMA);
+    admin_run("DELETE FROM schema_version");
+    must_fail(OPS(&env.a)->connect(SELF(&env.a), &f), ERR_DB_SCHEMA);
+    must(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f));
+    admin_run("INSERT INTO schema_version VALUES (99, '0099_future.sql', REPEAT('x', 32), 1, 1)");
+    must_fail(migrate_check(env.admin, &f), ERR_DB_SCHEMA);
+    must_fail(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f), ERR_DB_SCHEMA);
+    admin_run("DELETE FROM schema_version WHERE version = 99");
+    must(OPS(&env.a)->connect(SELF(&env.a), &f));
+}
+
+#define SQL(text) (const unsigned char *)(text), sizeof(text) - 1
+
+/* Cut off when a statement was done but not counted yet, and taken up. */
+static void test_migrate_taken_up(void **state)
+{
+    (void)state;
+    static const char *const statements[] = {
+        "CREATE TABLE extra (\n  id INT PRIMARY KEY,\n  n INT)", "ALTER TABLE extra ADD m INT",
+        "INSERT INTO extra VALUES (1, 2, 3)", "DROP TABLE gone"};
+    struct migration list[2] = {
+        migrations[0],
+        {2, "0002_more.sql",
+         SQL("-- a; comment;\nCREATE TABLE extra (\n  id INT PRIMARY KEY,\n  n INT);\n\n"
+             "ALTER TABLE extra ADD m INT;\n  -- b;\nINSERT INTO extra VALUES (1, 2, 3);\n"
+             "DROP TABLE gone")},
+    };
+    const int counted_before_crash[] = {0, 1, 3}; /* an INSERT is counted when it is done */
+    for (size_t i = 0; i < 3; i++) {
+        int counted = counted_before_crash[i];
+        admin_run("CREATE TABLE gone (id INT)");
+        for (int k = 0; k <= counted; k++)
+            admin_run(statements[k]);
+        struct buf insert = {0};
+        buf_puts(&insert, "INSERT INTO schema_version (version, name, sha256, statements_done) "
+                          "VALUES (2, '0002_more.sql', UNHEX(SHA2(");
+        sql_bytes(&insert, list[1].sql, list[1].sql_len);
+        buf_printf(&insert, ", 256)), %d)", counted);
+        admin_run(insert.data);
+        buf_fini(&insert);
+        must_fail(migrate_check(env.admin, &f), ERR_DB_SCHEMA);
+        must(migrate_run(env.admin, list, 2, NULL, NULL, &f));
+        must(migrate_run(env.admin, list, 2, NULL, NULL, &f));
+        assert_int_equal(admin_int("SELECT COUNT(*) FROM extra WHERE m = 3"), 1);
+        admin_run("DROP TABLE extra");
+        admin_run("DELETE FROM schema_version WHERE version = 2");
+    }
+}
+
+static void test_migrate_error(void **state)
+{
+    (void)state;
+    struct migration list[2] = {
+        migrations[0], {2, "0002_bad.sql", SQL("CREATE TABLE ok_then (id INT);\nNOT SQL;\n")}};
+    must_fail(migrate_run(env.admin, list, 2, NULL, NULL, &f), ERR_DB_ERROR);
+    assert_int_equal(admin_int("SELECT statements_done FROM schema_version WHERE version = 2"), 1);
+    must_fail(migrate_check(env.admin, &f), ERR_DB_SCHEMA);
+    admin_run("DROP TABLE ok_then");
+    admin_run("DELETE FROM schema_version WHERE version = 2");
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, env_reset)
+const struct CMUnitTest session_tests[] = {
+    TEST(test_claim),
+    TEST(test_claim_kills),
+    TEST(test_kill),
+    TEST(test_epoch),
+    TEST(test_epoch_lost_in_batch),
+    TEST(test_halt_farm),
+    TEST(test_keys),
+    TEST(test_session_settings),
+    TEST(test_schema),
+    TEST(test_migrate_taken_up),
+    TEST(test_migrate_error),
+};
+const size_t session_test_count = sizeof session_tests / sizeof session_tests[0];
