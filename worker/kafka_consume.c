@@ -44,7 +44,8 @@ static const struct kafka_setting required[] = {
 
 /* Called by librdkafka's threads. Errors as they reach the application are no use here: equal ones
  * within 30 s come once, and each failed attempt to connect again is one. Connections without a
- * broker's id (bootstrap) or port (the group's coordinator) fetch nothing. */
+ * broker's id (bootstrap) or port (the group's coordinator) fetch nothing. The signature is
+ * librdkafka's. */
 static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker, const char *protocol,
                                            const char *name, int port, const char *state,
                                            void *opaque)
@@ -225,10 +226,21 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka_log *log, int
     return list;
 }
 
+static bool any_started(const struct kafka_log *log)
+{
+    for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
+        if (log->parts[part].started)
+            return true;
+    }
+    return false;
+}
+
 enum err kafka_start(void *self, const struct log_position *positions, size_t count,
                      struct failure *f)
 {
     struct kafka_log *log = self;
+    if (count == 0 && !any_started(log))
+        return ERR_OK; /* the group may be between two assignments: leave it alone */
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     for (size_t i = 0; i < count; i++) {
         assert(kafka_part_is_valid(positions[i].part) && positions[i].offset >= 0);
@@ -243,7 +255,6 @@ enum err kafka_start(void *self, const struct log_position *positions, size_t co
     return err;
 }
 
-/* One try. *again: it is too early. */
 static rd_kafka_resp_err_t seek_once(struct kafka_log *log, int32_t part, int64_t offset)
 {
     rd_kafka_topic_partition_list_t *list = list_of(log, part, offset);

@@ -129,13 +129,12 @@ static void note_trouble(struct kafka_log *log, const rd_kafka_message_t *messag
 
 static void take_in(struct kafka_log *log, rd_kafka_message_t *message)
 {
-    if (!message->err) {
-        assert(kafka_part_is_valid(message->partition));
+    if (message->err) {
+        note_trouble(log, message);
+    } else if (log->parts[message->partition].started) {
         inbox_add(&log->inbox, message);
         return;
-    }
-    if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
-        note_trouble(log, message);
+    } /* else a start or a return of partitions failed, and librdkafka goes on with old ones */
     rd_kafka_message_destroy(message);
 }
 

@@ -62,7 +62,7 @@ void kafka_reader_free(struct kafka_log *log)
 /* One end of a log. RD_KAFKA_OFFSET_BEGINNING and _END are the times that Kafka's protocol has for
  * it. rd_kafka_query_watermark_offsets asks the same, but in librdkafka 2.0.2 its time limit covers
  * only the search for the leader: while that broker is away it does not return at all. */
-static rd_kafka_resp_err_t log_end(struct kafka_log *log, const char *topic, int32_t part,
+static rd_kafka_resp_err_t ask_end(struct kafka_log *log, const char *topic, int32_t part,
                                    int64_t which, int64_t *out)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
@@ -70,31 +70,52 @@ static rd_kafka_resp_err_t log_end(struct kafka_log *log, const char *topic, int
     rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(log->reader, list, KAFKA_CALL_TIMEOUT_MS);
     if (!code)
         code = list->elems[0].err;
+    if (!code && list->elems[0].offset < 0)
+        code = RD_KAFKA_RESP_ERR__BAD_MSG;
     if (!code)
         *out = list->elems[0].offset;
     rd_kafka_topic_partition_list_destroy(list);
     return code;
 }
 
+/* A new topic, or a leader that moved: the next question may go to the right place. */
+static bool passes_soon(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+}
+
+static enum err log_end(struct kafka_log *log, const struct log_position *end, const char *topic,
+                        int64_t *out, struct failure *f)
+{
+    int64_t deadline = clock_mono_ms() + KAFKA_NEW_TOPIC_MS;
+    rd_kafka_resp_err_t code;
+    while ((code = ask_end(log, topic, end->part, end->offset, out)) != 0 && passes_soon(code) &&
+           clock_mono_ms() < deadline)
+        clock_sleep_ms(20);
+    rd_kafka_poll(log->reader, 0);
+    if (!code)
+        return ERR_OK;
+    kafka_failure(f, code, "ask for the log's range", NULL);
+    return failure_wrap(f, "%s [%" PRId32 "]", topic, end->part);
+}
+
 static enum err range(struct kafka_log *log, const char *topic, int32_t part, int64_t *lo,
                       int64_t *hi, struct failure *f)
 {
     assert(kafka_part_is_valid(part));
-    int64_t first = -1, end = -1;
-    int64_t deadline = clock_mono_ms() + KAFKA_NEW_TOPIC_MS;
-    rd_kafka_resp_err_t code;
-    while ((code = log_end(log, topic, part, RD_KAFKA_OFFSET_BEGINNING, &first)) != 0 &&
-           kafka_failure(f, code, "", NULL) == ERR_LOG_TOPIC && clock_mono_ms() < deadline)
-        clock_sleep_ms(20);
-    if (!code)
-        code = log_end(log, topic, part, RD_KAFKA_OFFSET_END, &end);
-    rd_kafka_poll(log->reader, 0);
-    if (!code && (first < 0 || end < first))
-        code = RD_KAFKA_RESP_ERR__BAD_MSG;
-    if (code) {
-        kafka_failure(f, code, "ask for the log's range", NULL);
-        return failure_wrap(f, "%s [%" PRId32 "]", topic, part);
-    }
+    int64_t first, end;
+    enum err err = log_end(log, &(struct log_position){part, RD_KAFKA_OFFSET_BEGINNING}, topic,
+                           &first, f);
+    if (!err)
+        err = log_end(log, &(struct log_position){part, RD_KAFKA_OFFSET_END}, topic, &end, f);
+    if (err)
+        return err;
+    if (end < first) /* it was cut or made again between the two questions */
+        return failure_set(f, ERR_LOG_TRANSPORT, "%s [%" PRId32 "]: its ends do not fit", topic,
+                           part);
     *lo = first;
     *hi = end;
     return ERR_OK;

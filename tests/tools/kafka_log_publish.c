@@ -84,10 +84,8 @@ static struct seen *read_events(struct rig *rig, int32_t part, size_t *count_out
             header(message, "ce_type", seen->type, sizeof seen->type);
             header(message, "berth-epoch", seen->epoch, sizeof seen->epoch);
             header(message, "content-type", seen->content_type, sizeof seen->content_type);
-            snprintf(seen->key, sizeof seen->key, "%.*s", (int)message->key_len,
-                     message->key ? (const char *)message->key : "-");
-            if (!message->key)
-                strcpy(seen->key, "none");
+            snprintf(seen->key, sizeof seen->key, "%.*s", message->key ? (int)message->key_len : 4,
+                     message->key ? (const char *)message->key : "none");
             snprintf(seen->value, sizeof seen->value, "%.*s", (int)message->len,
                      (const char *)message->payload);
         }
