@@ -83,7 +83,10 @@ static void print_bash(void)
         bash_options(cli_commands[i].spec.common);
         printf(" --help%s' -- \"$cur\"))\n",
                strcmp(words_of(&cli_commands[i]), "completion") == 0 ? " bash zsh fish" : "");
-        puts("        [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- \"$cur\")) ;;");
+        const char *operands = cli_commands[i].spec.operands;
+        puts(operands && strstr(operands, "FILE")
+                 ? "        [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- \"$cur\")) ;;"
+                 : "        ;;");
     }
     for (size_t i = 0; i < cli_command_count; i++) {
         const char *words = words_of(&cli_commands[i]);
@@ -93,9 +96,14 @@ static void print_bash(void)
                    (int)(blank - words), words, blank + 1);
     }
     printf("    '') COMPREPLY=($(compgen -W '");
-    for (size_t i = 0; i < cli_command_count; i++)
-        printf("%s%.*s", i > 0 ? " " : "", (int)strcspn(words_of(&cli_commands[i]), " "),
-               words_of(&cli_commands[i]));
+    const char *last = "";
+    for (size_t i = 0; i < cli_command_count; i++) {
+        const char *words = words_of(&cli_commands[i]);
+        size_t len = strcspn(words, " ");
+        if (strncmp(last, words, len) != 0 || strcspn(last, " ") != len)
+            printf(" %.*s", (int)len, words);
+        last = words;
+    }
     bash_options(cli_program.options);
     bash_options(cli_program.common);
     puts(" --help' -- \"$cur\")) ;;\n    esac\n}\ncomplete -F _berth berth");

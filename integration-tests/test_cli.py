@@ -1,0 +1,352 @@
+"""The command line: what people and scripts type, on a farm that runs; exit codes, formats, and that
+every request sent has exactly one outcome."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+import jwt
+import pytest
+
+from berthtest.check import check_farm
+from berthtest.events import read_topic
+from berthtest.farm import rfc3339, share, write_key_file
+from berthtest.process import program
+from berthtest.wait import wait_until
+
+HOUR = 3600
+UNREACHABLE = "127.0.0.1:1"
+
+
+class Cli:
+    """`berth` as one client of a farm."""
+
+    def __init__(self, farm, client):
+        self.farm = farm
+        self.client = client
+        path = farm.folder / f"{client.name}-private.pem"
+        if not path.exists():
+            write_key_file(path, client.key)
+        self.settings = {"BERTH_CLIENT_NAME": client.name, "BERTH_CLIENT_KID": client.kid,
+                         "BERTH_CLIENT_KEY_FILE": path, "BERTH_CLIENT_USER": "alice"}
+
+    def __call__(self, *arguments, status=0, stdin=None, **environment):
+        return self.farm.run("berth", *arguments, status=status, stdin=stdin,
+                             **{**self.settings, **environment})
+
+    def json(self, *arguments, status=0, **options):
+        return json.loads(self(*arguments, "-o", "json", status=status, **options).stdout)
+
+    @contextlib.contextmanager
+    def running(self, *arguments):
+        """Starts it without waiting for its end."""
+        with subprocess.Popen([program("berth"), *map(str, arguments)], text=True,
+                              env=self.farm.environment(**self.settings), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            try:
+                yield child
+            finally:
+                child.kill()
+
+
+@pytest.fixture(scope="module", name="served")
+def fixture_served(module_farm):
+    module_farm.start_reader()
+    ops = Cli(module_farm, module_farm.ops)
+    for name in ("gpu-01", "gpu-02", "gpu-03"):
+        ops("machine", "add", name, "--gpus", 8, "--mem", 64)
+    return module_farm
+
+
+@pytest.fixture(name="ops")
+def fixture_ops(served):
+    return Cli(served, served.ops)
+
+
+@pytest.fixture(name="berth")
+def fixture_berth(served):
+    return Cli(served, served.batch_1)
+
+
+def tomorrow():
+    return int(time.time()) // HOUR * HOUR + 24 * HOUR
+
+
+def message_count(farm):
+    return sum(map(len, read_topic(farm.broker.bootstrap, farm.request_topic).values()))
+
+
+def test_life_of_a_booking(served, berth, ops):
+    start = tomorrow()
+    event = berth.json("book", "gpu-01:2:16", "gpu-02:1", "--start", rfc3339(start), "--for", "2h",
+                       "--user", "älice", "--request-id", "life-1")
+    booking = event["data"]["booking"]
+    assert event["data"]["request"]["user"] == "älice"
+    assert booking["allocations"] == [share("gpu-01", 2, 16), share("gpu-02", 1, 0)]
+    # What it printed is the event, and what the reader says.
+    seen = served.events.decision((event["data"]["request"]["partition"],
+                                   event["data"]["request"]["offset"]))
+    assert seen.json == event
+    number = booking["id"]
+    assert berth.json("show", number) == booking == berth.json("show", f"booking/{number}")
+    assert berth.json("show", "--request", "life-1") == event == berth.json("why", "life-1")
+
+    amended = berth.json("amend", number, "--for", "3h", "gpu-01")["data"]["booking"]
+    assert amended["end"] == rfc3339(start + 3 * HOUR)
+    assert amended["allocations"] == [share("gpu-01", 8, 64)]  # a bare name is the whole machine
+    assert amended["version"] == 2
+    rejected = berth.json("book", "gpu-01:1", "--start", f"@{start + HOUR}", "--for", "1h",
+                          status=3)
+    assert rejected["type"] == "urn:berth:problem:rejected"
+    assert rejected["reason"] == "insufficient_capacity" and rejected["machine"] == "gpu-01"
+    assert rejected["next_available"] == rfc3339(start + 3 * HOUR)
+
+    assert f"booking {number} cancelled" in berth("cancel", number).stdout
+    done = berth("cancel", number, status=3)
+    assert done.stdout == "" and "booking_over" in done.stderr
+    row = berth("list", "--state", "cancelled", "-o", "tsv", "--no-headers").stdout.splitlines()
+    assert [line.split("\t")[1] for line in row if line.startswith(f"{number}\t")] == ["cancelled"]
+    berth("show", 1, status=5)
+    berth("why", "never-sent", status=5)
+    check_farm(served)
+
+
+def test_machines(served, berth, ops):
+    event = ops.json("machine", "add", "gpu-77", "--gpus", 4, "--mem", 32, "--id", 77, "--label",
+                     "zone=a", "--label", "note=größer")
+    assert event["data"]["machine"]["labels"] == {"zone": "a", "note": "größer"}
+    assert ops.json("machine", "show", "gpu-77") == event["data"]["machine"]
+    ops("machine", "add", "gpu-77", "--gpus", 4, "--mem", 32, status=3)
+    berth("machine", "drain", "gpu-77", status=3)  # no admin
+    booked = berth.json("book", "gpu-77:4", "--start", f"@{tomorrow()}", "--for", "1h")
+    ops("machine", "update", "gpu-77", "--gpus", 2, status=3)
+    event = ops.json("machine", "update", "gpu-77", "--gpus", 2, "--label", "zone=b", "--displace")
+    assert event["data"]["machine"]["labels"] == {"zone": "b"}
+    assert [item["id"] for item in event["data"]["displaced"]] == [booked["data"]["booking"]["id"]]
+    assert ops.json("machine", "drain", "gpu-77")["data"]["machine"]["state"] == "draining"
+    assert "machine_not_up" in berth("book", "gpu-77:1", "--for", "1h", status=3).stderr
+    assert ops.json("machine", "resume", "gpu-77")["data"]["machine"]["state"] == "up"
+    assert ops.json("machine", "update", "gpu-77", "--no-labels")["data"]["machine"]["labels"] == {}
+    ops("machine", "retire", "gpu-77")
+    listed = berth("machine", "list", "-o", "tsv").stdout.splitlines()
+    assert listed[0].split("\t") == ["machine", "state", "gpus", "memory_gib", "id", "version",
+                                     "labels"]
+    assert any(line.startswith("gpu-77\tretired\t2\t32\t77\t") for line in listed)
+    check_farm(served)
+
+
+def test_a_duplicate_ends_as_the_first_answer_did(served, berth):
+    start = f"@{tomorrow() + 48 * HOUR}"
+    same = ("book", "gpu-03:8", "--start", start, "--for", "1h", "--request-id", "twice")
+    first = berth.json(*same)
+    again = berth.json(*same)
+    assert again["data"]["duplicate_of"] == first["id"]
+    assert again["data"]["booking"] == first["data"]["booking"]
+    refused = ("book", "gpu-03:1", "--start", start, "--for", "1h", "--request-id", "refused")
+    berth(*refused, status=3)
+    assert berth.json(*refused, status=3)["duplicate_of"]
+    other = berth.json("book", "gpu-03:2", "--start", start, "--for", "1h", "--request-id", "twice",
+                       status=3)
+    assert other["reason"] == "request_id_reused"
+    check_farm(served)
+
+
+def test_dry_run_sends_nothing(served, berth):
+    before = message_count(served)
+    said = berth.json("book", "gpu-01:1", "--for", "1h", "--dry-run",
+                      BERTH_KAFKA_BOOTSTRAP_SERVERS=UNREACHABLE)
+    public = served.batch_1.key.public_key()
+    claims = jwt.decode(said["token"], public, algorithms=["ES256"], audience=served.name)
+    assert claims == said["claims"] and claims["iss"] == "batch-1"
+    assert (said["key"], said["partition"]) == ("gpu-01", None)
+    assert jwt.get_unverified_header(said["token"])["kid"] == "batch-1-key"
+    said = berth.json("cancel", 4268035, "--dry-run")
+    assert (said["key"], said["partition"]) == (None, 4268035 % 4096)
+    berth("verify", said["token"])
+    head, payload, signature = said["token"].split(".")
+    berth("verify", ".".join((head, payload, signature[::-1])), status=6)
+    berth("verify", "-", stdin=said["token"])
+    lines = '{"type": "booking.cancel", "booking": 7}\n' * 3
+    done = berth("submit", "--dry-run", stdin=lines)
+    assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["dry_run"] * 3
+    assert message_count(served) == before
+
+
+def test_wrong_words_are_refused_before_anything_is_sent(served, berth):
+    before = message_count(served)
+    for words in (("bok",), ("machine",), ("book",), ("book", "gpu-01:1"), ("book", "--for", "1h"),
+                  ("book", "gpu-01:1", "--for", "90"), ("book", "gpu-01:x", "--for", "1h"),
+                  ("book", "gpu-01:1", "gpu-01:2", "--for", "1h"),
+                  ("book", "gpu-01:1", "--for", "1h", "--strat", "now"),
+                  ("book", "gpu-01:1", "--start", "2027-03-28 02:30", "--for", "1h", "--tz",
+                   "Europe/Paris"),
+                  ("book", "gpu-01:1", "--for", "1h", "--tz", "Mars/Phobos"),
+                  ("book", "gpu-01:1", "--for", "1h", "--request-id", "a b"),
+                  ("book", "gpu-01:1", "--for", "1h", "-X", "acks=1"),
+                  ("amend", 7), ("amend", "x", "--end", "+1h"), ("cancel",), ("show",),
+                  ("machine", "add", "x"), ("machine", "update", "x"), ("submit", "/nonexistent"),
+                  ("watch", "--from", "x"), ("completion", "csh"), ("key", "generate")):
+        done = berth(*words, status=2)
+        assert done.stdout == "" and done.stderr.startswith("berth: "), words
+    said = berth.json("book", "gpu-01:1", "--for", "90", status=2)
+    assert said["type"] == "urn:berth:problem:usage"
+    assert message_count(served) == before
+    # What does not fit the schema is the farm's to judge if that is asked for.
+    done = berth("submit", "--no-check", stdin='{"type": "unheard.of"}\n', status=3)
+    assert json.loads(done.stdout)["event"]["data"]["reason"] == "invalid_request"
+
+
+def test_what_cannot_be_reached(served, berth):
+    done = berth("book", "gpu-01:1", "--for", "1h", status=1,
+                 BERTH_KAFKA_BOOTSTRAP_SERVERS=UNREACHABLE)
+    assert "cannot reach Kafka" in done.stderr and "refused" in done.stderr
+    done = berth("book", "gpu-01:1", "--for", "1h", status=2, BERTH_FARM_TOPIC_PREFIX="nobody.")
+    assert "nobody.requests does not exist" in done.stderr
+    done = berth("show", "gpu-01", status=1, BERTH_READER_URL=f"http://{UNREACHABLE}")
+    assert "no answer from the reader" in done.stderr
+    done = berth("book", "gpu-01", "--for", "1h", status=1,
+                 BERTH_READER_URL=f"http://{UNREACHABLE}")
+    assert "gpu-01:GPUS[:GIB]" in done.stderr
+    done = berth("book", "gpu-01:1", "--for", "1h", status=2, BERTH_CLIENT_KEY_FILE="")
+    assert "key" in done.stderr
+
+
+def test_keys(served, berth, tmp_path):
+    for algorithm in ("ES256", "RS256"):
+        for options in ((), ("--jwk",)):
+            path = tmp_path / f"{algorithm}{len(options)}"
+            said = berth.json("key", "generate", "--alg", algorithm, "--out", path, *options)
+            assert path.stat().st_mode & 0o777 == 0o600 and said["alg"] == algorithm
+            content = path.read_bytes()
+            berth("key", "generate", "--out", path, status=2)
+            assert path.read_bytes() == content
+            shown = berth("key", "show", path, "--jwk").stdout
+            assert berth("key", "show", said["public_key"], "--jwk").stdout == shown
+            assert json.loads(shown)["kid"] == said["kid"]
+            # The farm takes it, under its thumbprint.
+            served.admin_command("key", "add", "batch-1", "--public-key", said["public_key"])
+
+            def takes(file=path):
+                return berth("book", "--empty", "--for", "1h", status=None, BERTH_CLIENT_KID="",
+                             BERTH_CLIENT_KEY_FILE=file).returncode == 0
+            assert takes()
+    os.chmod(path, 0o640)
+    done = berth("book", "--empty", "--for", "1h", status=2, BERTH_CLIENT_KEY_FILE=path)
+    assert "chmod 600" in done.stderr
+
+
+def test_submit(served, berth, tmp_path):
+    start = tomorrow() + 96 * HOUR
+    lines, broken = [], {7: "not JSON", 300: "{}", 900: '{"type": "booking.create"}'}
+    for i in range(2000):
+        request = {"type": "booking.create", "start": rfc3339(start + i // 20 * 60),
+                   "duration_s": 60, "allocations": [share(f"gpu-0{i % 2 + 1}", 1, 1)]}
+        lines.append(broken.get(i + 1, json.dumps(request)))
+    lines[1000] = ""
+    path = tmp_path / "requests.jsonl"
+    path.write_text("\n".join(lines))
+    done = berth("submit", path, status=2)
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    # One for each line but the empty one, with its number.
+    assert sorted(item["line"] for item in outcomes) == \
+        [number for number in range(1, 2001) if number != 1001]
+    assert {item["line"] for item in outcomes if item["outcome"] == "invalid"} == set(broken)
+    for item in outcomes:
+        if item["outcome"] in ("accepted", "rejected"):
+            assert item["event"]["type"] == f"berth.request.{item['outcome']}"
+            booked = item["event"]["data"]
+            if item["outcome"] == "accepted":
+                assert booked["booking"]["start"] == json.loads(
+                    lines[item["line"] - 1])["start"]
+    # Each machine is asked for ten GPUs at a time and has eight.
+    counts = {kind: sum(item["outcome"] == kind for item in outcomes)
+              for kind in ("accepted", "rejected", "invalid")}
+    assert counts["accepted"] + counts["rejected"] == 1996 and counts["rejected"] > 0
+    assert f"{counts['accepted']} accepted" in done.stderr
+    again = berth("submit", "--no-wait", "-o", "tsv", "--in-flight", 10, path, status=2)
+    rows = [line.split("\t") for line in again.stdout.splitlines()]
+    assert rows[0] == ["line", "outcome", "reason", "subject", "event", "request", "partition",
+                       "offset"]
+    assert sum(row[1] == "published" for row in rows) == 1996
+    ok = berth("submit", stdin='{"type":"booking.create","duration_s":60,"allocations":[]}\n')
+    assert json.loads(ok.stdout)["outcome"] == "accepted"
+    refused = berth("submit", stdin='{"type":"booking.cancel","booking":1}', status=3)
+    assert json.loads(refused.stdout)["event"]["data"]["reason"] == "unknown_booking"
+    check_farm(served)
+
+
+def test_watch(served, berth):
+    berth("book", "--empty", "--for", "1h")
+    check_farm(served)  # all is published
+    topic = read_topic(served.broker.bootstrap, served.event_topic)
+    expected = {part: [message.value for message in messages] for part, messages in topic.items()}
+    total = sum(map(len, expected.values()))
+    done = berth("watch", "--from", "beginning", "--count", total)
+    got = {part: [] for part in expected}
+    for line in done.stdout.splitlines():
+        got[int(json.loads(line)["id"].split("-")[0])].append(line.encode())
+    assert got == expected
+
+    part = max(expected, key=lambda number: len(expected[number]))
+    skip = len(expected[part]) - 1
+    done = berth("watch", "--from", f"{part}:{skip}", "--count", 1)
+    assert done.stdout.encode() == expected[part][-1] + b"\n"
+    rejected = berth("watch", "--from", "beginning", "--type", "rejected", "--client", "ops",
+                     "--count", 1, "-o", "tsv", "--no-headers").stdout.split("\t")
+    assert rejected[2] == "rejected" and rejected[5] == "ops"
+    # All was seen: there is nothing to tell.
+    assert berth("watch", "--from", f"{part}:{skip + 1}", "--for", "1s").stdout == ""
+
+    with berth.running("watch", "--machine", "gpu-02", "--count", 1) as child:
+        # It says nothing when it is ready: book until it has seen one.
+        def seen():
+            berth("book", "gpu-02:1", "--start", f"@{tomorrow()}", "--for", "1h", status=None)
+            return child.poll() is not None
+        wait_until(seen, "the watch has seen a booking")
+        assert json.loads(child.stdout.read())["data"]["request"]["type"] == "booking.create"
+    with berth.running("watch", "--from", "beginning") as child:
+        child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 130
+
+
+def test_times_are_echoed(served, berth):
+    # 2030-01-01T00:00:00Z may be too far ahead, which is an answer too.
+    done = berth("book", "gpu-01:1", "--start", "@1893456000", "--for", "90m", "--tz",
+                 "Europe/Paris", status=None)
+    said = "Tue 2030-01-01 01:00 CET (00:00Z) – 02:30 CET, 1h30m"
+    assert said in done.stdout + done.stderr
+
+
+def test_no_decision_in_time(farm):
+    """No worker yet: the outcome is unknown, and the same request id tells it later."""
+    berth, ops = Cli(farm, farm.batch_1), Cli(farm, farm.ops)
+    words = ("machine", "add", "gpu-01", "--gpus", 8, "--mem", 64, "--request-id", "late-1")
+    said = ops.json(*words, "--wait=1s", status=4)
+    assert said["type"] == "urn:berth:problem:no_decision"
+    assert said["request"]["id"] == "late-1" and said["request"]["offset"] >= 0
+    done = ops(*words, "--wait=1s", status=4)
+    assert "--request-id late-1" in done.stderr and done.stdout == ""
+    said = berth.json("book", "--empty", "--for", "1h", "--no-wait", "--request-id", "early-1")
+    assert said["outcome"] == "published" and said["request"]["id"] == "early-1"
+    lines = '{"type":"booking.create","duration_s":60,"allocations":[]}\n' * 3
+    done = berth("submit", "--wait=1s", stdin=lines, status=4)
+    assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["unknown"] * 3
+
+    with berth.running("book", "--empty", "--for", "1h", "--request-id", "stopped-1") as child:
+        wait_until(lambda: message_count(farm) == 7, "the request is published")
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 130
+        assert "--request-id stopped-1" in child.stderr.read()
+
+    farm.start_worker()
+    event = ops.json(*words)
+    assert event["data"]["duplicate_of"] and event["data"]["machine"]["name"] == "gpu-01"
+    assert berth.json("book", "--empty", "--for", "1h", "--request-id", "early-1")["data"][
+        "duplicate_of"]
+    assert berth.json("book", "--empty", "--for", "1h", "--request-id", "stopped-1")["data"][
+        "duplicate_of"]
+    check_farm(farm)
