@@ -266,6 +266,7 @@ static void advance(struct worker *w, struct part *part)
         advance_checking(w, part);
         break;
     case PART_WAITING:
+        part->row_known = false; /* an operator may have said how to go on */
         part_set(part, PART_CHECKING, NULL);
         break;
     case PART_HALTED:
