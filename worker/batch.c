@@ -213,6 +213,7 @@ static void adopt_and_publish(struct batch *b)
         part->row = b->rows[p];
         part->published_noted = b->rows[p].published_seq;
         part->one_by_one = false;
+        part->wait_told = false;
     }
     for (size_t i = 0; i < b->count; i++)
         outbox_send(b->w, b->items[i]->part, &b->decisions[i]);

@@ -37,9 +37,12 @@ void part_set(struct part *part, enum part_state state, const char *why)
     assert(transitions[part->state] & (1u << state));
     struct log_quoted quoted;
     enum log_level level = state == PART_HALTED                          ? LOG_ERROR
+                           : part->wait_told                             ? LOG_DEBUG
                            : state == PART_WAITING || state == PART_LOST ? LOG_WARN
                            : state == PART_CHECKING && !why              ? LOG_DEBUG
                                                                          : LOG_INFO;
+    part->wait_told = state == PART_WAITING ||
+                      (part->wait_told && (state == PART_CHECKING || state == PART_RUNNING));
     log_line(level, "partition",
              "part=%" PRId32 " from=%s to=%s epoch=%" PRId64 " next_offset=%" PRId64 "%s%s",
              part->number, part_state_name(part->state), part_state_name(state), part->row.epoch,
