@@ -46,6 +46,7 @@ struct part {
     bool seek_back;          /* messages behind row.next_offset were dropped: fetch them again */
     int64_t hole_at;         /* the offset above the expected one that a seek back was made for */
     bool one_by_one;         /* batches of one: earlier owners died without progress */
+    bool wait_told;          /* why it waits is in the log already */
     int64_t look_again_ms;   /* monotonic; nothing is tried before */
     int64_t published_noted; /* published_seq as stored */
 };
