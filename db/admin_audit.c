@@ -52,6 +52,8 @@ static enum err take_snapshot(struct audit *audit, struct failure *f)
 {
     struct mysql_session *session = audit->admin->session;
     MYSQL_RES *res = NULL;
+    /* In a transaction that is open MySQL would not heed the level, not even for the next one. */
+    mysql_session_rollback(session);
     enum err err = mysql_session_execf(session, f, "take the snapshot",
                                        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
     if (!err)

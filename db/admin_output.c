@@ -31,8 +31,6 @@ enum err admin_open_database(struct admin *admin, bool checked, struct failure *
     err = mysql_session_connect(admin->session, f);
     if (!err && checked)
         err = migrate_check(admin->session, f);
-    if (!err)
-        mysql_session_rollback(admin->session);
     return err;
 }
 

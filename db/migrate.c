@@ -152,6 +152,7 @@ enum err migrate_check(struct mysql_session *session, struct failure *f)
 {
     struct applied_list applied = {0};
     enum err err = read_applied(session, &applied, f);
+    mysql_session_rollback(session);
     if (err == ERR_DB_SCHEMA)
         return failure_set(f, err,
                            "the database has no tables of Berth: run `berth-admin init --farm "

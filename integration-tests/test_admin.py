@@ -1,0 +1,180 @@
+"""berth-admin: setting a farm up, clients and keys, and what an operator does."""
+
+import json
+
+import pytest
+
+from berthtest.farm import private_key, public_pem
+from berthtest.wait import wait_until
+
+
+def as_json(farm, *arguments, status=0):
+    return json.loads(farm.admin_command(*arguments, "-o", "json", status=status).stdout)
+
+
+def test_init(new_farm):
+    farm = new_farm(partitions=4)
+    made = as_json(farm, "init", "--farm", farm.name, "--partitions", 4, "--retention", "30d")
+    assert made["farm"] == farm.name and made["partitions"] == 4
+    assert made["requests_topic"] == farm.request_topic
+    again = as_json(farm, "init", "--farm", farm.name, "--partitions", 4)
+    assert again == made
+    assert as_json(farm, "init", "--farm", farm.name) == made
+    assert [row["next_offset"] for row in farm.rows("SELECT * FROM request_partition")] == [0] * 4
+    topics = farm.broker.topics()
+    assert len(topics[farm.request_topic].partitions) == 4
+    assert len(topics[farm.event_topic].partitions) == 4
+    for arguments, sentence in [
+            (("--farm", "other"), "holds farm"),
+            (("--farm", farm.name, "--partitions", 5), "cannot be changed"),
+            (("--farm", "No Name"), "1 to 32"),
+            ((), "--farm is missing"),
+            (("--farm", farm.name, "--partitions", 5000), "1 to 4096")]:
+        done = farm.admin_command("init", *arguments, status=2)
+        assert sentence in done.stderr and done.stdout == ""
+
+
+def test_init_takes_up_what_was_left(new_farm):
+    """Cut off behind the topics, or in the middle of the migration."""
+    farm = new_farm(partitions=3)
+    farm.admin_command("init", "--farm", farm.name, "--partitions", 3)
+    with farm.sql.cursor() as cursor:
+        cursor.execute("DELETE FROM request_partition")
+        cursor.execute("DELETE FROM farm")
+        cursor.execute("UPDATE schema_version SET statements_done = 2, applied_at_ms = NULL")
+        cursor.execute("DROP TABLE decision")
+    done = farm.run("berth-worker", "--healthcheck", status=2)
+    assert "berth-admin" in done.stderr
+    farm.admin_command("init", "--farm", farm.name, "--partitions", 3)
+    assert farm.row("SELECT COUNT(*) AS n FROM request_partition")["n"] == 3
+    assert farm.row("SELECT COUNT(*) AS n FROM decision")["n"] == 0
+
+
+def test_init_refuses_another_farms_topics(new_farm, farm):
+    """A database that forgot its farm does not begin anew on events that were seen."""
+    farm.start_worker()
+    farm.register("gpu-01")
+    other = new_farm()
+    other.topic_prefix = farm.topic_prefix
+    done = other.admin_command("init", "--farm", farm.name, "--partitions", farm.partitions,
+                               status=1)
+    assert "has held events already" in done.stderr
+
+
+def test_topics_must_fit(new_farm):
+    from confluent_kafka.admin import NewTopic
+    farm = new_farm()
+    topic = NewTopic(farm.request_topic, num_partitions=8, replication_factor=1,
+                     config={"message.timestamp.type": "CreateTime"})
+    farm.broker.admin.create_topics([topic])[farm.request_topic].result()
+    done = farm.admin_command("init", "--farm", farm.name, status=1)
+    assert "message.timestamp.type=CreateTime" in done.stderr
+    assert farm.rows("SELECT * FROM farm") == []
+
+
+def test_migrate(new_farm):
+    farm = new_farm()
+    assert as_json(farm, "migrate")["schema_version"] >= 1
+    assert as_json(farm, "migrate")["schema_version"] >= 1
+    done = farm.admin_command("client", "list", status=0)
+    assert "CLIENT" in done.stdout
+    with farm.sql.cursor() as cursor:
+        cursor.execute("INSERT INTO schema_version VALUES (999, '0999_x.sql', 'x', 1, 1)")
+    for command in ("migrate", "status", "client list"):
+        assert "newer release" in farm.admin_command(*command.split(), status=1).stderr
+
+
+def test_clients_and_keys(farm):
+    names = [item["client"] for item in as_json(farm, "client", "list")["items"]]
+    assert names == ["batch-1", "batch-2", "ops"]
+    farm.admin_command("client", "add", "batch-1", "--role", "submitter")
+    farm.admin_command("client", "add", "batch-1", "--role", "admin", status=1)
+    farm.admin_command("client", "add", "a b", "--role", "admin", status=2)
+    farm.admin_command("client", "add", "x", "--role", "boss", status=2)
+    generation = farm.row("SELECT key_generation AS n FROM farm")["n"]
+    path = farm.folder / "new.pem"
+    path.write_bytes(public_pem(private_key("ES256", "new")))
+    kid = as_json(farm, "key", "add", "batch-1", "--public-key", path)["kid"]
+    assert len(kid) == 43
+    assert as_json(farm, "key", "add", "batch-1", "--public-key", path)["kid"] == kid
+    assert farm.row("SELECT key_generation AS n FROM farm")["n"] == generation + 1
+    farm.admin_command("key", "add", "ops", "--public-key", path, status=1)
+    farm.admin_command("key", "add", "nobody", "--public-key", path, status=5)
+    farm.admin_command("key", "add", "ops", "--public-key", farm.folder / "none", status=2)
+    farm.admin_command("key", "revoke", kid)
+    farm.admin_command("key", "revoke", kid)
+    farm.admin_command("key", "revoke", "none", status=5)
+    assert farm.row("SELECT key_generation AS n FROM farm")["n"] == generation + 2
+    lines = farm.admin_command("key", "list", "-o", "tsv").stdout.splitlines()
+    assert lines[0].split("\t")[:3] == ["kid", "client", "algorithm"]
+    assert [line.split("\t")[5] != "-" for line in lines[1:] if line.startswith(kid)] == [True]
+
+
+def test_key_of_a_running_farm(farm):
+    """A new key counts at once, and a revoked one does not any more."""
+    farm.start_worker()
+    farm.register("gpu-01")
+    extra = farm.add_key("batch-1", "submitter", "ES256", "second", private_key("ES256", "second"))
+    request = {"type": "booking.create", "duration_s": 60,
+               "allocations": [{"machine": "gpu-01", "gpus": 1, "memory_gib": 1}]}
+    assert farm.decide(extra, request).accepted
+    farm.admin_command("key", "revoke", "second")
+    assert farm.decide(extra, request).json["data"]["reason"] == "key_revoked"
+
+
+def test_usage(farm):
+    for arguments, sentence in [
+            (("parttion", "list"), "did you mean 'partition list'"),
+            (("client",), "'client add', 'client list'"),
+            (("nonsense",), "no command"),
+            (("status", "--quite"), "did you mean --quiet"),
+            (("partition", "resume"), "PARTITION"),
+            (("partition", "resume", "x"), "whole number"),
+            (("reject", "1"), "PARTITION OFFSET")]:
+        assert sentence in farm.admin_command(*arguments, status=2).stderr
+    problem = as_json(farm, "partition", "resume", "4000", status=5)
+    assert problem["type"] == "urn:berth:problem:not_found"
+    assert "init" in farm.admin_command("--help").stdout
+    for command in ("init", "client add", "key add", "partition resume", "audit"):
+        assert "Example" in farm.admin_command(*command.split(), "--help").stdout
+
+
+def test_partition_commands(farm):
+    with farm.sql.cursor() as cursor:
+        cursor.execute("UPDATE request_partition SET halted = 'why', epoch = 9 WHERE part = 2")
+    rows = as_json(farm, "partition", "list")["items"]
+    assert [row["halted"] for row in rows] == [None, None, "why", None, None, None, None, None]
+    assert as_json(farm, "status")["halted_partitions"] == 1
+    assert as_json(farm, "partition", "resume", 2, "--ignore-time-until", 7)["was_halted"]
+    row = farm.partition_row(2)
+    assert (row["halted"], row["progress_epoch"], row["ignore_time_until"]) == ("", 9, 7)
+    farm.admin_command("reject", 2, 5, status=2)
+    assert as_json(farm, "reject", 2, 0)["partition"] == 2
+    assert farm.partition_row(2)["reject_offset"] == 0
+
+
+def test_reject(farm):
+    """The next request of a partition, whatever it is, is rejected by the operator."""
+    position = farm.publish(b"whatever", partition=3)
+    farm.admin_command("reject", 3, position[1])
+    farm.start_worker()
+    event = farm.events.decision(position, 20)
+    assert event.json["data"]["reason"] == "rejected_by_operator"
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_farm_resume(farm, ahead):
+    farm.start_worker()
+    farm.register("gpu-01")
+    with farm.sql.cursor() as cursor:
+        cursor.execute("UPDATE farm SET halted = 'restored'")
+        if ahead:
+            cursor.execute("UPDATE request_partition SET last_seq = 0, published_seq = 0, "
+                           "last_sha256 = NULL WHERE last_seq > 0")
+    if ahead:
+        done = farm.admin_command("farm", "resume", status=1)
+        assert "older copy" in done.stderr
+        assert as_json(farm, "status")["halted"] == "restored"
+    else:
+        assert as_json(farm, "farm", "resume")["was_halted"] == "restored"
+        wait_until(lambda: as_json(farm, "status")["halted"] is None, "it goes on")
