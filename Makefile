@@ -82,7 +82,7 @@ lib_berth := $(filter-out producer/main.c $(lib_cli),$(call folder,producer))
 lib_reader := $(filter-out reader/main.c,$(call folder,reader))
 
 # A folder with a file that is generated says how in its own build.mk.
-include $(sort $(wildcard */build.mk))
+include $(sort $(wildcard */build.mk tests/*/build.mk))
 
 # From the programs' side down to the core, the order in which a linker wants them.
 library_names := worker cli berth reader db codec common core

@@ -1,0 +1,288 @@
+#include "tests/simulation/chaos.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "tests/simulation/check.h"
+#include "tests/simulation/client.h"
+#include "tests/simulation/process.h"
+#include "tests/simulation/store_client.h"
+#include "tests/simulation/token.h"
+#include "tests/simulation/world.h"
+
+#define TICK_MS     100
+/* After the healing everything is decided and published by then: the longest waits of the loop
+ * (a claim's, a lost partition's, a halted one's) add up to less. */
+#define PATIENCE_MS 120000
+/* The operator looks this long after the healing at what waits for a clock. */
+#define OPERATOR_MS 8000
+
+struct chaos {
+    int64_t healed_us;
+    int64_t quiet_ticks;
+    bool operator_resumes; /* what waits for a clock, else time does it */
+};
+
+/* --- faults --- */
+
+static struct process *any_process(struct sim *sim)
+{
+    return process_at(sim, (int)sim_below(sim, sim->plan.workers));
+}
+
+static void up_again(struct sim *sim, void *arg, int64_t number)
+{
+    (void)arg, (void)number;
+    if (sim->db->down && !sim->held)
+        database_up(sim);
+    if (sim->cluster->down)
+        cluster_up(sim);
+}
+
+static void outage(struct sim *sim)
+{
+    switch (sim_below(sim, 3)) {
+    case 0:
+        database_crash(sim);
+        break;
+    case 1:
+        cluster_down(sim);
+        break;
+    default:
+        sim->db->slow_until_us = sim->now_us + sim_between(sim, 500, 8000) * SIM_US_PER_MS;
+    }
+    sim_after_ms(sim, sim_between(sim, 100, 9000), up_again, NULL, 0);
+}
+
+static void kill_session(struct sim *sim)
+{
+    if (sim->db->sessions.count == 0)
+        return;
+    int64_t i = sim_below(sim, (int64_t)sim->db->sessions.count);
+    session_drop(sim, sim->db->sessions.items[i]);
+}
+
+static void change_keys(struct sim *sim)
+{
+    int client = (int)sim_between(sim, 1, sim->plan.clients - 1);
+    token_key_add(sim, client);
+    if (sim_chance(sim, 400000))
+        token_key_revoke(sim, client);
+}
+
+static void jump_clock(struct sim *sim)
+{
+    sim->cluster->jump_ms = sim_chance(sim, 300000)
+                                ? 0
+                                : sim_between(sim, -3600, sim_chance(sim, 300000) ? 3600 : 200) *
+                                      1000;
+    sim_note(sim, 95, "clock jumps", sim->cluster->jump_ms, 0);
+}
+
+static void process_fault(struct sim *sim, struct process *p)
+{
+    switch (sim_below(sim, 6)) {
+    case 0:
+        if (sim->plan.kills)
+            process_kill(p, sim_chance(sim, 400000));
+        break;
+    case 1:
+        if (sim->plan.restarts)
+            process_terminate(p);
+        break;
+    case 2:
+        if (sim->plan.pause > 0)
+            process_suspend_ms(p, sim_between(sim, 100, 20000));
+        break;
+    case 3:
+        if (p->log && sim->plan.delivery_failed > 0)
+            log_client_fail_delivery(p->log);
+        break;
+    case 4:
+        if (p->log && sim->plan.log_error > 0)
+            log_client_disconnect(p->log);
+        break;
+    default:
+        if (sim->plan.store_cut > 0)
+            kill_session(sim);
+    }
+}
+
+static void fault(struct sim *sim)
+{
+    const struct plan *plan = &sim->plan;
+    switch (sim_below(sim, 7)) {
+    case 0:
+        if (plan->outages)
+            outage(sim);
+        break;
+    case 1:
+        if (plan->rebalances && sim->cluster->group.members.count > 0)
+            group_rebalance(sim);
+        break;
+    case 2:
+        if (plan->keys)
+            change_keys(sim);
+        break;
+    case 3:
+        if (plan->holes)
+            cluster_make_hole(sim, (int32_t)sim_below(sim, plan->partitions),
+                              sim_between(sim, 1, 3));
+        break;
+    case 4:
+        if (plan->clock_jumps)
+            jump_clock(sim);
+        break;
+    default:
+        process_fault(sim, any_process(sim));
+    }
+}
+
+static void fault_now_and_then(struct sim *sim, void *arg, int64_t number)
+{
+    (void)arg, (void)number;
+    if (sim->healed)
+        return;
+    fault(sim);
+    sim_after_ms(sim, sim_between(sim, 0, 2 * sim->plan.chaos_ms), fault_now_and_then, NULL, 0);
+}
+
+/* --- the operator --- */
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static void resume(struct sim *sim, struct partition_row *row)
+{
+    sim_note(sim, 95, "operator resumes", row->part, 0);
+    row->halted[0] = '\0';
+    row->progress_epoch = row->epoch;
+}
+
+/* A halt that came of too many crashes is forgiven; others are told apart by the world. */
+static void look_at_halt(struct sim *sim, struct partition_row *row)
+{
+    if (world_halt_is_right(sim, row)) {
+        if (world_operator_acts(sim, row))
+            resume(sim, row);
+        return;
+    }
+    if (!begins(row->halted, "the last ")) {
+        sim_fail(sim, "partition %" PRId32 " is halted: %s", row->part, row->halted);
+        return;
+    }
+    sim->count.halts++;
+    resume(sim, row);
+}
+
+/* A message whose append time is ahead of every clock: after a while somebody looks. */
+static void look_at_clock(struct sim *sim, struct partition_row *row)
+{
+    const struct request_log *log = &sim->cluster->requests[row->part];
+    int64_t since_us = sim->now_us - sim->chaos->healed_us;
+    if (!sim->healed || !sim->chaos->operator_resumes || since_us < OPERATOR_MS * SIM_US_PER_MS ||
+        row->ignore_time_until == log->hi || check_part_is_done(sim, row->part))
+        return;
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct request_entry *entry = &log->entries.items[i];
+        if (entry->offset >= row->next_offset &&
+            entry->append_ms > sim_wall_ms(sim) + WORKER_CLOCK_AHEAD_MS) {
+            row->ignore_time_until = log->hi;
+            resume(sim, row);
+            return;
+        }
+    }
+}
+
+static void operate(struct sim *sim)
+{
+    for (int32_t part = 0; part < sim->plan.partitions; part++) {
+        struct partition_row *row = database_partition(sim->db, part);
+        if (!database_row_is_free(sim->db, part) || sim->db->down)
+            continue;
+        if (row->halted[0])
+            look_at_halt(sim, row);
+        else
+            look_at_clock(sim, row);
+    }
+    if (sim->db->now.farm.halted[0] && !world_farm_halt_is_right(sim))
+        sim_fail(sim, "the farm is halted: %s", sim->db->now.farm.halted);
+}
+
+/* --- healing, and the end --- */
+
+static void heal(struct sim *sim)
+{
+    sim_note(sim, 95, "healed", 0, 0);
+    sim->healed = true;
+    sim->chaos->healed_us = sim->now_us;
+    sim->cluster->jump_ms = 0;
+    sim->db->slow_until_us = 0;
+    up_again(sim, NULL, 0);
+    for (int i = 0; i < sim->plan.workers; i++) {
+        struct process *p = process_at(sim, i);
+        p->stopped_until_us = 0;
+        process_wake(p);
+    }
+}
+
+static bool all_is_done(struct sim *sim)
+{
+    if (sim->db->now.farm.halted[0])
+        return world_is_answered(sim);
+    for (int32_t part = 0; part < sim->plan.partitions; part++) {
+        if (world_part_is_spoilt(sim, part) ? !database_partition(sim->db, part)->halted[0]
+                                            : !check_part_is_done(sim, part))
+            return false;
+    }
+    return world_is_answered(sim);
+}
+
+static int64_t patience_ms(const struct sim *sim)
+{
+    int64_t ahead_ms = 0;
+    for (int32_t part = 0; part < sim->plan.partitions && !sim->chaos->operator_resumes; part++) {
+        const struct request_log *log = &sim->cluster->requests[part];
+        for (size_t i = 0; i < log->entries.count; i++) {
+            int64_t ms = log->entries.items[i].append_ms - SIM_EPOCH_MS -
+                         sim->chaos->healed_us / SIM_US_PER_MS;
+            ahead_ms = ms > ahead_ms ? ms : ahead_ms;
+        }
+    }
+    return PATIENCE_MS + ahead_ms;
+}
+
+static void tick(struct sim *sim, void *arg, int64_t number)
+{
+    struct chaos *chaos = sim->chaos;
+    (void)arg, (void)number;
+    if (sim->stopped)
+        return;
+    operate(sim);
+    if (!sim->healed && clients_are_done(sim) && world_is_over(sim) &&
+        sim->now_us >= sim->plan.workload_ms * SIM_US_PER_MS)
+        heal(sim);
+    if (sim->healed && all_is_done(sim)) {
+        processes_stop(sim);
+        return;
+    }
+    if (sim->healed && sim->now_us - chaos->healed_us > patience_ms(sim) * SIM_US_PER_MS) {
+        char what[700];
+        check_describe(sim, what, sizeof what);
+        sim_fail(sim, "after the healing it does not come to an end: %s", what);
+    }
+    sim_after_ms(sim, TICK_MS, tick, NULL, 0);
+}
+
+void chaos_open(struct sim *sim)
+{
+    sim->chaos = arena_alloc(sim->arena, sizeof *sim->chaos);
+    sim->chaos->operator_resumes = sim->plan.world == WORLD_CLOCK_AHEAD || sim_chance(sim, 600000);
+    world_open(sim);
+    sim_after_ms(sim, TICK_MS, tick, NULL, 0);
+    if (sim->plan.chaos_ms > 0)
+        fault_now_and_then(sim, NULL, 0);
+}

@@ -1,0 +1,26 @@
+/* The promises (design §1), checked while the simulation runs and when it has ended. */
+#ifndef BERTH_TESTS_SIMULATION_CHECK_H
+#define BERTH_TESTS_SIMULATION_CHECK_H
+
+#include "tests/simulation/cluster.h"
+
+/* Before a transaction's writes are in the tables, and after. */
+void check_before_commit(struct sim *sim, const struct session *session);
+void check_after_commit(struct sim *sim, const struct writes *writes);
+/* Partitions, then machines, then bookings (design §6.1). */
+void check_lock_order(struct sim *sim, const struct session *session, enum lock_kind kind);
+/* A worker hands an event to its producer; an event reaches the topic. */
+void check_publish(struct sim *sim, const struct log_event *event);
+void check_event(struct sim *sim, const struct log_event *event);
+/* Whether there is nothing left to do for the partition: all is decided and published. */
+bool check_part_is_done(const struct sim *sim, int32_t part);
+/* Everything, after the workers have closed. */
+void check_end(struct sim *sim);
+/* What does not come to an end, in one line. */
+void check_describe(const struct sim *sim, char *text, size_t size);
+
+/* replay.c: decides all messages again, one after the other in the order of their commits, and
+ * compares events and tables. */
+void replay_check(struct sim *sim);
+
+#endif

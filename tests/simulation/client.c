@@ -1,0 +1,356 @@
+#include "tests/simulation/client.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/map.h"
+#include "lib/timetext.h"
+#include "tests/simulation/cluster.h"
+#include "tests/simulation/token.h"
+
+#define CLAIMS_LEN 4096
+#define REPEAT_MS  20000
+
+struct clients {
+    int64_t left;    /* requests that are still to be sent */
+    int64_t pending; /* repeats that are still to be sent */
+    int64_t ids;     /* used so far */
+};
+
+/* A request under construction. */
+struct draft {
+    int client;
+    int32_t part;
+    int64_t id;
+    char body[CLAIMS_LEN / 2]; /* of `request`, without the braces */
+};
+
+struct repeat {
+    struct draft draft;
+    const char *token;
+};
+
+/* --- parts of requests --- */
+
+static int32_t part_of(struct sim *sim, int32_t right)
+{
+    if (sim_chance(sim, sim->plan.wrong_key))
+        return (int32_t)sim_below(sim, sim->plan.partitions);
+    return right % sim->plan.partitions;
+}
+
+static int32_t part_of_machine(struct sim *sim, const char *name)
+{
+    uint64_t hash = map_hash_text(MAP_SEED, name);
+    return part_of(sim, (int32_t)(hash % (uint64_t)sim->plan.partitions));
+}
+
+static const char *machine_name(struct sim *sim, int64_t number)
+{
+    return arena_printf(sim->arena, "m-%" PRId64, number);
+}
+
+static const char *time_text(struct sim *sim, int64_t ms)
+{
+    char text[TIMETEXT_LEN];
+    return arena_strdup(sim->arena, timetext_format(ms, text));
+}
+
+/* The clients' idea of now: their clocks go with the brokers'. */
+static int64_t clients_now_ms(const struct sim *sim)
+{
+    return (sim_wall_ms(sim) + sim->cluster->jump_ms) / 1000 * 1000;
+}
+
+static int add(char *text, size_t size, const char *more)
+{
+    size_t len = strlen(text);
+    return snprintf(text + len, size - len, "%s", more);
+}
+
+static void add_allocations(struct sim *sim, struct draft *draft, int64_t first)
+{
+    int64_t count = sim_chance(sim, 600000) ? 1 : sim_between(sim, 0, 3);
+    if (count > sim->plan.machines)
+        count = sim->plan.machines;
+    add(draft->body, sizeof draft->body, ",\"allocations\":[");
+    for (int64_t i = 0; i < count; i++) {
+        int64_t number = (first + i) % (sim->plan.machines + (sim_chance(sim, 20000) ? 1 : 0));
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena,
+                         "%s{\"machine\":\"%s\",\"gpus\":%" PRId64 ",\"memory_gib\":%" PRId64 "}",
+                         i ? "," : "", machine_name(sim, number), sim_between(sim, 0, 4),
+                         sim_between(sim, 1, 24)));
+        if (number == sim->plan.machines)
+            break; /* the next would be a name that is there already */
+    }
+    add(draft->body, sizeof draft->body, "]");
+}
+
+static void add_window(struct sim *sim, struct draft *draft)
+{
+    int64_t now_ms = clients_now_ms(sim);
+    int64_t start_ms = now_ms + sim_between(sim, -3, 60) * 1000;
+    bool has_start = sim_chance(sim, 700000);
+    int64_t length_s = sim_between(sim, 1, sim_chance(sim, 300000) ? 300 : 40);
+    if (has_start)
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"start\":\"%s\"", time_text(sim, start_ms)));
+    if (sim_chance(sim, 500000))
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"duration_s\":%" PRId64, length_s));
+    else
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"end\":\"%s\"",
+                         time_text(sim, (has_start ? start_ms : now_ms) + length_s * 1000)));
+}
+
+/* --- requests --- */
+
+static void draft_register(struct sim *sim, struct draft *draft, int64_t number)
+{
+    const char *name = machine_name(sim, number);
+    draft->client = sim_chance(sim, 950000) ? 0 : 1;
+    draft->part = part_of_machine(sim, name);
+    snprintf(draft->body, sizeof draft->body,
+             "\"type\":\"machine.register\",\"machine\":\"%s\",\"gpus\":%" PRId64
+             ",\"memory_gib\":%" PRId64,
+             name, sim_between(sim, 2, 8), sim_between(sim, 16, 64));
+    if (sim_chance(sim, 300000))
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"id\":%" PRId64, sim_between(sim, 1, 8)));
+    if (sim_chance(sim, 300000))
+        add(draft->body, sizeof draft->body, ",\"labels\":{\"rack\":\"r1\",\"gpu\":\"a\"}");
+}
+
+static void draft_update(struct sim *sim, struct draft *draft)
+{
+    static const char *const states[] = {"up", "up", "up", "draining", "retired"};
+    const char *name = machine_name(sim, sim_below(sim, sim->plan.machines));
+    draft->client = 0;
+    draft->part = part_of_machine(sim, name);
+    snprintf(draft->body, sizeof draft->body, "\"type\":\"machine.update\",\"machine\":\"%s\"",
+             name);
+    if (sim_chance(sim, 600000))
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"gpus\":%" PRId64, sim_between(sim, 1, 8)));
+    if (sim_chance(sim, 300000))
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"memory_gib\":%" PRId64, sim_between(sim, 12, 64)));
+    if (sim_chance(sim, 400000))
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"state\":\"%s\"", states[sim_below(sim, 5)]));
+    if (sim_chance(sim, 100000))
+        add(draft->body, sizeof draft->body, ",\"labels\":{\"rack\":\"r2\"}");
+    if (sim_chance(sim, 500000))
+        add(draft->body, sizeof draft->body, ",\"displace\":true");
+}
+
+static void draft_create(struct sim *sim, struct draft *draft)
+{
+    int64_t first = sim_below(sim, sim->plan.machines);
+    draft->client = (int)sim_below(sim, sim->plan.clients);
+    draft->part = part_of_machine(sim, machine_name(sim, first));
+    add(draft->body, sizeof draft->body, "\"type\":\"booking.create\"");
+    add_window(sim, draft);
+    add_allocations(sim, draft, first);
+}
+
+/* A booking that is there, or one that may be there by then. */
+static int64_t choose_booking(struct sim *sim, struct draft *draft)
+{
+    const struct tables *now = &sim->db->now;
+    int64_t id;
+    draft->client = (int)sim_below(sim, sim->plan.clients);
+    if (now->bookings.count == 0 || sim_chance(sim, 40000)) {
+        int32_t part = (int32_t)sim_below(sim, sim->plan.partitions);
+        id = (database_partition(sim->db, part)->last_seq + sim_between(sim, 1, 3)) *
+                 LIMIT_PARTITIONS +
+             part;
+    } else {
+        int64_t count = (int64_t)now->bookings.count;
+        int64_t recent = count > 12 && sim_chance(sim, 800000) ? count - 12 : 0;
+        const struct booking_row *row = &now->bookings.items[sim_between(sim, recent, count - 1)];
+        id = row->id;
+        for (int i = 0; i < sim->plan.clients && sim_chance(sim, 950000); i++)
+            draft->client = strcmp(token_client(i), row->client) == 0 ? i : draft->client;
+    }
+    draft->part = part_of(sim, (int32_t)(id % LIMIT_PARTITIONS));
+    return id;
+}
+
+static void draft_amend(struct sim *sim, struct draft *draft)
+{
+    int64_t now_ms = clients_now_ms(sim);
+    int64_t id = choose_booking(sim, draft);
+    int64_t what = sim_between(sim, 1, 7);
+    snprintf(draft->body, sizeof draft->body, "\"type\":\"booking.amend\",\"booking\":%" PRId64,
+             id);
+    if (what & 1)
+        add_allocations(sim, draft, sim_below(sim, sim->plan.machines));
+    if (what & 2)
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"end\":\"%s\"",
+                         time_text(sim, now_ms + sim_between(sim, 0, 120) * 1000)));
+    if (what & 4)
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"start\":\"%s\"",
+                         time_text(sim, now_ms + sim_between(sim, -2, 60) * 1000)));
+}
+
+static void draft_cancel(struct sim *sim, struct draft *draft)
+{
+    int64_t id = choose_booking(sim, draft);
+    snprintf(draft->body, sizeof draft->body, "\"type\":\"booking.cancel\",\"booking\":%" PRId64,
+             id);
+}
+
+static void draft_any(struct sim *sim, struct draft *draft)
+{
+    int64_t kind = sim_below(sim, 100);
+    if (kind < 6)
+        draft_register(sim, draft, sim_below(sim, sim->plan.machines + 1));
+    else if (kind < 16)
+        draft_update(sim, draft);
+    else if (kind < 64)
+        draft_create(sim, draft);
+    else if (kind < 88)
+        draft_amend(sim, draft);
+    else
+        draft_cancel(sim, draft);
+}
+
+/* --- sending --- */
+
+static const char *claims_of(struct sim *sim, const struct draft *draft)
+{
+    int64_t iat_s = clients_now_ms(sim) / 1000 - 7200 - sim_below(sim, 60);
+    int64_t exp_s = iat_s + 20 * 3600;
+    if (sim_chance(sim, 20000))
+        exp_s = iat_s + 7200 + sim_between(sim, -120, 120); /* about to expire */
+    const char *issuer = token_client(draft->client);
+    if (sim_chance(sim, 10000))
+        issuer = "somebody-else";
+    return arena_printf(sim->arena,
+                        "{\"iss\":\"%s\",\"sub\":\"user-%d\",\"aud\":\"%s\",\"iat\":%" PRId64
+                        ",\"exp\":%" PRId64 ",\"jti\":\"r-%" PRId64 "\",\"request\":{%s}}",
+                        issuer, draft->client, sim_chance(sim, 10000) ? "other" : SIM_FARM, iat_s,
+                        exp_s, draft->id, draft->body);
+}
+
+static void send(struct sim *sim, int32_t part, const char *value, size_t len)
+{
+    cluster_append_request(sim, part, value, len);
+}
+
+static void send_garbage(struct sim *sim, const struct draft *draft)
+{
+    char *token = token_sign(sim, draft->client, claims_of(sim, draft));
+    size_t len = strlen(token);
+    switch (sim_below(sim, 6)) {
+    case 0:
+        len = 0;
+        break;
+    case 1:
+        len = (size_t)sim_below(sim, (int64_t)len); /* cut */
+        break;
+    case 2:
+        token[sim_below(sim, (int64_t)len)] = (char)sim_below(sim, 256);
+        break;
+    case 3:
+        token = token_sign_unknown(sim, claims_of(sim, draft));
+        len = strlen(token);
+        break;
+    case 4:
+        token = token_sign(sim, draft->client, "{\"iss\":\"batch-1\",\"request\":[]}");
+        len = strlen(token);
+        break;
+    default:
+        token = arena_strdup(sim->arena, "a.b.c");
+        len = strlen(token);
+    }
+    send(sim, draft->part, token, len);
+}
+
+static void send_again(struct sim *sim, void *arg, int64_t number)
+{
+    struct repeat *repeat = arg;
+    const char *token = repeat->token;
+    (void)number;
+    sim->clients->pending--;
+    if (sim_chance(sim, 300000)) /* signed anew: the same content */
+        token = token_sign(sim, repeat->draft.client, claims_of(sim, &repeat->draft));
+    if (sim_chance(sim, 150000)) { /* the same id for something else */
+        add(repeat->draft.body, sizeof repeat->draft.body, " ");
+        struct draft other = {.id = repeat->draft.id};
+        draft_create(sim, &other);
+        other.client = repeat->draft.client;
+        token = token_sign(sim, other.client, claims_of(sim, &other));
+    }
+    send(sim, part_of(sim, repeat->draft.part), token, strlen(token));
+}
+
+static void send_draft(struct sim *sim, struct draft *draft)
+{
+    struct clients *clients = sim->clients;
+    draft->id = ++clients->ids;
+    if (sim_chance(sim, sim->plan.garbage)) {
+        send_garbage(sim, draft);
+        return;
+    }
+    const char *token = token_sign(sim, draft->client, claims_of(sim, draft));
+    send(sim, draft->part, token, strlen(token));
+    for (int i = 0; i < 2 && sim_chance(sim, sim->plan.repeated); i++) {
+        struct repeat *repeat = arena_alloc(sim->arena, sizeof *repeat);
+        *repeat = (struct repeat){.draft = *draft, .token = token};
+        clients->pending++;
+        sim_after_ms(sim, sim_between(sim, 0, REPEAT_MS), send_again, repeat, 0);
+    }
+}
+
+static void next(struct sim *sim, void *arg, int64_t number)
+{
+    struct draft draft = {0};
+    (void)arg;
+    sim->clients->left--;
+    if (number < sim->plan.machines)
+        draft_register(sim, &draft, number);
+    else
+        draft_any(sim, &draft);
+    send_draft(sim, &draft);
+}
+
+void client_send_one(struct sim *sim)
+{
+    struct draft draft = {0};
+    draft_any(sim, &draft);
+    send_draft(sim, &draft);
+}
+
+int64_t client_send_poison(struct sim *sim, int32_t part)
+{
+    const char *token = token_sign(sim, 1, "{\"sub\":\"poison\"}");
+    return cluster_append_request(sim, part, token, strlen(token));
+}
+
+void clients_open(struct sim *sim)
+{
+    sim->clients = arena_alloc(sim->arena, sizeof *sim->clients);
+    sim->clients->left = sim->plan.requests;
+    for (int64_t i = 0; i < sim->plan.requests; i++) {
+        int64_t at_ms = i < sim->plan.machines ? sim_below(sim, 3000)
+                                               : sim_below(sim, sim->plan.workload_ms);
+        sim_after_ms(sim, at_ms, next, NULL, i);
+    }
+}
+
+void clients_close(struct sim *sim)
+{
+    (void)sim;
+}
+
+bool clients_are_done(const struct sim *sim)
+{
+    return sim->clients->left == 0 && sim->clients->pending == 0;
+}

@@ -1,0 +1,528 @@
+/* The logs, and the log port's calls as worker/kafka_*.c makes them. */
+#include "tests/simulation/cluster.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "lib/jws.h"
+#include "tests/simulation/process.h"
+
+/* How long a call waits for a broker that does not answer. */
+#define CALL_TIMEOUT_MS 2000
+#define FLUSH_SLICE_MS  20
+
+struct client_part {
+    bool started, broken, paused;
+    bool exact;     /* nothing was given out since it was started or sought */
+    bool lost_once; /* it has skipped messages since it was started */
+    int64_t position;
+};
+
+struct log_client {
+    struct process *process;
+    struct sim *sim;
+    struct cluster *cluster;
+    struct log_events owner;
+    struct member *member; /* NULL: not subscribed */
+    struct producer *producer;
+    struct client_part parts[PLAN_PARTITIONS_MAX];
+    bool connection_lost, closed, gone;
+    bool out_of_range; /* an error that the next poll returns */
+    size_t given_out;  /* messages that are not released */
+};
+
+/* --- logs --- */
+
+int64_t cluster_append_request(struct sim *sim, int32_t part, const char *value, size_t len)
+{
+    struct request_log *log = &sim->cluster->requests[part];
+    int64_t append_ms = sim_wall_ms(sim) + log->clock_skew_ms + sim->cluster->jump_ms;
+    *LIST_ADD(sim, &log->entries) = (struct request_entry){
+        .offset = log->hi++, .append_ms = append_ms, .value = value, .len = len};
+    *LIST_ADD(sim, &sim->cluster->ever[part]) = log->entries.items[log->entries.count - 1];
+    sim_note(sim, 93, "request", part, log->hi - 1);
+    return log->hi - 1;
+}
+
+void cluster_make_hole(struct sim *sim, int32_t part, int64_t count)
+{
+    sim->cluster->requests[part].hi += count;
+}
+
+const struct request_entry *cluster_request_ever(const struct sim *sim, int32_t part,
+                                                 int64_t offset, const uint8_t digest[32])
+{
+    for (size_t i = 0; i < sim->cluster->ever[part].count; i++) {
+        const struct request_entry *entry = &sim->cluster->ever[part].items[i];
+        uint8_t own[32];
+        if (entry->offset != offset)
+            continue;
+        sha256(entry->value, entry->len, own);
+        if (memcmp(own, digest, sizeof own) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+void cluster_down(struct sim *sim)
+{
+    sim_note(sim, 93, "brokers down", 0, 0);
+    sim->cluster->down = true;
+    for (size_t i = 0; i < sim->cluster->clients.count; i++)
+        sim->cluster->clients.items[i]->connection_lost = true;
+}
+
+void cluster_up(struct sim *sim)
+{
+    sim_note(sim, 93, "brokers up", 0, 0);
+    sim->cluster->down = false;
+}
+
+void cluster_open(struct sim *sim)
+{
+    sim->cluster = arena_alloc(sim->arena, sizeof *sim->cluster);
+    for (int32_t part = 0; part < sim->plan.partitions; part++) {
+        struct request_log *log = &sim->cluster->requests[part];
+        log->first = log->lo = log->hi = sim_chance(sim, 200000) ? sim_between(sim, 1, 5) : 0;
+        if (sim->plan.clock_skew_ms > 0)
+            log->clock_skew_ms = sim_between(sim, -sim->plan.clock_skew_ms,
+                                             sim->plan.clock_skew_ms);
+        database_partition(sim->db, part)->next_offset = log->first;
+    }
+    group_open(sim);
+}
+
+void cluster_close(struct sim *sim)
+{
+    (void)sim; /* all of it lives in the arena */
+}
+
+/* --- calls --- */
+
+/* A question to a broker. */
+static enum err ask(struct log_client *c, const char *what, struct failure *f)
+{
+    struct sim *sim = c->sim;
+    process_call(c->process, what);
+    bool fails = !sim->healed && sim_chance(sim, sim->plan.log_error);
+    if (!fails && !c->cluster->down)
+        return ERR_OK;
+    sim->count.faults += fails;
+    process_sleep_us(c->process, sim_between(sim, 0, CALL_TIMEOUT_MS * SIM_US_PER_MS));
+    return failure_set(f, ERR_LOG_TRANSPORT, "%s: no broker answers", what);
+}
+
+/* A call that librdkafka answers by itself. */
+static enum err local(struct log_client *c, const char *what, struct failure *f)
+{
+    process_local_call(c->process, what);
+    if (!c->sim->healed && sim_chance(c->sim, c->sim->plan.log_error)) {
+        c->sim->count.faults++;
+        return failure_set(f, ERR_LOG_ERROR, "%s: refused", what);
+    }
+    return ERR_OK;
+}
+
+static enum err log_shape(void *self, struct log_shape *out, struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = ask(c, "shape", f);
+    if (err)
+        return err;
+    *out = (struct log_shape){.request_partitions = c->sim->plan.partitions,
+                              .event_partitions = c->sim->plan.partitions};
+    const char *id = c->process->other_cluster ? "cluster-2" : "cluster-1";
+    memcpy(out->cluster_id, id, strlen(id) + 1);
+    return ERR_OK;
+}
+
+static enum err log_subscribe(void *self, const struct log_events *events, struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = local(c, "subscribe", f);
+    if (err)
+        return err;
+    c->owner = *events;
+    c->member = group_join(c->sim, c);
+    return ERR_OK;
+}
+
+static enum err log_resubscribe(void *self, struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = local(c, "resubscribe", f);
+    if (!err && !c->member->lost)
+        group_rebalance(c->sim);
+    return err;
+}
+
+static enum err log_start(void *self, const struct log_position *positions, size_t count,
+                          struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = local(c, "start", f);
+    memset(c->parts, 0, sizeof c->parts);
+    if (err)
+        return err;
+    for (size_t i = 0; i < count; i++) {
+        assert(positions[i].part >= 0 && positions[i].part < c->sim->plan.partitions);
+        assert(positions[i].offset >= 0);
+        c->parts[positions[i].part] = (struct client_part){
+            .started = true, .exact = true, .position = positions[i].offset};
+    }
+    return ERR_OK;
+}
+
+static enum err log_seek(void *self, int32_t part, int64_t offset, struct failure *f)
+{
+    struct log_client *c = self;
+    struct client_part *p = &c->parts[part];
+    enum err err = local(c, "seek", f);
+    if (err)
+        return err;
+    if (!p->started || p->broken)
+        return failure_set(f, ERR_LOG_ERROR, "seek: partition %" PRId32 " is not fetched", part);
+    p->position = offset;
+    p->exact = true;
+    return ERR_OK;
+}
+
+static enum err log_pause(void *self, int32_t part, struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = local(c, "pause", f);
+    if (!err)
+        c->parts[part].paused = true;
+    return err;
+}
+
+static enum err log_resume(void *self, int32_t part, struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = local(c, "resume", f);
+    if (!err)
+        c->parts[part].paused = false;
+    return err;
+}
+
+static void log_commit_offset(void *self, int32_t part, int64_t next_offset)
+{
+    struct log_client *c = self;
+    (void)part, (void)next_offset;
+    process_local_call(c->process, "commit_offset");
+}
+
+/* --- poll --- */
+
+/* Messages that were fetched before may come again, or be lost between two positions. */
+static int64_t fetch_from(struct log_client *c, int32_t part)
+{
+    struct sim *sim = c->sim;
+    struct client_part *p = &c->parts[part];
+    const struct request_log *log = &c->cluster->requests[part];
+    if (sim->healed || p->exact || !sim_chance(sim, sim->plan.prefetch))
+        return p->position;
+    int64_t from = p->position + sim_between(sim, -4, 3);
+    if (from > p->position && p->lost_once)
+        return p->position;
+    p->lost_once = p->lost_once || from > p->position;
+    return from < log->lo ? log->lo : from > log->hi ? p->position : from;
+}
+
+struct gathering {
+    struct log_message *out;
+    size_t max, max_bytes, count, bytes;
+};
+
+static void give_out(struct log_client *c, struct gathering *g, int32_t part,
+                     const struct request_entry *entry)
+{
+    char *copy = arena_strndup(c->sim->arena, entry->value, entry->len);
+    g->out[g->count++] = (struct log_message){.part = part,
+                                              .offset = entry->offset,
+                                              .append_ms = entry->append_ms,
+                                              .value = copy,
+                                              .len = entry->len,
+                                              .handle = copy};
+    g->bytes += entry->len;
+    c->given_out++;
+}
+
+static void gather(struct log_client *c, struct gathering *g)
+{
+    struct sim *sim = c->sim;
+    for (int32_t part = 0; part < sim->plan.partitions && !c->cluster->down; part++) {
+        struct client_part *p = &c->parts[part];
+        const struct request_log *log = &c->cluster->requests[part];
+        if (!p->started || p->paused || p->broken)
+            continue;
+        if (p->position < log->lo || p->position > log->hi) {
+            p->broken = c->out_of_range = true;
+            continue;
+        }
+        if (p->position == log->hi)
+            continue;
+        int64_t from = fetch_from(c, part);
+        int64_t limit = sim_chance(sim, 300000) ? sim_between(sim, 1, 5) : INT64_MAX;
+        for (size_t i = 0;
+             i < log->entries.count && limit > 0 && g->count < g->max && g->bytes < g->max_bytes;
+             i++) {
+            if (log->entries.items[i].offset < from)
+                continue;
+            give_out(c, g, part, &log->entries.items[i]);
+            p->position = log->entries.items[i].offset + 1;
+            p->exact = false;
+            limit--;
+        }
+    }
+}
+
+static enum err poll_trouble(struct log_client *c, struct failure *f)
+{
+    struct sim *sim = c->sim;
+    if (!sim->healed && sim_chance(sim, sim->plan.log_error / 20))
+        c->connection_lost = true;
+    if (c->connection_lost) {
+        c->connection_lost = false;
+        sim->count.faults++;
+        return failure_set(f, ERR_LOG_TRANSPORT, "poll: a connection to a broker was lost");
+    }
+    if (c->out_of_range) {
+        c->out_of_range = false;
+        return failure_set(f, ERR_LOG_ERROR, "poll: offset out of range");
+    }
+    return ERR_OK;
+}
+
+static void serve(struct log_client *c)
+{
+    if (c->member)
+        group_poll(c->sim, c->member, &c->owner);
+    if (c->producer)
+        producer_serve(c->producer);
+}
+
+static enum err log_poll(void *self, struct log_message *out, size_t max, size_t max_bytes,
+                         int timeout_ms, size_t *count_out, struct failure *f)
+{
+    struct log_client *c = self;
+    struct gathering g = {.out = out, .max = max, .max_bytes = max_bytes};
+    *count_out = 0;
+    process_call(c->process, "poll");
+    serve(c);
+    enum err err = poll_trouble(c, f);
+    if (err)
+        return err;
+    gather(c, &g);
+    if (g.count == 0 && timeout_ms > 0) {
+        process_sleep_us(c->process, timeout_ms * SIM_US_PER_MS);
+        serve(c);
+        gather(c, &g);
+    }
+    err = poll_trouble(c, f);
+    if (err) { /* what was gathered is fetched again: the port keeps it */
+        for (size_t i = g.count; i > 0; i--)
+            c->parts[out[i - 1].part].position = out[i - 1].offset;
+        c->given_out -= g.count;
+        return err;
+    }
+    *count_out = g.count;
+    return ERR_OK;
+}
+
+static void log_release(void *self, struct log_message *messages, size_t count)
+{
+    struct log_client *c = self;
+    for (size_t i = 0; i < count; i++) {
+        assert(messages[i].handle);
+        memset(messages[i].handle, '?', messages[i].len); /* whoever still reads it, errs */
+        messages[i].handle = NULL;
+    }
+    assert(c->given_out >= count);
+    c->given_out -= count;
+}
+
+/* --- producer --- */
+
+static enum err log_publish(void *self, const struct log_event *event, struct failure *f)
+{
+    struct log_client *c = self;
+    process_local_call(c->process, "publish");
+    if (!c->producer)
+        return failure_set(f, ERR_LOG_FATAL, "publish: there is no producer");
+    return producer_publish(c->producer, event, f);
+}
+
+static enum err log_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
+{
+    struct log_client *c = self;
+    process_call(c->process, "flush");
+    int64_t deadline_us = c->sim->now_us + timeout_ms * SIM_US_PER_MS;
+    while (c->producer) {
+        producer_serve(c->producer);
+        if (producer_outstanding(c->producer, part) == 0)
+            break;
+        if (producer_has_failed(c->producer))
+            return failure_set(f, ERR_LOG_FATAL, "flush: an event was not delivered");
+        if (c->sim->now_us >= deadline_us)
+            return failure_set(f, ERR_TIMEOUT, "flush: not all is delivered");
+        process_sleep_us(c->process, FLUSH_SLICE_MS * SIM_US_PER_MS);
+    }
+    return ERR_OK;
+}
+
+static enum err log_reset_producer(void *self, struct failure *f)
+{
+    struct log_client *c = self;
+    process_local_call(c->process, "reset_producer");
+    if (c->producer)
+        producer_drop(c->producer);
+    c->producer = NULL;
+    if (!c->sim->healed && sim_chance(c->sim, c->sim->plan.log_error))
+        return failure_set(f, ERR_LOG_ERROR, "no new producer");
+    c->producer = producer_new(c->process, &c->owner);
+    return ERR_OK;
+}
+
+/* --- reading --- */
+
+static enum err log_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
+                                  struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = ask(c, "request_range", f);
+    if (err)
+        return err;
+    *lo = c->cluster->requests[part].lo;
+    *hi = c->cluster->requests[part].hi;
+    process_travel(c->process);
+    return ERR_OK;
+}
+
+static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
+                                struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = ask(c, "event_range", f);
+    if (err)
+        return err;
+    *lo = c->cluster->events[part].lo;
+    *hi = c->cluster->events[part].hi;
+    process_travel(c->process);
+    return ERR_OK;
+}
+
+static enum err log_request_before(void *self, int32_t part, int64_t before, int64_t bound,
+                                   int64_t *offset_out, uint8_t sha256_out[32], struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = ask(c, "request_before", f);
+    if (err)
+        return err;
+    const struct request_log *log = &c->cluster->requests[part];
+    const struct request_entry *found = NULL;
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct request_entry *entry = &log->entries.items[i];
+        if (entry->offset < before && entry->offset >= before - bound && entry->offset >= log->lo)
+            found = entry;
+    }
+    if (!found)
+        return failure_set(f, ERR_NOT_FOUND, "no message before %" PRId64, before);
+    *offset_out = found->offset;
+    sha256(found->value, found->len, sha256_out);
+    process_travel(c->process);
+    return ERR_OK;
+}
+
+static enum err log_event_tail(void *self, int32_t part, int64_t count, log_tail_fn *fn, void *arg,
+                               struct failure *f)
+{
+    struct log_client *c = self;
+    enum err err = ask(c, "event_tail", f);
+    if (err)
+        return err;
+    const struct event_log *log = &c->cluster->events[part];
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct event_entry *entry = &log->entries.items[i];
+        if (entry->offset >= log->hi - count && entry->offset >= log->lo && entry->seq > 0)
+            fn(arg, entry->offset, entry->seq);
+    }
+    process_travel(c->process);
+    return ERR_OK;
+}
+
+/* --- life --- */
+
+static void log_close(void *self)
+{
+    struct log_client *c = self;
+    process_call(c->process, "close");
+    if (c->closed)
+        return;
+    c->closed = true;
+    if (!c->member)
+        return;
+    group_give_back(c->sim, c->member, &c->owner, c->member->lost);
+    group_leave(c->sim, c->member);
+}
+
+static const struct log_ops ops = {
+    .shape = log_shape,
+    .subscribe = log_subscribe,
+    .resubscribe = log_resubscribe,
+    .start = log_start,
+    .poll = log_poll,
+    .release = log_release,
+    .seek = log_seek,
+    .pause = log_pause,
+    .resume = log_resume,
+    .publish = log_publish,
+    .flush = log_flush,
+    .reset_producer = log_reset_producer,
+    .commit_offset = log_commit_offset,
+    .request_range = log_request_range,
+    .event_range = log_event_range,
+    .request_before = log_request_before,
+    .event_tail = log_event_tail,
+    .close = log_close,
+};
+
+struct log log_client_new(struct process *p)
+{
+    struct log_client *c = arena_alloc(p->sim->arena, sizeof *c);
+    *c = (struct log_client){.process = p, .sim = p->sim, .cluster = p->sim->cluster};
+    c->producer = producer_new(p, &c->owner);
+    *LIST_ADD(p->sim, &p->sim->cluster->clients) = c;
+    return (struct log){.ops = &ops, .self = c};
+}
+
+void log_client_gone(struct log_client *c, bool left)
+{
+    if (c->producer)
+        producer_drop(c->producer);
+    c->gone = true;
+    assert(!left || c->closed || !c->member);
+    (void)left; /* a killed member is missed after its session time-out */
+}
+
+void log_client_unassign(struct log_client *c)
+{
+    memset(c->parts, 0, sizeof c->parts);
+}
+
+void log_client_disconnect(struct log_client *c)
+{
+    c->connection_lost = true;
+}
+
+void log_client_fail_delivery(struct log_client *c)
+{
+    if (c->producer)
+        producer_fail_next(c->producer);
+}
+
+struct process *log_client_process(const struct log_client *c)
+{
+    return c->process;
+}

@@ -1,0 +1,118 @@
+/* A Kafka cluster in memory: request and event partitions, the worker's consumer group, and the
+ * log port on it. */
+#ifndef BERTH_TESTS_SIMULATION_CLUSTER_H
+#define BERTH_TESTS_SIMULATION_CLUSTER_H
+
+#include "tests/simulation/database.h"
+#include "worker/log_port.h"
+
+struct process;
+struct log_client;
+struct producer;
+
+struct request_entry {
+    int64_t offset, append_ms;
+    const char *value;
+    size_t len;
+};
+struct event_entry {
+    int64_t offset;
+    int64_t seq, epoch;
+    const char *key, *type, *value;
+    size_t len;
+};
+/* Offsets in [lo, hi); some hold nothing. */
+struct request_log {
+    LIST_OF(struct request_entry) entries;
+    int64_t lo, hi;
+    int64_t clock_skew_ms; /* of the leader's clock */
+    int64_t first;         /* what init recorded as the log's start */
+};
+struct event_log {
+    LIST_OF(struct event_entry) entries;
+    int64_t lo, hi;
+    int64_t highest; /* sequence in the log */
+    int64_t ever;    /* the same over all logs of that name: the topic may be made again */
+};
+
+struct member {
+    struct log_client *client;
+    bool joined;   /* it has answered the rebalance that is under way */
+    bool revoking; /* it is to give its partitions back in its next poll */
+    bool lost;     /* the group goes on without it; it will learn in its next poll */
+    bool assigned; /* there is a new assignment for its next poll */
+    bool owner[PLAN_PARTITIONS_MAX]; /* as the group sees it */
+    bool told[PLAN_PARTITIONS_MAX];  /* as the member was told */
+    bool told_any;
+    int64_t seen_us; /* the last sign of life */
+};
+struct group {
+    LIST_OF(struct member *) members;
+    bool rebalancing;
+    int64_t rebalance_us; /* since when */
+};
+
+struct cluster {
+    struct request_log requests[PLAN_PARTITIONS_MAX];
+    struct event_log events[PLAN_PARTITIONS_MAX];
+    struct group group;
+    LIST_OF(struct log_client *) clients;
+    LIST_OF(struct request_entry) ever[PLAN_PARTITIONS_MAX]; /* also what was cut or made anew */
+    bool down;
+    int64_t jump_ms; /* of all append times, now */
+};
+
+void cluster_open(struct sim *sim);
+void cluster_close(struct sim *sim);
+
+/* A request reaches its partition; returns the offset. Borrows the value for the run. */
+int64_t cluster_append_request(struct sim *sim, int32_t part, const char *value, size_t len);
+/* Transaction markers and the like: offsets without a message. */
+void cluster_make_hole(struct sim *sim, int32_t part, int64_t count);
+/* From all that were ever there: the one with that digest. */
+const struct request_entry *cluster_request_ever(const struct sim *sim, int32_t part,
+                                                 int64_t offset, const uint8_t digest[32]);
+/* No broker answers until up; all connections are lost. */
+void cluster_down(struct sim *sim);
+void cluster_up(struct sim *sim);
+
+/* --- the port --- */
+
+struct log log_client_new(struct process *p);
+/* The process ended. left: it had closed. */
+void log_client_gone(struct log_client *c, bool left);
+/* A connection to a broker is lost. */
+void log_client_disconnect(struct log_client *c);
+/* The producer's next delivery fails. */
+void log_client_fail_delivery(struct log_client *c);
+/* Nothing is fetched any more, until the next start. */
+void log_client_unassign(struct log_client *c);
+struct process *log_client_process(const struct log_client *c);
+
+/* --- group.c --- */
+
+void group_open(struct sim *sim);
+struct member *group_join(struct sim *sim, struct log_client *client);
+/* It leaves by itself, or is not heard of any more (then after the session time-out). */
+void group_leave(struct sim *sim, struct member *member);
+void group_rebalance(struct sim *sim);
+/* The member polls: answers what the group asks. */
+void group_poll(struct sim *sim, struct member *member, const struct log_events *owner);
+/* What the member owns is given back, as when it subscribes anew. */
+void group_give_back(struct sim *sim, struct member *member, const struct log_events *owner,
+                     bool lost);
+
+/* --- producer.c --- */
+
+struct producer *producer_new(struct process *p, const struct log_events *owner);
+/* What was sent and not acknowledged may still arrive, in order; the rest never does. */
+void producer_drop(struct producer *producer);
+enum err producer_publish(struct producer *producer, const struct log_event *event,
+                          struct failure *f);
+/* Calls the owner for the reports that are there. */
+void producer_serve(struct producer *producer);
+int64_t producer_outstanding(const struct producer *producer, int32_t part); /* -1: all */
+bool producer_has_failed(const struct producer *producer);
+void producer_fail_next(struct producer *producer);
+
+#endif

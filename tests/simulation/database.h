@@ -1,0 +1,162 @@
+/* A database server in memory: the rows of db/migrations, sessions, row locks, transactions at
+ * READ COMMITTED.
+ *
+ * Rows are written only by the last statements before a COMMIT and read by nobody before it, so a
+ * transaction keeps what it writes aside until then, and plain reads look at the tables. */
+#ifndef BERTH_TESTS_SIMULATION_DATABASE_H
+#define BERTH_TESTS_SIMULATION_DATABASE_H
+
+#include "core/world.h"
+#include "db/store.h"
+#include "tests/simulation/sim.h"
+
+struct process;
+
+struct machine_row {
+    int64_t id;
+    const char *name, *labels;
+    struct amount capacity;
+    enum machine_state state;
+    int64_t version, capacity_changed_ms;
+    int64_t born; /* number of the commit that registered it */
+};
+struct booking_row {
+    int64_t id;
+    const char *client, *user;
+    int64_t start_ms, end_ms;
+    enum booking_state state;
+    int64_t version;
+    int64_t born;
+};
+struct allocation_row {
+    int64_t booking, machine;
+    int64_t start_ms, end_ms;
+    struct amount amount;
+    bool live;
+    int64_t machine_version;
+};
+/* A decision and what its batch knew: for the fold. */
+struct stored_decision {
+    struct decision_row row;
+    int64_t commit;         /* the number of its commit: 1, 2, 3 … */
+    int64_t seen;           /* commits that were there when its transaction began */
+    int64_t key_generation; /* that its transaction read */
+};
+
+/* Zeroed is empty; items live in the simulation's arena. */
+#define LIST_OF(type)                                                                              \
+    struct {                                                                                       \
+        type *items;                                                                               \
+        size_t count, capacity;                                                                    \
+    }
+/* Room for one more at the end of a LIST_OF, counted already. */
+#define LIST_ADD(sim, list)                                                                        \
+    ((list)->items = list_room((sim), (list)->items, (list)->count, &(list)->capacity,             \
+                               sizeof *(list)->items),                                             \
+     &(list)->items[(list)->count++])
+void *list_room(struct sim *sim, void *items, size_t count, size_t *capacity, size_t size);
+
+struct tables {
+    struct farm_row farm;
+    LIST_OF(struct partition_row) partitions;
+    LIST_OF(struct machine_row) machines;
+    LIST_OF(struct booking_row) bookings;
+    LIST_OF(struct allocation_row) allocations;
+    LIST_OF(struct stored_decision) decisions;
+    int64_t commits;
+};
+
+/* What a transaction writes, as images of rows. */
+struct writes {
+    LIST_OF(struct partition_row) partitions;
+    LIST_OF(struct machine_row) machines;
+    LIST_OF(struct booking_row) bookings;
+    LIST_OF(struct allocation_row) allocations;
+    LIST_OF(struct stored_decision) decisions;
+};
+
+enum lock_kind { LOCK_PARTITION, LOCK_MACHINE, LOCK_BOOKING, LOCK_NAME, LOCK_REQUEST };
+
+struct session {
+    uint64_t id;
+    bool alive;
+    struct process *process; /* NULL: its client is gone */
+    int64_t used_us;         /* when its last statement ended */
+    bool busy;               /* it executes a statement */
+    int64_t waits_until_us;  /* for a row lock; 0: for none */
+    enum lock_kind wait_kind;
+    uint64_t wait_key;
+    bool commit_pending;
+    bool committed;         /* the outcome, once the COMMIT was executed */
+    int64_t key_generation; /* as read with the last partition locks */
+    struct writes writes;
+};
+
+struct held_lock {
+    enum lock_kind kind;
+    uint64_t key;
+    struct session *session;
+};
+
+struct database {
+    struct tables now;
+    struct tables backup; /* WORLD_RESTORED: taken in between */
+    bool has_backup;
+    LIST_OF(struct key_row) keys;
+    LIST_OF(int64_t) key_since;   /* the generation from which on a key counts */
+    LIST_OF(int64_t) key_revoked; /* the generation from which on it is revoked; INT64_MAX */
+    LIST_OF(struct session *) sessions;
+    LIST_OF(struct held_lock) locks;
+    /* All decisions that were ever committed, also those that a restored backup lacks. */
+    LIST_OF(struct stored_decision) history;
+    bool down;
+    bool restored;
+    int64_t slow_until_us;
+    uint64_t last_session;
+};
+
+void database_open(struct sim *sim);
+void database_close(struct sim *sim);
+
+/* --- looking --- */
+
+struct partition_row *database_partition(struct database *db, int32_t part); /* NULL: none */
+const struct machine_row *database_machine(const struct database *db, int64_t id);
+const struct machine_row *database_machine_named(const struct database *db, const char *name);
+const struct booking_row *database_booking(const struct database *db, int64_t id);
+const struct stored_decision *database_decision(const struct database *db, int32_t part,
+                                                int64_t seq);
+/* From all that were ever committed: the newest with that number. */
+const struct stored_decision *database_ever(const struct database *db, int32_t part, int64_t seq);
+
+/* The keys as they are at that generation. */
+void database_keys(const struct database *db, int64_t generation, store_key_fn *fn, void *arg);
+
+/* --- sessions and locks; called in a process's fiber --- */
+
+struct session *session_new(struct database *db, struct process *p);
+/* Ends it: rolls back, gives its locks up. */
+void session_drop(struct sim *sim, struct session *session);
+struct session *database_session(struct database *db, uint64_t id);
+/* Locks one row, waiting for at most 3 s: ERR_OK, ERR_DB_LOCK_TIMEOUT, ERR_DB_DEADLOCK (rolled
+ * back), ERR_DB_CONNECTION (dropped while it waited). */
+enum err session_lock(struct session *session, enum lock_kind kind, uint64_t key);
+bool session_holds(const struct database *db, const struct session *session, enum lock_kind kind,
+                   uint64_t key);
+void session_rollback(struct sim *sim, struct session *session);
+/* Executes what was written, and gives the locks up. */
+void session_commit(struct sim *sim, struct session *session);
+size_t session_lock_count(const struct database *db, const struct session *session);
+
+/* --- from outside --- */
+
+/* All sessions are gone. Until up, nobody connects. */
+void database_crash(struct sim *sim);
+void database_up(struct sim *sim);
+void database_backup(struct sim *sim);
+void database_restore(struct sim *sim);
+/* For the operator's changes of single rows: they wait for nobody, so they are made only while no
+ * one holds the row. False: somebody does. */
+bool database_row_is_free(const struct database *db, int32_t part);
+
+#endif

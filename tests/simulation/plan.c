@@ -1,0 +1,93 @@
+#include "tests/simulation/plan.h"
+
+#include <assert.h>
+
+#include "tests/simulation/sim.h"
+
+/* Every so many seeds sign their requests for real. */
+#define REAL_KEYS_EVERY 16
+/* Of a hundred seeds, so many run without any fault, and so many in a wrong world. */
+#define CALM_PERCENT    4
+#define WRONG_PERCENT   22
+
+const char *world_kind_name(enum world_kind kind)
+{
+    static const char *const names[WORLD_KIND_COUNT] = {
+        [WORLD_RIGHT] = "right",
+        [WORLD_REQUESTS_CUT] = "requests cut",
+        [WORLD_REQUESTS_REMADE] = "requests made anew",
+        [WORLD_REQUESTS_EXPIRED] = "requests expired",
+        [WORLD_EVENTS_REMADE] = "events made anew",
+        [WORLD_RESTORED] = "database restored",
+        [WORLD_RESTORED_LIVE] = "database restored under running workers",
+        [WORLD_CLOCK_AHEAD] = "clock a month ahead",
+        [WORLD_NO_TIME] = "no append time",
+        [WORLD_POISON] = "poison",
+        [WORLD_OTHER_CLUSTER] = "other cluster",
+    };
+    assert(kind < WORLD_KIND_COUNT);
+    return names[kind];
+}
+
+/* Rare in most seeds that have it, often in some. */
+static int64_t rate(struct sim *sim, int64_t percent_of_seeds, int64_t rare, int64_t often)
+{
+    if (sim_below(sim, 100) >= percent_of_seeds)
+        return 0;
+    return sim_chance(sim, 700000) ? rare : often;
+}
+
+static void plan_size(struct sim *sim, struct plan *plan)
+{
+    plan->workers = (int)sim_between(sim, 1, PLAN_WORKERS_MAX);
+    plan->partitions = (int)sim_between(sim, 1, PLAN_PARTITIONS_MAX);
+    plan->machines = (int)sim_between(sim, 1, 5);
+    plan->clients = (int)sim_between(sim, 2, 5);
+    plan->requests = (int)sim_between(sim, 10, sim_chance(sim, 100000) ? 250 : 90);
+    plan->workload_ms = sim_between(sim, 5000, 45000);
+    plan->latency_us = sim_chance(sim, 200000) ? 15000 : sim_between(sim, 200, 3000);
+    plan->batch_max = sim_chance(sim, 300000) ? sim_between(sim, 1, 3) : sim_between(sim, 4, 60);
+    plan->unpublished_max = plan->batch_max + sim_between(sim, 1, 20);
+    plan->queue_max = sim_chance(sim, 200000) ? sim_between(sim, 1, 6) : 1000;
+    plan->garbage = 40000;
+    plan->wrong_key = sim_chance(sim, 500000) ? 150000 : 10000;
+    plan->repeated = sim_chance(sim, 500000) ? 200000 : 40000;
+    plan->clock_skew_ms = sim_chance(sim, 600000) ? sim_between(sim, 0, 30000) : 0;
+}
+
+static void plan_faults(struct sim *sim, struct plan *plan)
+{
+    plan->crash = rate(sim, 50, 300, 2500);
+    plan->pause = rate(sim, 50, 300, 2000);
+    plan->store_error = rate(sim, 50, 3000, 40000);
+    plan->store_cut = rate(sim, 50, 1500, 15000);
+    plan->commit_lost = rate(sim, 60, 30000, 250000);
+    plan->log_error = rate(sim, 50, 2000, 30000);
+    plan->delivery_failed = rate(sim, 40, 4000, 50000);
+    plan->queue_full = rate(sim, 30, 20000, 200000);
+    plan->delivery_slow = rate(sim, 40, 50000, 500000);
+    plan->prefetch = rate(sim, 30, 20000, 200000);
+    plan->chaos_ms = rate(sim, 70, 4000, 1000);
+    plan->outages = sim_chance(sim, 500000);
+    plan->rebalances = sim_chance(sim, 600000);
+    plan->restarts = sim_chance(sim, 500000);
+    plan->kills = sim_chance(sim, 500000);
+    plan->keys = sim_chance(sim, 300000);
+    plan->holes = sim_chance(sim, 300000);
+    plan->clock_jumps = sim_chance(sim, 60000);
+    plan->host_skew_ms = sim_chance(sim, 300000) ? 200000 : 0;
+}
+
+void plan_make(struct sim *sim)
+{
+    struct plan *plan = &sim->plan;
+    *plan = (struct plan){.real_keys = sim->seed % REAL_KEYS_EVERY == 0};
+    plan_size(sim, plan);
+    int64_t percent = sim_below(sim, 100);
+    if (percent >= CALM_PERCENT)
+        plan_faults(sim, plan);
+    if (percent >= 100 - WRONG_PERCENT)
+        plan->world = (enum world_kind)sim_between(sim, WORLD_RIGHT + 1, WORLD_KIND_COUNT - 1);
+    if (plan->world != WORLD_RIGHT)
+        plan->clock_jumps = false;
+}

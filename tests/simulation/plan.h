@@ -1,0 +1,61 @@
+/* What a seed chooses before the run begins. */
+#ifndef BERTH_TESTS_SIMULATION_PLAN_H
+#define BERTH_TESTS_SIMULATION_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PLAN_WORKERS_MAX    4
+#define PLAN_PARTITIONS_MAX 5
+
+/* Worlds that are not as the worker left them (design §6.3): each halts what it must halt. */
+enum world_kind {
+    WORLD_RIGHT,
+    WORLD_REQUESTS_CUT,     /* the request log ends before what was decided */
+    WORLD_REQUESTS_REMADE,  /* the topic was deleted and made again, with other messages */
+    WORLD_REQUESTS_EXPIRED, /* retention took messages that were not decided */
+    WORLD_EVENTS_REMADE,    /* the event topic was deleted and made again */
+    WORLD_RESTORED,         /* the database is an older one, all workers start anew */
+    WORLD_RESTORED_LIVE,    /* the same under running workers */
+    WORLD_CLOCK_AHEAD,      /* a broker's clock is a month ahead for a while */
+    WORLD_NO_TIME,          /* a message without append time */
+    WORLD_POISON,           /* a message that kills each worker that looks into it */
+    WORLD_OTHER_CLUSTER,    /* a worker that is pointed at another cluster does not start */
+    WORLD_KIND_COUNT
+};
+const char *world_kind_name(enum world_kind kind);
+
+/* Faults are per million port calls, unless they say otherwise. */
+struct plan {
+    enum world_kind world;
+    bool real_keys; /* ES256 signatures; else digests that the double of jws_verify compares */
+    int workers, partitions, machines, clients;
+    int requests;
+    int64_t workload_ms; /* the time over which they are sent */
+    int64_t batch_max, unpublished_max;
+    int64_t queue_max;  /* events that a producer holds */
+    int64_t latency_us; /* of a port call, mean */
+
+    int64_t crash, pause;
+    int64_t store_error; /* deadlocks, lock time-outs, a server that refuses */
+    int64_t store_cut;   /* lost connections */
+    int64_t commit_lost; /* of COMMITs: lost connection, outcome of either kind */
+    int64_t log_error;   /* a port call to Kafka fails, a connection is lost */
+    int64_t delivery_failed, queue_full, delivery_slow;
+    int64_t prefetch; /* polls that give messages again, or lose some */
+    int64_t chaos_ms; /* a fault that comes from outside about this often; 0: never */
+    bool outages;     /* among them: database and broker restarts, slow database */
+    bool rebalances, restarts, keys, kills;
+    bool holes;            /* offsets without a message */
+    int64_t garbage;       /* requests, per million: not even tokens */
+    int64_t wrong_key;     /* requests, per million: on another partition than their machine's */
+    int64_t repeated;      /* requests, per million: sent again, some of them altered */
+    int64_t clock_skew_ms; /* partitions' append times differ by up to this */
+    bool clock_jumps;      /* append times jump back and forth by up to an hour */
+    int64_t host_skew_ms;  /* wall clocks of workers */
+};
+
+struct sim;
+void plan_make(struct sim *sim);
+
+#endif

@@ -1,0 +1,109 @@
+/* The simulation: the worker's loop, unchanged, over a simulated log and store. One seed chooses
+ * the schedule, the workload and the faults; the same seed gives the same run.
+ *
+ *      client.c  signed requests ----> log.c, group.c, producer.c          struct log_ops
+ *      chaos.c   faults, operator         ^
+ *      check.c, replay.c                  |   process.c: fibers that run worker_open, _step, _close
+ *                                         v
+ *                                      store.c, database.c                 struct store_ops
+ *
+ * Time is simulated, in microseconds. Whatever happens by itself is a timer; each worker process is
+ * a fiber, which yields inside of every port call, before and after the call has its effect: there
+ * others run, and there it can be killed, stopped, or be told that the call failed. Everything that
+ * the simulation allocates lives in one arena until the run ends, so nothing dangles. */
+#ifndef BERTH_TESTS_SIMULATION_SIM_H
+#define BERTH_TESTS_SIMULATION_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/arena.h"
+#include "tests/simulation/plan.h"
+
+#define SIM_US_PER_MS INT64_C(1000)
+/* Where simulated wall clocks start: 2026-12-01T00:00:00Z. */
+#define SIM_EPOCH_MS  INT64_C(1796083200000)
+#define SIM_FARM      "sim"
+
+struct database;
+struct cluster;
+struct clients;
+struct process;
+struct timer;
+struct chaos;
+struct world_state;
+
+struct sim_counts {
+    int64_t port_calls, crashes, pauses, faults, rebalances, commits, decisions, events, repeats,
+        starts, halts;
+};
+
+struct sim {
+    uint64_t seed, random;
+    struct plan plan;
+    struct arena *arena;
+    int64_t now_us;
+    bool healed;  /* no new faults; what was broken works again */
+    bool held;    /* no worker is started */
+    bool stopped; /* the workers are told to close; nothing starts them again */
+    bool verbose;
+    uint64_t digest; /* of everything that happened, in order */
+
+    struct timer *timers; /* a heap by time, then number */
+    size_t timer_count, timer_capacity;
+    uint64_t timer_number;
+
+    struct database *db;
+    struct cluster *cluster;
+    struct clients *clients;
+    struct process *processes;
+    struct chaos *chaos;
+    struct world_state *world;
+
+    bool failed;
+    char failure[1024];
+    struct sim_counts count;
+};
+
+/* The run that is under way: for the doubles of functions that take no context. */
+extern struct sim *sim_now;
+
+/* --- chance --- */
+
+uint64_t sim_random(struct sim *sim);
+/* 0 .. below-1; below > 0. */
+int64_t sim_below(struct sim *sim, int64_t below);
+/* low .. high. */
+int64_t sim_between(struct sim *sim, int64_t low, int64_t high);
+/* True `per_million` times in a million. */
+bool sim_chance(struct sim *sim, int64_t per_million);
+
+/* --- time --- */
+
+typedef void timer_fn(struct sim *sim, void *arg, int64_t number);
+/* Calls fn at that time (or now, if it has passed), not from within a fiber. */
+void sim_at(struct sim *sim, int64_t at_us, timer_fn *fn, void *arg, int64_t number);
+void sim_after_ms(struct sim *sim, int64_t ms, timer_fn *fn, void *arg, int64_t number);
+/* True time, as a perfect clock would show it. */
+int64_t sim_wall_ms(const struct sim *sim);
+
+/* --- what happens --- */
+
+/* Mixes what happened into the digest; printed with -v. `who` is a number for the reader. */
+void sim_note(struct sim *sim, int who, const char *what, int64_t a, int64_t b);
+/* A promise is broken: the run ends here. The first failure stays. */
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- a run --- */
+
+struct sim_result {
+    bool failed;
+    char failure[1024];
+    uint64_t digest;
+    struct plan plan;
+    struct sim_counts count;
+};
+void sim_run(uint64_t seed, bool verbose, struct sim_result *out);
+
+#endif

@@ -1,0 +1,311 @@
+#include "tests/simulation/world.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "tests/simulation/client.h"
+#include "tests/simulation/process.h"
+
+/* Restoring a database, or losing requests to retention, takes longer than anything on the way. */
+#define LONG_WHILE_MS 6000
+#define MONTH_MS      (INT64_C(30) * 24 * 3600 * 1000)
+
+struct world_state {
+    bool over;
+    int32_t part;   /* that it is about */
+    bool must_halt; /* the partition, or the farm */
+    bool may_halt;  /* the partition */
+    bool spoilt;    /* the partition's logs are not those that were decided on */
+    int64_t offset; /* of the message that it is about */
+    int64_t since_us;
+};
+
+static struct world_state *state(const struct sim *sim)
+{
+    return sim->world;
+}
+
+/* --- what happens --- */
+
+static void broker_comes_back(struct sim *sim, void *arg, int64_t number)
+{
+    (void)arg, (void)number;
+    cluster_up(sim);
+    state(sim)->over = true;
+}
+
+static void remake_requests(struct sim *sim)
+{
+    struct world_state *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
+    const struct partition_row *row = database_partition(sim->db, w->part);
+    w->must_halt = row->last_seq > 0 || log->first > 0;
+    w->spoilt = true;
+    cluster_down(sim);
+    log->entries.count = 0;
+    log->lo = log->hi = 0;
+    sim_after_ms(sim, 500, broker_comes_back, NULL, 0);
+}
+
+/* The log ends earlier, as after an unclean election of a leader. */
+static void cut_requests(struct sim *sim)
+{
+    struct world_state *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
+    const struct partition_row *row = database_partition(sim->db, w->part);
+    size_t decided = 0;
+    while (decided < log->entries.count && log->entries.items[decided].offset < row->next_offset)
+        decided++;
+    if (decided == 0) {
+        w->over = true;
+        return;
+    }
+    w->must_halt = w->spoilt = true;
+    cluster_down(sim);
+    log->entries.count = (size_t)sim_below(sim, (int64_t)decided);
+    log->hi = log->entries.items[log->entries.count].offset;
+    sim_after_ms(sim, 500, broker_comes_back, NULL, 0);
+}
+
+static void remake_events(struct sim *sim)
+{
+    struct world_state *w = state(sim);
+    struct event_log *log = &sim->cluster->events[w->part];
+    w->may_halt = true;
+    w->must_halt = database_partition(sim->db, w->part)->published_seq > 0;
+    w->spoilt = w->must_halt;
+    log->entries.count = 0;
+    log->lo = log->hi = log->highest = 0;
+    /* The brokers refuse what was meant for the old topic. */
+    for (int i = 0; i < sim->plan.workers; i++) {
+        if (process_at(sim, i)->log)
+            log_client_fail_delivery(process_at(sim, i)->log);
+    }
+    w->over = true;
+}
+
+static void hold_workers(struct sim *sim)
+{
+    sim->held = true;
+    for (int i = 0; i < sim->plan.workers; i++)
+        process_kill(process_at(sim, i), false);
+}
+
+static void expire_requests(struct sim *sim, void *arg, int64_t number)
+{
+    struct world_state *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
+    const struct partition_row *row = database_partition(sim->db, w->part);
+    (void)arg, (void)number;
+    for (int i = 0; i < 50 && log->hi <= row->next_offset + 1; i++)
+        client_send_one(sim);
+    if (log->hi > row->next_offset) {
+        log->lo = sim_between(sim, row->next_offset + 1, log->hi);
+        w->must_halt = w->spoilt = true;
+    }
+    sim->held = false;
+    w->over = true;
+}
+
+/* --- restored databases --- */
+
+static bool events_are_ahead(const struct sim *sim, const struct tables *tables)
+{
+    for (size_t i = 0; i < tables->partitions.count; i++) {
+        const struct partition_row *row = &tables->partitions.items[i];
+        if (sim->cluster->events[row->part].highest > row->last_seq)
+            return true;
+    }
+    return false;
+}
+
+static void restore(struct sim *sim, void *arg, int64_t number)
+{
+    struct world_state *w = state(sim);
+    (void)arg, (void)number;
+    w->must_halt = events_are_ahead(sim, &sim->db->backup);
+    if (!sim->db->down)
+        database_crash(sim);
+    /* Only this restored world differs from an ordinary restart. */
+    if (w->must_halt)
+        database_restore(sim);
+    database_up(sim);
+    sim->held = false;
+    w->over = true;
+}
+
+static void prepare_restore(struct sim *sim)
+{
+    if (sim->plan.world == WORLD_RESTORED)
+        hold_workers(sim);
+    sim_after_ms(sim, LONG_WHILE_MS, restore, NULL, 0);
+}
+
+static void back_up(struct sim *sim, void *arg, int64_t number)
+{
+    (void)arg, (void)number;
+    database_backup(sim);
+}
+
+/* --- clocks and messages --- */
+
+static void clock_comes_back(struct sim *sim, void *arg, int64_t number)
+{
+    (void)arg, (void)number;
+    sim->cluster->requests[state(sim)->part].clock_skew_ms -= MONTH_MS;
+    state(sim)->over = true;
+}
+
+static void send_without_time(struct sim *sim)
+{
+    struct world_state *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
+    w->offset = cluster_append_request(sim, w->part, "untimely", strlen("untimely"));
+    log->entries.items[log->entries.count - 1].append_ms = LOG_NO_TIME;
+    w->may_halt = true;
+    w->over = true;
+}
+
+static void happen(struct sim *sim, void *arg, int64_t number)
+{
+    struct world_state *w = state(sim);
+    (void)arg, (void)number;
+    sim_note(sim, 96, world_kind_name(sim->plan.world), w->part, 0);
+    w->since_us = sim->now_us;
+    switch (sim->plan.world) {
+    case WORLD_REQUESTS_CUT:
+        cut_requests(sim);
+        break;
+    case WORLD_REQUESTS_REMADE:
+        remake_requests(sim);
+        break;
+    case WORLD_REQUESTS_EXPIRED:
+        hold_workers(sim);
+        sim_after_ms(sim, LONG_WHILE_MS, expire_requests, NULL, 0);
+        break;
+    case WORLD_EVENTS_REMADE:
+        remake_events(sim);
+        break;
+    case WORLD_RESTORED:
+    case WORLD_RESTORED_LIVE:
+        prepare_restore(sim);
+        break;
+    case WORLD_CLOCK_AHEAD:
+        sim->cluster->requests[w->part].clock_skew_ms += MONTH_MS;
+        sim_after_ms(sim, sim_between(sim, 1000, 10000), clock_comes_back, NULL, 0);
+        break;
+    case WORLD_NO_TIME:
+        send_without_time(sim);
+        break;
+    case WORLD_POISON:
+        w->offset = client_send_poison(sim, w->part);
+        w->may_halt = w->over = true;
+        break;
+    case WORLD_RIGHT:
+    case WORLD_OTHER_CLUSTER:
+    case WORLD_KIND_COUNT:
+        w->over = true;
+    }
+}
+
+void world_open(struct sim *sim)
+{
+    sim->world = arena_alloc(sim->arena, sizeof *sim->world);
+    sim->world->part = (int32_t)sim_below(sim, sim->plan.partitions);
+    int64_t at_ms = sim_between(sim, sim->plan.workload_ms / 3, sim->plan.workload_ms);
+    if (sim->plan.world == WORLD_RIGHT || sim->plan.world == WORLD_OTHER_CLUSTER) {
+        sim->world->over = true;
+        return;
+    }
+    if (sim->plan.world == WORLD_RESTORED || sim->plan.world == WORLD_RESTORED_LIVE)
+        sim_after_ms(sim, sim_between(sim, 0, at_ms), back_up, NULL, 0);
+    sim_after_ms(sim, at_ms, happen, NULL, 0);
+}
+
+/* --- what they must make of it --- */
+
+bool world_is_over(const struct sim *sim)
+{
+    return state(sim)->over;
+}
+
+static bool farm_is_restored(const struct sim *sim)
+{
+    return sim->db->restored && state(sim)->must_halt;
+}
+
+bool world_is_answered(const struct sim *sim)
+{
+    if (farm_is_restored(sim))
+        return sim->db->now.farm.halted[0];
+    if (sim->plan.world == WORLD_OTHER_CLUSTER && sim->plan.workers > 1)
+        return process_at((struct sim *)(uintptr_t)sim, sim->plan.workers - 1)->refused != ERR_OK;
+    return true;
+}
+
+bool world_part_is_spoilt(const struct sim *sim, int32_t part)
+{
+    if (farm_is_restored(sim))
+        return true;
+    return state(sim)->spoilt && state(sim)->part == part;
+}
+
+bool world_halt_is_right(const struct sim *sim, const struct partition_row *row)
+{
+    const struct world_state *w = state(sim);
+    if (w->part != row->part)
+        return false;
+    if (sim->plan.world == WORLD_POISON && row->next_offset != w->offset)
+        return false;
+    if (sim->plan.world == WORLD_NO_TIME && !strstr(row->halted, "append time"))
+        return false;
+    if (!w->must_halt && !w->may_halt)
+        return false;
+    return sim->plan.world == WORLD_POISON || strncmp(row->halted, "the last ", 9) != 0;
+}
+
+bool world_farm_halt_is_right(const struct sim *sim)
+{
+    return farm_is_restored(sim);
+}
+
+bool world_operator_acts(struct sim *sim, struct partition_row *row)
+{
+    const struct world_state *w = state(sim);
+    switch (sim->plan.world) {
+    case WORLD_POISON:
+        row->reject_offset = w->offset;
+        return true;
+    case WORLD_NO_TIME:
+        row->ignore_time_until = w->offset + 1;
+        return true;
+    default:
+        return false;
+    }
+}
+
+void world_note_decisions(struct sim *sim, const struct writes *writes)
+{
+    const struct decision_row *row = &writes->decisions.items[0].row;
+    if (farm_is_restored(sim))
+        sim_fail(sim, "decision %d-%lld was made on a database that is behind the event topic",
+                 (int)row->part, (long long)row->seq);
+}
+
+void world_check_end(struct sim *sim)
+{
+    const struct world_state *w = state(sim);
+    if (sim->plan.world == WORLD_OTHER_CLUSTER && sim->plan.workers > 1) {
+        const struct process *p = process_at(sim, sim->plan.workers - 1);
+        if (p->refused != ERR_LOG_TOPIC || !strstr(p->refusal, "cluster"))
+            sim_fail(sim, "%s works on another cluster", p->name);
+        return;
+    }
+    if (farm_is_restored(sim)) {
+        if (!sim->db->now.farm.halted[0])
+            sim_fail(sim, "the database is behind the event topic, and the farm goes on");
+    } else if (w->must_halt && w->spoilt && !database_partition(sim->db, w->part)->halted[0]) {
+        sim_fail(sim, "partition %d is not halted: %s", (int)w->part,
+                 world_kind_name(sim->plan.world));
+    }
+}

@@ -1,0 +1,23 @@
+/* Wrong worlds (design §6.3): what happens to the logs, the database or a clock behind the
+ * workers' back, and what they must make of it. */
+#ifndef BERTH_TESTS_SIMULATION_WORLD_H
+#define BERTH_TESTS_SIMULATION_WORLD_H
+
+#include "tests/simulation/cluster.h"
+
+void world_open(struct sim *sim);
+/* What was to happen has happened. */
+bool world_is_over(const struct sim *sim);
+/* Nothing is owed any more on account of it. */
+bool world_is_answered(const struct sim *sim);
+/* Its logs are not those that were decided on. */
+bool world_part_is_spoilt(const struct sim *sim, int32_t part);
+/* The partition, or the farm, ought to be halted. */
+bool world_halt_is_right(const struct sim *sim, const struct partition_row *row);
+bool world_farm_halt_is_right(const struct sim *sim);
+/* The operator does something about a halt; true: it may be resumed. */
+bool world_operator_acts(struct sim *sim, struct partition_row *row);
+void world_note_decisions(struct sim *sim, const struct writes *writes);
+void world_check_end(struct sim *sim);
+
+#endif
