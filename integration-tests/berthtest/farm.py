@@ -234,8 +234,6 @@ class Farm:
             self._producer = Producer({
                 "bootstrap.servers": self.broker.bootstrap, "partitioner": "murmur2_random",
                 "acks": "all", "enable.idempotence": True, "linger.ms": 1,
-                # The topic's max.message.bytes counts for a batch.
-                "batch.size": 60000,
                 "message.timeout.ms": 60000, "reconnect.backoff.max.ms": 200, "log_level": 0,
                 "queue.buffering.max.messages": 1000000})
         return self._producer
