@@ -19,9 +19,14 @@ static const struct topic_setting settings[] = {
     /* The broker's append time of a request is the decision's now. */
     {ADMIN_REQUESTS, "message.timestamp.type", "LogAppendTime", 0},
     {ADMIN_REQUESTS, "cleanup.policy", "delete", 0},
-    {ADMIN_REQUESTS, "max.message.bytes", "65536", 65536},
+    /* The limit counts for a batch of messages, and clients fill batches of up to 1,000,000 bytes
+     * by default: a topic that took no more than a token would refuse them under load. */
+    {ADMIN_REQUESTS, "max.message.bytes", "1048576", 65536},
     /* Compaction would eat events. */
     {ADMIN_EVENTS, "cleanup.policy", "delete", 0},
+    /* A worker whose clock is wrong must not have its events refused: brokers take no producer's
+     * time that is an hour ahead of theirs. */
+    {ADMIN_EVENTS, "message.timestamp.type", "LogAppendTime", 0},
     /* An event has at most 512 KiB; the worker sends batches of up to 1,000,000 bytes. */
     {ADMIN_EVENTS, "max.message.bytes", "1048576", 1000000},
 };

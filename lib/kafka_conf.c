@@ -19,8 +19,9 @@ static const struct kafka_setting common_defaults[] = {
      * the same program refusing it: librdkafka wants the second not to be shorter. */
     {"session.timeout.ms", "6000"},
     {"max.poll.interval.ms", "60000"},
-    /* The request topic takes no batch above 64 KiB (max.message.bytes is of batches), and a
-     * refused batch is not made smaller. The events' producer has its own size. */
+    /* max.message.bytes counts for whole batches, and a refused batch is not made smaller: this fits
+     * the smallest limit that a worker accepts of a request topic (64 KiB; `init` sets 1 MiB). The
+     * events' producer has its own size. */
     {"batch.size", "60000"},
     {"reconnect.backoff.ms", "50"},
     {"reconnect.backoff.max.ms", "1000"},

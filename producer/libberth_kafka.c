@@ -16,9 +16,9 @@ struct setting {
 };
 
 /* Ours unless the user says otherwise. message.timeout.ms is below the usual wait for a decision,
- * so that "nothing was published" is known in time. A topic's max.message.bytes (64 KiB for
- * requests) bounds whole batches, so batch.size stays below it: else the broker refuses what a
- * busy client sends at once. */
+ * so that "nothing was published" is known in time. A topic's max.message.bytes bounds
+ * whole batches, so batch.size stays below the smallest that a worker accepts (64 KiB): else the
+ * broker could refuse what a busy client sends at once. */
 static const struct setting defaults[] = {
     {"client.id", "berth"},
     {"socket.nagle.disable", "true"},

@@ -48,8 +48,9 @@ static void ensure_session(struct worker *w)
 static void ensure_producer(struct worker *w)
 {
     struct failure f;
-    if (!w->producer_broken)
+    if (!w->producer_broken || mono(w) < w->producer_retry_ms)
         return;
+    w->producer_retry_ms = mono(w) + backoff_next(&w->producer_pause);
     if (w->log->ops->reset_producer(w->log->self, &f) != ERR_OK) {
         struct log_quoted quoted;
         log_warn("no new producer yet", "err=%s", log_quote(&quoted, f.text));

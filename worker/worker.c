@@ -148,6 +148,7 @@ static void on_delivered(void *arg, int32_t number, int64_t seq, enum err err)
         w->producer_broken = true;
     } else if (seq > part->acked_seq && seq <= part->sent_seq) {
         part->acked_seq = seq;
+        backoff_reset(&w->producer_pause);
     }
 }
 
@@ -320,6 +321,7 @@ enum err worker_open(const struct worker_settings *settings, const struct worker
     w->messages = xcalloc(settings->batch_max, sizeof(*w->messages));
     backoff_init(&w->session_pause, WORKER_RETRY_MIN_MS, WORKER_RETRY_MAX_MS);
     backoff_init(&w->resubscribe_pause, 500, 10 * WORKER_RETRY_MAX_MS);
+    backoff_init(&w->producer_pause, WORKER_RETRY_MIN_MS, WORKER_RETRY_MAX_MS);
     backoff_init(&w->check_pause, 50, WORKER_RETRY_MAX_MS);
     if (prepare(w, f) != ERR_OK) {
         worker_free(w);

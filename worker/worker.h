@@ -79,6 +79,8 @@ struct worker {
     struct backoff session_pause;
     bool session_fault_logged;
 
+    int64_t producer_retry_ms; /* monotonic: no new producer before */
+    struct backoff producer_pause;
     bool producer_broken;   /* a delivery failed: make a new one, read the tails again */
     bool positions_changed; /* the set of running partitions, or a position, changed */
     bool farm_halted;
