@@ -174,6 +174,33 @@ static void test_lock_order(void **state)
     }
 }
 
+/* Rows that a batch does not name are not locked by it, however large its part of the table is. */
+static void test_disjoint_locks(void **state)
+{
+    (void)state;
+    make_machines(20);
+    const int32_t most[] = {0, 1, 3}, rest[] = {2};
+    struct partition_row rows[3];
+    struct farm_row farm;
+    struct id_list odd = {0}, even = {0};
+    for (int64_t id = 1; id <= 20; id++)
+        id_list_add(id % 2 ? &odd : &even, id);
+    struct world *a = world_new(), *b = world_new();
+    must(env.a.ops->begin(env.a.self, &f));
+    must(env.b.ops->begin(env.b.self, &f));
+    must(env.a.ops->lock_partitions(env.a.self, most, 3, rows, &farm, &f));
+    must(env.b.ops->lock_partitions(env.b.self, rest, 1, rows, &farm, &f));
+    must(env.a.ops->lock_machines(env.a.self, &odd, a, &f));
+    must(env.b.ops->lock_machines(env.b.self, &even, b, &f));
+    env.a.ops->rollback(env.a.self);
+    must(env.b.ops->lock_partitions(env.b.self, most, 3, rows, &farm, &f));
+    env.b.ops->rollback(env.b.self);
+    id_list_fini(&odd);
+    id_list_fini(&even);
+    world_free(a);
+    world_free(b);
+}
+
 /* --- sessions that end --- */
 
 static void test_killed_between(void **state)
@@ -261,7 +288,7 @@ static void test_no_server(void **state)
 const struct CMUnitTest fault_tests[] = {
     TEST(test_duplicate_name), TEST(test_duplicate_id),   TEST(test_case),
     TEST(test_lock_timeout),   TEST(test_deadlock),       TEST(test_lock_order),
-    TEST(test_killed_between), TEST(test_commit_unknown), TEST(test_load_fails),
-    TEST(test_no_server),
+    TEST(test_disjoint_locks), TEST(test_killed_between), TEST(test_commit_unknown),
+    TEST(test_load_fails),     TEST(test_no_server),
 };
 const size_t fault_test_count = sizeof fault_tests / sizeof fault_tests[0];
