@@ -122,7 +122,8 @@ enum err outbox_catch_up(struct worker *w, struct part *part, struct failure *f)
 
 void outbox_send(struct worker *w, struct part *part, const struct decision_row *row)
 {
-    if (w->producer_broken || row->seq != part->sent_seq + 1)
+    /* Without a tail, sent_seq is what a producer that is gone was given. */
+    if (w->producer_broken || !part->tail_known || row->seq != part->sent_seq + 1)
         return;
     struct log_event event = {
         .part = part->number,
