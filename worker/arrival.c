@@ -80,11 +80,15 @@ static enum arrival judge(struct worker *w, struct part *part, const struct log_
     return judge_time(w, part, message, expected == part->row.next_offset);
 }
 
-static void take(struct worker *w, struct item *item, struct part *part,
-                 const struct log_message *message)
+/* `expected` as above: an operator is told the offset that the partition is at, and if a hole is
+ * there, means the message behind it. */
+static void take(struct worker *w, struct item *item, const struct log_message *message,
+                 int64_t expected)
 {
+    struct part *part = &w->parts[message->part];
+    int64_t reject_offset = part->row.reject_offset;
     *item = (struct item){.message = message, .part = part};
-    item->operator_rejects = message->offset == part->row.reject_offset;
+    item->operator_rejects = expected <= reject_offset && reject_offset <= message->offset;
     sha256(message->value, message->len, item->sha256);
     if (!item->operator_rejects)
         authenticate(w->keys, message->value, message->len, w->arena, &item->auth);
@@ -113,7 +117,7 @@ size_t arrival_gather(struct worker *w, const struct log_message *messages, size
         stopped = arrival == STOP_HERE;
         if (arrival != TAKE)
             continue;
-        take(w, &items[taken++], part, message);
+        take(w, &items[taken++], message, expected);
         expected = message->offset + 1;
     }
     return taken;
