@@ -9,10 +9,10 @@
 
 #include "core/limits.h"
 #include "core/request.h"
+#include "lib/cli_time.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/jws.h"
-#include "producer/cli_time.h"
 
 #define KEY_FILE_MAX (64 * 1024)
 

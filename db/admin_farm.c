@@ -9,7 +9,7 @@
 #include "db/admin_farm.h"
 #include "db/admin_kafka.h"
 #include "db/migrate.h"
-#include "producer/cli_time.h"
+#include "lib/cli_time.h"
 
 enum err admin_farm_read(struct admin *admin, struct admin_farm *out, struct failure *f)
 {

@@ -18,6 +18,3 @@ $(O)/tools/test_store: $(store_test_objects) $(store_test_libraries)
 	$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(store_test_libraries) -Wl,--end-group \
 		$(package_libs) $(cmocka_libs)
 -include $(store_test_objects:.o=.d)
-
-# Times and durations are typed the same way as for `berth`.
-admin_sources += producer/cli_time.c

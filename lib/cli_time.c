@@ -1,4 +1,4 @@
-#include "producer/cli_time.h"
+#include "lib/cli_time.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -3,8 +3,8 @@
  * Functions of (text, now, zone) only. `zone` is a name of the zone database ("Europe/Paris"),
  * or NULL for the system's own (TZ, /etc/localtime). The zone rules are libc's: a call switches
  * the process's TZ, so only one thread may call these. */
-#ifndef BERTH_PRODUCER_CLI_TIME_H
-#define BERTH_PRODUCER_CLI_TIME_H
+#ifndef BERTH_LIB_CLI_TIME_H
+#define BERTH_LIB_CLI_TIME_H
 
 #include <stdbool.h>
 #include <stddef.h>
