@@ -118,6 +118,13 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
                            part->number);
     if (row.halted[0])
         return failure_set(f, ERR_PARTITION_HALTED, "%s", row.halted);
+    if (part->tail_known && row.last_seq < part->sent_seq)
+        return failure_set(f, ERR_FARM_HALTED,
+                           "decision %" PRId32 "-%" PRId64
+                           " was published but the database ends at %" PRId64
+                           ": it was restored, or failed over to an older state; see "
+                           "docs/operations.md",
+                           part->number, part->sent_seq, row.last_seq);
     part->row = row;
     part->row_known = true;
     return ERR_OK;
@@ -282,9 +289,60 @@ static void advance(struct worker *w, struct part *part)
     }
 }
 
+/* --- all partitions' tails --- */
+
+enum err claim_check_tails(struct worker *w, struct failure *f)
+{
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        struct part tail = {.number = i, .row.last_seq = INT64_MAX};
+        struct partition_row row;
+        enum err err = outbox_read_tail(w, &tail, f); /* first the topic, then the row */
+        if (err != ERR_OK)
+            return err;
+        err = w->store->ops->partition(w->store->self, i, &row, f);
+        if (err == ERR_NOT_FOUND)
+            continue; /* the claim will say so */
+        if (err != ERR_OK)
+            return err;
+        if (tail.acked_seq > row.last_seq) {
+            (void)failure_set(f, ERR_FARM_HALTED,
+                              "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
+                              " but the database ends at %" PRId64
+                              ": it was restored from an older state; see docs/operations.md",
+                              i, i, tail.acked_seq, row.last_seq);
+            worker_halt_farm(w, f->text);
+            return ERR_OK;
+        }
+    }
+    return ERR_OK;
+}
+
+/* A database that comes back may be an older one: see whenever a session was lost. */
+static bool tails_are_checked(struct worker *w)
+{
+    struct failure f;
+    struct log_quoted quoted;
+    if (!w->tails_due)
+        return true;
+    if (mono(w) < w->tails_ms)
+        return false;
+    if (claim_check_tails(w, &f) != ERR_OK) {
+        log_warn("the database is not yet compared with the event topic", "err=%s",
+                 log_quote(&quoted, f.text));
+        w->tails_ms = mono(w) + backoff_next(&w->check_pause);
+        if (err_is_connection(f.err))
+            worker_store_failed(w, &f);
+        return false;
+    }
+    w->tails_due = false;
+    return !w->farm_halted;
+}
+
 void claim_advance(struct worker *w)
 {
     int64_t started_ms = mono(w);
+    if (!w->session_up || w->farm_halted || w->producer_broken || !tails_are_checked(w))
+        return;
     for (int32_t i = 0; i < w->farm.partitions; i++) {
         struct part *part = &w->parts[i];
         /* CLAIMING and CHECKING may follow each other at once; nothing takes more than two steps. */
