@@ -60,9 +60,10 @@ static enum err take_snapshot(struct audit *audit, struct failure *f)
         err = mysql_session_execf(session, f, "take the snapshot",
                                   "START TRANSACTION WITH CONSISTENT SNAPSHOT");
     if (!err)
-        err = mysql_session_queryf(session, f, &res, "read the partitions",
-                                   "SELECT part, next_offset, last_seq, published_seq FROM "
-                                   "request_partition ORDER BY part");
+        err = mysql_session_read(session, "read the partitions",
+                                 "SELECT part, next_offset, last_seq, published_seq FROM "
+                                 "request_partition ORDER BY part",
+                                 &res, f);
     if (err)
         return err;
     int32_t count = 0;

@@ -44,11 +44,14 @@ static enum err window_load(struct window *window, const struct comparison *c, i
                             struct failure *f)
 {
     window_clear(window);
-    enum err err = mysql_session_queryf(
-        c->audit->admin->session, f, &window->res, "read decisions",
-        "SELECT seq, event, subject FROM decision WHERE part = %" PRId32 " AND seq >= %" PRId64
-        " ORDER BY seq LIMIT %d",
-        c->part->part, seq, WINDOW_ROWS);
+    struct buf sql = {0};
+    buf_printf(&sql,
+               "SELECT seq, event, subject FROM decision WHERE part = %" PRId32
+               " AND seq >= %" PRId64 " ORDER BY seq LIMIT %d",
+               c->part->part, seq, WINDOW_ROWS);
+    enum err err = mysql_session_query(c->audit->admin->session, "read decisions", sql.data,
+                                       sql.len, &window->res, f);
+    buf_fini(&sql);
     if (err)
         return err;
     MYSQL_ROW row;

@@ -169,9 +169,10 @@ static const char *find_machine_difference(MYSQL_ROW row, const struct audit_mac
 static enum err compare_machines(struct audit *audit, struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(
-        audit->admin->session, f, &res, "read machines",
-        "SELECT id, name, gpus, memory_gib, labels, state, version FROM machine ORDER BY id");
+    enum err err = mysql_session_read(
+        audit->admin->session, "read machines",
+        "SELECT id, name, gpus, memory_gib, labels, state, version FROM machine ORDER BY id", &res,
+        f);
     if (err)
         return err;
     MYSQL_ROW row;

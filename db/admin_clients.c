@@ -88,11 +88,12 @@ enum err admin_client_list(struct admin *admin, struct failure *f)
     MYSQL_RES *res = NULL;
     enum err err = admin_open_database(admin, true, f);
     if (!err)
-        err = mysql_session_queryf(
-            admin->session, f, &res, "list the clients",
+        err = mysql_session_read(
+            admin->session, "list the clients",
             "SELECT c.name, c.role, COUNT(k.kid), c.added_at_ms FROM client c LEFT JOIN "
             "client_key k ON k.client = c.name AND k.revoked_at_ms IS NULL "
-            "GROUP BY c.name, c.role, c.added_at_ms ORDER BY c.name");
+            "GROUP BY c.name, c.role, c.added_at_ms ORDER BY c.name",
+            &res, f);
     if (err)
         return err;
     json_t *items = json_array();
@@ -290,10 +291,11 @@ enum err admin_key_list(struct admin *admin, struct failure *f)
     MYSQL_RES *res = NULL;
     enum err err = admin_open_database(admin, true, f);
     if (!err)
-        err = mysql_session_queryf(
-            admin->session, f, &res, "list the keys",
+        err = mysql_session_read(
+            admin->session, "list the keys",
             "SELECT kid, client, algorithm, NULLIF(not_before_ms, 0), not_after_ms, "
-            "revoked_at_ms, added_at_ms FROM client_key ORDER BY client, added_at_ms, kid");
+            "revoked_at_ms, added_at_ms FROM client_key ORDER BY client, added_at_ms, kid",
+            &res, f);
     if (err)
         return err;
     json_t *items = json_array();

@@ -14,8 +14,9 @@
 enum err admin_farm_read(struct admin *admin, struct admin_farm *out, struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(admin->session, f, &res, "read the farm",
-                                        "SELECT name, partitions, cluster_id, halted FROM farm");
+    enum err err = mysql_session_read(admin->session, "read the farm",
+                                      "SELECT name, partitions, cluster_id, halted FROM farm", &res,
+                                      f);
     if (err)
         return err;
     *out = (struct admin_farm){0};
@@ -268,8 +269,9 @@ static enum err check_not_ahead(struct admin *admin, struct admin_kafka *kafka,
     }
     /* The rows after the topic: they can only have grown since. */
     if (!err)
-        err = mysql_session_queryf(admin->session, f, &res, "read the partitions",
-                                   "SELECT part, last_seq FROM request_partition ORDER BY part");
+        err = mysql_session_read(admin->session, "read the partitions",
+                                 "SELECT part, last_seq FROM request_partition ORDER BY part", &res,
+                                 f);
     MYSQL_ROW row;
     while (!err && (row = mysql_fetch_row(res))) {
         int64_t part = field_int(row[0]), decided = field_int(row[1]);

@@ -27,10 +27,11 @@ enum err admin_partition_list(struct admin *admin, struct failure *f)
     MYSQL_RES *res = NULL;
     enum err err = admin_open_database(admin, true, f);
     if (!err)
-        err = mysql_session_queryf(
-            admin->session, f, &res, "list the partitions",
+        err = mysql_session_read(
+            admin->session, "list the partitions",
             "SELECT part, next_offset, last_seq, published_seq, clock_ms, epoch, owner, "
-            "ignore_time_until, reject_offset, halted FROM request_partition ORDER BY part");
+            "ignore_time_until, reject_offset, halted FROM request_partition ORDER BY part",
+            &res, f);
     if (err)
         return err;
     json_t *items = json_array();
@@ -64,11 +65,14 @@ static enum err lock_part(struct admin *admin, int64_t part, struct part_row *ou
                           struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(
-        admin->session, f, &res, "lock the partition",
-        "SELECT next_offset, halted <> '' FROM request_partition WHERE part = %" PRId64
-        " FOR UPDATE",
-        part);
+    struct buf sql = {0};
+    buf_printf(&sql,
+               "SELECT next_offset, halted <> '' FROM request_partition WHERE part = %" PRId64
+               " FOR UPDATE",
+               part);
+    enum err err = mysql_session_query(admin->session, "lock the partition", sql.data, sql.len,
+                                       &res, f);
+    buf_fini(&sql);
     if (err)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);

@@ -26,7 +26,7 @@ static enum err add_int(struct admin *admin, json_t *object, const char *key, co
                         struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(admin->session, f, &res, "read the status", "%s", sql);
+    enum err err = mysql_session_read(admin->session, "read the status", sql, &res, f);
     if (err)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
@@ -59,9 +59,9 @@ static enum err add_backlog(struct admin *admin, struct admin_kafka *kafka, json
                             struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(
-        admin->session, f, &res, "read the partitions",
-        "SELECT part, next_offset, last_seq FROM request_partition ORDER BY part");
+    enum err err = mysql_session_read(
+        admin->session, "read the partitions",
+        "SELECT part, next_offset, last_seq FROM request_partition ORDER BY part", &res, f);
     if (err)
         return err;
     int64_t undecided = 0, unpublished = 0;

@@ -4,10 +4,10 @@ lib_db += db/migrations_data.c
 
 $(O)/db/migrations_data.c: db/embed-migrations $(migration_files)
 	@mkdir -p $(@D)
-	db/embed-migrations $(migration_files) >$@
+	$(call say,GEN)db/embed-migrations $(migration_files) >$@
 
 $(O)/db/migrations_data.o: $(O)/db/migrations_data.c $(O)/flags
-	$(compile) -c -o $@ $<
+	$(call say,CC)$(compile) -c -o $@ $<
 
 # The store's tests need a server, so integration-tests/test_store.py runs them.
 store_test_objects := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/store/*.c)))
@@ -15,6 +15,6 @@ store_test_libraries := $(foreach name,db codec common core,$(O)/lib/lib$(name).
 all: $(if $(store_test_objects),$(O)/tools/test_store)
 $(O)/tools/test_store: $(store_test_objects) $(store_test_libraries)
 	@mkdir -p $(@D)
-	$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(store_test_libraries) -Wl,--end-group \
+	$(call say,LD)$(link) -o $@ $(filter %.o,$^) -Wl,--start-group $(store_test_libraries) -Wl,--end-group \
 		$(package_libs) $(cmocka_libs)
 -include $(store_test_objects:.o=.d)

@@ -89,10 +89,11 @@ static enum err read_applied(struct mysql_session *session, struct applied_list 
                              struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(
-        session, f, &res, "read schema_version",
+    enum err err = mysql_session_read(
+        session, "read schema_version",
         "SELECT version, name, sha256, statements_done, applied_at_ms IS NOT NULL "
-        "FROM schema_version ORDER BY version");
+        "FROM schema_version ORDER BY version",
+        &res, f);
     if (err)
         return err;
     out->rows = xcalloc((size_t)mysql_num_rows(res), sizeof *out->rows);
@@ -275,15 +276,16 @@ static enum err migrate_locked(struct mysql_session *session, const struct migra
 }
 
 /* Lock names are the server's, so the name says which database is meant. */
-#define LOCK_NAME "CONCAT('berth.migrate.', LEFT(SHA1(DATABASE()), 16))"
+#define LOCK_NAME   "CONCAT('berth.migrate.', LEFT(SHA1(DATABASE()), 16))"
+#define LOCK_WAIT_S "2" /* one wait; they add up to half a minute */
 
 static enum err lock(struct mysql_session *session, struct failure *f)
 {
-    enum { TRIES = 15, WAIT_S = 2 };
+    enum { TRIES = 15 };
     for (int i = 0; i < TRIES; i++) {
         MYSQL_RES *res = NULL;
-        enum err err = mysql_session_queryf(session, f, &res, "lock migrations",
-                                            "SELECT GET_LOCK(" LOCK_NAME ", %d)", WAIT_S);
+        enum err err = mysql_session_read(
+            session, "lock migrations", "SELECT GET_LOCK(" LOCK_NAME ", " LOCK_WAIT_S ")", &res, f);
         if (err)
             return err;
         MYSQL_ROW row = mysql_fetch_row(res);
@@ -293,8 +295,7 @@ static enum err lock(struct mysql_session *session, struct failure *f)
             return ERR_OK;
     }
     return failure_set(f, ERR_DB_LOCK_TIMEOUT,
-                       "another berth-admin has been migrating this database for %d s: wait for it",
-                       TRIES * WAIT_S);
+                       "another berth-admin is migrating this database: wait for it");
 }
 
 enum err migrate_run(struct mysql_session *session, const struct migration *list, size_t count,
@@ -313,7 +314,7 @@ enum err migrate_run(struct mysql_session *session, const struct migration *list
         mysql_session_rollback(session);
     /* Neither can fail in a way that matters: a lost session has lost its lock, too. */
     MYSQL_RES *res = NULL;
-    if (!mysql_session_queryf(session, NULL, &res, "unlock", "SELECT RELEASE_LOCK(" LOCK_NAME ")"))
+    if (!mysql_session_read(session, "unlock", "SELECT RELEASE_LOCK(" LOCK_NAME ")", &res, NULL))
         mysql_free_result(res);
     (void)mysql_session_execf(session, NULL, "set the character set", "SET NAMES binary");
     return err;

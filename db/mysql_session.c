@@ -107,8 +107,8 @@ static enum err prepare(struct mysql_session *session, struct failure *f)
     if (err)
         return err;
     MYSQL_RES *res = NULL;
-    err = mysql_session_queryf(session, f, &res, "prepare the session",
-                               "SELECT CONNECTION_ID(), VERSION(), @@max_allowed_packet");
+    err = mysql_session_read(session, "prepare the session",
+                             "SELECT CONNECTION_ID(), VERSION(), @@max_allowed_packet", &res, f);
     if (err)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
@@ -256,17 +256,10 @@ enum err mysql_session_query(struct mysql_session *session, const char *what, co
     return ERR_OK;
 }
 
-enum err mysql_session_queryf(struct mysql_session *session, struct failure *f, MYSQL_RES **out,
-                              const char *what, const char *format, ...)
+enum err mysql_session_read(struct mysql_session *session, const char *what, const char *sql,
+                            MYSQL_RES **out, struct failure *f)
 {
-    struct buf sql = {0};
-    va_list args;
-    va_start(args, format);
-    format_into(&sql, format, args);
-    va_end(args);
-    enum err err = mysql_session_query(session, what, sql.data, sql.len, out, f);
-    buf_fini(&sql);
-    return err;
+    return mysql_session_query(session, what, sql, strlen(sql), out, f);
 }
 
 enum err mysql_session_stream(struct mysql_session *session, const char *what, const char *sql,

@@ -63,9 +63,9 @@ uint64_t mysql_session_matched(const struct mysql_session *session);
 /* Runs a query and fetches its whole result; caller frees it with mysql_free_result. */
 enum err mysql_session_query(struct mysql_session *session, const char *what, const char *sql,
                              size_t len, MYSQL_RES **out, struct failure *f);
-enum err mysql_session_queryf(struct mysql_session *session, struct failure *f, MYSQL_RES **out,
-                              const char *what, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+/* The same for a constant. */
+enum err mysql_session_read(struct mysql_session *session, const char *what, const char *sql,
+                            MYSQL_RES **out, struct failure *f);
 /* Runs a query whose rows are then fetched one by one. */
 enum err mysql_session_stream(struct mysql_session *session, const char *what, const char *sql,
                               size_t len, MYSQL_RES **out, struct failure *f);

@@ -47,8 +47,8 @@ void farm_row_read(MYSQL_ROW row, struct farm_row *out)
 enum err farm_row_query(struct mysql_store *store, struct farm_row *out, struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(store->session, f, &res, "read the farm",
-                                        "SELECT " FARM_COLUMNS " FROM farm");
+    enum err err = mysql_session_read(store->session, "read the farm",
+                                      "SELECT " FARM_COLUMNS " FROM farm", &res, f);
     if (err)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);

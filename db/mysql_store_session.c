@@ -71,11 +71,12 @@ enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
     struct mysql_store *store = self;
     assert(!store->in_transaction);
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(
-        store->session, f, &res, "read keys",
+    enum err err = mysql_session_read(
+        store->session, "read keys",
         "SELECT k.kid, k.client, c.role, k.algorithm, k.public_pem, k.not_before_ms, "
         "k.not_after_ms, k.revoked_at_ms IS NOT NULL "
-        "FROM client_key k JOIN client c ON c.name = k.client ORDER BY k.kid");
+        "FROM client_key k JOIN client c ON c.name = k.client ORDER BY k.kid",
+        &res, f);
     if (err)
         return end_read(store, err);
     MYSQL_ROW row;
@@ -95,10 +96,13 @@ static enum err partition_query(struct mysql_store *store, int32_t part, const c
                                 struct partition_row *out, struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_queryf(store->session, f, &res, "read the partition",
-                                        "SELECT " PARTITION_COLUMNS
-                                        " FROM request_partition WHERE part = %" PRId32 "%s",
-                                        part, lock);
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_printf(sql,
+               "SELECT " PARTITION_COLUMNS " FROM request_partition WHERE part = %" PRId32 "%s",
+               part, lock);
+    enum err err = mysql_session_query(store->session, "read the partition", sql->data, sql->len,
+                                       &res, f);
     if (err)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);

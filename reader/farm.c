@@ -10,8 +10,8 @@ enum err handle_farm(struct call *call, struct failure *f)
 {
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    enum err err = mysql_session_queryf(call->db, f, &rows, "read farm",
-                                        "SELECT name, partitions, halted FROM farm");
+    enum err err = mysql_session_read(call->db, "read farm",
+                                      "SELECT name, partitions, halted FROM farm", &rows, f);
     if (err != ERR_OK)
         return err;
     row = mysql_fetch_row(rows);

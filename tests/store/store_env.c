@@ -143,7 +143,7 @@ void batch_take(struct batch *batch, const char *const *names, size_t count)
 }
 
 static void keep(struct batch *batch, const struct decision *decision, const char *client,
-                 const char *request_id, const char *event, size_t event_len)
+                 const char *request_id)
 {
     assert_true(batch->count < BATCH_MAX);
     struct arena *arena = world_arena(batch->world);
@@ -156,8 +156,8 @@ static void keep(struct batch *batch, const struct decision *decision, const cha
         .client = client,
         .reason = decision->reason,
         .time_ms = NOW_MS,
-        .event = event ? event : "{}",
-        .event_len = event ? event_len : 2,
+        .event = batch->event ? batch->event : "{}",
+        .event_len = batch->event ? batch->event_len : 2,
     };
     if (decision->uses_id) {
         row->request_id = request_id;
@@ -174,7 +174,7 @@ static void keep(struct batch *batch, const struct decision *decision, const cha
 }
 
 enum reason batch_decide(struct batch *batch, const char *client, const char *user,
-                         const struct request *request, const char *event, size_t event_len)
+                         const struct request *request)
 {
     struct arena *arena = world_arena(batch->world);
     struct credential credential = {
@@ -201,7 +201,7 @@ enum reason batch_decide(struct batch *batch, const char *client, const char *us
     };
     struct decision decision;
     decide(batch->world, &in, &decision);
-    keep(batch, &decision, client, claims.id, event, event_len);
+    keep(batch, &decision, client, claims.id);
     return decision.reason;
 }
 

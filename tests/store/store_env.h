@@ -65,16 +65,17 @@ struct batch {
     struct partition_row part;
     struct decision_row *decisions;
     size_t count;
+    const char *event; /* of the decisions to come; NULL: a short one */
+    size_t event_len;
 };
 /* Claims the partition and starts with an empty world. */
 void batch_open(struct batch *batch, struct store *store, int32_t part);
 void batch_close(struct batch *batch);
 /* begin, and the partition's lock. */
 void batch_begin(struct batch *batch);
-/* Decides a request of `client` (an admin) on the world and keeps the decision. `event` may be
- * NULL: a short one. Returns the reason. */
+/* Decides a request of `client` (an admin) on the world and keeps the decision; the reason. */
 enum reason batch_decide(struct batch *batch, const char *client, const char *user,
-                         const struct request *request, const char *event, size_t event_len);
+                         const struct request *request);
 enum err batch_write(struct batch *batch, struct failure *f);
 /* Ends the batch in the world and in the row. */
 void batch_end(struct batch *batch, bool committed);

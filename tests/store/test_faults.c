@@ -18,8 +18,8 @@ static void race(const char *name_a, int64_t id_a, const char *name_b, int64_t i
     first.machine_register.id = id_a;
     struct request second = register_machine(name_b, 1, 1);
     second.machine_register.id = id_b;
-    assert_int_equal(batch_decide(&a, "ops", "u", &first, NULL, 0), REASON_NONE);
-    assert_int_equal(batch_decide(&b, "ops", "u", &second, NULL, 0), REASON_NONE);
+    assert_int_equal(batch_decide(&a, "ops", "u", &first), REASON_NONE);
+    assert_int_equal(batch_decide(&b, "ops", "u", &second), REASON_NONE);
     batch_commit(&a);
     must_fail(batch_write(&b, &f), ERR_DB_DUPLICATE);
     env.b.ops->rollback(env.b.self);
@@ -51,8 +51,8 @@ static void test_case(void **state)
     batch_open(&batch, &env.a, 0);
     batch_begin(&batch);
     struct request lower = register_machine("gpu", 1, 1), upper = register_machine("GPU", 2, 2);
-    assert_int_equal(batch_decide(&batch, "ops", "u", &lower, NULL, 0), REASON_NONE);
-    assert_int_equal(batch_decide(&batch, "ops", "u", &upper, NULL, 0), REASON_NONE);
+    assert_int_equal(batch_decide(&batch, "ops", "u", &lower), REASON_NONE);
+    assert_int_equal(batch_decide(&batch, "ops", "u", &upper), REASON_NONE);
     batch_commit(&batch);
     batch_begin(&batch);
     batch_take(&batch, (const char *const[]){"gpu", "GPU"}, 2);
@@ -72,7 +72,7 @@ static void make_machines(int count)
         snprintf(name, sizeof name, "m%d", i);
         struct request machine = register_machine(name, 1, 1);
         machine.machine_register.id = i + 1;
-        assert_int_equal(batch_decide(&batch, "ops", "u", &machine, NULL, 0), REASON_NONE);
+        assert_int_equal(batch_decide(&batch, "ops", "u", &machine), REASON_NONE);
     }
     batch_commit(&batch);
     batch_close(&batch);
@@ -210,7 +210,7 @@ static void test_killed_between(void **state)
     batch_open(&batch, &env.a, 0);
     batch_begin(&batch);
     struct request machine = register_machine("m", 1, 1);
-    batch_decide(&batch, "ops", "u", &machine, NULL, 0);
+    batch_decide(&batch, "ops", "u", &machine);
     must(batch_write(&batch, &f));
     admin_kill(&env.a);
     struct id_list none = {0};
@@ -234,7 +234,7 @@ static void test_commit_unknown(void **state)
     batch_open(&batch, &env.a, 0);
     batch_begin(&batch);
     struct request machine = register_machine("m", 1, 1);
-    batch_decide(&batch, "ops", "u", &machine, NULL, 0);
+    batch_decide(&batch, "ops", "u", &machine);
     must(batch_write(&batch, &f));
     admin_kill(&env.a);
     must_fail(env.a.ops->commit(env.a.self, &f), ERR_DB_COMMIT_UNKNOWN);

@@ -90,7 +90,7 @@ static void test_epoch_lost_in_batch(void **state)
     world_batch_begin(batch.world);
     must(OPS(&env.a)->begin(SELF(&env.a), &f));
     struct request machine = register_machine("m", 1, 1);
-    batch_decide(&batch, "ops", "u", &machine, NULL, 0);
+    batch_decide(&batch, "ops", "u", &machine);
     must_fail(batch_write(&batch, &f), ERR_EPOCH_LOST);
     OPS(&env.a)->rollback(SELF(&env.a));
     batch_end(&batch, false);
