@@ -1,6 +1,5 @@
 #include "reader/routes.h"
 
-#include <microhttpd.h>
 #include <string.h>
 
 #define PAGE ((1u << PARAM_LIMIT) | (1u << PARAM_AFTER))
@@ -23,13 +22,6 @@ static size_t segment_len(const char *at)
     return strcspn(at, "/");
 }
 
-static char *decode(struct arena *arena, const char *at, size_t len)
-{
-    char *text = arena_strndup(arena, at, len);
-    MHD_http_unescape(text); /* in place; never longer */
-    return text;
-}
-
 static bool matches(const struct route *route, const char *path, struct arena *arena,
                     const char *args[CALL_PATH_ARGS])
 {
@@ -40,7 +32,7 @@ static bool matches(const struct route *route, const char *path, struct arena *a
         if (want_len > 0 && *want == '{') {
             if (len == 0)
                 return false;
-            args[arg++] = decode(arena, path, len);
+            args[arg++] = arena_strndup(arena, path, len);
         } else if (want_len != len || memcmp(want, path, len) != 0) {
             return false;
         }

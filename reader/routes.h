@@ -14,7 +14,7 @@ struct route {
     const char *doc;
 };
 
-/* The route of a path (without its query), with its {…} segments decoded into args (copies in the
+/* The route of a decoded path (without its query), with its {…} segments in args (copies in the
  * arena). NULL: there is none. */
 const struct route *route_find(const char *path, struct arena *arena,
                                const char *args[CALL_PATH_ARGS]);

@@ -216,6 +216,17 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     return result;
 }
 
+/* A NUL would cut a path or a parameter short, and so name something else: it becomes a character
+ * that is in no name. */
+static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
+{
+    (void)arg;
+    (void)connection;
+    for (char *at = strstr(text, "%00"); at; at = strstr(at, "%00"))
+        at[2] = '1';
+    return MHD_http_unescape(text);
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 enum err server_start(const struct config *cfg, struct session_pool *pool, struct server **out,
@@ -237,7 +248,7 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
         MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
         limit > threads ? limit : threads, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)config_int(cfg, "reader.timeout_s"), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
     if (!server->daemon) {
         free(server);
         return failure_set(f, ERR_CONFIG, "cannot listen at %s: %s", listen_at, strerror(errno));

@@ -1,0 +1,339 @@
+"""The reader over HTTP: routes, pages, conditional answers, problems, and what it does when the
+database does not answer."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from jsonschema import Draft202012Validator
+
+from berthtest.check import check_farm
+from berthtest.farm import create, share
+from berthtest.servers import ROOT
+from berthtest.wait import wait_until
+
+HOUR = 3600
+MACHINES = [f"r-{number:02d}" for number in range(7)] + ["R-00", "r.dot_and-dash"]
+PROBLEM = Draft202012Validator(json.loads((ROOT / "schemas/problem.schema.json").read_text()))
+
+
+@pytest.fixture(scope="module", name="start")
+def fixture_start():
+    return int(time.time()) // HOUR * HOUR + 24 * HOUR
+
+
+@pytest.fixture(scope="module", name="farm")
+def fixture_farm(module_farm, start):
+    """A farm with machines and bookings; `booked` are the bookings' events."""
+    farm = module_farm
+    farm.start_reader()
+    farm.register(*MACHINES, labels={"rack": "a/1", "note": "größer"})
+    farm.accept(farm.ops, {"type": "machine.update", "machine": "r-06", "state": "draining"})
+    farm.booked = farm.decide_all([
+        (farm.batch_1 if number % 3 else farm.batch_2,
+         create(start + number * HOUR, start + (number + 1) * HOUR, share(MACHINES[number % 2]),
+                share("r-05", 1, 1)))
+        for number in range(9)])
+    assert all(event.accepted for event in farm.booked)
+    return farm
+
+
+def assert_problem(answer, status, code, parameter=None):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    PROBLEM.validate(problem)
+    assert problem["type"] == f"urn:berth:problem:{code}"
+    assert problem["status"] == status
+    assert problem.get("parameter") == parameter
+    assert "ETag" not in answer.headers
+    return problem
+
+
+def pages(farm, path):
+    """All items of a list, page by page."""
+    items, after = [], ""
+    while True:
+        page = farm.get_json(f"{path}{after}")
+        items.append(page["items"])
+        if "next" not in page:
+            return items
+        after = f"&after={page['next']}"
+
+
+def test_farm(farm):
+    answer = farm.get_json("/v1/farm")
+    assert (answer["name"], answer["partitions"], answer["halted"]) == (farm.name, 8, False)
+    assert "booking.create" in answer["request_types"]
+    assert farm.get_json("/healthz") == {"status": "ok"}
+
+
+def test_machines(farm):
+    page = farm.get_json("/v1/machines")
+    # By name, bytewise: upper case comes first.
+    assert [machine["name"] for machine in page["items"]] == sorted(MACHINES)
+    assert "next" not in page
+    assert page["items"][1] == farm.get_json(f"/v1/machines/{sorted(MACHINES)[1]}")
+    assert page["items"][1]["labels"] == {"rack": "a/1", "note": "größer"}
+    listed = pages(farm, "/v1/machines?limit=4")
+    assert [len(items) for items in listed] == [4, 4, 1]
+    assert sum(listed, []) == page["items"]
+    assert [len(items) for items in pages(farm, "/v1/machines?limit=9")] == [9]
+    draining = farm.get_json("/v1/machines?state=draining")["items"]
+    assert [machine["name"] for machine in draining] == ["r-06"]
+    assert farm.get_json("/v1/machines?state=retired")["items"] == []
+    assert farm.get_json("/v1/machines/r-00")["name"] == "r-00"  # and not R-00
+    assert farm.get_json("/v1/machines/r%2D00")["name"] == "r-00"
+
+
+def test_bookings(farm):
+    wanted = sorted((event.booking for event in farm.booked), key=lambda booking: booking["id"])
+    assert farm.get_json("/v1/bookings")["items"] == wanted
+    listed = pages(farm, "/v1/bookings?limit=2")
+    assert [len(items) for items in listed] == [2, 2, 2, 2, 1]
+    assert sum(listed, []) == wanted
+    for query, condition in (
+            ("client=batch-2", lambda booking: booking["client"] == "batch-2"),
+            ("machine=r-00", lambda booking: booking["allocations"][0]["machine"] == "r-00"
+             or booking["allocations"][1]["machine"] == "r-00"),
+            ("machine=r-05", lambda booking: True),
+            ("machine=r-05&client=batch-1&state=booked",
+             lambda booking: booking["client"] == "batch-1"),
+            ("state=cancelled", lambda booking: False),
+            ("machine=none&client=none", lambda booking: False)):
+        assert farm.get_json(f"/v1/bookings?{query}")["items"] == \
+            [booking for booking in wanted if condition(booking)], query
+    assert farm.get_json(f"/v1/bookings/{wanted[3]['id']}") == wanted[3]
+
+
+def test_decisions(farm):
+    event = farm.booked[4]
+    request = event.data["request"]
+    answer = farm.get(f"/v1/decisions/{request['client']}/{request['id']}")
+    assert answer.content == event.value
+    assert answer.headers["Content-Type"] == "application/json"
+    odd = farm.accept(farm.batch_1, {"type": "booking.create", "duration_s": 60,
+                                     "allocations": []}, jti="odd:id_1.2-3")
+    assert farm.get("/v1/decisions/batch-1/odd:id_1.2-3").content == odd.value
+    assert farm.get("/v1/decisions/batch-1/odd%3Aid_1.2-3").content == odd.value
+    for path in ("batch-2/odd:id_1.2-3", "batch-1/ODD:id_1.2-3", "batch-1/nothing", "a%20b/c"):
+        assert_problem(farm.get(f"/v1/decisions/{path}"), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", [
+    "/", "/v1", "/v1/", "/v2/machines", "/v1/machines/", "/v1/machines/none", "/v1/machines/r-00/",
+    "/v1/machines/r-00/x", "/v1/machines/r-00%00", "/v1/machines/r-00%00x", "/v1/machines/r%252D00",
+    "/v1/machines/..%2Ffarm", "/v1/machines/%ff",
+    "/v1/machines/" + "x" * 500, "/v1/bookings/", "/v1/bookings/0", "/v1/bookings/-1",
+    "/v1/bookings/4096x", "/v1/bookings/99999999999999999999", "/v1/bookings/1 OR 1=1",
+    "/v1/decisions/batch-1", "/v1/farm/", "//v1/farm", "/V1/farm", "/healthz/x"])
+def test_not_found(farm, path):
+    assert_problem(farm.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("query, code, parameter", [
+    ("/v1/machines?limit=0", "invalid_parameter", "limit"),
+    ("/v1/machines?limit=1001", "invalid_parameter", "limit"),
+    ("/v1/machines?limit=", "invalid_parameter", "limit"),
+    ("/v1/machines?limit", "invalid_parameter", "limit"),
+    ("/v1/machines?limit=ten", "invalid_parameter", "limit"),
+    ("/v1/machines?limit=1.5", "invalid_parameter", "limit"),
+    ("/v1/machines?limit=%2B5", "invalid_parameter", "limit"),
+    ("/v1/machines?limit=99999999999999999999", "invalid_parameter", "limit"),
+    ("/v1/machines?limit=1&limit=2", "invalid_parameter", "limit"),
+    ("/v1/machines?state=Up", "invalid_parameter", "state"),
+    ("/v1/machines?after=a%20b", "invalid_parameter", "after"),
+    ("/v1/bookings?after=x", "invalid_parameter", "after"),
+    ("/v1/bookings?after=-1", "invalid_parameter", "after"),
+    ("/v1/bookings?machine=a/b", "invalid_parameter", "machine"),
+    ("/v1/bookings?client=batch-1%00", "invalid_parameter", "client"),
+    ("/v1/bookings?client=' OR 1=1", "invalid_parameter", "client"),
+    ("/v1/bookings?state=over", "invalid_parameter", "state"),
+    ("/v1/bookings?color=red", "unknown_parameter", "color"),
+    ("/v1/bookings?Limit=1", "unknown_parameter", "Limit"),
+    ("/v1/machines?client=batch-1", "unknown_parameter", "client"),
+    ("/v1/machines/r-00?limit=1", "unknown_parameter", "limit"),
+    ("/v1/farm?x", "unknown_parameter", "x"),
+    ("/healthz?x=1", "unknown_parameter", "x")])
+def test_wrong_parameters(farm, query, code, parameter):
+    assert_problem(farm.get(query), 400, code, parameter)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
+def test_other_methods(farm, method):
+    for path in ("/v1/machines", "/nowhere"):
+        answer = requests.request(method, farm.reader_url + path, timeout=10,
+                                  data=b"x" * 10 if method in ("POST", "PUT") else None)
+        assert_problem(answer, 405, "method_not_allowed")
+        assert {part.strip() for part in answer.headers["Allow"].split(",")} == {"GET", "HEAD"}
+
+
+def test_head(farm):
+    for path, status in (("/v1/machines", 200), ("/v1/machines/none", 404),
+                         ("/v1/machines?limit=0", 400)):
+        get, head = farm.get(path), requests.head(farm.reader_url + path, timeout=10)
+        assert head.status_code == get.status_code == status
+        assert head.content == b""
+        for name in ("Content-Type", "Content-Length", "ETag", "Cache-Control"):
+            assert head.headers.get(name) == get.headers.get(name), name
+
+
+def test_conditional_answers(farm):
+    first = farm.get("/v1/machines/r-03")
+    etag = first.headers["ETag"]
+    assert first.headers["Cache-Control"] == "no-cache" and etag.startswith('"')
+    for header in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        answer = farm.get("/v1/machines/r-03", headers={"If-None-Match": header})
+        assert (answer.status_code, answer.content) == (304, b""), header
+        assert answer.headers["ETag"] == etag
+    assert farm.get("/v1/machines/r-03", headers={"If-None-Match": '"other"'}).status_code == 200
+    farm.accept(farm.ops, {"type": "machine.update", "machine": "r-03", "gpus": 9})
+    answer = farm.get("/v1/machines/r-03", headers={"If-None-Match": etag})
+    assert answer.status_code == 200 and answer.headers["ETag"] != etag
+    assert answer.json()["gpus"] == 9
+
+
+def test_a_booking_is_never_torn(farm, start):
+    """Read over and over while it moves between machines: always one of its versions, whole."""
+    names = ["r-01", "r-02", "r-03", "r-04"]
+    first = farm.accept(farm.batch_1, create(start + 99 * HOUR, start + 100 * HOUR,
+                                             *(share(name, 1, 1) for name in names)))
+    number = first.booking["id"]
+    positions, seen = [], []
+    for turn in range(40):
+        farm.send_later(farm.batch_1, {
+            "type": "booking.amend", "booking": number,
+            "allocations": [share(name, 1, turn + 2) for name in names[turn % 3:]]}, positions)
+        farm.producer.poll(0)
+        seen.append(farm.get_json(f"/v1/bookings/{number}"))
+    events = farm.events.decisions(farm.flush(positions))
+    versions = {event.booking["version"]: event.booking for event in [first, *events]}
+    seen.append(farm.get_json(f"/v1/bookings/{number}"))
+    assert seen == [versions[booking["version"]] for booking in seen]
+    # A GET after an event sees at least that.
+    assert seen[-1]["version"] == len(versions) == 41
+
+
+def test_hostile_connections(farm):
+    """Too long, too much, not HTTP at all: others are served on."""
+    port = int(farm.reader_url.rpartition(":")[2])
+
+    def exchange(data):
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as conn:
+            with contextlib.suppress(OSError):  # among them that there is no answer
+                conn.sendall(data)
+                return conn.recv(65536)
+        return b""
+    for data in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET\r\n\r\n", b"\0" * 1000,
+                 b"GET /" + b"x" * 100000 + b" HTTP/1.1\r\n\r\n",
+                 b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100000 + b"\r\n\r\n",
+                 b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+                 b"POST /v1/bookings HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\nabc"):
+        answer = exchange(data)
+        assert not answer.startswith(b"HTTP/1.1 2"), answer[:100]
+        assert farm.get_json("/healthz") == {"status": "ok"}
+    assert exchange(b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.")
+
+
+def test_many_at_once(farm):
+    """More requests than database sessions: all are answered, alike."""
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda _: farm.get("/v1/bookings").content, range(200)))
+    assert len(set(answers)) == 1
+
+
+def test_connection_limit_and_timeout(farm):
+    """Idle connections take all places; they are closed after their time, and who waits is served."""
+    reader = farm.start("berth-reader", environment=farm.environment(
+        BERTH_READER_CONNECTION_LIMIT=16, BERTH_READER_TIMEOUT_S=2))
+    port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))
+
+    def answered(conn):
+        """The status line's first bytes, if any are there by now."""
+        conn.setblocking(False)
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            return conn.recv(12) == b"HTTP/1.1 200"
+        return False
+    with contextlib.ExitStack() as stack:
+        begin = time.monotonic()
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+                for _ in range(16)]
+        wait_until(lambda: len(os.listdir(f"/proc/{reader.pid}/fd")) > 16, "all are accepted")
+        late = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+                for _ in range(8)]
+        for conn in late:
+            conn.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        served = [False] * len(late)
+
+        def all_served():
+            for index, conn in enumerate(late):
+                served[index] = served[index] or answered(conn)
+            return all(served)
+        wait_until(all_served, "those that waited are served", 15)
+        assert time.monotonic() - begin > 1
+        for conn in idle:
+            conn.settimeout(5)
+            assert conn.recv(1) == b""
+    assert reader.stop() < 5
+
+
+def test_start_and_stop(farm, new_farm):
+    reader = farm.start("berth-reader")
+    reader.wait_log("reader listens")
+    port = reader.wait_log(r"reader listens.* port=(\d+)").group(1)
+    # The health check of a service manager.
+    farm.run("berth-reader", "--healthcheck", BERTH_READER_LISTEN=f"127.0.0.1:{port}")
+    second = farm.start("berth-reader", environment=farm.environment(
+        BERTH_READER_LISTEN=f"127.0.0.1:{port}"))
+    second.wait(status=2)
+    assert "cannot listen" in second.text()
+    reader.stop()
+    farm.run("berth-reader", "--healthcheck", status=1, BERTH_READER_LISTEN=f"127.0.0.1:{port}")
+    # Without tables it does not start: no waiting helps.
+    empty = new_farm().start("berth-reader")
+    empty.wait(status=2)
+    assert "berth-admin init" in empty.text()
+
+
+def assert_unavailable(farm, path):
+    answer = farm.get(path, limit_s=60)
+    problem = assert_problem(answer, 503, "unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "database" in problem["detail"] and "127.0.0.1" not in problem["detail"]
+    assert farm.get_json("/healthz") == {"status": "ok"}
+
+
+def test_database_dies(farm):
+    """Without the database each answer is a 503 with Retry-After; with it all is well again."""
+    path = "/v1/machines/r-00"
+    before = farm.get_json(path)
+    farm.database.kill()
+    try:
+        assert_unavailable(farm, path)
+    finally:
+        farm.database.start()
+    wait_until(lambda: farm.get(path).status_code == 200, "it answers again")
+    assert farm.get_json(path) == before
+    check_farm(farm)
+
+
+def test_database_stands_still(farm):
+    """A server that takes connections and says nothing is given up in bounded time."""
+    if farm.database.kind != "mysql":
+        return  # the time-outs are the client library's: one server will do
+    path = "/v1/machines/r-00"
+    pid = farm.database.stack.pid(farm.database.kind)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        assert_unavailable(farm, path)
+        assert time.monotonic() - begin < 20
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: farm.get(path, limit_s=60).status_code == 200, "it answers again")
