@@ -39,6 +39,23 @@ static enum err tail_without_events(const struct part *part, int64_t lo, int64_t
     return ERR_OK;
 }
 
+/* The topic is ahead of the row as we know it: ahead of the database, or another owner went on. */
+static enum err tail_ahead(struct worker *w, const struct part *part, int64_t tail,
+                           struct failure *f)
+{
+    struct partition_row row;
+    if (w->store->ops->partition(w->store->self, part->number, &row, f) != ERR_OK)
+        return failure_wrap(f, "read partition %" PRId32 " again", part->number);
+    if (row.epoch > part->row.epoch)
+        return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
+                           part->number);
+    return failure_set(f, ERR_FARM_HALTED,
+                       "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
+                       " but the database ends at %" PRId64
+                       ": it was restored from an older state; see docs/operations.md",
+                       part->number, part->number, tail, row.last_seq);
+}
+
 enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f)
 {
     const struct log_ops *log = w->log->ops;
@@ -52,11 +69,7 @@ enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f
     if (tail.highest_seq == 0 && tail_without_events(part, lo, hi, &tail.highest_seq, f) != ERR_OK)
         return f->err;
     if (tail.highest_seq > part->row.last_seq)
-        return failure_set(f, ERR_FARM_HALTED,
-                           "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
-                           " but the database ends at %" PRId64
-                           ": it was restored from an older state; see docs/operations.md",
-                           part->number, part->number, tail.highest_seq, part->row.last_seq);
+        return tail_ahead(w, part, tail.highest_seq, f);
     part->sent_seq = part->acked_seq = tail.highest_seq;
     part->tail_known = true;
     return ERR_OK;
