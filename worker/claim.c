@@ -113,6 +113,15 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
     store->rollback(w->store->self);
     if (err != ERR_OK)
         return failure_wrap(f, "read partition %" PRId32 " again", part->number);
+    if (row.epoch < part->row.epoch ||
+        (row.epoch == part->row.epoch && row.last_seq < part->row.last_seq))
+        return failure_set(f, ERR_FARM_HALTED,
+                           "partition %" PRId32 " was at epoch %" PRId64 ", decision %" PRId64
+                           " and is now at epoch %" PRId64 ", decision %" PRId64
+                           ": the database was restored from an older state; see "
+                           "docs/operations.md",
+                           part->number, part->row.epoch, part->row.last_seq, row.epoch,
+                           row.last_seq);
     if (row.epoch != part->row.epoch)
         return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
                            part->number);
@@ -317,7 +326,7 @@ enum err claim_check_tails(struct worker *w, struct failure *f)
     return ERR_OK;
 }
 
-/* A database that comes back may be an older one: see whenever a session was lost. */
+/* A database that comes back may be an older one: whether this session's is known not to be. */
 static bool tails_are_checked(struct worker *w)
 {
     struct failure f;

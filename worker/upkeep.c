@@ -40,6 +40,8 @@ static void ensure_session(struct worker *w)
     w->connection_id = store->ops->connection_id(store->self);
     backoff_reset(&w->session_pause);
     w->session_fault_logged = false;
+    w->tails_due = true;
+    w->tails_ms = 0;
     log_info("database session opened", "connection=%" PRIu64, w->connection_id);
 }
 
@@ -137,6 +139,7 @@ static void look_at_farm(struct worker *w)
         return;
     log_info("the farm was resumed by an operator", "farm=%s", farm.name);
     w->farm_halted = false;
+    w->tails_due = true;
     w->positions_changed = true;
     for (int32_t i = 0; i < w->farm.partitions; i++) {
         struct part *part = &w->parts[i];

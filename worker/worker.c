@@ -11,7 +11,6 @@
 #include "worker/arrival.h"
 #include "worker/batch.h"
 #include "worker/claim.h"
-#include "worker/outbox.h"
 #include "worker/upkeep.h"
 
 static int64_t mono(const struct worker *w)
@@ -240,34 +239,6 @@ static enum err check_topics(const struct worker *w, struct failure *f)
     return ERR_OK;
 }
 
-/* An event topic that is ahead of the database on any partition means that the database is an old
- * one: then no partition may decide, for it would book the same machines again (design §6.3). */
-static enum err check_tails(struct worker *w, struct failure *f)
-{
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        struct part tail = {.number = i, .row.last_seq = INT64_MAX};
-        struct partition_row row;
-        enum err err = outbox_read_tail(w, &tail, f); /* first the topic, then the row */
-        if (err != ERR_OK)
-            return err;
-        err = w->store->ops->partition(w->store->self, i, &row, f);
-        if (err == ERR_NOT_FOUND)
-            continue; /* the claim will say so */
-        if (err != ERR_OK)
-            return err;
-        if (tail.acked_seq > row.last_seq) {
-            (void)failure_set(f, ERR_FARM_HALTED,
-                              "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
-                              " but the database ends at %" PRId64
-                              ": it was restored from an older state; see docs/operations.md",
-                              i, i, tail.acked_seq, row.last_seq);
-            worker_halt_farm(w, f->text);
-            return ERR_OK;
-        }
-    }
-    return ERR_OK;
-}
-
 static enum err connect_and_look(struct worker *w, struct failure *f)
 {
     const struct store_ops *store = w->store->ops;
@@ -301,7 +272,7 @@ static enum err prepare(struct worker *w, struct failure *f)
         w->parts[i] = (struct part){.number = i, .state = PART_FOREIGN, .hole_at = -1};
     if (w->farm.halted[0])
         worker_halt_farm(w, w->farm.halted);
-    else if (check_tails(w, f) != ERR_OK)
+    else if (claim_check_tails(w, f) != ERR_OK)
         return f->err;
     struct log_events events = {
         .arg = w, .assigned = on_assigned, .revoked = on_revoked, .delivered = on_delivered};

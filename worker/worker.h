@@ -78,6 +78,8 @@ struct worker {
     int64_t session_retry_ms; /* monotonic: not before */
     struct backoff session_pause;
     bool session_fault_logged;
+    bool tails_due;   /* a new session: first see that the database is not an older one */
+    int64_t tails_ms; /* monotonic: not before */
 
     int64_t producer_retry_ms; /* monotonic: no new producer before */
     struct backoff producer_pause;
