@@ -110,13 +110,15 @@ static int partition_count(struct load *load)
     return count;
 }
 
-static int open_consumer(struct load *load, int64_t offset)
+/* quick: an event is wanted at once; else in large pieces, which cost the broker little. */
+static int open_consumer(struct load *load, int64_t offset, bool quick)
 {
-    static const struct kafka_setting defaults[] = {{"group.id", "load"},
-                                                    {"enable.auto.commit", "false"},
-                                                    {"isolation.level", "read_uncommitted"},
-                                                    {"fetch.wait.max.ms", "10"},
-                                                    {NULL, NULL}};
+    const struct kafka_setting defaults[] = {{"group.id", "load"},
+                                             {"enable.auto.commit", "false"},
+                                             {"isolation.level", "read_uncommitted"},
+                                             {"fetch.wait.max.ms", quick ? "10" : "200"},
+                                             {"fetch.min.bytes", quick ? "1" : "500000"},
+                                             {NULL, NULL}};
     struct failure f;
     rd_kafka_conf_t *conf;
     if (kafka_conf_build(load->cfg, defaults, NULL, &conf, &f) != ERR_OK ||
@@ -236,7 +238,7 @@ static int run_await(struct load *load, int64_t count)
 {
     int64_t last[PARTITIONS_MAX] = {0}, seen = 0, accepted = 0;
     int64_t quiet_since_ms = clock_mono_ms();
-    open_consumer(load, RD_KAFKA_OFFSET_BEGINNING);
+    open_consumer(load, RD_KAFKA_OFFSET_BEGINNING, false);
     while (seen < count && clock_mono_ms() - quiet_since_ms < AWAIT_QUIET_MS) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(load->consumer, 100);
         if (!message)
@@ -325,7 +327,7 @@ static int run_latency(struct load *load, int rate, int seconds, int machines)
     char name[16];
     lat->us = xcalloc(total + 1, sizeof *lat->us);
     open_producer(load);
-    int parts = open_consumer(load, RD_KAFKA_OFFSET_END);
+    int parts = open_consumer(load, RD_KAFKA_OFFSET_END, true);
     for (int p = 0; p < parts; p++)
         sent_at_us[p] = xcalloc(OFFSETS_MAX, sizeof(int64_t));
     drain(load, lat, now_us() + 2000000); /* until the consumer is at the end */
