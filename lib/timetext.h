@@ -1,5 +1,5 @@
 /* Times as text. RFC 3339 for JSON and HTTP; what people type is the command line's
- * (producer/cli_time.h). */
+ * (lib/cli_time.h). */
 #ifndef BERTH_LIB_TIMETEXT_H
 #define BERTH_LIB_TIMETEXT_H
 

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/cli_time.h"
 #include "lib/mem.h"
 #include "lib/timetext.h"
 #include "producer/cli.h"
-#include "producer/cli_time.h"
 
 /* Quiet for so long: most decisions come sooner. */
 #define PROGRESS_AFTER_MS 300

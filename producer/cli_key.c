@@ -9,12 +9,12 @@
 
 #include "core/arena.h"
 #include "core/limits.h"
+#include "lib/cli_time.h"
 #include "lib/file.h"
 #include "lib/issue.h"
 #include "lib/mem.h"
 #include "lib/timetext.h"
 #include "producer/cli.h"
-#include "producer/cli_time.h"
 #include "schemas/claims.h"
 
 #define KEY_TEXT_LEN (64 * 1024)

@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/cli_time.h"
 #include "lib/err.h"
 #include "producer/cli_spec.h"
-#include "producer/cli_time.h"
 
 /* Of --start, --end and --for, what was given. */
 struct cli_window {

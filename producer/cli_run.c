@@ -7,12 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/cli_time.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/version.h"
 #include "producer/cli.h"
-#include "producer/cli_time.h"
 
 /* ---- signals ----------------------------------------------------------------------------- */
 

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/cli_time.h"
 #include "lib/mem.h"
 #include "lib/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
-#include "producer/cli_time.h"
 
 /* Rows asked for at once. */
 #define PAGE_ROWS 1000

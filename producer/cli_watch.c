@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "lib/cli_time.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
 #include "lib/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
-#include "producer/cli_time.h"
 
 struct filter {
     const char *type, *machine, *client;
