@@ -11,7 +11,7 @@
 static time_t offset_s(void)
 {
     const char *text = getenv("WRONG_CLOCK_S");
-    return text ? (time_t)atol(text) : 0;
+    return text ? (time_t)strtoll(text, NULL, 10) : 0;
 }
 
 static struct timespec to_kernel(const struct timespec *when)
