@@ -256,9 +256,9 @@ static enum err write_partition(struct mysql_store *store, const struct partitio
     buf_printf(sql,
                "UPDATE request_partition SET next_offset = %" PRId64 ", last_seq = %" PRId64
                ", published_seq = GREATEST(published_seq, %" PRId64 "), clock_ms = %" PRId64
-               ", progress_epoch = epoch, connection_id = %" PRIu64 ", last_sha256 = ",
+               ", progress_epoch = %" PRId64 ", connection_id = %" PRIu64 ", last_sha256 = ",
                row->next_offset, row->last_seq, row->published_seq, row->clock_ms,
-               mysql_session_id(store->session));
+               row->progress_epoch, mysql_session_id(store->session));
     if (row->has_last_sha256)
         sql_bytes(sql, row->last_sha256, sizeof row->last_sha256);
     else

@@ -37,7 +37,7 @@ struct farm_row {
 struct partition_row {
     int32_t part;
     int64_t epoch;          /* of the current owner */
-    int64_t progress_epoch; /* the last epoch that committed a batch */
+    int64_t progress_epoch; /* the last epoch that committed a batch; + those that do not count */
     uint64_t connection_id; /* the owner's session when it claimed: a hint */
     int64_t next_offset;    /* the first request that is not decided */
     int64_t last_seq;       /* of the last decision; 0: none yet */
@@ -87,7 +87,7 @@ struct store_batch {
     const struct decision_row *decisions; /* by partition, then seq */
     size_t partition_count;
     const struct partition_row *partitions; /* new next_offset, last_seq, published_seq, clock_ms,
-                                             * last_sha256; epoch is ours, progress_epoch := epoch */
+                                             * last_sha256, progress_epoch; epoch is ours */
     struct world *world;                    /* its touched machines and bookings are written */
 };
 

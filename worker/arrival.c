@@ -58,22 +58,98 @@ static enum arrival judge_time(struct worker *w, struct part *part,
     return STOP_HERE;
 }
 
+/* --- suspects ------------------------------------------------------------------------------
+ *
+ * A partition whose owners died without progress is suspect: one of its messages may have killed
+ * them (design §6.3). They had other partitions in hand, too, which are suspect by now as well. To
+ * find out, messages of suspects are taken one at a time, in turns of their own, in which nothing
+ * else is taken. Who survives its turn has made progress, and whoever dies in it counts against
+ * that one partition only. */
+
+/* Whose messages a turn takes: one suspect's, or: */
+#define TURN_OF_ALL    (-1)
+#define TURN_OF_OTHERS (-2) /* those that are not suspect */
+#define TURN_OF_NOBODY (-3)
+
+/* If this owner dies in this turn, it is the suspect's doing alone. */
+static bool excuse_others(struct worker *w, int32_t suspect)
+{
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        struct part *part = &w->parts[i];
+        struct failure f;
+        if (!part_is_claimed(part) || !part->row_known ||
+            claim_excuse(w, part, i != suspect, &f) == ERR_OK)
+            continue;
+        if (f.err == ERR_EPOCH_LOST)
+            worker_lose_part(w, part);
+        else if (err_is_connection(f.err))
+            worker_store_failed(w, &f);
+        return false;
+    }
+    return true;
+}
+
+/* The suspect behind the last one; the first again behind the last. */
+static int32_t next_suspect(const struct worker *w)
+{
+    int32_t count = w->farm.partitions, at = w->last_suspect;
+    for (int32_t i = 0; i < count; i++) {
+        at = (at + 1) % count;
+        if (w->parts[at].has_suspect)
+            break;
+    }
+    return at;
+}
+
+static int32_t choose_turn(struct worker *w, const struct log_message *messages, size_t count)
+{
+    bool suspects = false, others = false;
+    for (int32_t i = 0; i < w->farm.partitions; i++)
+        w->parts[i].has_suspect = false;
+    for (size_t i = 0; i < count; i++) {
+        struct part *part = worker_has_part(w, messages[i].part) ? &w->parts[messages[i].part]
+                                                                 : NULL;
+        if (!part || !worker_consumes(w, part))
+            continue;
+        part->has_suspect = part->one_by_one > 0;
+        suspects = suspects || part->has_suspect;
+        others = others || !part->has_suspect;
+    }
+    if (!suspects)
+        return TURN_OF_ALL;
+    if (others && !w->suspects_turn) {
+        w->suspects_turn = true;
+        return TURN_OF_OTHERS;
+    }
+    w->suspects_turn = false;
+    w->last_suspect = next_suspect(w);
+    return excuse_others(w, w->last_suspect) ? w->last_suspect : TURN_OF_NOBODY;
+}
+
+static bool is_its_turn(const struct part *part, int32_t turn)
+{
+    return turn == TURN_OF_ALL || turn == part->number ||
+           (turn == TURN_OF_OTHERS && part->one_by_one == 0);
+}
+
+/* --- one message after the other ----------------------------------------------------------- */
+
 /* `expected`: the offset that the partition is at, with what this turn has taken already. */
 static enum arrival judge(struct worker *w, struct part *part, const struct log_message *message,
-                          int64_t expected)
+                          int64_t expected, int32_t turn)
 {
     if (!worker_consumes(w, part) || message->offset < expected)
         return DROP;
-    if (part->full) {
+    if (part->full || !is_its_turn(part, turn)) {
         part->seek_back = true;
         return STOP_HERE;
     }
-    if (message->offset > expected && part->hole_at != message->offset) {
+    if (message->offset > expected && (part->hole_at != message->offset || part->seek_back)) {
         part->hole_at = message->offset; /* taken if it comes again: offsets may have holes */
         part->seek_back = true;
         return STOP_HERE;
     }
-    if (part->one_by_one && expected > part->row.next_offset) {
+    if (part->one_by_one > 0 && expected > part->row.next_offset) {
         part->seek_back = true;
         return STOP_HERE;
     }
@@ -98,7 +174,7 @@ size_t arrival_gather(struct worker *w, const struct log_message *messages, size
                       struct item *items)
 {
     size_t taken = 0;
-    int32_t number = -1;
+    int32_t number = -1, turn = choose_turn(w, messages, count);
     int64_t expected = 0;
     bool stopped = false;
     for (size_t i = 0; i < count; i++) {
@@ -113,7 +189,7 @@ size_t arrival_gather(struct worker *w, const struct log_message *messages, size
         }
         if (stopped)
             continue;
-        enum arrival arrival = judge(w, part, message, expected);
+        enum arrival arrival = judge(w, part, message, expected, turn);
         stopped = arrival == STOP_HERE;
         if (arrival != TAKE)
             continue;

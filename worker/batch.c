@@ -212,7 +212,8 @@ static void adopt_and_publish(struct batch *b)
         struct part *part = b->parts[p];
         part->row = b->rows[p];
         part->published_noted = b->rows[p].published_seq;
-        part->one_by_one = false;
+        if (part->one_by_one > 0)
+            part->one_by_one--;
         part->wait_told = false;
     }
     for (size_t i = 0; i < b->count; i++)

@@ -43,10 +43,12 @@ static bool nothing_outstanding(const struct part *part)
 }
 
 /* Earlier owners took the partition but never committed: a message may have killed them. */
-static enum err check_poison(struct part *part, struct failure *f)
+static enum err check_poison(const struct worker *w, struct part *part, struct failure *f)
 {
     int64_t fruitless = part->row.epoch - part->row.progress_epoch;
-    part->one_by_one = fruitless > WORKER_POISON_ONE_BY_ONE;
+    /* As many as they can have had in hand: the one that killed them is among these. */
+    if (fruitless > WORKER_POISON_ONE_BY_ONE)
+        part->one_by_one = (int64_t)w->settings.batch_max;
     if (fruitless <= WORKER_POISON_HALT || part->row.reject_offset == part->row.next_offset)
         return ERR_OK;
     return failure_set(f, ERR_PARTITION_HALTED,
@@ -82,7 +84,7 @@ static enum err claim(struct worker *w, struct part *part, struct failure *f)
     }
     part->row = row;
     part->row_known = true;
-    part->tail_known = false;
+    part->tail_known = part->excused = false;
     part->published_noted = row.published_seq;
     return ERR_OK;
 }
@@ -184,7 +186,8 @@ static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_ou
     return next == lo ? ERR_OK : compare_last(w, part, f);
 }
 
-enum err claim_note_progress(struct worker *w, struct part *part, struct failure *f)
+static enum err set_progress(struct worker *w, struct part *part, int64_t progress_epoch,
+                             struct failure *f)
 {
     const struct store_ops *store = w->store->ops;
     struct partition_row row;
@@ -195,7 +198,9 @@ enum err claim_note_progress(struct worker *w, struct part *part, struct failure
     if (err == ERR_OK && row.epoch != part->row.epoch)
         err = failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
                           part->number);
-    struct store_batch batch = {.partition_count = 1, .partitions = &part->row, .world = w->world};
+    struct partition_row to = part->row;
+    to.progress_epoch = progress_epoch;
+    struct store_batch batch = {.partition_count = 1, .partitions = &to, .world = w->world};
     world_batch_begin(w->world);
     if (err == ERR_OK)
         err = store->write(w->store->self, &batch, f);
@@ -205,8 +210,26 @@ enum err claim_note_progress(struct worker *w, struct part *part, struct failure
         store->rollback(w->store->self);
     world_batch_end(w->world, err == ERR_OK);
     if (err == ERR_OK)
-        part->row.progress_epoch = part->row.epoch;
+        part->row.progress_epoch = progress_epoch;
     return err == ERR_OK ? ERR_OK : failure_wrap(f, "note progress");
+}
+
+enum err claim_note_progress(struct worker *w, struct part *part, struct failure *f)
+{
+    return set_progress(w, part, part->row.epoch, f);
+}
+
+enum err claim_excuse(struct worker *w, struct part *part, bool excused, struct failure *f)
+{
+    if (part->row.progress_epoch == part->row.epoch)
+        part->excused = false; /* it has made progress */
+    bool counts = !part->excused && part->row.progress_epoch < part->row.epoch;
+    if (excused ? !counts : !part->excused)
+        return ERR_OK;
+    enum err err = set_progress(w, part, part->row.progress_epoch + (excused ? 1 : -1), f);
+    if (err == ERR_OK)
+        part->excused = excused;
+    return err;
 }
 
 static enum err check(struct worker *w, struct part *part, struct failure *f)
@@ -223,7 +246,7 @@ static enum err check(struct worker *w, struct part *part, struct failure *f)
     if (part->row.next_offset == hi && part->row.progress_epoch != part->row.epoch &&
         claim_note_progress(w, part, f) != ERR_OK)
         return f->err;
-    return check_poison(part, f);
+    return check_poison(w, part, f);
 }
 
 static void advance_checking(struct worker *w, struct part *part)

@@ -19,5 +19,8 @@ enum err claim_check_tails(struct worker *w, struct failure *f);
 /* Commits an empty batch: an owner that finds nothing to decide, or must wait for a clock, is not
  * one that died of a message. Without this, rebalances of a quiet partition would look like that. */
 enum err claim_note_progress(struct worker *w, struct part *part, struct failure *f);
+/* Commits that this owner, should it die now, does not count among those that made no progress;
+ * or that it does count again. Nothing if it counts so already. */
+enum err claim_excuse(struct worker *w, struct part *part, bool excused, struct failure *f);
 
 #endif

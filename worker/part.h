@@ -45,8 +45,10 @@ struct part {
     bool full;               /* paused: too many events are not acknowledged */
     bool seek_back;          /* messages behind row.next_offset were dropped: fetch them again */
     int64_t hole_at;         /* the offset above the expected one that a seek back was made for */
-    bool one_by_one;         /* batches of one: earlier owners died without progress */
+    int64_t one_by_one;      /* suspect: so many messages are taken alone, see arrival.c */
     bool wait_told;          /* why it waits is in the log already */
+    bool has_suspect;        /* arrival.c's own: such a message has arrived */
+    bool excused;            /* progress_epoch does not count this owner, see claim_excuse */
     int64_t look_again_ms;   /* monotonic; nothing is tried before */
     int64_t published_noted; /* published_seq as stored */
 };

@@ -285,7 +285,8 @@ enum err worker_open(const struct worker_settings *settings, const struct worker
     assert(settings->batch_max > 0);
     assert(settings->unpublished_max > (int64_t)settings->batch_max);
     struct worker *w = xcalloc(1, sizeof(*w));
-    *w = (struct worker){.settings = *settings, .env = *env, .store = store, .log = log};
+    *w = (struct worker){
+        .settings = *settings, .env = *env, .store = store, .log = log, .last_suspect = -1};
     w->keys = keyring_new();
     w->world = world_new();
     w->arena = arena_new();

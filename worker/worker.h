@@ -91,6 +91,8 @@ struct worker {
     int64_t resubscribe_ms;
     struct backoff resubscribe_pause;
     int64_t noted_ms;
+    bool suspects_turn;         /* the next messages of suspect partitions are tried */
+    int32_t last_suspect;       /* whose message was tried last; -1: none */
     struct backoff check_pause; /* between failing claims and checks */
 };
 

@@ -170,7 +170,7 @@ static void look_at_halt(struct sim *sim, struct partition_row *row)
             resume(sim, row);
         return;
     }
-    if (!begins(row->halted, "the last ")) {
+    if (!begins(row->halted, "the last ") || sim->plan.world == WORLD_POISON) {
         sim_fail(sim, "partition %" PRId32 " is halted: %s", row->part, row->halted);
         return;
     }
@@ -234,8 +234,7 @@ static bool all_is_done(struct sim *sim)
     if (sim->db->now.farm.halted[0])
         return world_is_answered(sim);
     for (int32_t part = 0; part < sim->plan.partitions; part++) {
-        if (world_part_is_spoilt(sim, part) ? !database_partition(sim->db, part)->halted[0]
-                                            : !check_part_is_done(sim, part))
+        if (!world_part_is_settled(sim, part))
             return false;
     }
     return world_is_answered(sim);

@@ -12,7 +12,8 @@ void check_lock_order(struct sim *sim, const struct session *session, enum lock_
 /* A worker hands an event to its producer; an event reaches the topic. */
 void check_publish(struct sim *sim, const struct log_event *event);
 void check_event(struct sim *sim, const struct log_event *event);
-/* Whether there is nothing left to do for the partition: all is decided and published. */
+/* Whether all of the partition's messages are decided; and all events are in the topic. */
+bool check_part_is_decided(const struct sim *sim, int32_t part);
 bool check_part_is_done(const struct sim *sim, int32_t part);
 /* Everything, after the workers have closed. */
 void check_end(struct sim *sim);

@@ -27,7 +27,7 @@ struct log_client {
     struct member *member; /* NULL: not subscribed */
     struct producer *producer;
     struct client_part parts[PLAN_PARTITIONS_MAX];
-    bool connection_lost, closed, gone;
+    bool connection_lost, closed;
     bool out_of_range; /* an error that the next poll returns */
     size_t given_out;  /* messages that are not released */
 };
@@ -247,6 +247,7 @@ static void give_out(struct log_client *c, struct gathering *g, int32_t part,
                                               .handle = copy};
     g->bytes += entry->len;
     c->given_out++;
+    sim_note(c->sim, c->process->number, "gets", part, entry->offset);
 }
 
 static void gather(struct log_client *c, struct gathering *g)
@@ -501,14 +502,19 @@ void log_client_gone(struct log_client *c, bool left)
 {
     if (c->producer)
         producer_drop(c->producer);
-    c->gone = true;
     assert(!left || c->closed || !c->member);
-    (void)left; /* a killed member is missed after its session time-out */
+    if (left && c->given_out > 0)
+        sim_fail(c->sim, "%zu messages are not released", c->given_out);
 }
 
 void log_client_unassign(struct log_client *c)
 {
     memset(c->parts, 0, sizeof c->parts);
+}
+
+bool log_client_closed(const struct log_client *c)
+{
+    return c->closed;
 }
 
 void log_client_disconnect(struct log_client *c)

@@ -32,7 +32,8 @@ struct event_log {
     LIST_OF(struct event_entry) entries;
     int64_t lo, hi;
     int64_t highest; /* sequence in the log */
-    int64_t ever;    /* the same over all logs of that name: the topic may be made again */
+    int64_t ever;    /* the same over all logs of that name */
+    int64_t made;    /* how often the topic was made anew */
 };
 
 struct member {
@@ -87,6 +88,7 @@ void log_client_disconnect(struct log_client *c);
 void log_client_fail_delivery(struct log_client *c);
 /* Nothing is fetched any more, until the next start. */
 void log_client_unassign(struct log_client *c);
+bool log_client_closed(const struct log_client *c);
 struct process *log_client_process(const struct log_client *c);
 
 /* --- group.c --- */

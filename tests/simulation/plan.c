@@ -90,4 +90,8 @@ void plan_make(struct sim *sim)
         plan->world = (enum world_kind)sim_between(sim, WORLD_RIGHT + 1, WORLD_KIND_COUNT - 1);
     if (plan->world != WORLD_RIGHT)
         plan->clock_jumps = false;
+    if (plan->world == WORLD_POISON) { /* then nothing else halts a partition */
+        plan->crash = 0;
+        plan->kills = false;
+    }
 }

@@ -34,7 +34,7 @@ static void env_sleep_ms(void *arg, int64_t ms)
 
 /* --- its life --- */
 
-static bool open_worker(struct process *p, struct store *store, struct log *log)
+static bool open_worker(struct process *p)
 {
     const struct plan *plan = &p->sim->plan;
     const struct worker_env env = {
@@ -45,7 +45,7 @@ static bool open_worker(struct process *p, struct store *store, struct log *log)
                                              .unpublished_max = plan->unpublished_max};
     while (!p->terminate) {
         struct failure f = {0};
-        enum err err = worker_open(&settings, &env, store, log, &p->worker, &f);
+        enum err err = worker_open(&settings, &env, &p->store_port, &p->log_port, &p->worker, &f);
         sim_note(p->sim, p->number, "open", err, 0);
         if (err == ERR_OK)
             return true;
@@ -63,11 +63,7 @@ static bool open_worker(struct process *p, struct store *store, struct log *log)
 static void live(void *arg)
 {
     struct process *p = arg;
-    struct store store = store_client_new(p);
-    struct log log = log_client_new(p);
-    p->store = store.self;
-    p->log = log.self;
-    if (open_worker(p, &store, &log)) {
+    if (open_worker(p)) {
         while (!p->terminate)
             worker_step(p->worker, POLL_MS);
         worker_close(p->worker);
@@ -130,6 +126,10 @@ static void start(struct sim *sim, void *arg, int64_t number)
     sim->count.starts++;
     sim_note(sim, p->number, "start", 0, 0);
     p->mono_base_ms = sim_between(sim, 1000, 100000000);
+    p->store_port = store_client_new(p);
+    p->log_port = log_client_new(p);
+    p->store = p->store_port.self;
+    p->log = p->log_port.self;
     p->fiber = fiber_new(live, p);
     resume_at(p, sim->now_us);
 }

@@ -14,9 +14,11 @@ struct process {
     struct sim *sim;
     int number; /* 0 .. plan.workers-1 */
     char name[32];
-    struct fiber *fiber;   /* NULL: it does not run */
-    struct worker *worker; /* NULL: not open yet */
-    struct store_client *store;
+    struct fiber *fiber;     /* NULL: it does not run */
+    struct worker *worker;   /* NULL: not open yet */
+    struct store store_port; /* what its worker borrows */
+    struct log log_port;
+    struct store_client *store; /* NULL: it does not run */
     struct log_client *log;
     bool terminate;           /* SIGTERM came */
     bool dying;               /* kill -9: buried as soon as its fiber is left */

@@ -28,13 +28,22 @@ struct producer {
     size_t served;    /* reported to the owner, from the front */
     size_t last_late; /* dropped: the rest will not arrive */
     bool failed, fail_next, dropped, pumping;
+    int64_t made[PLAN_PARTITIONS_MAX]; /* which of the topics of that name it knows */
 };
 
 struct producer *producer_new(struct process *p, const struct log_events *owner)
 {
     struct producer *producer = arena_alloc(p->sim->arena, sizeof *producer);
     *producer = (struct producer){.sim = p->sim, .process = p, .owner = owner};
+    for (int32_t part = 0; part < p->sim->plan.partitions; part++)
+        producer->made[part] = p->sim->cluster->events[part].made;
     return producer;
+}
+
+/* A topic that was made anew knows nothing of the producer's earlier events, and refuses. */
+static bool is_known(const struct producer *producer, const struct log_event *event)
+{
+    return producer->made[event->part] == producer->sim->cluster->events[event->part].made;
 }
 
 static void append(struct sim *sim, const struct log_event *event)
@@ -83,7 +92,8 @@ static void pump(struct sim *sim, void *arg, int64_t number)
     bool away = sim->cluster->down || process_is_suspended(producer->process);
     for (int64_t i = away ? 0 : sim_between(sim, 1, 20);
          i > 0 && producer->sent < producer->events.count; i--) {
-        bool fails = producer->fail_next ||
+        const struct log_event *event = &producer->events.items[producer->sent].event;
+        bool fails = producer->fail_next || !is_known(producer, event) ||
                      (!sim->healed && sim_chance(sim, sim->plan.delivery_failed));
         producer->fail_next = false;
         if (fails) {
@@ -91,7 +101,7 @@ static void pump(struct sim *sim, void *arg, int64_t number)
             fail_rest(producer);
             return;
         }
-        append(sim, &producer->events.items[producer->sent].event);
+        append(sim, event);
         producer->events.items[producer->sent++].delivered = true;
     }
     if (producer->sent < producer->events.count) {
@@ -141,9 +151,12 @@ static void arrive_late(struct sim *sim, void *arg, int64_t number)
 {
     struct producer *producer = arg;
     (void)number;
-    if (producer->sent >= producer->last_late)
+    if (producer->sent >= producer->last_late || sim->cluster->down)
         return;
-    append(sim, &producer->events.items[producer->sent++].event);
+    const struct log_event *event = &producer->events.items[producer->sent++].event;
+    if (!is_known(producer, event))
+        return;
+    append(sim, event);
     sim_at(sim, sim->now_us + sim_between(sim, 0, 500 * SIM_US_PER_MS), arrive_late, producer, 0);
 }
 

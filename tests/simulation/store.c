@@ -730,7 +730,7 @@ static enum err write_partition(struct store_client *c, const struct partition_r
     if (to->published_seq > row.published_seq)
         row.published_seq = to->published_seq;
     row.clock_ms = to->clock_ms;
-    row.progress_epoch = row.epoch;
+    row.progress_epoch = to->progress_epoch;
     row.connection_id = c->session->id;
     row.has_last_sha256 = to->has_last_sha256;
     memcpy(row.last_sha256, to->last_sha256, sizeof row.last_sha256);

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "tests/simulation/check.h"
 #include "tests/simulation/client.h"
 #include "tests/simulation/process.h"
 
@@ -40,7 +41,7 @@ static void remake_requests(struct sim *sim)
     struct request_log *log = &sim->cluster->requests[w->part];
     const struct partition_row *row = database_partition(sim->db, w->part);
     w->must_halt = row->last_seq > 0 || log->first > 0;
-    w->spoilt = true;
+    w->may_halt = w->spoilt = true; /* a batch in hand may be committed still */
     cluster_down(sim);
     log->entries.count = 0;
     log->lo = log->hi = 0;
@@ -71,16 +72,10 @@ static void remake_events(struct sim *sim)
 {
     struct world_state *w = state(sim);
     struct event_log *log = &sim->cluster->events[w->part];
-    w->may_halt = true;
-    w->must_halt = database_partition(sim->db, w->part)->published_seq > 0;
-    w->spoilt = w->must_halt;
+    w->may_halt = w->spoilt = true; /* it is noticed when something is published */
     log->entries.count = 0;
     log->lo = log->hi = log->highest = 0;
-    /* The brokers refuse what was meant for the old topic. */
-    for (int i = 0; i < sim->plan.workers; i++) {
-        if (process_at(sim, i)->log)
-            log_client_fail_delivery(process_at(sim, i)->log);
-    }
+    log->made++;
     w->over = true;
 }
 
@@ -250,12 +245,32 @@ bool world_part_is_spoilt(const struct sim *sim, int32_t part)
     return state(sim)->spoilt && state(sim)->part == part;
 }
 
+bool world_part_is_settled(const struct sim *sim, int32_t part)
+{
+    const struct world_state *w = state(sim);
+    if (!w->spoilt || w->part != part)
+        return check_part_is_done(sim, part);
+    return database_partition(sim->db, part)->halted[0] ||
+           (!w->must_halt && check_part_is_decided(sim, part));
+}
+
+/* Nothing but a hole lies between the partition's offset and the poison. */
+static bool poison_is_next(const struct sim *sim, const struct partition_row *row)
+{
+    const struct request_log *log = &sim->cluster->requests[row->part];
+    for (size_t i = 0; i < log->entries.count; i++) {
+        if (log->entries.items[i].offset >= row->next_offset)
+            return log->entries.items[i].offset == state(sim)->offset;
+    }
+    return false;
+}
+
 bool world_halt_is_right(const struct sim *sim, const struct partition_row *row)
 {
     const struct world_state *w = state(sim);
     if (w->part != row->part)
         return false;
-    if (sim->plan.world == WORLD_POISON && row->next_offset != w->offset)
+    if (sim->plan.world == WORLD_POISON && !poison_is_next(sim, row))
         return false;
     if (sim->plan.world == WORLD_NO_TIME && !strstr(row->halted, "append time"))
         return false;
@@ -274,7 +289,7 @@ bool world_operator_acts(struct sim *sim, struct partition_row *row)
     const struct world_state *w = state(sim);
     switch (sim->plan.world) {
     case WORLD_POISON:
-        row->reject_offset = w->offset;
+        row->reject_offset = row->next_offset; /* as the halt's text says */
         return true;
     case WORLD_NO_TIME:
         row->ignore_time_until = w->offset + 1;

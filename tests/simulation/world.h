@@ -12,6 +12,8 @@ bool world_is_over(const struct sim *sim);
 bool world_is_answered(const struct sim *sim);
 /* Its logs are not those that were decided on. */
 bool world_part_is_spoilt(const struct sim *sim, int32_t part);
+/* All is decided and published, or the partition is halted because it must be. */
+bool world_part_is_settled(const struct sim *sim, int32_t part);
 /* The partition, or the farm, ought to be halted. */
 bool world_halt_is_right(const struct sim *sim, const struct partition_row *row);
 bool world_farm_halt_is_right(const struct sim *sim);

@@ -207,6 +207,7 @@ enum reason batch_decide(struct batch *batch, const char *client, const char *us
 
 enum err batch_write(struct batch *batch, struct failure *f)
 {
+    batch->part.progress_epoch = batch->part.epoch;
     struct store_batch rows = {
         .decision_count = batch->count,
         .decisions = batch->decisions,
