@@ -40,6 +40,7 @@ BEFORE_ID = {
 UNVERIFIED = {"malformed", "unsupported_algorithm", "unknown_key", "key_revoked", "bad_signature",
               "rejected_by_operator"}
 SHOWN = 15
+LOG_APPEND_TIME = 2
 
 
 class Findings:
@@ -93,6 +94,8 @@ class Picture:
     machines: dict  # by name
     bookings: dict  # by id
     allocations: list
+    request_starts: dict  # first offset that the log still holds, by partition
+    event_starts: dict
 
     def accepted(self):
         """The accepted events that changed something, each once."""
@@ -104,8 +107,8 @@ class Picture:
                 seen.add(event.sequence)
 
 
-def settle(farm, limit_s=60.0, skip=()):
-    """Waits until every request of the partitions is decided and its event is in the topic."""
+def settle(farm, limit_s=60.0):
+    """Waits until every request is decided and its event is in the topic."""
     reader = farm.events.consumer
 
     def decided():
@@ -113,15 +116,14 @@ def settle(farm, limit_s=60.0, skip=()):
         for part, row in rows.items():
             end = reader.get_watermark_offsets(TopicPartition(farm.request_topic, part),
                                                timeout=20)[1]
-            if part not in skip and row["next_offset"] < end:
+            if row["next_offset"] < end:
                 return None
         return rows
     rows = wait_until(decided, "all requests are decided", limit_s)
     for part, row in rows.items():
         contract = farm.events.contracts[part]
-        if part not in skip:
-            farm.events.wait(lambda c=contract, r=row: c.last >= r["last_seq"],
-                             f"partition {part} is published to {row['last_seq']}", limit_s)
+        farm.events.wait(lambda c=contract, r=row: c.last >= r["last_seq"],
+                         f"partition {part} is published to {row['last_seq']}", limit_s)
 
 
 def take_picture(farm):
@@ -149,7 +151,15 @@ def take_picture(farm):
     return Picture(farm, requests,
                    {part: [Event(message) for message in messages]
                     for part, messages in events.items()},
-                   decisions, partitions, machines, bookings, allocations)
+                   decisions, partitions, machines, bookings, allocations,
+                   starts(farm, farm.request_topic), starts(farm, farm.event_topic))
+
+
+def starts(farm, topic):
+    """Retention may have taken what came before these offsets."""
+    return {part: farm.events.consumer.get_watermark_offsets(TopicPartition(topic, part),
+                                                             timeout=20)[0]
+            for part in range(farm.partitions)}
 
 
 # ---- messages, decisions, events -----------------------------------------------------------------
@@ -160,15 +170,18 @@ def check_decisions(picture, wrong):
         decisions, row = picture.decisions[part], picture.partitions[part]
         wrong([d["seq"] for d in decisions] == list(range(1, len(decisions) + 1)),
               lambda p=part: f"partition {p}: sequences of decisions are not 1, 2, 3 …")
-        wrong([d["log_offset"] for d in decisions] == [m.offset for m in messages],
-              lambda p=part, d=decisions, m=messages:
+        old = [d for d in decisions if d["log_offset"] < picture.request_starts[part]]
+        held = decisions[len(old):]
+        wrong([d["log_offset"] for d in held] == [m.offset for m in messages],
+              lambda p=part, d=held, m=messages:
               f"partition {p}: {len(m)} messages, {len(d)} decisions, or not in their order")
-        clock = 0
-        for message, decision in zip(messages, decisions):
+        clock = old[-1]["time_ms"] if old else 0
+        for message, decision in zip(messages, held):
             where = f"request {part}:{message.offset}"
             wrong(decision["message_sha256"] == hashlib.sha256(message.value or b"").digest(),
                   f"{where}: the decision has another SHA-256")
-            clock = max(clock, message.timestamp_ms)
+            if message.timestamp_type == LOG_APPEND_TIME:
+                clock = max(clock, message.timestamp_ms)
             wrong(decision["time_ms"] == clock,
                   f"{where}: decided at {decision['time_ms']}, appended so that now is {clock}")
             check_content(message, decision, where, wrong)
@@ -208,7 +221,8 @@ def check_events(picture, wrong):
     """Events are the outbox; their repeats too; keys and headers say what they must."""
     for part, events in picture.events.items():
         outbox = {d["seq"]: d for d in picture.decisions[part]}
-        last = 0
+        # What retention took cannot be compared.
+        last = events[0].sequence - 1 if events and picture.event_starts[part] > 0 else 0
         for event in events:
             seq = event.sequence
             wrong(seq <= last + 1, lambda s=seq, p=part, n=last: f"event {p}-{s} follows {p}-{n}")
@@ -217,7 +231,8 @@ def check_events(picture, wrong):
             if wrong(row is not None, f"event {part}-{seq} has no decision"):
                 wrong(event.value == row["event"], f"event {part}-{seq} is not its row's")
                 check_envelope(event, picture.partitions[part]["epoch"], wrong)
-        wrong(last == len(outbox), f"partition {part}: events to {last}, decisions to {len(outbox)}")
+        gone = picture.event_starts[part] > 0 and not events
+        wrong(gone or last == len(outbox), f"partition {part}: events to {last}, decisions to {len(outbox)}")
         for row in outbox.values():
             check_row(picture.farm, part, row, wrong)
 

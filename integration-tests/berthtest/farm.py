@@ -241,6 +241,10 @@ class Farm:
                 "queue.buffering.max.messages": 1000000})
         return self._producer
 
+    def forget_producer(self):
+        """For a topic that has changed: a producer notices that minutes later."""
+        self._producer = None
+
     def publish_later(self, value, positions, key=None, partition=None):
         """Hands a message to the producer; its (partition, offset) is added to `positions` at the
         index at which it was handed over."""
@@ -294,6 +298,10 @@ class Farm:
         if self._events is None:
             self._events = self.new_consumer()
         return self._events
+
+    def use_consumer(self, consumer):
+        """Takes another consumer for the test's own, which has lost its place."""
+        self._events = consumer
 
     def new_consumer(self, from_beginning=True):
         consumer = EventConsumer(self.broker.bootstrap, self.event_topic, self.partitions,

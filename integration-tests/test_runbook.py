@@ -1,0 +1,297 @@
+"""What docs/operations.md says an operator reads and does: each halt is made, its text is read where
+the page says, and its remedy is taken step by step."""
+
+import time
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import (AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions,
+                                   NewTopic, ResourceType)
+
+from berthtest.check import check_farm, millis
+from berthtest.farm import create, share
+from berthtest.servers import ROOT
+from berthtest.wait import wait_until
+
+HOUR = 3600
+PAGE = " ".join((ROOT / "docs/operations.md").read_text().split())
+REQUESTS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete",
+            "max.message.bytes": "65536"}
+EVENTS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete",
+          "max.message.bytes": "1048576"}
+
+
+def tomorrow():
+    return int(time.time()) // HOUR * HOUR + 24 * HOUR
+
+
+def on_the_page(text):
+    """The page must know what the programs say."""
+    assert text in PAGE, f"docs/operations.md does not mention: {text}"
+    return text
+
+
+def configure(farm, topic, **settings):
+    entries = [ConfigEntry(name.replace("_", "."), value,
+                           incremental_operation=AlterConfigOpType.SET)
+               for name, value in settings.items()]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    for future in farm.broker.admin.incremental_alter_configs([resource]).values():
+        future.result()
+
+    def in_force():
+        asked = farm.broker.admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
+        found = next(iter(asked.values())).result()
+        return all(found[entry.name].value == entry.value for entry in entries)
+    wait_until(in_force, f"{topic} has {settings}")
+
+
+def make_topic(farm, topic, settings, partitions=8):
+    for future in farm.broker.admin.create_topics(
+            [NewTopic(topic, partitions, 1, config=settings)]).values():
+        future.result()
+    wait_until(lambda: topic in farm.broker.topics(), f"{topic} is made")
+
+
+def delete_records(farm, topic, part, before):
+    """As retention would."""
+    for future in farm.broker.admin.delete_records(
+            [TopicPartition(topic, part, before)]).values():
+        future.result()
+
+
+def execute(farm, statement):
+    with farm.sql.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def wait_halted(farm, part, text):
+    """Waits for the halt, and looks for its text in the row, the list and the log."""
+    on_the_page(text.split("{")[0])
+    wait_until(lambda: farm.partition_row(part)["halted"], f"partition {part} is halted", 30)
+    why = farm.partition_row(part)["halted"]
+    assert text.split("{")[0] in why, why
+    assert why in farm.admin_command("partition", "list", "-o", "tsv").stdout
+    for worker in farm.processes:
+        if worker.running():
+            worker.wait_log(rf'part={part} .*to=halted.*why="')
+    return why
+
+
+# ---- programs that do not start ------------------------------------------------------------------
+
+def refuses(farm, text, **environment):
+    """The worker ends with status 2 and one line that the page explains."""
+    worker = farm.start_worker(ready=False, **environment)
+    worker.wait(status=2)
+    lines = worker.text().strip().splitlines()
+    assert text in lines[-1], lines
+    assert lines[-1].startswith("berth-worker: ")
+    return lines[-1]
+
+
+def test_a_worker_does_not_start_without_a_farm(new_farm):
+    farm = new_farm()
+    refuses(farm, on_the_page("the database has no tables of Berth"))
+    farm.admin_command("migrate")
+    refuses(farm, on_the_page("the database holds no farm"))
+    execute(farm, "INSERT INTO schema_version (version, name, sha256, statements_done,"
+            " applied_at_ms) VALUES (999, 'future', REPEAT('x', 32), 1, 1)")
+    refuses(farm, "the database has schema version 999")
+
+
+def test_a_worker_does_not_start_in_a_wrong_world(farm):
+    refuses(farm, on_the_page("the request topic is missing"), BERTH_FARM_TOPIC_PREFIX="misspelt.")
+    prefix = f"{farm.topic_prefix}wrong."
+    other = {"BERTH_FARM_TOPIC_PREFIX": prefix}
+    make_topic(farm, f"{prefix}requests", REQUESTS)
+    refuses(farm, on_the_page("the event topic is missing"), **other)
+    make_topic(farm, f"{prefix}events", EVENTS)
+    for topic, setting, wrong in (
+            ("requests", "message.timestamp.type", "CreateTime"),
+            ("requests", "cleanup.policy", "compact"),
+            ("requests", "max.message.bytes", "10000"),
+            ("events", "cleanup.policy", "compact"),
+            ("events", "max.message.bytes", "65536")):
+        settings = REQUESTS if topic == "requests" else EVENTS
+        configure(farm, prefix + topic, **{setting.replace(".", "_"): wrong})
+        line = refuses(farm, f"topic {prefix}{topic}: {setting} is {wrong} and must be", **other)
+        assert "(" in line
+        configure(farm, prefix + topic, **{setting.replace(".", "_"): settings[setting]})
+    few = f"{farm.topic_prefix}few."
+    make_topic(farm, f"{few}requests", REQUESTS, 4)
+    make_topic(farm, f"{few}events", EVENTS, 8)
+    refuses(farm, "the topics have 4 and 8 partitions, the farm has 8",
+            BERTH_FARM_TOPIC_PREFIX=few)
+    execute(farm, "UPDATE farm SET cluster_id = 'another'")
+    refuses(farm, f"but farm {farm.name} was set up on another")
+    farm.run("berth-worker", "--healthcheck", status=2)
+    farm.broker.delete_topics([few + "requests", few + "events", prefix + "requests",
+                               prefix + "events"])
+
+
+def test_a_worker_does_not_start_with_wrong_settings(farm):
+    refuses(farm, on_the_page("worker.unpublished_max must be greater than worker.batch_max"),
+            BERTH_WORKER_UNPUBLISHED_MAX=2000)
+    refuses(farm, "kafka.acks is 1, but Berth needs", BERTH_KAFKA_ACKS=1)
+    refuses(farm, "worker.batch_max must be a whole number", BERTH_WORKER_BATCH_MAX="many")
+    farm.run("berth-worker", "--check-config")
+    farm.run("berth-worker", "--check-config", status=2, BERTH_WORKER_BATCH_MAX="many")
+    done = farm.run("berth-worker", "--set", "worker.batchmax=5", status=2)
+    assert "worker.batch_max" in done.stderr
+    # What can pass is waited for.
+    patient = farm.start_worker(ready=False, BERTH_DB_PORT=1)
+    patient.wait_log("cannot start yet")
+    assert patient.stop() < 10
+
+
+# ---- requests ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("remedy", ("reject", "resume"))
+def test_owners_that_make_no_progress(farm, remedy):
+    """Seven owners have died before they committed anything; here only their epochs did."""
+    positions = [farm.publish(f"message {number}", partition=2) for number in range(3)]
+    execute(farm, "UPDATE request_partition SET epoch = 6, progress_epoch = 0 WHERE part = 2")
+    farm.start_worker()
+    why = wait_halted(farm, 2, "owners made no progress at offset {offset}")
+    assert "berth-admin reject 2 0" in why
+    other = farm.publish(b"other", partition=3)
+    assert farm.events.decision(other).reason == "malformed"
+    assert farm.partition_row(2)["last_seq"] == 0
+    if remedy == "reject":
+        farm.admin_command("reject", 2, 0)
+    else:
+        farm.admin_command("partition", "resume", 2)
+    first, *rest = farm.events.decisions(positions)
+    assert first.reason == ("rejected_by_operator" if remedy == "reject" else "malformed")
+    assert [event.reason for event in rest] == ["malformed", "malformed"]
+    check_farm(farm)
+
+
+def test_owners_that_make_little_progress(farm):
+    """After four of them messages are decided one by one, and then no more."""
+    positions = [farm.publish(f"message {number}", partition=2) for number in range(5)]
+    execute(farm, "UPDATE request_partition SET epoch = 4, progress_epoch = 0 WHERE part = 2")
+    farm.start_worker()
+    farm.events.decisions(positions)
+    row = farm.partition_row(2)
+    assert row["progress_epoch"] == row["epoch"] == 5 and not row["halted"]
+    check_farm(farm)
+
+
+def test_no_append_time(farm):
+    farm.start_worker()
+    first = farm.events.decision(farm.publish(b"before", partition=4))
+    configure(farm, farm.request_topic, message_timestamp_type="CreateTime")
+    position = farm.publish(b"without time", partition=4)
+    wait_halted(farm, 4, "has no append time")
+    configure(farm, farm.request_topic, message_timestamp_type="LogAppendTime")
+    farm.admin_command("partition", "resume", 4, "--ignore-time-until", position[1] + 1)
+    event = farm.events.decision(position)
+    assert event.json["time"] == first.json["time"]  # the partition's clock
+    after = farm.events.decision(farm.publish(b"after", partition=4))
+    assert millis(after.json["time"]) > millis(event.json["time"])
+    check_farm(farm)
+
+
+def test_deleted_before_they_were_decided(farm):
+    worker = farm.start_worker()
+    farm.events.decision(farm.publish(b"decided", partition=1))
+    worker.stop()
+    for number in range(4):
+        position = farm.publish(f"lost {number}", partition=1)
+    delete_records(farm, farm.request_topic, 1, position[1])
+    farm.start_worker()
+    why = wait_halted(farm, 1, "were deleted before they were decided (retention is too short)")
+    assert "requests 1 to 3" in why
+    execute(farm, "UPDATE request_partition SET next_offset = 4 WHERE part = 1 AND next_offset = 1")
+    farm.admin_command("partition", "resume", 1)
+    assert farm.events.decision(position).sequence == 2
+    check_farm(farm)
+
+
+def test_old_requests_and_events_are_deleted(farm):
+    """Retention behind what is decided and published harms nothing, not even all of it."""
+    worker = farm.start_worker()
+    farm.register("gpu-01")
+    start = tomorrow()
+    for number in range(4):
+        event = farm.accept(farm.batch_1, create(start + number * HOUR, start + (number + 1) * HOUR,
+                                                 share("gpu-01")))
+    wait_until(lambda: farm.partition_row(event.partition)["published_seq"] == event.sequence,
+               "it is noted as published")
+    worker.stop()
+    part = event.partition
+    delete_records(farm, farm.request_topic, part, event.position[1] + 1)
+    delete_records(farm, farm.event_topic, part, event.message.offset + 1)
+    farm.start_worker()
+    after = farm.accept(farm.batch_2, create(start, start + HOUR, share("gpu-01")))
+    assert after.partition == part and after.sequence == event.sequence + 1
+    assert farm.events.repeats == 0
+    farm.audit()
+
+
+# ---- events, partitions --------------------------------------------------------------------------
+
+def test_event_topic_made_again_and_published_again(farm):
+    worker = farm.start_worker()
+    farm.register("gpu-01")
+    start = tomorrow()
+    events = [farm.accept(farm.batch_1, create(start + number * HOUR, start + (number + 1) * HOUR,
+                                               share("gpu-01"))) for number in range(5)]
+    part = events[0].partition
+    wait_until(lambda: farm.partition_row(part)["published_seq"] == events[-1].sequence,
+               "it is noted as published")
+    worker.stop()
+    farm.broker.delete_topics([farm.event_topic])
+    assert "gone" in farm.admin_command("init", "--farm", farm.name, status=1).stderr
+    make_topic(farm, farm.event_topic, EVENTS)
+    farm.start_worker()
+    wait_halted(farm, part, "is empty though {N} events were published")
+    execute(farm, f"UPDATE request_partition SET published_seq = 0 WHERE part = {part}")
+    farm.admin_command("partition", "resume", part)
+    # A consumer that reads from the beginning finds all as it was.
+    fresh = farm.new_consumer()
+    again = fresh.decisions([event.position for event in events])
+    assert [event.value for event in again] == [event.value for event in events]
+    assert fresh.decision(farm.send(farm.batch_1, create(start, start + HOUR, share("gpu-01", 8)))
+                          ).reason == "insufficient_capacity"
+    farm.use_consumer(fresh)
+    check_farm(farm)
+
+
+def test_partitions_are_added(farm):
+    """Requests there are decided by nobody, loudly, until the farm gets the partitions, too."""
+    worker = farm.start_worker()
+    farm.register("gpu-01")
+    worker.stop()
+    for future in farm.broker.admin.create_partitions(
+            [NewPartitions(farm.request_topic, 10)]).values():
+        future.result()
+    worker = farm.start_worker()
+    worker.wait_log(on_the_page("the topics have more partitions than the farm; those above are "
+                                "not consumed"))
+    farm.forget_producer()
+    lost = farm.publish(b"nobody decides me", partition=9)
+    worker.wait_log("a partition without a row is not consumed")
+    assert farm.events.decision(farm.publish(b"garbage", partition=0)).reason == "malformed"
+    worker.stop()
+    for future in farm.broker.admin.create_partitions(
+            [NewPartitions(farm.event_topic, 10)]).values():
+        future.result()
+    execute(farm, "UPDATE farm SET partitions = 10")
+    execute(farm, "INSERT INTO request_partition (part, next_offset) VALUES (8, 0), (9, 0)")
+    wait_until(lambda: len(farm.broker.topics()[farm.event_topic].partitions) == 10,
+               "the partitions are there")
+    farm.admin_command("init", "--farm", farm.name)
+    farm.start_worker()
+    farm.partitions = 10
+    farm.use_consumer(farm.new_consumer())
+    assert farm.events.decision(lost).reason == "malformed"
+    start = tomorrow()
+    for number in range(12):  # by their ids to all partitions
+        event = farm.accept(farm.batch_1, {"type": "booking.create", "duration_s": 60,
+                                           "allocations": []})
+        farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": event.booking["id"]})
+    farm.accept(farm.batch_1, create(start, start + HOUR, share("gpu-01")))
+    check_farm(farm)
