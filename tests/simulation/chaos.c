@@ -118,7 +118,9 @@ static void fault(struct sim *sim)
             outage(sim);
         break;
     case 1:
-        if (plan->rebalances && sim->cluster->group.members.count > 0)
+        if (plan->rebalances && sim_chance(sim, 500000))
+            group_expel_any(sim);
+        else if (plan->rebalances && sim->cluster->group.members.count > 0)
             group_rebalance(sim);
         break;
     case 2:

@@ -21,11 +21,13 @@ static int64_t decisions_of(const struct writes *writes, int32_t part)
 }
 
 /* The row's new state against the old one. */
-static void check_partition(struct sim *sim, const struct writes *writes,
+static void check_partition(struct sim *sim, const struct session *session,
                             const struct partition_row *row)
 {
     const struct partition_row *old = database_partition(sim->db, row->part);
-    int64_t count = decisions_of(writes, row->part);
+    int64_t count = decisions_of(&session->writes, row->part);
+    if (count > 0 && sim->db->owners[row->part] != session->life)
+        sim_fail(sim, "partition %" PRId32 " is decided by a worker that lost it", row->part);
     if (row->last_seq != old->last_seq + count)
         sim_fail(sim,
                  "partition %" PRId32 ": %" PRId64 " decisions, but last_seq %" PRId64
@@ -64,7 +66,7 @@ void check_before_commit(struct sim *sim, const struct session *session)
 {
     const struct writes *writes = &session->writes;
     for (size_t i = 0; i < writes->partitions.count; i++)
-        check_partition(sim, writes, &writes->partitions.items[i]);
+        check_partition(sim, session, &writes->partitions.items[i]);
     for (size_t i = 0; i < writes->allocations.count; i++)
         check_allocation(sim, writes, &writes->allocations.items[i]);
     for (size_t i = 0; i < writes->decisions.count; i++) {

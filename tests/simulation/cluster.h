@@ -40,8 +40,9 @@ struct member {
     struct log_client *client;
     bool joined;   /* it has answered the rebalance that is under way */
     bool revoking; /* it is to give its partitions back in its next poll */
-    bool lost;     /* the group goes on without it; it will learn in its next poll */
-    bool assigned; /* there is a new assignment for its next poll */
+    bool lost;     /* the group goes on without it; it learns that in some later poll */
+    int64_t learns_us;
+    bool assigned;                   /* there is a new assignment for its next poll */
     bool owner[PLAN_PARTITIONS_MAX]; /* as the group sees it */
     bool told[PLAN_PARTITIONS_MAX];  /* as the member was told */
     bool told_any;
@@ -98,6 +99,8 @@ struct member *group_join(struct sim *sim, struct log_client *client);
 /* It leaves by itself, or is not heard of any more (then after the session time-out). */
 void group_leave(struct sim *sim, struct member *member);
 void group_rebalance(struct sim *sim);
+/* Some member is not heard of for a while, though it lives. */
+void group_expel_any(struct sim *sim);
 /* The member polls: answers what the group asks. */
 void group_poll(struct sim *sim, struct member *member, const struct log_events *owner);
 /* What the member owns is given back, as when it subscribes anew. */

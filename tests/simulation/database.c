@@ -204,6 +204,7 @@ struct session *session_new(struct database *db, struct process *p)
     session->id = ++db->last_session;
     session->alive = true;
     session->process = p;
+    session->life = p->life;
     session->used_us = p->sim->now_us;
     *LIST_ADD(p->sim, &db->sessions) = session;
     return session;

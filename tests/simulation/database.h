@@ -81,6 +81,7 @@ struct session {
     uint64_t id;
     bool alive;
     struct process *process; /* NULL: its client is gone */
+    int64_t life;            /* of that process */
     int64_t used_us;         /* when its last statement ended */
     bool busy;               /* it executes a statement */
     int64_t waits_until_us;  /* for a row lock; 0: for none */
@@ -102,6 +103,7 @@ struct database {
     struct tables now;
     struct tables backup; /* WORLD_RESTORED: taken in between */
     bool has_backup;
+    int64_t owners[PLAN_PARTITIONS_MAX]; /* lives of the processes that claimed them last */
     LIST_OF(struct key_row) keys;
     LIST_OF(int64_t) key_since;   /* the generation from which on a key counts */
     LIST_OF(int64_t) key_revoked; /* the generation from which on it is revoked; INT64_MAX */

@@ -8,6 +8,9 @@
 #include "tests/simulation/process.h"
 
 /* session.timeout.ms and max.poll.interval.ms. */
+/* A member that is left out learns it with its next heartbeat, or once it is connected again. */
+#define HEARTBEAT_MS    700
+#define CUT_OFF_MS      5000
 #define SESSION_US      (INT64_C(6) * 1000 * 1000)
 #define REBALANCE_US    (INT64_C(60) * 1000 * 1000)
 #define HOUSEKEEPING_MS 500
@@ -74,9 +77,20 @@ static void leave_out(struct sim *sim, struct member *member)
 {
     sim_note(sim, 92, "leaves out", log_client_process(member->client)->number, 0);
     member->lost = true;
+    member->learns_us = 0;
     member->assigned = false;
     remove_member(&sim->cluster->group, member);
     group_rebalance(sim);
+}
+
+void group_expel_any(struct sim *sim)
+{
+    struct group *group = &sim->cluster->group;
+    if (group->members.count == 0)
+        return;
+    struct member *member = group->members.items[sim_below(sim, (int64_t)group->members.count)];
+    leave_out(sim, member);
+    member->learns_us = sim->now_us + sim_between(sim, 0, CUT_OFF_MS) * SIM_US_PER_MS;
 }
 
 static bool is_late(const struct sim *sim, const struct member *member)
@@ -173,6 +187,10 @@ void group_poll(struct sim *sim, struct member *member, const struct log_events 
     if (sim->cluster->down)
         return;
     if (member->lost) {
+        if (member->learns_us == 0)
+            member->learns_us = sim->now_us + sim_between(sim, 0, HEARTBEAT_MS) * SIM_US_PER_MS;
+        if (sim->now_us < member->learns_us)
+            return;
         group_give_back(sim, member, owner, true);
         join(sim, member);
         return;

@@ -123,7 +123,7 @@ static void start(struct sim *sim, void *arg, int64_t number)
         sim_after_ms(sim, 100, start, p, 0);
         return;
     }
-    sim->count.starts++;
+    p->life = ++sim->count.starts;
     sim_note(sim, p->number, "start", 0, 0);
     p->mono_base_ms = sim_between(sim, 1000, 100000000);
     p->store_port = store_client_new(p);

@@ -12,7 +12,8 @@ struct log_client;
 
 struct process {
     struct sim *sim;
-    int number; /* 0 .. plan.workers-1 */
+    int number;   /* 0 .. plan.workers-1 */
+    int64_t life; /* over all processes: 1, 2, 3 … */
     char name[32];
     struct fiber *fiber;     /* NULL: it does not run */
     struct worker *worker;   /* NULL: not open yet */

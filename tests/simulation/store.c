@@ -261,6 +261,7 @@ static enum err claim_once(struct store_client *c, int32_t part, struct partitio
     }
     row.epoch++;
     row.connection_id = c->session->id;
+    c->db->owners[part] = c->process->life;
     commit_change(c, &row);
     *out = row;
     return ERR_OK;
