@@ -27,6 +27,8 @@ struct credential {
      * not known) and UNKNOWN_KEY. */
     const char *client;
     enum role role;
+    /* The client's limits, as its row says; of the counted ones the world's client is asked. */
+    struct client_limits limits;
     bool revoked;
     int64_t not_before_ms, not_after_ms; /* the key's validity, half-open; INT64_MAX: no end */
 };
@@ -85,6 +87,29 @@ struct displaced {
     int64_t end_ms;
 };
 
+/* An occurrence of a recurring booking, booked or left out. */
+struct occurrence {
+    struct window window;
+    int64_t booking;      /* its id; 0: left out */
+    enum reason reason;   /* why it was left out */
+    const char *machine;  /* that was in the way, or NULL */
+};
+struct series_view {
+    int64_t id;
+    size_t count; /* of the windows asked for */
+    const struct occurrence *occurrences;
+};
+/* What is free on one machine that a rejected request asked for. */
+struct machine_free {
+    const char *machine;
+    struct amount free;
+};
+/* The limit that a request would exceed. */
+struct limit_view {
+    const char *name; /* as in client_limits: "gpus_at_once" */
+    int64_t limit, used, asked;
+};
+
 struct decision {
     enum reason reason; /* REASON_NONE: accepted */
     bool verified;      /* the signature verified: what the token said may be repeated */
@@ -96,6 +121,7 @@ struct decision {
     /* accepted, and not a duplicate: the subject afterwards */
     const struct booking_view *booking;
     const struct machine_view *machine;
+    const struct series_view *series; /* recurring: `booking` is then its first occurrence */
     size_t displaced_count;
     const struct displaced *displaced;
     /* rejected */
@@ -106,6 +132,12 @@ struct decision {
     struct amount free; /* the least that is free on it over the window, component by component */
     /* The earliest start at which this window's length fits on it, or TIME_NONE: none is near
      * enough, or the booking has begun and its start cannot move. */
+    size_t free_count; /* insufficient_capacity of several machines: each one's, in their order */
+    const struct machine_free *frees;
+    int64_t fitting; /* any: how many machines would have fitted; -1: not asked */
+    size_t in_use_count; /* capacity_in_use: the first LIMIT_LISTED_BOOKINGS in the way */
+    const int64_t *in_use;
+    const struct limit_view *limit; /* limit_exceeded */
     int64_t next_available_ms;
 };
 

@@ -29,6 +29,10 @@
 /* Bookings that one update may displace, and that `capacity_in_use` lists. */
 #define LIMIT_DISPLACED 1000
 #define LIMIT_LISTED_BOOKINGS 20
+/* Occurrences of one recurring booking. */
+#define LIMIT_OCCURRENCES 366
+/* Steps that the search for the next start that suits a whole request may take. */
+#define LIMIT_SEARCH_STEPS 1000
 /* Partitions of a farm: a booking's id is seq * 4096 + partition. */
 #define LIMIT_PARTITIONS 4096
 /* A machine id that a request may ask for lies in 1..4095. Others are seq * 4096 + partition. */

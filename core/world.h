@@ -51,8 +51,30 @@ struct allocation {
     bool touched;            /* new or changed in this batch */
 };
 
+/* What a client may do; 0: no limit of its own beyond the farm's (core/limits.h). */
+struct client_limits {
+    int64_t booking_s;         /* the longest booking */
+    int64_t ahead_s;           /* the furthest start */
+    int64_t allocations;       /* the most machines in one booking */
+    int64_t gpus_at_once;      /* the most GPUs held at any instant, over all machines */
+    int64_t gpu_hours_ahead;   /* the most GPU-hours booked from now on */
+};
+
+/* A client with a limit that is counted over its bookings (gpus_at_once, gpu_hours_ahead). Its use
+ * over all machines is a timeline of its own, cached like a machine's. */
+struct client {
+    char name[LIMIT_NAME_LEN + 1];
+    struct client_limits limits;
+    int64_t version;           /* of the row; +1 for each decision that touches its bookings */
+    struct timeline *timeline; /* GPUs (and memory) that it holds; NULL: not loaded */
+    int64_t timeline_version;
+    bool touched;
+    uint64_t touched_by;
+};
+
 struct booking {
     int64_t id;
+    int64_t series; /* the first occurrence's id; 0: not recurring */
     const char *client;
     const char *user;
     int64_t start_ms, end_ms;
@@ -96,6 +118,13 @@ struct arena *world_arena(struct world *world);
  * and flags are not looked at). A timeline of another version is dropped. Not for a machine that
  * this batch has touched. */
 struct machine *world_machine_put(struct world *world, const struct machine *row);
+/* Sets or replaces a client with counted limits; a timeline of another version is dropped. */
+struct client *world_client_put(struct world *world, const struct client *row);
+/* The client's timeline: as a machine's. */
+void world_client_timeline_start(struct world *world, struct client *client,
+                                 int64_t known_from_ms);
+void world_client_timeline_add(struct world *world, struct client *client, int64_t start_ms,
+                               int64_t end_ms, struct amount use);
 /* Gives the machine an empty timeline, complete from known_from_ms on, at the row's version; the
  * live allocations are then added with world_timeline_add. */
 void world_timeline_start(struct world *world, struct machine *machine, int64_t known_from_ms);
@@ -119,6 +148,13 @@ void world_prior_put(struct world *world, const struct prior *prior);
 
 struct machine *world_machine_by_name(struct world *world, const char *name); /* NULL: none */
 struct machine *world_machine_by_id(struct world *world, int64_t id);         /* NULL: none */
+/* NULL: the client has no counted limit, or is not loaded. */
+struct client *world_client(struct world *world, const char *name);
+/* Bookings of the series in this batch, by ascending id, in the batch's arena. */
+struct booking **world_series(struct world *world, int64_t series, size_t *count_out);
+/* Machines that are up and carry the labels, by name, in the batch's arena. */
+struct machine **world_machines_matching(struct world *world, const struct labels *labels,
+                                         size_t *count_out);
 struct booking *world_booking(struct world *world, int64_t id);               /* NULL: none */
 const struct prior *world_prior(struct world *world, const char *client, const char *request_id);
 
@@ -126,6 +162,8 @@ const struct prior *world_prior(struct world *world, const char *client, const c
 
 size_t world_touched_machine_count(const struct world *world);
 struct machine *world_touched_machine(struct world *world, size_t index);
+size_t world_touched_client_count(const struct world *world);
+struct client *world_touched_client(struct world *world, size_t index);
 size_t world_touched_booking_count(const struct world *world);
 struct booking *world_touched_booking(struct world *world, size_t index);
 
