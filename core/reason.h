@@ -5,7 +5,8 @@
 
 #define REASON_TABLE(X)                                                                            \
     X(MALFORMED, "malformed", "The message is not a compact JWS that Berth takes.")                \
-    X(UNSUPPORTED_ALGORITHM, "unsupported_algorithm", "alg is not RS256 or ES256, or not the key's.") \
+    X(UNSUPPORTED_ALGORITHM, "unsupported_algorithm",                                              \
+      "alg is not RS256 or ES256, or not the key's.")                                              \
     X(UNKNOWN_KEY, "unknown_key", "No key with this kid is registered.")                           \
     X(KEY_REVOKED, "key_revoked", "The key was revoked, or is outside of its validity.")           \
     X(BAD_SIGNATURE, "bad_signature", "The signature does not verify under the key.")              \
@@ -23,7 +24,8 @@
     X(MACHINE_EXISTS, "machine_exists", "A machine with this name or id is registered already.")   \
     X(MACHINE_NOT_UP, "machine_not_up", "The machine is draining or retired.")                     \
     X(BOOKING_OVER, "booking_over", "The booking has ended, or was cancelled or released.")        \
-    X(START_IN_PAST, "start_in_past", "The window's start (or a running one's new end) has passed.") \
+    X(START_IN_PAST, "start_in_past",                                                              \
+      "The window's start (or a running one's new end) has passed.")                               \
     X(TOO_FAR_AHEAD, "too_far_ahead", "The window starts further ahead than the farm allows.")     \
     X(TOO_LONG, "too_long", "The window is longer than the farm allows.")                          \
     X(EXCEEDS_MACHINE, "exceeds_machine", "The machine is smaller than that: it can never fit.")   \
@@ -37,7 +39,7 @@ enum reason {
 #define REASON_ENUM(id, name, text) REASON_##id,
     REASON_TABLE(REASON_ENUM)
 #undef REASON_ENUM
-    REASON_COUNT
+        REASON_COUNT
 };
 
 /* The stable name, as in events ("insufficient_capacity"); NULL for REASON_NONE. */

@@ -83,8 +83,8 @@ bool name_is_valid(const char *text, size_t max_len, const char *extra)
     assert(text != NULL);
     size_t len = 0;
     for (; text[len] != '\0'; len++) {
-        bool allowed =
-            is_name_char(text[len]) || (extra != NULL && strchr(extra, text[len]) != NULL);
+        bool allowed = is_name_char(text[len]) ||
+                       (extra != NULL && strchr(extra, text[len]) != NULL);
         if (len >= max_len || !allowed)
             return false;
     }
