@@ -94,20 +94,44 @@ void plan_move_client_use(const struct plan *plan, bool back)
     }
 }
 
-/* What the client holds over the window and from now on. */
-struct held {
-    int64_t peak;
-    gpu_ms ahead;
-};
-
-static struct held held_now(const struct decider *d, const struct plan *plan, int64_t from_ms)
+/* GPUs that the booking holds at that instant and that the plan replaces, and until when. */
+static int64_t own_gpus(const struct plan *plan, int64_t at_ms, int64_t *until_ms)
 {
-    return (struct held){.peak = quota_peak(plan->client, from_ms, plan->end_ms),
-                         .ahead = quota_ahead(plan->client, d->ceil_ms)};
+    const struct booking *booking = plan->booking;
+    int64_t gpus = 0;
+    *until_ms = plan->end_ms;
+    for (size_t i = 0; booking != NULL && i < booking->allocation_count; i++) {
+        const struct allocation *row = &booking->allocations[i];
+        if (!row->live || row->end_ms <= plan->cut_ms || row->end_ms <= at_ms)
+            continue;
+        int64_t start_ms = later(row->start_ms, plan->cut_ms);
+        int64_t change_ms = start_ms > at_ms ? start_ms : row->end_ms;
+        if (change_ms < *until_ms)
+            *until_ms = change_ms;
+        if (start_ms <= at_ms)
+            gpus += row->amount.gpus;
+    }
+    return gpus;
 }
 
-/* A plan that makes neither figure higher than it is passes, whatever the limit. The window may be
- * one that a later check refuses: its part before now is left out. */
+/* The most GPUs of the client's other bookings at any instant from then on at which the plan wants
+ * more than the booking has; -1: there is no such instant. What the booking holds is out of the
+ * client's timeline. */
+static int64_t peak_beside(const struct plan *plan, int64_t from_ms, int64_t gpus)
+{
+    int64_t peak = -1, until_ms;
+    for (int64_t at_ms = from_ms; at_ms < plan->end_ms; at_ms = until_ms) {
+        int64_t own = own_gpus(plan, at_ms, &until_ms);
+        assert(until_ms > at_ms);
+        if (gpus > own)
+            peak = later(peak, quota_peak(plan->client, at_ms, until_ms));
+    }
+    return peak;
+}
+
+/* Only what a plan adds is asked: where it holds no more than before, and no more GPU time in all,
+ * it passes, whatever the limit. The window may be one that a later check refuses: its part before
+ * now is left out. */
 static bool check_counted(struct decider *d, const struct plan *plan)
 {
     struct client *client = plan->client;
@@ -117,26 +141,26 @@ static bool check_counted(struct decider *d, const struct plan *plan)
         return true;
     assert(client->timeline != NULL);
     assert(timeline_covers(client->timeline, from_ms));
-    struct held before = held_now(d, plan, from_ms);
+    int64_t gpus = plan_gpus(plan);
+    gpu_ms before = quota_ahead(client, d->ceil_ms);
     plan_move_client_use(plan, false);
-    struct held others = held_now(d, plan, from_ms);
+    int64_t peak = peak_beside(plan, from_ms, gpus);
+    gpu_ms others = quota_ahead(client, d->ceil_ms);
     plan_move_client_use(plan, true);
 
-    int64_t gpus = plan_gpus(plan);
-    /* Without a limit, that of what a timeline takes. */
+    /* Without a limit, what a timeline takes is one. */
     int64_t most = client->limits.gpus_at_once > 0 ? client->limits.gpus_at_once
                                                    : TIMELINE_AMOUNT_LIMIT;
-    if (others.peak + gpus > most && others.peak + gpus > before.peak)
+    if (peak >= 0 && peak + gpus > most)
         return reject(d, GPUS_AT_ONCE, client->name,
-                      &(struct limit_view){.limit = most, .used = others.peak, .asked = gpus});
+                      &(struct limit_view){.limit = most, .used = peak, .asked = gpus});
 
     gpu_ms asked = plan->end_ms > ahead_from_ms ? (gpu_ms)gpus * (plan->end_ms - ahead_from_ms) : 0;
     int64_t hours = client->limits.gpu_hours_ahead;
-    if (hours > 0 && others.ahead + asked > (gpu_ms)hours * QUOTA_HOUR_MS &&
-        others.ahead + asked > before.ahead)
+    if (hours > 0 && others + asked > (gpu_ms)hours * QUOTA_HOUR_MS && others + asked > before)
         return reject(d, GPU_HOURS_AHEAD, client->name,
                       &(struct limit_view){.limit = hours,
-                                           .used = quota_hours(others.ahead),
+                                           .used = quota_hours(others),
                                            .asked = quota_hours(asked)});
     return true;
 }

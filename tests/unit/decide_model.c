@@ -257,20 +257,20 @@ static bool check_limits(struct turn *t, const struct wishes *w)
     int64_t ahead_from_s = w->from_s > t->ceil_s ? w->from_s : t->ceil_s;
     if (w->end_s <= from_s)
         return true;
-    int64_t peak = 0, others_peak = 0, ahead = 0, others_ahead = 0;
+    int64_t others_peak = -1, ahead = 0, others_ahead = 0;
     for (int64_t s = 0; s < MODEL_SECONDS; s++) {
         int64_t others = held[s] - own_gpus(w, s);
         if (s >= t->ceil_s) {
             ahead += held[s];
             others_ahead += others;
         }
-        if (s < from_s || s >= w->end_s)
-            continue;
-        peak = held[s] > peak ? held[s] : peak;
-        others_peak = others > others_peak ? others : others_peak;
+        /* Where it is to hold no more than it does, nothing is asked. */
+        if (s >= from_s && s < w->end_s && asked > own_gpus(w, s) && others > others_peak)
+            others_peak = others;
     }
-    if (limits->gpus_at_once > 0 && others_peak + asked > limits->gpus_at_once &&
-        others_peak + asked > peak)
+    if (w->end_s > MODEL_SECONDS && asked > 0 && others_peak < 0)
+        others_peak = 0; /* nobody holds anything after the farm's life */
+    if (limits->gpus_at_once > 0 && others_peak >= 0 && others_peak + asked > limits->gpus_at_once)
         return exceeds(t, "gpus_at_once", limits->gpus_at_once, others_peak, asked);
     int64_t new_ahead = w->end_s > ahead_from_s ? asked * (w->end_s - ahead_from_s) : 0;
     if (limits->gpu_hours_ahead > 0 && others_ahead + new_ahead > limits->gpu_hours_ahead * 3600 &&
