@@ -1,6 +1,6 @@
 /* The decision function's frame: who sent the message, is it in time, was it answered before, may
- * its sender do that. What the request itself asks for is decided in decide_booking.c and
- * decide_machine.c. */
+ * its sender do that. What the request itself asks for is decided in decide_booking.c, decide_series.c
+ * and decide_machine.c. */
 #include "core/decide.h"
 
 #include "core/decider.h"
@@ -216,7 +216,7 @@ void decide(struct world *world, const struct submission *in, struct decision *o
     assert(in->seq > 0 && in->seq < INT64_MAX / LIMIT_PARTITIONS - 1);
     assert(in->now_ms >= 0 && in->now_ms < TIMELINE_MS_LIMIT / 2);
     assert(in->farm != NULL);
-    *out = (struct decision){.next_available_ms = TIME_NONE};
+    *out = (struct decision){.next_available_ms = TIME_NONE, .fitting = -1};
     struct decider d = {
         .world = world,
         .in = in,

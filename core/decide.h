@@ -5,7 +5,8 @@
  * looks at all machines of the request before the next one begins. Two exceptions: an operator's
  * rejection comes before everything, and an amend that leaves its booking with an end that is not
  * after its start is invalid_request where start_in_past is checked, because that takes the booking
- * to know. An accepted request has changed the world when decide() returns; a rejected one has not.
+ * to know. Of the limits, those of one booking come before those that are counted: allocations,
+ * booking_s, ahead_s, gpus_at_once, gpu_hours_ahead. An accepted request has changed the world when decide() returns; a rejected one has not.
  */
 #ifndef BERTH_CORE_DECIDE_H
 #define BERTH_CORE_DECIDE_H
@@ -27,6 +28,10 @@ struct credential {
      * not known) and UNKNOWN_KEY. */
     const char *client;
     enum role role;
+    /* The client's limits, as its row says: those of one booking that this client makes or changes.
+     * The counted ones are taken from the world's client, which its row's lock protects, and belong
+     * to the booking's client. */
+    struct client_limits limits;
     bool revoked;
     int64_t not_before_ms, not_after_ms; /* the key's validity, half-open; INT64_MAX: no end */
 };
@@ -85,6 +90,41 @@ struct displaced {
     int64_t end_ms;
 };
 
+/* An occurrence of a recurring booking: booked, left out, or cancelled with its series. */
+struct occurrence {
+    struct window window; /* cancelled with its series: as it is afterwards */
+    int64_t booking;      /* its id; 0: left out */
+    int64_t version;
+    enum booking_state state;
+    enum reason reason; /* why it was left out: insufficient_capacity, start_in_past, too_far_ahead,
+                          * too_long or limit_exceeded */
+    const char *machine; /* that was in the way, or NULL */
+    /* What it holds, by machine id. The same for all unless the request said `any`; none when
+     * cancelled before it began. */
+    size_t share_count;
+    const struct share *shares;
+};
+/* booking.create: all windows asked for, in their order. booking.cancel: the occurrences that it
+ * cancelled or released, by ascending id. The series has the id that its first occurrence has or,
+ * if that one was left out, would have. */
+struct series_view {
+    int64_t id;
+    size_t count;
+    const struct occurrence *occurrences;
+};
+/* What is free on one machine that a rejected request asked for. */
+struct machine_free {
+    const char *machine;
+    struct amount free;
+};
+/* The limit that a request would exceed: used + asked > limit. Hours are rounded up. */
+struct limit_view {
+    const char *name; /* as in client_limits: "gpus_at_once" */
+    int64_t limit;
+    int64_t used;  /* by other bookings; 0 for a limit of one booking */
+    int64_t asked; /* by this request */
+};
+
 struct decision {
     enum reason reason; /* REASON_NONE: accepted */
     bool verified;      /* the signature verified: what the token said may be repeated */
@@ -96,23 +136,42 @@ struct decision {
     /* accepted, and not a duplicate: the subject afterwards */
     const struct booking_view *booking;
     const struct machine_view *machine;
+    /* Recurring: `booking` is then the first one that was booked, or cancelled. */
+    const struct series_view *series;
     size_t displaced_count;
     const struct displaced *displaced;
     /* rejected */
     const char *detail;           /* a sentence for a person; never NULL when rejected */
     const char *pointer;          /* invalid_request: where; else NULL */
     const char *blocking_machine; /* the machine that the reason is about, or NULL */
+    /* insufficient_capacity of named machines: the least that is free over the window, component by
+     * component, on the blocking machine, and on each machine asked for, in the request's order. */
     bool has_free;
-    struct amount free; /* the least that is free on it over the window, component by component */
-    /* The earliest start at which this window's length fits on it, or TIME_NONE: none is near
-     * enough, or the booking has begun and its start cannot move. */
+    struct amount free;
+    size_t free_count;
+    const struct machine_free *frees;
+    /* `any`: how many machines would have fitted (insufficient_capacity), or are large enough at all
+     * (exceeds_machine); -1: not asked. */
+    int64_t fitting;
+    /* insufficient_capacity: the earliest start, from the window's on, at which its length would fit
+     * on all machines asked for at once (`any`: on as many of the matching ones as were asked for);
+     * of a recurring booking that of the occurrence that failed. TIME_NONE: none is near enough, the
+     * booking has begun and its start cannot move, a machine that it holds is not up, or
+     * LIMIT_SEARCH_STEPS did not suffice (the sentence says which). */
     int64_t next_available_ms;
+    /* capacity_in_use: the first LIMIT_LISTED_BOOKINGS of those that displace would end. */
+    size_t in_use_count;
+    const int64_t *in_use;
+    const struct limit_view *limit; /* limit_exceeded */
 };
 
 /* Decides. Strings and snapshots in *out live in the world's arena until world_batch_end. The
- * world must hold what the request names: its machines (with timelines known from now cut to the
- * second), its booking and that booking's machines, for a displacing update the bookings on the
- * machine, and the prior answer to its id. What it does not hold does not exist. */
+ * world must hold what the request names, put in this batch: its machines (with timelines known from
+ * now cut to the second), for `any` all machines that are up and carry the labels; its booking or
+ * its series' bookings, and all their machines; for an update that shrinks or retires a machine the
+ * booked bookings on it from now on and all their machines; the clients with counted limits among
+ * the sender and those bookings' clients; and the prior answer to its id. What it does not hold does
+ * not exist. */
 void decide(struct world *world, const struct submission *in, struct decision *out);
 
 /* now cut to the second, and rounded up to it. */

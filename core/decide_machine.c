@@ -134,7 +134,7 @@ static struct amount peak_of(const struct decider *d, const struct change *chang
     return peak;
 }
 
-/* Picks the bookings that must go: all are taken off the machine, and by ascending id each goes
+/* Picks the bookings that must go, of those that the world holds: all are taken off the machine, and by ascending id each goes
  * back that still fits, so older bookings win. Then the others go back too: the timeline is as it
  * was. False: even without any of them the rest does not fit. That rest are bookings that are over
  * for a partition whose clock is ahead of this one, and what is over cannot be changed. */
@@ -180,7 +180,7 @@ static bool displace(struct decider *d, const struct change *change)
                                       count, LIMIT_DISPLACED);
     struct displaced *list = arena_alloc(world_arena(d->world), count * sizeof(*list));
     for (size_t i = 0; i < count; i++) {
-        decide_booking_release(d, bookings[i]);
+        booking_release(d, bookings[i]);
         list[i] = (struct displaced){
             .id = bookings[i]->id,
             .version = bookings[i]->version,
@@ -192,6 +192,21 @@ static bool displace(struct decider *d, const struct change *change)
     d->out->displaced_count = count;
     d->out->displaced = list;
     return true;
+}
+
+/* Lists the first of the bookings that an update with displace would end. */
+static void note_in_use(struct decider *d, const struct change *change)
+{
+    size_t count = 0;
+    struct booking **bookings = NULL;
+    choose_displaced(d, change, &bookings, &count);
+    if (count > LIMIT_LISTED_BOOKINGS)
+        count = LIMIT_LISTED_BOOKINGS;
+    int64_t *in_use = arena_alloc(world_arena(d->world), count * sizeof(*in_use));
+    for (size_t i = 0; i < count; i++)
+        in_use[i] = bookings[i]->id;
+    d->out->in_use_count = count;
+    d->out->in_use = in_use;
 }
 
 /* Makes sure that the use from now rounded up on fits into the new room. */
@@ -206,7 +221,8 @@ static bool make_room(struct decider *d, const struct change *change, bool may_d
     struct amount peak = peak_of(d, change, &fits);
     if (fits)
         return true;
-    if (!may_displace)
+    if (!may_displace) {
+        note_in_use(d, change);
         return decider_reject_machine(
             d, REASON_CAPACITY_IN_USE, machine->name,
             "Bookings use up to %s of %s from %s on, and %s would be left. "
@@ -214,6 +230,7 @@ static bool make_room(struct decider *d, const struct change *change, bool may_d
             "fits.",
             decide_amount_text(peak).text, machine->name, decide_time_text(d->ceil_ms).text,
             decide_amount_text(change->room).text);
+    }
     if (!displace(d, change))
         return false;
     peak_of(d, change, &fits);

@@ -20,6 +20,17 @@ static size_t cut_len(const char *text, size_t len)
     return len - (lead - 1) >= wanted ? len : lead - 1;
 }
 
+/* The sentence as it is kept: at most LIMIT_DETAIL_LEN with its NUL. `len` is what it would have
+ * been without a cut. */
+static const char *kept(struct decider *d, const char *detail, int len)
+{
+    assert(len > 0);
+    size_t size = (size_t)len;
+    if (size >= LIMIT_DETAIL_LEN)
+        size = cut_len(detail, LIMIT_DETAIL_LEN - 1);
+    return arena_strndup(world_arena(d->world), detail, size);
+}
+
 static void note(struct decider *d, enum reason reason, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
@@ -29,12 +40,21 @@ static void note(struct decider *d, enum reason reason, const char *format, va_l
     assert(d->out->reason == REASON_NONE);
     char detail[LIMIT_DETAIL_LEN];
     int len = vsnprintf(detail, sizeof(detail), format, args);
-    assert(len > 0);
-    size_t kept = (size_t)len;
-    if (kept >= sizeof(detail))
-        kept = cut_len(detail, sizeof(detail) - 1);
     d->out->reason = reason;
-    d->out->detail = arena_strndup(world_arena(d->world), detail, kept);
+    d->out->detail = kept(d, detail, len);
+}
+
+void decider_preface(struct decider *d, const char *format, ...)
+{
+    assert(d->out->detail != NULL);
+    char preface[LIMIT_DETAIL_LEN], detail[LIMIT_DETAIL_LEN];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(preface, sizeof(preface), format, args);
+    va_end(args);
+    assert(len > 0 && len < LIMIT_DETAIL_LEN);
+    len = snprintf(detail, sizeof(detail), "%s%s", preface, d->out->detail);
+    d->out->detail = kept(d, detail, len);
 }
 
 bool decider_reject(struct decider *d, enum reason reason, const char *format, ...)

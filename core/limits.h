@@ -29,6 +29,14 @@
 /* Bookings that one update may displace, and that `capacity_in_use` lists. */
 #define LIMIT_DISPLACED         1000
 #define LIMIT_LISTED_BOOKINGS   20
+/* Occurrences of one recurring booking. */
+#define LIMIT_OCCURRENCES       366
+/* Machines that all occurrences of one recurring `any` name together (count * windows): its event
+ * lists them all. The codec checks it. */
+#define LIMIT_SERIES_SHARES     2048
+/* Questions to timelines that the search for the next start that suits a whole request may ask,
+ * beyond one for each machine that comes into question. */
+#define LIMIT_SEARCH_STEPS      1000
 /* Partitions of a farm: a booking's id is seq * 4096 + partition. */
 #define LIMIT_PARTITIONS        4096
 /* A machine id that a request may ask for lies in 1..4095. Others are seq * 4096 + partition. */

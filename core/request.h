@@ -73,12 +73,28 @@ struct machine_update {
     enum machine_state state;
     bool displace;
 };
+/* Any machines that fit: `count` of those that are up and carry all of the labels. */
+struct any {
+    int64_t count; /* 1..LIMIT_ALLOCATIONS; 0: not asked for */
+    struct amount amount;
+    struct labels labels; /* each must be on the machine, with that value */
+};
+/* One window of a recurring booking, half-open, on whole seconds. */
+struct window {
+    int64_t start_ms, end_ms;
+};
 struct booking_create {
     int64_t start_ms; /* TIME_NONE: now rounded up to the second */
     int64_t end_ms;   /* exactly one of end_ms and duration_ms is given */
     int64_t duration_ms;
     size_t share_count; /* 0..LIMIT_ALLOCATIONS, distinct machines */
     const struct share *shares;
+    struct any any; /* instead of shares */
+    /* `repeat`: the windows, ascending, of which the first is start_ms to its end. The codec has
+     * worked them out from the zone's rules, which are no business of a pure function. 0: once. */
+    size_t window_count;
+    const struct window *windows;
+    bool skip_conflicts; /* book those that fit; else all or none */
 };
 struct booking_amend {
     int64_t booking;
@@ -88,7 +104,8 @@ struct booking_amend {
     const struct share *shares;
 };
 struct booking_cancel {
-    int64_t booking;
+    int64_t booking; /* or the series' id, when `series` */
+    bool series;     /* all of its occurrences that are not over */
 };
 
 struct request {

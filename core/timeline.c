@@ -592,23 +592,25 @@ static bool search_walk(struct search *search, uint32_t index, struct amount bef
     return true;
 }
 
-bool timeline_earliest(const struct timeline *tl, struct amount capacity, struct amount need,
-                       int64_t from_ms, int64_t duration_ms, int64_t horizon_ms,
+bool timeline_earliest(const struct timeline *tl, const struct timeline_search *wanted,
                        int64_t *start_ms_out)
 {
-    assert(need.gpus >= 0 && need.memory_gib >= 0);
+    const int64_t from_ms = wanted->from_ms, duration_ms = wanted->duration_ms;
+
+    assert(wanted->need.gpus >= 0 && wanted->need.memory_gib >= 0);
     assert(from_ms > -TIMELINE_MS_LIMIT && from_ms < TIMELINE_MS_LIMIT);
     assert(duration_ms > 0 && duration_ms <= TIMELINE_MS_LIMIT);
     assert(timeline_covers(tl, from_ms));
-    if (horizon_ms <= from_ms || horizon_ms - duration_ms < from_ms) {
+    if (wanted->horizon_ms <= from_ms || wanted->horizon_ms - duration_ms < from_ms) {
         return false;
     }
     struct search search = {
         .tl = tl,
-        .limit = {capacity.gpus - need.gpus, capacity.memory_gib - need.memory_gib},
+        .limit = {wanted->capacity.gpus - wanted->need.gpus,
+                  wanted->capacity.memory_gib - wanted->need.memory_gib},
         .from_ms = from_ms,
         .duration_ms = duration_ms,
-        .last_start_ms = horizon_ms - duration_ms,
+        .last_start_ms = wanted->horizon_ms - duration_ms,
         .run_start_ms = from_ms,
     };
 

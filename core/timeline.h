@@ -62,9 +62,16 @@ bool timeline_fits(const struct timeline *tl, struct amount capacity, int64_t st
 /* The use at one instant. O(log n). */
 struct amount timeline_use_at(const struct timeline *tl, int64_t at_ms);
 
+/* What timeline_earliest looks for. */
+struct timeline_search {
+    struct amount capacity, need;
+    int64_t from_ms;
+    int64_t duration_ms; /* 1..TIMELINE_MS_LIMIT */
+    int64_t horizon_ms;  /* may be TIMELINE_FOREVER */
+};
+
 /* The least s with from <= s and s + duration <= horizon such that `need` fits in
  * [s, s + duration). Writes it and returns true; false: there is none, nothing is written.
- * `horizon_ms` may be TIMELINE_FOREVER; duration_ms is in 1..TIMELINE_MS_LIMIT.
  *
  * Cost: one walk in time order that passes over a subtree without opening it when nothing in it can
  * end the run at hand: for a free run, when its highest uses fit; for a blocked run, when its
@@ -73,8 +80,7 @@ struct amount timeline_use_at(const struct timeline *tl, int64_t at_ms);
  * cannot be read from two separate minima: a run whose blocking component changes k times, so that
  * neither blocks throughout, costs O((k + 1) log n). No node is opened twice: with r free runs that
  * are too short in [from, result), the whole is O((r + k + 1) log n) and never more than O(n). */
-bool timeline_earliest(const struct timeline *tl, struct amount capacity, struct amount need,
-                       int64_t from_ms, int64_t duration_ms, int64_t horizon_ms,
+bool timeline_earliest(const struct timeline *tl, const struct timeline_search *search,
                        int64_t *start_ms_out);
 
 /* One piece [start, end) of constant use; false stops the walk. Must not change the timeline. */

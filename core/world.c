@@ -18,12 +18,19 @@ struct world {
     struct arena *arena;
     struct map machines_by_name, machines_by_id;
     struct list machines; /* all of them */
-    struct list spare;    /* taken again for the next new machine */
+    struct list sorted;   /* all of them by name, unless `unsorted` */
+    bool unsorted;
+    struct list spare; /* taken again for the next new machine */
+    struct map clients_by_name;
+    struct list clients;
     struct map bookings;
     struct list booking_list; /* all of `bookings` */
     struct map priors;
-    struct list touched_machines, touched_bookings;
-    uint64_t decision;
+    struct list touched_machines, touched_clients, touched_bookings;
+    uint64_t decision, batch;
+    /* world_forget_before: the instant of the round under way, and its next timeline. */
+    int64_t forget_ms;
+    size_t forget_next;
 };
 
 static void list_add(struct list *list, void *item)
@@ -36,6 +43,11 @@ static void list_add(struct list *list, void *item)
     list->items[list->count++] = item;
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* --- keys --- */
 
 static bool machine_has_name(const void *value, const void *key)
@@ -46,6 +58,11 @@ static bool machine_has_name(const void *value, const void *key)
 static bool machine_has_id(const void *value, const void *key)
 {
     return ((const struct machine *)value)->id == *(const int64_t *)key;
+}
+
+static bool client_has_name(const void *value, const void *key)
+{
+    return strcmp(((const struct client *)value)->name, key) == 0;
 }
 
 static bool booking_has_id(const void *value, const void *key)
@@ -77,6 +94,7 @@ struct world *world_new(void)
     struct world *world = heap_alloc(sizeof(*world));
     world->pool = pool_new();
     world->arena = arena_new();
+    world->forget_ms = INT64_MIN;
     return world;
 }
 
@@ -85,6 +103,14 @@ static void timeline_drop(struct machine *machine)
     timeline_free(machine->timeline);
     machine->timeline = NULL;
     machine->timeline_version = 0;
+}
+
+static void client_timeline_drop(struct client *client)
+{
+    timeline_free(client->timeline);
+    client->timeline = NULL;
+    client->timeline_version = 0;
+    client->known_gpu_ms = 0;
 }
 
 /* Leaves the struct itself alone: pointers to it stay valid. */
@@ -105,12 +131,19 @@ void world_free(struct world *world)
     }
     for (size_t i = 0; i < world->spare.count; i++)
         free(world->spare.items[i]);
-    struct list *lists[] = {&world->machines, &world->spare, &world->booking_list,
-                            &world->touched_machines, &world->touched_bookings};
+    for (size_t i = 0; i < world->clients.count; i++) {
+        client_timeline_drop(world->clients.items[i]);
+        free(world->clients.items[i]);
+    }
+    struct list *lists[] = {&world->machines,        &world->sorted,
+                            &world->spare,           &world->clients,
+                            &world->booking_list,    &world->touched_machines,
+                            &world->touched_clients, &world->touched_bookings};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         free(lists[i]->items);
     map_fini(&world->machines_by_name);
     map_fini(&world->machines_by_id);
+    map_fini(&world->clients_by_name);
     map_fini(&world->bookings);
     map_fini(&world->priors);
     arena_free(world->arena);
@@ -124,6 +157,7 @@ static void batch_clear(struct world *world)
     map_clear(&world->priors);
     world->booking_list.count = 0;
     world->touched_machines.count = 0;
+    world->touched_clients.count = 0;
     world->touched_bookings.count = 0;
 }
 
@@ -132,6 +166,7 @@ void world_batch_begin(struct world *world)
     assert(world->touched_machines.count == 0);
     assert(world->touched_bookings.count == 0);
     batch_clear(world);
+    world->batch++;
 }
 
 static void machine_forget(struct world *world, struct machine *machine)
@@ -149,8 +184,22 @@ static void machine_forget(struct world *world, struct machine *machine)
         i--;
     } while (world->machines.items[i] != machine);
     world->machines.items[i] = world->machines.items[--world->machines.count];
+    world->unsorted = true;
     machine_clear(machine);
     list_add(&world->spare, machine);
+}
+
+static void clients_end(struct world *world, bool committed)
+{
+    for (size_t i = 0; i < world->touched_clients.count; i++) {
+        struct client *client = world->touched_clients.items[i];
+        assert(client->timeline == NULL || client->timeline_version == client->version);
+        if (!committed) {
+            client_timeline_drop(client);
+            client->version = 0;
+        }
+        client->touched = false;
+    }
 }
 
 void world_batch_end(struct world *world, bool committed)
@@ -170,6 +219,7 @@ void world_batch_end(struct world *world, bool committed)
         machine->is_new = false;
         machine->touched = false;
     }
+    clients_end(world, committed);
     batch_clear(world);
     arena_reset(world->arena);
 }
@@ -224,6 +274,7 @@ static struct machine *machine_add(struct world *world, int64_t id, const char *
     machine->id = id;
     memcpy(machine->name, name, strlen(name) + 1);
     list_add(&world->machines, machine);
+    world->unsorted = true;
     map_put(&world->machines_by_name, map_hash_text(MAP_SEED, name), machine);
     map_put(&world->machines_by_id, map_hash_int(id), machine);
     return machine;
@@ -244,6 +295,7 @@ struct machine *world_machine_put(struct world *world, const struct machine *row
     machine->state = row->state;
     machine->version = row->version;
     machine->capacity_changed_ms = row->capacity_changed_ms;
+    machine->seen_in = world->batch;
     return machine;
 }
 
@@ -280,6 +332,30 @@ void world_timelines_drop(struct world *world)
 {
     for (size_t i = 0; i < world->machines.count; i++)
         timeline_drop(world->machines.items[i]);
+    for (size_t i = 0; i < world->clients.count; i++)
+        client_timeline_drop(world->clients.items[i]);
+}
+
+void world_forget_before(struct world *world, int64_t at_ms)
+{
+    size_t all = world->machines.count + world->clients.count;
+    assert(world->touched_machines.count == 0);
+    assert(world->touched_bookings.count == 0);
+    bool idle = world->forget_next >= all || world->forget_ms == INT64_MIN;
+    if (idle && at_ms >= world->forget_ms + WORLD_FORGET_STEP_MS) {
+        world->forget_ms = at_ms;
+        world->forget_next = 0;
+    }
+    for (int i = 0; i < WORLD_FORGET_TIMELINES && world->forget_next < all; i++) {
+        size_t next = world->forget_next++;
+        struct machine *machine = next < world->machines.count ? world->machines.items[next] : NULL;
+        struct client *client = machine == NULL ? world->clients.items[next - world->machines.count]
+                                                : NULL;
+        if (machine != NULL && machine->timeline != NULL)
+            timeline_forget_before(machine->timeline, least(at_ms, world->forget_ms));
+        if (client != NULL && client->timeline != NULL)
+            quota_forget_before(client, least(at_ms, world->forget_ms));
+    }
 }
 
 void world_decision_begin(struct world *world)
@@ -300,6 +376,116 @@ void world_touch_machine(struct world *world, struct machine *machine)
     if (!machine->touched)
         list_add(&world->touched_machines, machine);
     machine->touched = true;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp((*(struct machine *const *)a)->name, (*(struct machine *const *)b)->name);
+}
+
+/* Sorting is put off until somebody asks: machines come rarely. */
+static void sort_machines(struct world *world)
+{
+    if (!world->unsorted)
+        return;
+    world->sorted.count = 0;
+    for (size_t i = 0; i < world->machines.count; i++)
+        list_add(&world->sorted, world->machines.items[i]);
+    qsort(world->sorted.items, world->sorted.count, sizeof(void *), compare_names);
+    world->unsorted = false;
+}
+
+/* Both are sorted by key. */
+static bool labels_carry(const struct labels *all, const struct labels *wanted)
+{
+    size_t i = 0;
+    for (size_t k = 0; k < wanted->count; k++) {
+        while (i < all->count && strcmp(all->items[i].key, wanted->items[k].key) < 0)
+            i++;
+        if (i == all->count || strcmp(all->items[i].key, wanted->items[k].key) != 0 ||
+            strcmp(all->items[i].value, wanted->items[k].value) != 0)
+            return false;
+    }
+    return true;
+}
+
+struct machine **world_machines_matching(struct world *world, const struct labels *labels,
+                                         size_t *count_out)
+{
+    sort_machines(world);
+    size_t count = 0;
+    struct machine **found = arena_alloc(world->arena, world->sorted.count * sizeof(*found));
+    for (size_t i = 0; i < world->sorted.count; i++) {
+        struct machine *machine = world->sorted.items[i];
+        if (machine->seen_in == world->batch && machine->state == MACHINE_UP &&
+            labels_carry(&machine->labels, labels))
+            found[count++] = machine;
+    }
+    *count_out = count;
+    return found;
+}
+
+/* --- clients --- */
+
+static struct client *client_find(struct world *world, const char *name)
+{
+    return map_get(&world->clients_by_name, map_hash_text(MAP_SEED, name), client_has_name, name);
+}
+
+struct client *world_client(struct world *world, const char *name)
+{
+    assert(name != NULL);
+    struct client *client = client_find(world, name);
+    return client != NULL && client->seen_in == world->batch ? client : NULL;
+}
+
+struct client *world_client_put(struct world *world, const struct client *row)
+{
+    assert(memchr(row->name, '\0', sizeof(row->name)) != NULL);
+    struct client *client = client_find(world, row->name);
+    if (client == NULL) {
+        client = heap_alloc(sizeof(*client));
+        memcpy(client->name, row->name, sizeof(client->name));
+        list_add(&world->clients, client);
+        map_put(&world->clients_by_name, map_hash_text(MAP_SEED, client->name), client);
+    }
+    assert(!client->touched);
+    if (client->timeline != NULL && client->timeline_version != row->version)
+        client_timeline_drop(client);
+    client->limits = row->limits;
+    client->version = row->version;
+    client->seen_in = world->batch;
+    return client;
+}
+
+void world_client_timeline_start(struct world *world, struct client *client, int64_t known_from_ms)
+{
+    assert(!client->touched);
+    client_timeline_drop(client);
+    client->timeline = timeline_new(world->pool, known_from_ms);
+    client->timeline_version = client->version;
+}
+
+void world_client_timeline_add(struct world *world, struct client *client, int64_t start_ms,
+                               int64_t end_ms, struct amount use)
+{
+    assert(client_find(world, client->name) == client);
+    quota_hold(client, start_ms, end_ms, use.gpus);
+}
+
+void world_touch_client(struct world *world, struct client *client)
+{
+    assert(world->decision > 0);
+    if (client == NULL || client->touched_by == world->decision)
+        return;
+    assert(client->seen_in == world->batch);
+    client->touched_by = world->decision;
+    client->version++;
+    if (client->timeline != NULL)
+        client->timeline_version++;
+    if (!client->touched)
+        list_add(&world->touched_clients, client);
+    client->touched = true;
 }
 
 /* --- bookings --- */
@@ -323,6 +509,7 @@ struct booking *world_booking_put(struct world *world, const struct booking *row
     assert(!booking->touched);
     *booking = (struct booking){
         .id = row->id,
+        .series = row->series,
         .client = arena_strdup(world->arena, row->client),
         .user = arena_strdup(world->arena, row->user),
         .start_ms = row->start_ms,
@@ -422,6 +609,21 @@ struct booking **world_bookings_on(struct world *world, const struct machine *ma
     return found;
 }
 
+struct booking **world_series(struct world *world, int64_t series, size_t *count_out)
+{
+    assert(series > 0);
+    struct booking **found = arena_alloc(world->arena, world->booking_list.count * sizeof(*found));
+    size_t count = 0;
+    for (size_t i = 0; i < world->booking_list.count; i++) {
+        struct booking *booking = world->booking_list.items[i];
+        if (booking->series == series)
+            found[count++] = booking;
+    }
+    qsort(found, count, sizeof(struct booking *), compare_booking_ids);
+    *count_out = count;
+    return found;
+}
+
 /* --- prior answers --- */
 
 const struct prior *world_prior(struct world *world, const char *client, const char *request_id)
@@ -452,6 +654,17 @@ struct machine *world_touched_machine(struct world *world, size_t index)
 {
     assert(index < world->touched_machines.count);
     return world->touched_machines.items[index];
+}
+
+size_t world_touched_client_count(const struct world *world)
+{
+    return world->touched_clients.count;
+}
+
+struct client *world_touched_client(struct world *world, size_t index)
+{
+    assert(index < world->touched_clients.count);
+    return world->touched_clients.items[index];
 }
 
 size_t world_touched_booking_count(const struct world *world)

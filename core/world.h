@@ -19,6 +19,7 @@
 #include "core/amount.h"
 #include "core/arena.h"
 #include "core/limits.h"
+#include "core/quota.h"
 #include "core/reason.h"
 #include "core/request.h"
 #include "core/timeline.h"
@@ -38,6 +39,7 @@ struct machine {
     bool is_new;                 /* registered in this batch: to be inserted */
     bool touched;                /* changed in this batch: to be written */
     uint64_t touched_by;         /* the world's own: the last decision that touched it */
+    uint64_t seen_in;            /* the world's own: the last batch that put it */
 };
 
 /* One row of the booking's use of a machine. `live` rows count; a row that was replaced or
@@ -51,8 +53,35 @@ struct allocation {
     bool touched;            /* new or changed in this batch */
 };
 
+/* What a client may do; 0: the farm's own limit holds (core/limits.h), and for the counted ones
+ * none. A client's own limit takes the place of the farm's and may be higher. */
+struct client_limits {
+    int64_t booking_s;       /* the longest booking */
+    int64_t ahead_s;         /* the furthest start */
+    int64_t allocations;     /* the most machines in one booking */
+    int64_t gpus_at_once;    /* the most GPUs held at any instant, over all machines */
+    int64_t gpu_hours_ahead; /* the most GPU-hours booked from now rounded up on */
+};
+
+/* A client with a limit that is counted over its bookings (gpus_at_once, gpu_hours_ahead). Its use
+ * over all machines is a timeline of its own, cached like a machine's; quota.h works on it. The
+ * version must grow whenever the use may have changed without this timeline following: also when a
+ * client gets its first counted limit, since nobody counts for a client that has none. */
+struct client {
+    char name[LIMIT_NAME_LEN + 1];
+    struct client_limits limits;
+    int64_t version;           /* of the row; +1 for each decision that touches its bookings */
+    struct timeline *timeline; /* GPUs that it holds (no memory); NULL: not loaded */
+    int64_t timeline_version;
+    gpu_ms known_gpu_ms; /* the timeline's sum from known_from on */
+    bool touched;
+    uint64_t touched_by; /* the world's own, as a machine's */
+    uint64_t seen_in;
+};
+
 struct booking {
     int64_t id;
+    int64_t series; /* the first occurrence's id; 0: not recurring */
     const char *client;
     const char *user;
     int64_t start_ms, end_ms;
@@ -96,13 +125,29 @@ struct arena *world_arena(struct world *world);
  * and flags are not looked at). A timeline of another version is dropped. Not for a machine that
  * this batch has touched. */
 struct machine *world_machine_put(struct world *world, const struct machine *row);
+/* Sets or replaces a client with counted limits; a timeline of another version is dropped. Whoever
+ * is not put in a batch does not count in it: all clients whose bookings the batch may make or
+ * change must be, so that what is decided does not depend on the batch. */
+struct client *world_client_put(struct world *world, const struct client *row);
+/* The client's timeline: as a machine's. Of `use` only the GPUs count. */
+void world_client_timeline_start(struct world *world, struct client *client, int64_t known_from_ms);
+void world_client_timeline_add(struct world *world, struct client *client, int64_t start_ms,
+                               int64_t end_ms, struct amount use);
 /* Gives the machine an empty timeline, complete from known_from_ms on, at the row's version; the
  * live allocations are then added with world_timeline_add. */
 void world_timeline_start(struct world *world, struct machine *machine, int64_t known_from_ms);
 void world_timeline_add(struct world *world, struct machine *machine, int64_t start_ms,
                         int64_t end_ms, struct amount use);
-/* Drops the timelines of all machines (an owner that lost its session trusts nothing). */
+/* Drops the timelines of all machines and clients (an owner that lost its session trusts nothing). */
 void world_timelines_drop(struct world *world);
+/* Forgets use before `at_ms`: the least of (clock cut to the second) over the partitions that this
+ * world still decides for, and never more, because a timeline that was cut too far has to be loaded
+ * again. Between batches. One call looks at WORLD_FORGET_TIMELINES timelines at most and goes on
+ * where the last one stopped, so that a call per batch costs little however large the farm is; a
+ * round ends, and nothing is done, until `at_ms` has grown by WORLD_FORGET_STEP_MS. */
+#define WORLD_FORGET_TIMELINES 64
+#define WORLD_FORGET_STEP_MS   INT64_C(60000)
+void world_forget_before(struct world *world, int64_t at_ms);
 /* Adds a booking as read from its row, without allocations: those of the row are not looked at, all
  * are then added with world_allocation_add. A booking that is there already is replaced unless this
  * batch has touched it (a bug). Strings are copied into the batch's arena. */
@@ -119,13 +164,23 @@ void world_prior_put(struct world *world, const struct prior *prior);
 
 struct machine *world_machine_by_name(struct world *world, const char *name); /* NULL: none */
 struct machine *world_machine_by_id(struct world *world, int64_t id);         /* NULL: none */
-struct booking *world_booking(struct world *world, int64_t id);               /* NULL: none */
+/* NULL: the client has no counted limit, or was not put in this batch. */
+struct client *world_client(struct world *world, const char *name);
+/* Bookings of the series in this batch, by ascending id, in the batch's arena. */
+struct booking **world_series(struct world *world, int64_t series, size_t *count_out);
+/* Machines that are up and carry the labels, by name, in the batch's arena; of those that were put
+ * or registered in this batch: what is only cached is under no lock and may be long out of date. */
+struct machine **world_machines_matching(struct world *world, const struct labels *labels,
+                                         size_t *count_out);
+struct booking *world_booking(struct world *world, int64_t id); /* NULL: none */
 const struct prior *world_prior(struct world *world, const char *client, const char *request_id);
 
 /* --- what the batch changed, for the store; in the order in which it was first touched --- */
 
 size_t world_touched_machine_count(const struct world *world);
 struct machine *world_touched_machine(struct world *world, size_t index);
+size_t world_touched_client_count(const struct world *world);
+struct client *world_touched_client(struct world *world, size_t index);
 size_t world_touched_booking_count(const struct world *world);
 struct booking *world_touched_booking(struct world *world, size_t index);
 
@@ -136,6 +191,8 @@ void world_decision_begin(struct world *world);
 /* Lists the machine for the store; its version grows by 1, once per decision however often it is
  * called. Its timeline, if loaded, is taken to follow. */
 void world_touch_machine(struct world *world, struct machine *machine);
+/* The same for a client; NULL is fine. */
+void world_touch_client(struct world *world, struct client *client);
 /* Lists the booking for the store; the caller has counted its version up. */
 void world_touch_booking(struct world *world, struct booking *booking);
 /* Registers a machine (touched, version 1, with a complete empty timeline). */

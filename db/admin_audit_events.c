@@ -19,7 +19,7 @@ struct event_row {
     size_t event_len;
 };
 /* Some consecutive rows of a partition. */
-struct window {
+struct row_window {
     MYSQL_RES *res;
     struct event_row rows[WINDOW_ROWS];
     size_t count;
@@ -28,11 +28,11 @@ struct window {
 struct comparison {
     struct audit *audit;
     struct audit_part *part;
-    int64_t noted_end;           /* events below it were there before the snapshot */
-    struct window ahead, behind; /* for new events and for repeats */
+    int64_t noted_end;               /* events below it were there before the snapshot */
+    struct row_window ahead, behind; /* for new events and for repeats */
 };
 
-static void window_clear(struct window *window)
+static void window_clear(struct row_window *window)
 {
     if (window->res)
         mysql_free_result(window->res);
@@ -40,7 +40,7 @@ static void window_clear(struct window *window)
     window->count = 0;
 }
 
-static enum err window_load(struct window *window, const struct comparison *c, int64_t seq,
+static enum err window_load(struct row_window *window, const struct comparison *c, int64_t seq,
                             struct failure *f)
 {
     window_clear(window);
@@ -66,7 +66,7 @@ static enum err window_load(struct window *window, const struct comparison *c, i
 }
 
 /* *out is NULL when there is no such row. */
-static enum err find_row(struct window *window, const struct comparison *c, int64_t seq,
+static enum err find_row(struct row_window *window, const struct comparison *c, int64_t seq,
                          const struct event_row **out, struct failure *f)
 {
     bool inside = window->count > 0 && window->rows[0].seq <= seq &&

@@ -95,8 +95,11 @@ static void bench_questions(const struct timeline *tl, int64_t span_s)
     for (int64_t i = 0; i < ROUNDS; i++) {
         struct booking window = random_booking(span_s);
 
-        yes += timeline_earliest(tl, capacity, (struct amount){450, 64}, window.start_ms, 3600000,
-                                 TIMELINE_FOREVER, &start_ms);
+        yes += timeline_earliest(tl,
+                                 &(struct timeline_search){capacity, (struct amount){450, 64},
+                                                           window.start_ms, 3600000,
+                                                           TIMELINE_FOREVER},
+                                 &start_ms);
     }
     report("earliest, an hour at the usual load", began_ns, ROUNDS);
     if (yes == 0) {
@@ -119,7 +122,9 @@ static void bench_scan(const char *what, int64_t count, struct amount even, stru
     int64_t began_ns = now_ns();
 
     for (int i = 0; i < SCANS; i++) {
-        if (!timeline_earliest(tl, capacity, need, 0, 2000, TIMELINE_FOREVER, &start_ms) ||
+        if (!timeline_earliest(tl,
+                               &(struct timeline_search){capacity, need, 0, 2000, TIMELINE_FOREVER},
+                               &start_ms) ||
             start_ms < (count - 1) * 1000) {
             printf("  wrong answer: %" PRId64 "\n", start_ms);
         }

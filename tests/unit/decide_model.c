@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AHEAD_S  LIMIT_AHEAD_S
-#define LENGTH_S LIMIT_BOOKING_S
-
 /* One decision under way; all times in model seconds. */
 struct turn {
     struct model *model;
@@ -17,14 +14,17 @@ struct turn {
 
 /* What a booking shall hold of one machine over [from, end). */
 struct wish {
-    int machine;
+    int machine; /* -1: unknown */
+    const char *name;
     struct amount amount;
     bool grows;
 };
 struct wishes {
     struct model_booking *booking; /* NULL: it is created */
+    const char *client;
     bool begun, start_given;
     int64_t start_s, end_s, from_s, cut_s;
+    const struct any *any; /* NULL: the items are named */
     size_t count;
     struct wish items[MODEL_MACHINES];
 };
@@ -32,7 +32,22 @@ struct wishes {
 int model_machine_index(const char *name)
 {
     int index = name[0] == 'm' ? name[1] - '0' : -1;
-    return index >= 0 && index < MODEL_MACHINES && name[2] == '\0' ? index : -1;
+    return index >= 0 && index < MODEL_MACHINES ? index : -1;
+}
+
+int model_client_index(const char *name)
+{
+    return name[strlen(name) - 1] - '1';
+}
+
+bool model_is_counted(const struct client_limits *limits)
+{
+    return limits->gpus_at_once > 0 || limits->gpu_hours_ahead > 0;
+}
+
+int64_t model_occurrence(int64_t booking, enum reason reason, int machine)
+{
+    return booking * 1000 + (int64_t)reason * 20 + machine + 1;
 }
 
 struct model_booking *model_find(struct model *model, int64_t booking)
@@ -92,6 +107,7 @@ static void hold(struct model *model, struct model_booking *booking, int machine
 {
     struct amount *held = &booking->held[machine][s];
     struct amount *use = &model->use[machine][s];
+    model->gpus[model_client_index(booking->client)][s] += amount.gpus - held->gpus;
     *use = plus(minus(*use, *held), amount);
     *held = amount;
     assert(use->gpus >= 0 && use->memory_gib >= 0);
@@ -114,7 +130,7 @@ static void answer_booking(struct turn *t, const struct model_booking *booking)
 /* Whether the wish is ever more than what the booking holds there now. */
 static bool grows(const struct wishes *w, const struct wish *wish)
 {
-    if (w->booking == NULL)
+    if (w->booking == NULL || wish->machine < 0)
         return true;
     for (int64_t s = w->from_s; s < w->end_s; s++) {
         if (s >= MODEL_SECONDS)
@@ -125,16 +141,15 @@ static bool grows(const struct wishes *w, const struct wish *wish)
     return false;
 }
 
-static bool wish_shares(struct turn *t, struct wishes *w, const struct share *shares, size_t count)
+static void wish_shares(struct turn *t, struct wishes *w, const struct share *shares, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!exists(t->model, shares[i].machine))
-            return no(t, REASON_UNKNOWN_MACHINE, model_machine_index(shares[i].machine));
         struct wish *wish = &w->items[w->count++];
-        *wish = (struct wish){model_machine_index(shares[i].machine), shares[i].amount, false};
+        int machine = exists(t->model, shares[i].machine) ? model_machine_index(shares[i].machine)
+                                                          : -1;
+        *wish = (struct wish){machine, shares[i].machine, shares[i].amount, false};
         wish->grows = grows(w, wish);
     }
-    return true;
 }
 
 /* What it holds in its last second, by machine id. */
@@ -156,9 +171,122 @@ static void wish_current(const struct turn *t, struct wishes *w)
         if (!is_some(held))
             continue;
         struct wish *wish = &w->items[w->count++];
-        *wish = (struct wish){next, held, false};
+        *wish = (struct wish){next, NULL, held, false};
         wish->grows = grows(w, wish);
     }
+}
+
+static bool exceeds(struct turn *t, const char *name, int64_t limit, int64_t used, int64_t asked)
+{
+    t->out->limit = (struct limit_view){name, limit, used, asked};
+    return no(t, REASON_LIMIT_EXCEEDED, -1);
+}
+
+static int64_t longest_s(const struct turn *t)
+{
+    int64_t own = t->in->credential->limits.booking_s;
+    return own > 0 ? own : LIMIT_BOOKING_S;
+}
+
+static int64_t furthest_s(const struct turn *t)
+{
+    int64_t own = t->in->credential->limits.ahead_s;
+    return own > 0 ? own : LIMIT_AHEAD_S;
+}
+
+static int64_t machines_held(const struct model_booking *booking)
+{
+    int64_t count = 0;
+    for (int m = 0; m < MODEL_MACHINES; m++)
+        count += is_some(booking->held[m][booking->end_s - 1]) ? 1 : 0;
+    return booking->state == BOOKING_CANCELLED ? 0 : count;
+}
+
+static int64_t length_s(const struct model_booking *booking)
+{
+    return booking == NULL ? 0 : booking->end_s - booking->start_s;
+}
+
+static bool too_far(const struct turn *t, const struct wishes *w)
+{
+    bool further = w->booking == NULL || w->start_s > w->booking->start_s;
+    return further && (w->start_s + MODEL_BASE_S) * 1000 - t->now_ms > furthest_s(t) * 1000;
+}
+
+static bool too_long(const struct turn *t, const struct wishes *w)
+{
+    return w->end_s - w->start_s > longest_s(t) && w->end_s - w->start_s > length_s(w->booking);
+}
+
+static bool check_own_limits(struct turn *t, const struct wishes *w)
+{
+    const struct client_limits *own = &t->in->credential->limits;
+    int64_t count = w->any != NULL ? w->any->count : (int64_t)w->count;
+    if (own->allocations > 0 && count > own->allocations &&
+        (w->booking == NULL || count > machines_held(w->booking)))
+        return exceeds(t, "allocations", own->allocations, 0, count);
+    if (own->booking_s > 0 && too_long(t, w))
+        return exceeds(t, "booking_s", own->booking_s, 0, w->end_s - w->start_s);
+    int64_t ahead_ms = (w->start_s + MODEL_BASE_S) * 1000 - t->now_ms;
+    if (own->ahead_s > 0 && too_far(t, w))
+        return exceeds(t, "ahead_s", own->ahead_s, 0, (ahead_ms + 999) / 1000);
+    return true;
+}
+
+/* GPUs that the booking itself holds in that second and that the plan replaces. */
+static int64_t own_gpus(const struct wishes *w, int64_t s)
+{
+    int64_t gpus = 0;
+    for (int m = 0; w->booking != NULL && s >= w->cut_s && m < MODEL_MACHINES; m++)
+        gpus += w->booking->held[m][s].gpus;
+    return gpus;
+}
+
+static bool check_limits(struct turn *t, const struct wishes *w)
+{
+    if (!check_own_limits(t, w))
+        return false;
+    const int64_t *held = t->model->gpus[model_client_index(w->client)];
+    const struct client_limits *limits = &t->model->limits[model_client_index(w->client)];
+    int64_t asked = 0;
+    for (size_t i = 0; i < w->count; i++)
+        asked += w->items[i].amount.gpus;
+    if (w->any != NULL)
+        asked = w->any->count * w->any->amount.gpus;
+    int64_t from_s = w->from_s > t->floor_s ? w->from_s : t->floor_s;
+    int64_t ahead_from_s = w->from_s > t->ceil_s ? w->from_s : t->ceil_s;
+    if (w->end_s <= from_s)
+        return true;
+    int64_t others_peak = -1, ahead = 0, others_ahead = 0;
+    for (int64_t s = 0; s < MODEL_SECONDS; s++) {
+        int64_t others = held[s] - own_gpus(w, s);
+        if (s >= t->ceil_s) {
+            ahead += held[s];
+            others_ahead += others;
+        }
+        /* Where it is to hold no more than it does, nothing is asked. */
+        if (s >= from_s && s < w->end_s && asked > own_gpus(w, s) && others > others_peak)
+            others_peak = others;
+    }
+    if (w->end_s > MODEL_SECONDS && asked > 0 && others_peak < 0)
+        others_peak = 0; /* nobody holds anything after the farm's life */
+    if (limits->gpus_at_once > 0 && others_peak >= 0 && others_peak + asked > limits->gpus_at_once)
+        return exceeds(t, "gpus_at_once", limits->gpus_at_once, others_peak, asked);
+    int64_t new_ahead = w->end_s > ahead_from_s ? asked * (w->end_s - ahead_from_s) : 0;
+    if (limits->gpu_hours_ahead > 0 && others_ahead + new_ahead > limits->gpu_hours_ahead * 3600 &&
+        others_ahead + new_ahead > ahead)
+        return exceeds(t, "gpu_hours_ahead", limits->gpu_hours_ahead, (others_ahead + 3599) / 3600,
+                       (new_ahead + 3599) / 3600);
+    return true;
+}
+
+static bool check_known(struct turn *t, const struct wishes *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->items[i].machine < 0)
+            return no(t, REASON_UNKNOWN_MACHINE, model_machine_index(w->items[i].name));
+    }
+    return true;
 }
 
 static bool check_up(struct turn *t, const struct wishes *w)
@@ -182,10 +310,19 @@ static bool check_window(struct turn *t, const struct wishes *w)
             return no(t, REASON_START_IN_PAST, -1);
         if (w->end_s <= w->start_s)
             return no(t, REASON_INVALID_REQUEST, -1);
-        if ((w->start_s + MODEL_BASE_S) * 1000 - t->now_ms > AHEAD_S * INT64_C(1000))
+        if (too_far(t, w))
             return no(t, REASON_TOO_FAR_AHEAD, -1);
     }
-    return w->end_s - w->start_s <= LENGTH_S || no(t, REASON_TOO_LONG, -1);
+    return !too_long(t, w) || no(t, REASON_TOO_LONG, -1);
+}
+
+/* Machines that `any` may take: up, with the label. */
+static bool is_candidate(const struct turn *t, const struct wishes *w, int machine)
+{
+    const struct model_machine *it = &t->model->machines[machine];
+    const struct labels *labels = &w->any->labels;
+    return it->exists && it->state == MACHINE_UP &&
+           (labels->count == 0 || labels->items[0].value[0] == it->pool);
 }
 
 static bool check_size(struct turn *t, const struct wishes *w)
@@ -195,7 +332,15 @@ static bool check_size(struct turn *t, const struct wishes *w)
         if (wish->grows && !within(wish->amount, t->model->machines[wish->machine].capacity))
             return no(t, REASON_EXCEEDS_MACHINE, wish->machine);
     }
-    return true;
+    int64_t large = 0;
+    for (int m = 0; w->any != NULL && m < MODEL_MACHINES; m++) {
+        if (is_candidate(t, w, m) && within(w->any->amount, t->model->machines[m].capacity))
+            large++;
+    }
+    if (w->any == NULL || large >= w->any->count)
+        return true;
+    t->out->fitting = large;
+    return no(t, REASON_EXCEEDS_MACHINE, -1);
 }
 
 /* What others use: without this booking's own from the cut on. */
@@ -208,39 +353,107 @@ static struct amount others(const struct turn *t, const struct wishes *w, int ma
     return own ? minus(use, w->booking->held[machine][s]) : use;
 }
 
-static bool fits_at(const struct turn *t, const struct wishes *w, const struct wish *wish,
-                    int64_t from_s)
+/* The least of each that is free over the window; below 0 where use is above the capacity. */
+static struct amount free_over(const struct turn *t, const struct wishes *w, int machine,
+                               int64_t from_s)
 {
+    struct amount capacity = t->model->machines[machine].capacity;
+    struct amount free = capacity;
     for (int64_t s = from_s; s < least(from_s + w->end_s - w->from_s, MODEL_SECONDS); s++) {
-        if (!within(plus(others(t, w, wish->machine, s), wish->amount),
-                    t->model->machines[wish->machine].capacity))
+        struct amount here = minus(capacity, others(t, w, machine, s));
+        free.gpus = least(free.gpus, here.gpus);
+        free.memory_gib = least(free.memory_gib, here.memory_gib);
+    }
+    return free;
+}
+
+/* Whether all that is wished for would fit from then on. */
+static bool all_fit(const struct turn *t, const struct wishes *w, int64_t from_s)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        if (!within(w->items[i].amount, free_over(t, w, w->items[i].machine, from_s)))
             return false;
     }
-    return true;
+    int64_t fitting = 0;
+    for (int m = 0; w->any != NULL && m < MODEL_MACHINES; m++) {
+        if (is_candidate(t, w, m) && within(w->any->amount, free_over(t, w, m, from_s)))
+            fitting++;
+    }
+    return w->any == NULL || fitting >= w->any->count;
+}
+
+static int64_t next_start(const struct turn *t, const struct wishes *w)
+{
+    if (w->begun)
+        return -1;
+    for (size_t i = 0; i < w->count; i++) {
+        if (t->model->machines[w->items[i].machine].state != MACHINE_UP)
+            return -1;
+    }
+    /* After the farm's life all is free. */
+    for (int64_t s = w->from_s; s <= MODEL_SECONDS && s <= t->floor_s + furthest_s(t); s++) {
+        if (all_fit(t, w, s))
+            return s;
+    }
+    return -1;
+}
+
+static struct amount not_negative(struct amount amount)
+{
+    return (struct amount){amount.gpus < 0 ? 0 : amount.gpus,
+                           amount.memory_gib < 0 ? 0 : amount.memory_gib};
 }
 
 static bool check_free(struct turn *t, const struct wishes *w)
 {
+    struct model_answer *out = t->out;
     for (size_t i = 0; i < w->count; i++) {
         const struct wish *wish = &w->items[i];
-        if (!wish->grows || fits_at(t, w, wish, w->from_s))
+        struct amount free = free_over(t, w, wish->machine, w->from_s);
+        if (!wish->grows || within(wish->amount, free))
             continue;
-        struct amount capacity = t->model->machines[wish->machine].capacity;
-        struct amount free = capacity;
-        for (int64_t s = w->from_s; s < least(w->end_s, MODEL_SECONDS); s++) {
-            struct amount here = minus(capacity, others(t, w, wish->machine, s));
-            free.gpus = least(free.gpus, here.gpus < 0 ? 0 : here.gpus);
-            free.memory_gib = least(free.memory_gib, here.memory_gib < 0 ? 0 : here.memory_gib);
-        }
-        t->out->has_free = true;
-        t->out->free = free;
-        int64_t next_s = w->from_s;
-        while (!w->begun && !fits_at(t, w, wish, next_s))
-            next_s++;
-        t->out->next_s = w->begun ? -1 : next_s;
+        out->has_free = true;
+        out->free = not_negative(free);
+        for (; out->free_count < w->count; out->free_count++)
+            out->frees[out->free_count] = not_negative(
+                free_over(t, w, w->items[out->free_count].machine, w->from_s));
+        out->next_s = next_start(t, w);
         return no(t, REASON_INSUFFICIENT_CAPACITY, wish->machine);
     }
     return true;
+}
+
+/* `any`: one machine after the other, each time the one with the least free. */
+static bool choose(struct turn *t, struct wishes *w)
+{
+    const struct any *any = w->any;
+    bool taken[MODEL_MACHINES] = {false};
+    int64_t fitting = 0;
+    for (; any != NULL; fitting++) {
+        int best = -1;
+        struct amount least_free = {0};
+        for (int m = 0; m < MODEL_MACHINES; m++) {
+            struct amount free = free_over(t, w, m, w->from_s);
+            if (taken[m] || !is_candidate(t, w, m) || !within(any->amount, free))
+                continue;
+            if (best < 0 || free.gpus < least_free.gpus ||
+                (free.gpus == least_free.gpus && free.memory_gib < least_free.memory_gib)) {
+                best = m;
+                least_free = free;
+            }
+        }
+        if (best < 0)
+            break;
+        taken[best] = true;
+        if (fitting < any->count)
+            w->items[w->count++] = (struct wish){best, NULL, any->amount, true};
+    }
+    if (any == NULL || fitting >= any->count)
+        return true;
+    w->count = 0;
+    t->out->fitting = fitting;
+    t->out->next_s = next_start(t, w);
+    return no(t, REASON_INSUFFICIENT_CAPACITY, -1);
 }
 
 static void take(struct turn *t, const struct wishes *w, struct model_booking *booking)
@@ -259,22 +472,104 @@ static void take(struct turn *t, const struct wishes *w, struct model_booking *b
     answer_booking(t, booking);
 }
 
+static bool check_not_over(struct turn *t, const struct model_booking *booking)
+{
+    bool over = booking->state != BOOKING_BOOKED ||
+                (booking->end_s + MODEL_BASE_S) * 1000 <= t->now_ms;
+    return !over || no(t, REASON_BOOKING_OVER, -1);
+}
+
+static bool check_all(struct turn *t, struct wishes *w)
+{
+    return check_limits(t, w) && check_known(t, w) && check_up(t, w) &&
+           (w->booking == NULL || check_not_over(t, w->booking)) && check_window(t, w) &&
+           check_size(t, w) && check_free(t, w) && choose(t, w);
+}
+
+static bool create_one(struct turn *t, struct wishes *w, int64_t index, int64_t series)
+{
+    const struct booking_create *create = &t->in->claims->request.booking_create;
+    w->client = t->in->credential->client;
+    w->from_s = w->cut_s = w->start_s;
+    if (create->any.count > 0)
+        w->any = &create->any;
+    wish_shares(t, w, create->shares, create->share_count);
+    if (!check_all(t, w))
+        return false;
+    assert(t->model->booking_count < MODEL_BOOKINGS);
+    struct model_booking *booking = &t->model->bookings[t->model->booking_count++];
+    int64_t id = ((index << 32) + t->in->seq) * LIMIT_PARTITIONS + t->in->part;
+    *booking = (struct model_booking){.id = id, .series = series, .client = w->client};
+    take(t, w, booking);
+    return true;
+}
+
+static void take_back(struct turn *t, size_t count)
+{
+    for (; t->model->booking_count > count; t->model->booking_count--) {
+        for (int m = 0; m < MODEL_MACHINES; m++) {
+            for (int64_t s = 0; s < MODEL_SECONDS; s++)
+                hold(t->model, &t->model->bookings[t->model->booking_count - 1], m, s,
+                     (struct amount){0});
+        }
+    }
+}
+
+static void tell_occurrence(struct model_answer *out, int64_t what)
+{
+    out->occurrence_sum += what * (int64_t)++out->occurrence_count;
+}
+
+/* Occurrence by occurrence; what was booked is taken back where all was asked for and one failed. */
+static void create_series(struct turn *t)
+{
+    const struct booking_create *create = &t->in->claims->request.booking_create;
+    int64_t series = t->in->seq * LIMIT_PARTITIONS + t->in->part;
+    size_t before = t->model->booking_count;
+    const struct model_answer clean = *t->out;
+    struct model_answer all = clean, first_full = clean, first = clean;
+    for (size_t i = 0; i < create->window_count; i++) {
+        struct wishes w = {.start_given = true,
+                           .start_s = seconds(create->windows[i].start_ms),
+                           .end_s = seconds(create->windows[i].end_ms)};
+        *t->out = clean;
+        bool fits = create_one(t, &w, (int64_t)i, series);
+        enum reason reason = t->out->reason;
+        bool passes = reason == REASON_INSUFFICIENT_CAPACITY || reason == REASON_START_IN_PAST ||
+                      reason == REASON_TOO_FAR_AHEAD || reason == REASON_TOO_LONG ||
+                      reason == REASON_LIMIT_EXCEEDED;
+        if (!fits && (!create->skip_conflicts || !passes)) {
+            take_back(t, before);
+            return;
+        }
+        if (fits && all.booking == 0) {
+            int64_t sum = all.occurrence_sum;
+            all = *t->out;
+            all.occurrence_sum = sum;
+            all.occurrence_count = i;
+        }
+        if (i == 0)
+            first = *t->out;
+        if (reason == REASON_INSUFFICIENT_CAPACITY && first_full.reason == REASON_NONE)
+            first_full = *t->out;
+        tell_occurrence(&all, model_occurrence(t->out->booking, reason, t->out->machine));
+    }
+    bool none = t->model->booking_count == before;
+    *t->out = !none ? all : first_full.reason != REASON_NONE ? first_full : first;
+}
+
 static void create(struct turn *t)
 {
     const struct booking_create *create = &t->in->claims->request.booking_create;
+    if (create->window_count > 0) {
+        create_series(t);
+        return;
+    }
     struct wishes w = {.start_given = create->start_ms != TIME_NONE};
     w.start_s = w.start_given ? seconds(create->start_ms) : t->ceil_s;
     w.end_s = create->end_ms != TIME_NONE ? seconds(create->end_ms)
                                           : w.start_s + create->duration_ms / 1000;
-    w.from_s = w.cut_s = w.start_s;
-    if (!wish_shares(t, &w, create->shares, create->share_count) || !check_up(t, &w) ||
-        !check_window(t, &w) || !check_size(t, &w) || !check_free(t, &w))
-        return;
-    assert(t->model->booking_count < MODEL_BOOKINGS);
-    struct model_booking *booking = &t->model->bookings[t->model->booking_count++];
-    *booking = (struct model_booking){.id = t->in->seq * LIMIT_PARTITIONS + t->in->part,
-                                      .client = t->in->credential->client};
-    take(t, &w, booking);
+    create_one(t, &w, 0, 0);
 }
 
 static bool find_mine(struct turn *t, int64_t id, struct model_booking **booking_out)
@@ -288,30 +583,23 @@ static bool find_mine(struct turn *t, int64_t id, struct model_booking **booking
     return true;
 }
 
-static bool check_not_over(struct turn *t, const struct model_booking *booking)
-{
-    bool over = booking->state != BOOKING_BOOKED ||
-                (booking->end_s + MODEL_BASE_S) * 1000 <= t->now_ms;
-    return !over || no(t, REASON_BOOKING_OVER, -1);
-}
-
 static void amend(struct turn *t)
 {
     const struct booking_amend *amend = &t->in->claims->request.booking_amend;
     struct model_booking *booking;
     if (!find_mine(t, amend->booking, &booking))
         return;
-    struct wishes w = {.booking = booking, .begun = booking->start_s < t->ceil_s};
+    struct wishes w = {
+        .booking = booking, .client = booking->client, .begun = booking->start_s < t->ceil_s};
     w.start_s = amend->start_ms != TIME_NONE ? seconds(amend->start_ms) : booking->start_s;
     w.end_s = amend->end_ms != TIME_NONE ? seconds(amend->end_ms) : booking->end_s;
     w.from_s = w.begun ? t->ceil_s : w.start_s;
     w.cut_s = w.begun ? t->ceil_s : booking->start_s;
     if (!amend->has_shares)
         wish_current(t, &w);
-    else if (!wish_shares(t, &w, amend->shares, amend->share_count))
-        return;
-    if (check_up(t, &w) && check_not_over(t, booking) && check_window(t, &w) && check_size(t, &w) &&
-        check_free(t, &w))
+    else
+        wish_shares(t, &w, amend->shares, amend->share_count);
+    if (check_all(t, &w))
         take(t, &w, booking);
 }
 
@@ -330,11 +618,40 @@ static void release(struct turn *t, struct model_booking *booking)
     booking->version++;
 }
 
+static void cancel_series(struct turn *t, int64_t series)
+{
+    struct model_booking *first = NULL;
+    const struct model_answer clean = *t->out;
+    bool any = false, mine = true;
+    for (size_t i = 0; i < t->model->booking_count && mine; i++) {
+        struct model_booking *booking = &t->model->bookings[i];
+        if (booking->series != series)
+            continue;
+        any = true;
+        mine = find_mine(t, booking->id, &booking);
+        if (!mine || !check_not_over(t, booking))
+            continue;
+        release(t, booking);
+        tell_occurrence(t->out, model_occurrence(booking->id, REASON_NONE, -1));
+        first = first == NULL ? booking : first;
+    }
+    if (!any)
+        no(t, REASON_UNKNOWN_BOOKING, -1);
+    if (first == NULL)
+        return; /* the reason is noted */
+    t->out->reason = clean.reason;
+    answer_booking(t, first);
+}
+
 static void cancel(struct turn *t)
 {
+    const struct booking_cancel *cancel = &t->in->claims->request.booking_cancel;
     struct model_booking *booking;
-    if (!find_mine(t, t->in->claims->request.booking_cancel.booking, &booking) ||
-        !check_not_over(t, booking))
+    if (cancel->series) {
+        cancel_series(t, cancel->booking);
+        return;
+    }
+    if (!find_mine(t, cancel->booking, &booking) || !check_not_over(t, booking))
         return;
     release(t, booking);
     answer_booking(t, booking);
@@ -358,7 +675,11 @@ static void enroll(struct turn *t)
         }
     }
     t->model->machines[index] = (struct model_machine){
-        .exists = true, .id = id, .capacity = request->capacity, .capacity_changed_s = t->floor_s};
+        .exists = true,
+        .id = id,
+        .capacity = request->capacity,
+        .capacity_changed_s = t->floor_s,
+        .pool = request->labels.count > 0 ? request->labels.items[0].value[0] : '\0'};
 }
 
 static bool holds_after(const struct model_booking *booking, int machine, int64_t from_s)
@@ -377,38 +698,64 @@ static int by_id(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* Adds what the booking holds to `use` if that stays within the room everywhere. */
-static bool add_if_fits(const struct turn *t, const struct model_booking *booking, int machine,
-                        struct amount *use, struct amount room)
+/* Whether the use stays within the room everywhere if what the booking holds is added. */
+static bool fits_beside(const struct turn *t, const struct model_booking *booking, int machine,
+                        const struct amount *use, struct amount room)
 {
     for (int64_t s = t->ceil_s; s < MODEL_SECONDS; s++) {
         struct amount held = booking->held[machine][s];
         if (is_some(held) && !within(plus(use[s], held), room))
             return false;
     }
-    for (int64_t s = t->ceil_s; s < MODEL_SECONDS; s++)
-        use[s] = plus(use[s], booking->held[machine][s]);
     return true;
 }
 
-static bool displace(struct turn *t, int machine, struct amount room)
+static void add(const struct turn *t, const struct model_booking *booking, int machine,
+                struct amount *use)
 {
-    static struct model_booking *chosen[MODEL_BOOKINGS];
+    for (int64_t s = t->ceil_s; s < MODEL_SECONDS; s++)
+        use[s] = plus(use[s], booking->held[machine][s]);
+}
+
+/* The bookings that must go from the machine; false: without them it is still too full. */
+static bool pick(struct turn *t, int machine, struct amount room, struct model_booking **chosen,
+                 size_t *count_out)
+{
     struct amount use[MODEL_SECONDS] = {{0}};
     size_t count = 0;
+    bool rest_fits = true;
     for (size_t i = 0; i < t->model->booking_count; i++) {
         struct model_booking *booking = &t->model->bookings[i];
         if (!holds_after(booking, machine, t->ceil_s))
             continue;
         if (booking->state == BOOKING_BOOKED)
             chosen[count++] = booking;
-        else if (!add_if_fits(t, booking, machine, use, room))
-            return no(t, REASON_CAPACITY_IN_USE, machine);
+        else
+            add(t, booking, machine, use);
     }
-    qsort(chosen, count, sizeof(chosen[0]), by_id);
+    for (int64_t s = t->ceil_s; s < MODEL_SECONDS; s++)
+        rest_fits = rest_fits && within(use[s], room);
+    qsort(chosen, count, sizeof(struct model_booking *), by_id);
+    *count_out = 0;
     for (size_t i = 0; i < count; i++) {
-        if (add_if_fits(t, chosen[i], machine, use, room))
-            continue;
+        if (fits_beside(t, chosen[i], machine, use, room))
+            add(t, chosen[i], machine, use);
+        else
+            chosen[(*count_out)++] = chosen[i];
+    }
+    return rest_fits;
+}
+
+static bool make_room(struct turn *t, int machine, struct amount room, bool displace)
+{
+    static struct model_booking *chosen[MODEL_BOOKINGS];
+    size_t count;
+    bool rest_fits = pick(t, machine, room, chosen, &count);
+    for (size_t i = 0; !displace && i < count && i < LIMIT_LISTED_BOOKINGS; i++)
+        t->out->in_use[t->out->in_use_count++] = chosen[i]->id;
+    if (!displace || !rest_fits)
+        return no(t, REASON_CAPACITY_IN_USE, machine);
+    for (size_t i = 0; i < count; i++) {
         release(t, chosen[i]);
         t->out->displaced_sum += (uint64_t)chosen[i]->id * ++t->out->displaced_count;
     }
@@ -436,11 +783,7 @@ static void update(struct turn *t)
     for (int64_t s = t->ceil_s; s < MODEL_SECONDS; s++)
         over = over || !within(t->model->use[index][s], room);
     if (over && !within(machine->capacity, room)) {
-        if (!request->displace) {
-            no(t, REASON_CAPACITY_IN_USE, index);
-            return;
-        }
-        if (!displace(t, index, room))
+        if (!make_room(t, index, room, request->displace))
             return;
     }
     bool resized = !within(capacity, machine->capacity) || !within(machine->capacity, capacity);
@@ -448,11 +791,13 @@ static void update(struct turn *t)
         machine->capacity_changed_s = t->ceil_s;
     machine->capacity = capacity;
     machine->state = state;
+    if (request->has_labels)
+        machine->pool = request->labels.count > 0 ? request->labels.items[0].value[0] : '\0';
 }
 
 void model_decide(struct model *model, const struct submission *in, struct model_answer *out)
 {
-    *out = (struct model_answer){.machine = -1, .next_s = -1};
+    *out = (struct model_answer){.machine = -1, .next_s = -1, .fitting = -1};
     struct turn t = {.model = model, .in = in, .out = out, .now_ms = in->now_ms};
     t.floor_s = in->now_ms / 1000 - MODEL_BASE_S;
     t.ceil_s = (in->now_ms + 999) / 1000 - MODEL_BASE_S;

@@ -8,7 +8,8 @@
 
 #define MODEL_MACHINES 5
 #define MODEL_SECONDS  160 /* the farm's life; model second s is MODEL_BASE_S + s */
-#define MODEL_BOOKINGS 1000
+#define MODEL_BOOKINGS 2000
+#define MODEL_CLIENTS  2 /* batch-1, batch-2 */
 #define MODEL_BASE_S   INT64_C(1800000000)
 
 struct model_machine {
@@ -17,10 +18,11 @@ struct model_machine {
     struct amount capacity;
     enum machine_state state;
     int64_t capacity_changed_s;
+    char pool; /* the value of its label "pool"; 0: it has none */
 };
 
 struct model_booking {
-    int64_t id, version;
+    int64_t id, version, series;
     const char *client;
     int64_t start_s, end_s; /* model seconds */
     enum booking_state state;
@@ -33,6 +35,8 @@ struct model {
     struct model_booking *bookings; /* room for MODEL_BOOKINGS, ascending by when they were made */
     size_t booking_count;
     struct amount use[MODEL_MACHINES][MODEL_SECONDS]; /* of all bookings together */
+    struct client_limits limits[MODEL_CLIENTS];
+    int64_t gpus[MODEL_CLIENTS][MODEL_SECONDS]; /* that the client holds, on all machines */
 };
 
 /* What the decision must be; only what its reason calls for is filled in. */
@@ -41,7 +45,15 @@ struct model_answer {
     int machine; /* the one that the reason is about; -1: none or not in the model */
     bool has_free;
     struct amount free;
-    int64_t next_s; /* model second, or -1 */
+    size_t free_count;
+    struct amount frees[MODEL_MACHINES];
+    int64_t fitting; /* -1: not asked */
+    int64_t next_s;  /* model second, or -1 */
+    struct limit_view limit;
+    size_t occurrence_count;
+    int64_t occurrence_sum; /* of model_occurrence, each weighted by its place */
+    size_t in_use_count;
+    int64_t in_use[LIMIT_LISTED_BOOKINGS];
     int64_t booking, version;
     int64_t start_s, end_s;
     enum booking_state state;
@@ -53,6 +65,10 @@ struct model_answer {
 /* Decides and, if accepted, changes the model. */
 void model_decide(struct model *model, const struct submission *in, struct model_answer *out);
 struct model_booking *model_find(struct model *model, int64_t booking);
+/* What there is to say about an occurrence; `machine` as an index or -1. */
+int64_t model_occurrence(int64_t booking, enum reason reason, int machine);
+int model_client_index(const char *name);
+bool model_is_counted(const struct client_limits *limits);
 /* The index of a machine's name; -1: not one of the model's. */
 int model_machine_index(const char *name);
 

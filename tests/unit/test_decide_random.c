@@ -9,7 +9,8 @@
  *  - each decision is the model's, and the same to the last word in all three sizes;
  *  - a rejected request leaves the world alone;
  *  - what changed is marked as touched, and has the version of its machine's row;
- *  - live rows, timelines and the model tell the same use for each second;
+ *  - live rows, timelines and the model tell the same use for each second, of machines and of
+ *    clients with counted limits; the world forgets the past meanwhile;
  *  - no second is over capacity from the machine's last capacity change on. */
 #include "core/decide.h"
 #include "tests/unit/decide_model.h"
@@ -25,7 +26,7 @@
 #include <cmocka.h>
 
 #define OPS_PER_FARM   1000
-#define DEFAULT_OPS    300000
+#define DEFAULT_OPS    200000
 #define FIRST_MACHINES 4
 #define PARTS          3
 #define FIRST_SECOND   20
@@ -35,6 +36,9 @@
 #define FURTHEST_S     24
 #define GHOST          "m9" /* never registered */
 #define MAX_SHARES     4
+#define MAX_WINDOWS    4
+/* GPUs come by the hundred, so that GPU-hours count within a farm's two minutes. */
+#define UNIT           100
 #define STORE_ROWS     64
 #define CHECKS         4 /* full comparisons per farm and size */
 
@@ -43,6 +47,7 @@ struct op {
     struct claims claims;
     struct submission submission;
     struct share shares[MAX_SHARES];
+    struct window windows[MAX_WINDOWS];
     struct model_answer answer;
     uint64_t digest; /* of the whole decision, as the first size gave it */
 };
@@ -56,15 +61,21 @@ struct stored_booking {
 struct store {
     size_t machine_count, booking_count;
     struct machine machines[MODEL_MACHINES];
+    int64_t client_versions[MODEL_CLIENTS];
     struct stored_booking bookings[MODEL_BOOKINGS];
 };
 
 static const char *const names[MODEL_MACHINES] = {"m0", "m1", "m2", "m3", "m4"};
-static const char *const clients[] = {"batch-1", "batch-2"};
+static const char *const clients[MODEL_CLIENTS] = {"batch-1", "batch-2"};
+static const struct label pools[2][1] = {{{"pool", "a"}}, {{"pool", "b"}}};
 static struct op ops[OPS_PER_FARM];
 static struct model model;
 static struct store store;
 static uint64_t tally[REASON_COUNT], accepted[REQUEST_TYPE_COUNT], displaced;
+/* That the generator reaches: accepted ones of a kind, and rejections that say when all would fit. */
+static uint64_t any_accepted, any_nexts, whole_nexts, series_accepted, series_gaps,
+    series_cancelled;
+static uint64_t in_use_listed, limits_hit[5];
 static uint64_t rng, where_seed;
 static int where_farm, where_op;
 
@@ -102,9 +113,9 @@ static int64_t in_life(int64_t second)
 
 static struct amount random_amount(void)
 {
-    struct amount amount = {.gpus = between(0, 3), .memory_gib = between(0, 6)};
+    struct amount amount = {.gpus = between(0, 3) * UNIT, .memory_gib = between(0, 6)};
     if (amount.gpus + amount.memory_gib == 0)
-        amount.gpus = 1;
+        amount.gpus = UNIT;
     return amount;
 }
 
@@ -119,6 +130,29 @@ static size_t random_shares(struct op *op)
     if (count > 0 && chance(2))
         op->shares[count - 1].machine = GHOST;
     return count;
+}
+
+static struct labels random_pool(void)
+{
+    return chance(40) ? (struct labels){0}
+                      : (struct labels){.count = 1, .items = pools[between(0, 1)]};
+}
+
+/* Windows in the same distance, from the request's own on. */
+static void random_repeat(struct op *op, int64_t start_s, int64_t length_s)
+{
+    struct booking_create *create = &op->claims.request.booking_create;
+    int64_t step_s = between(1, 12);
+    create->start_ms = ms_of(start_s);
+    create->windows = op->windows;
+    create->skip_conflicts = chance(60);
+    for (int64_t count = between(1, MAX_WINDOWS); (int64_t)create->window_count < count;) {
+        int64_t from_s = start_s + step_s * (int64_t)create->window_count;
+        if (from_s + length_s > MODEL_SECONDS)
+            break;
+        op->windows[create->window_count++] = (struct window){ms_of(from_s),
+                                                              ms_of(from_s + length_s)};
+    }
 }
 
 static void random_create(struct op *op, int64_t floor_s)
@@ -140,7 +174,14 @@ static void random_create(struct op *op, int64_t floor_s)
         create->duration_ms = length_s * 1000;
     else
         create->end_ms = ms_of(start_s + length_s - (length_s <= LONGEST_S && chance(3) ? 30 : 0));
-    create->share_count = random_shares(op);
+    if (chance(30))
+        create->any = (struct any){
+            .count = between(1, 4), .amount = random_amount(), .labels = random_pool()};
+    else
+        create->share_count = random_shares(op);
+    if (chance(10) && length_s <= LONGEST_S && start_s >= 0 &&
+        model.booking_count + OPS_PER_FARM < MODEL_BOOKINGS)
+        random_repeat(op, start_s, length_s);
 }
 
 /* A booking of late, or any. */
@@ -161,6 +202,20 @@ static int64_t random_target(struct op *op)
     if (chance(95))
         op->credential.client = op->claims.issuer = booking->client;
     return booking->id;
+}
+
+static void random_cancel(struct op *op)
+{
+    struct booking_cancel *cancel = &op->claims.request.booking_cancel;
+    *cancel = (struct booking_cancel){.booking = random_target(op)};
+    const struct model_booking *booking = model_find(&model, cancel->booking);
+    if (chance(30) && (booking == NULL || booking->series != 0)) {
+        cancel->series = true;
+        if (booking != NULL)
+            cancel->booking = booking->series;
+    } else if (chance(2)) {
+        cancel->series = true; /* of what may be none */
+    }
 }
 
 static void random_amend(struct op *op, int64_t floor_s)
@@ -190,8 +245,8 @@ static void random_amend(struct op *op, int64_t floor_s)
         if (held.gpus + held.memory_gib == 0 || chance(20))
             continue;
         op->shares[i].amount = held;
-        if (chance(30) && held.gpus > 1)
-            op->shares[i].amount.gpus--;
+        if (chance(30) && held.gpus > UNIT)
+            op->shares[i].amount.gpus -= UNIT;
         if (chance(20))
             op->shares[i].amount.memory_gib++;
     }
@@ -204,7 +259,9 @@ static void random_update(struct op *op)
     *update = (struct machine_update){.machine = name, .displace = chance(60)};
     update->has_gpus = chance(60);
     update->has_memory_gib = chance(30);
-    update->capacity = (struct amount){.gpus = between(2, 5), .memory_gib = between(4, 12)};
+    update->capacity = (struct amount){.gpus = between(2, 5) * UNIT, .memory_gib = between(4, 12)};
+    update->has_labels = chance(20);
+    update->labels = random_pool();
     update->has_state = chance(40);
     int64_t pick = between(0, 19);
     update->state = pick < 16 ? MACHINE_UP : pick < 19 ? MACHINE_DRAINING : MACHINE_RETIRED;
@@ -229,7 +286,7 @@ static void random_request(struct op *op, int64_t floor_s)
         random_amend(op, floor_s);
         break;
     case REQUEST_BOOKING_CANCEL:
-        request->booking_cancel.booking = random_target(op);
+        random_cancel(op);
         break;
     case REQUEST_MACHINE_UPDATE:
         random_update(op);
@@ -237,7 +294,8 @@ static void random_request(struct op *op, int64_t floor_s)
     default:
         request->machine_register = (struct machine_register){
             .machine = names[between(0, MODEL_MACHINES - 1)],
-            .capacity = {.gpus = between(2, 5), .memory_gib = between(4, 12)},
+            .capacity = {.gpus = between(2, 5) * UNIT, .memory_gib = between(4, 12)},
+            .labels = random_pool(),
             .id = chance(50) ? between(1, 8) : 0};
     }
 }
@@ -279,6 +337,7 @@ static void random_op(struct op *op, struct part_clock *clocks, int index)
     op->submission.credential = &op->credential;
     op->submission.claims = &op->claims;
     random_request(op, clock->now_ms / 1000 - MODEL_BASE_S);
+    op->credential.limits = model.limits[model_client_index(op->credential.client)];
     op->claims.type = op->claims.request.type;
 }
 
@@ -289,7 +348,7 @@ static void first_machines(void)
     for (int i = 0; i < FIRST_MACHINES; i++) {
         struct machine *row = &store.machines[store.machine_count++];
         *row = (struct machine){.id = ids[i],
-                                .capacity = {.gpus = i + 2, .memory_gib = 4 + 4 * i},
+                                .capacity = {.gpus = (i + 2) * UNIT, .memory_gib = 4 + 4 * i},
                                 .version = 1,
                                 .capacity_changed_ms = ms_of(0)};
         snprintf(row->name, sizeof(row->name), "%s", names[i]);
@@ -298,12 +357,46 @@ static void first_machines(void)
     }
 }
 
+static void count_kinds(const struct op *op)
+{
+    const struct model_answer *answer = &op->answer;
+    const struct request *request = &op->claims.request;
+    bool good = answer->reason == REASON_NONE, create = request->type == REQUEST_BOOKING_CREATE;
+    bool any = create && request->booking_create.any.count > 0;
+    bool later_start = answer->reason == REASON_INSUFFICIENT_CAPACITY && answer->next_s >= 0;
+    any_accepted += good && any ? 1 : 0;
+    any_nexts += later_start && any ? 1 : 0;
+    whole_nexts += later_start && answer->free_count > 1 ? 1 : 0;
+    series_accepted += good && create && answer->occurrence_count > 1 ? 1 : 0;
+    series_gaps += good && create && request->booking_create.skip_conflicts ? 1 : 0;
+    series_cancelled += good && !create && answer->occurrence_count > 1 ? 1 : 0;
+    in_use_listed += answer->in_use_count;
+    static const char *const limits[] = {"allocations", "booking_s", "ahead_s", "gpus_at_once",
+                                         "gpu_hours_ahead"};
+    for (int i = 0; i < 5 && answer->limit.name != NULL; i++)
+        limits_hit[i] += strcmp(limits[i], answer->limit.name) == 0 ? 1 : 0;
+}
+
+/* Each client has some limits of its own, or none. */
+static void random_limits(struct client_limits *limits)
+{
+    *limits = (struct client_limits){
+        .booking_s = chance(30) ? between(8, LONGEST_S) : 0,
+        .ahead_s = chance(30) ? between(10, FURTHEST_S) : 0,
+        .allocations = chance(30) ? between(1, 3) : 0,
+        .gpus_at_once = chance(40) ? between(3, 9) * UNIT : 0,
+        .gpu_hours_ahead = chance(40) ? between(1, 5) : 0,
+    };
+}
+
 static void make_farm(void)
 {
     struct model_booking *bookings = model.bookings;
     memset(&model, 0, sizeof(model));
     model.bookings = bookings;
     store.machine_count = store.booking_count = 0;
+    for (int i = 0; i < MODEL_CLIENTS; i++)
+        random_limits(&model.limits[i]);
     first_machines();
     struct part_clock clocks[PARTS] = {{0}};
     for (int i = 0; i < OPS_PER_FARM; i++) {
@@ -313,6 +406,7 @@ static void make_farm(void)
         if (ops[i].answer.reason == REASON_NONE)
             accepted[ops[i].claims.type]++;
         displaced += ops[i].answer.displaced_count;
+        count_kinds(&ops[i]);
     }
 }
 
@@ -358,6 +452,32 @@ static void fold_text(uint64_t *digest, const char *text)
         fold_int(digest, (unsigned char)*text);
 }
 
+static void fold_shares(uint64_t *digest, const struct share *shares, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fold_text(digest, shares[i].machine);
+        fold_int(digest, shares[i].amount.gpus);
+        fold_int(digest, shares[i].amount.memory_gib);
+    }
+}
+
+static void fold_series(uint64_t *digest, const struct series_view *series)
+{
+    if (series == NULL)
+        return;
+    fold_int(digest, series->id);
+    for (size_t i = 0; i < series->count; i++) {
+        const struct occurrence *occurrence = &series->occurrences[i];
+        fold_int(digest, occurrence->window.start_ms);
+        fold_int(digest, occurrence->window.end_ms);
+        fold_int(digest, occurrence->booking);
+        fold_int(digest, occurrence->version * 8 + occurrence->state);
+        fold_int(digest, occurrence->reason);
+        fold_text(digest, occurrence->machine);
+        fold_shares(digest, occurrence->shares, occurrence->share_count);
+    }
+}
+
 static uint64_t digest_of(const struct decision *out)
 {
     uint64_t digest = 1;
@@ -370,6 +490,21 @@ static uint64_t digest_of(const struct decision *out)
     fold_text(&digest, out->pointer);
     fold_text(&digest, out->blocking_machine);
     fold_int(&digest, out->next_available_ms);
+    fold_int(&digest, out->fitting);
+    fold_int(&digest, out->free.gpus * 1000 + out->free.memory_gib);
+    for (size_t i = 0; i < out->free_count; i++) {
+        fold_text(&digest, out->frees[i].machine);
+        fold_int(&digest, out->frees[i].free.gpus * 1000 + out->frees[i].free.memory_gib);
+    }
+    for (size_t i = 0; i < out->in_use_count; i++)
+        fold_int(&digest, out->in_use[i]);
+    if (out->limit != NULL) {
+        fold_text(&digest, out->limit->name);
+        fold_int(&digest, out->limit->limit);
+        fold_int(&digest, out->limit->used);
+        fold_int(&digest, out->limit->asked);
+    }
+    fold_series(&digest, out->series);
     const struct machine_view *machine = out->machine;
     if (machine != NULL) {
         fold_text(&digest, machine->name);
@@ -379,11 +514,8 @@ static uint64_t digest_of(const struct decision *out)
         fold_int(&digest, machine->state);
     }
     const struct booking_view *booking = out->booking;
-    for (size_t i = 0; booking != NULL && i < booking->share_count; i++) {
-        fold_text(&digest, booking->shares[i].machine);
-        fold_int(&digest, booking->shares[i].amount.gpus);
-        fold_int(&digest, booking->shares[i].amount.memory_gib);
-    }
+    if (booking != NULL)
+        fold_shares(&digest, booking->shares, booking->share_count);
     for (size_t i = 0; i < out->displaced_count; i++) {
         fold_int(&digest, out->displaced[i].id * 4 + out->displaced[i].state);
         fold_int(&digest, out->displaced[i].version);
@@ -415,6 +547,46 @@ static void compare_booking(const struct booking_view *view, const struct model_
     }
 }
 
+static void compare_capacity(const struct decision *out, const struct model_answer *answer)
+{
+    same("has_free", out->has_free, answer->has_free);
+    if (out->has_free)
+        same_amount("free", out->free, answer->free);
+    same("free_count", (int64_t)out->free_count, (int64_t)answer->free_count);
+    for (size_t i = 0; i < out->free_count; i++)
+        same_amount("one of frees", out->frees[i].free, answer->frees[i]);
+    same("fitting", out->fitting, answer->fitting);
+    same("next_available", out->next_available_ms,
+         answer->next_s < 0 ? TIME_NONE : ms_of(answer->next_s));
+    same("in_use_count", (int64_t)out->in_use_count, (int64_t)answer->in_use_count);
+    for (size_t i = 0; i < out->in_use_count; i++)
+        same("a booking in use", out->in_use[i], answer->in_use[i]);
+}
+
+static void compare_limit(const struct limit_view *view, const struct limit_view *answer)
+{
+    same("whether there is a limit", view != NULL, answer->name != NULL);
+    if (view == NULL)
+        return;
+    if (strcmp(view->name, answer->name) != 0)
+        wrong("the limit is %s, not %s", view->name, answer->name);
+    same("the limit", view->limit, answer->limit);
+    same("what is used of it", view->used, answer->used);
+    same("what is asked for of it", view->asked, answer->asked);
+}
+
+static void compare_series(const struct series_view *view, const struct model_answer *answer)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; view != NULL && i < view->count; i++) {
+        const struct occurrence *it = &view->occurrences[i];
+        int machine = it->machine != NULL ? model_machine_index(it->machine) : -1;
+        sum += model_occurrence(it->booking, it->reason, machine) * (int64_t)(i + 1);
+    }
+    same("occurrences", view != NULL ? (int64_t)view->count : 0, (int64_t)answer->occurrence_count);
+    same("what they are", sum, answer->occurrence_sum);
+}
+
 static void compare(const struct decision *out, struct op *op, bool first)
 {
     const struct model_answer *answer = &op->answer;
@@ -423,12 +595,9 @@ static void compare(const struct decision *out, struct op *op, bool first)
               out->detail ? out->detail : "", answer->reason ? reason_name(answer->reason) : "ok");
     if (answer->machine >= 0)
         same("the blocking machine", model_machine_index(out->blocking_machine), answer->machine);
-    same("has_free", out->has_free, answer->has_free);
-    if (out->has_free) {
-        same_amount("free", out->free, answer->free);
-        same("next_available", out->next_available_ms,
-             answer->next_s < 0 ? TIME_NONE : ms_of(answer->next_s));
-    }
+    compare_capacity(out, answer);
+    compare_limit(out->limit, &answer->limit);
+    compare_series(out->series, answer);
     if (answer->booking != 0 && out->reason == REASON_NONE)
         compare_booking(out->booking, answer);
     same("the number of displaced bookings", (int64_t)out->displaced_count,
@@ -492,6 +661,35 @@ static void load_timeline(struct world *world, struct machine *machine, int64_t 
     }
 }
 
+static void load_client(struct world *world, int index, int64_t known_from_ms)
+{
+    struct client row = {.limits = model.limits[index], .version = store.client_versions[index]};
+    snprintf(row.name, sizeof(row.name), "%s", clients[index]);
+    if (!model_is_counted(&row.limits))
+        return;
+    struct client *client = world_client_put(world, &row);
+    if (client->timeline != NULL && timeline_covers(client->timeline, known_from_ms))
+        return;
+    world_client_timeline_start(world, client, known_from_ms);
+    for (size_t i = 0; i < store.booking_count; i++) {
+        const struct stored_booking *booking = &store.bookings[i];
+        for (size_t k = 0; strcmp(booking->row.client, clients[index]) == 0 && k < booking->count;
+             k++) {
+            const struct allocation *it = &booking->rows[k];
+            if (it->live && it->end_ms > known_from_ms)
+                world_client_timeline_add(world, client, it->start_ms, it->end_ms, it->amount);
+        }
+    }
+}
+
+static void load_series(struct world *world, int64_t series)
+{
+    for (size_t i = 0; i < store.booking_count; i++) {
+        if (store.bookings[i].row.series == series)
+            load_booking(world, &store.bookings[i]);
+    }
+}
+
 /* Booked bookings with use of the machine from then on, as the worker asks for them. */
 static void load_displaceable(struct world *world, const char *name, int64_t known_from_ms)
 {
@@ -517,13 +715,17 @@ static void load(struct world *world, const struct op *first, size_t count)
         if (machine->timeline == NULL || !timeline_covers(machine->timeline, known_from_ms))
             load_timeline(world, machine, known_from_ms);
     }
+    for (int i = 0; i < MODEL_CLIENTS; i++)
+        load_client(world, i, known_from_ms);
     for (size_t i = 0; i < count; i++) {
         const struct request *request = &first[i].claims.request;
         if (request->type == REQUEST_BOOKING_AMEND)
             load_booking(world, stored(request->booking_amend.booking));
+        else if (request->type == REQUEST_BOOKING_CANCEL && request->booking_cancel.series)
+            load_series(world, request->booking_cancel.booking);
         else if (request->type == REQUEST_BOOKING_CANCEL)
             load_booking(world, stored(request->booking_cancel.booking));
-        else if (request->type == REQUEST_MACHINE_UPDATE && request->machine_update.displace)
+        else if (request->type == REQUEST_MACHINE_UPDATE)
             load_displaceable(world, request->machine_update.machine, known_from_ms);
     }
 }
@@ -535,6 +737,14 @@ static struct machine *stored_machine(int64_t id)
             return &store.machines[i];
     }
     return NULL;
+}
+
+static struct labels pool_of(const struct machine *machine)
+{
+    if (machine->labels.count == 0)
+        return (struct labels){0};
+    bool b = strcmp(machine->labels.items[0].value, "b") == 0;
+    return (struct labels){.count = 1, .items = pools[b]};
 }
 
 static void save_machines(struct world *world)
@@ -553,6 +763,18 @@ static void save_machines(struct world *world)
                                 .version = machine->version,
                                 .capacity_changed_ms = machine->capacity_changed_ms};
         snprintf(row->name, sizeof(row->name), "%s", machine->name);
+        row->labels = pool_of(machine);
+    }
+}
+
+static void save_clients(struct world *world)
+{
+    for (size_t i = 0; i < world_touched_client_count(world); i++) {
+        const struct client *client = world_touched_client(world, i);
+        int64_t *version = &store.client_versions[model_client_index(client->name)];
+        if (client->version <= *version)
+            wrong("%s is touched, but its version did not grow", client->name);
+        *version = client->version;
     }
 }
 
@@ -613,6 +835,7 @@ static void save(struct world *world)
             save_row(world, to, &booking->allocations[k]);
     }
     save_machines(world);
+    save_clients(world);
 }
 
 /* --- the whole --- */
@@ -632,6 +855,32 @@ static void fold_rows(int64_t machine_id, struct amount use[MODEL_SECONDS])
             }
         }
     }
+}
+
+/* Second by second, from its rows. */
+static void check_client(struct world *world, int index)
+{
+    int64_t gpus[MODEL_SECONDS] = {0}, sum = 0;
+    const struct client *client = world_client(world, clients[index]);
+    same("whether a client is counted", client != NULL, model_is_counted(&model.limits[index]));
+    if (client == NULL)
+        return;
+    for (size_t i = 0; i < store.booking_count; i++) {
+        const struct stored_booking *booking = &store.bookings[i];
+        for (size_t k = 0; strcmp(booking->row.client, clients[index]) == 0 && k < booking->count;
+             k++) {
+            const struct allocation *row = &booking->rows[k];
+            for (int64_t ms = row->start_ms; row->live && ms < row->end_ms; ms += 1000)
+                gpus[(ms - ms_of(0)) / 1000] += row->amount.gpus;
+        }
+    }
+    int64_t known_s = (timeline_known_from(client->timeline) - ms_of(0)) / 1000;
+    for (int64_t s = MODEL_SECONDS - 1; s >= known_s; s--) {
+        sum += gpus[s] * 1000;
+        same("a client's use", timeline_use_at(client->timeline, ms_of(s)).gpus, gpus[s]);
+        same("a client's GPU time", (int64_t)quota_ahead(client, ms_of(s)), sum);
+    }
+    same("a client's whole GPU time", (int64_t)client->known_gpu_ms, sum);
 }
 
 /* `all` when the model is at this point, too: it is only after the last batch. */
@@ -661,6 +910,8 @@ static void check_machines(struct world *world, bool all)
              ms_of(model.machines[index].capacity_changed_s));
         same_amount("the capacity", row->capacity, model.machines[index].capacity);
     }
+    for (int i = 0; i < MODEL_CLIENTS; i++)
+        check_client(world, i);
 }
 
 static int64_t state_sum(struct world *world, const struct op *op)
@@ -671,6 +922,12 @@ static int64_t state_sum(struct world *world, const struct op *op)
         const struct machine *machine = world_machine_by_name(world, names[i]);
         if (machine != NULL)
             sum += machine->version * 7 + (int64_t)timeline_point_count(machine->timeline);
+    }
+    for (int i = 0; i < MODEL_CLIENTS; i++) {
+        const struct client *client = world_client(world, clients[i]);
+        if (client != NULL)
+            sum += client->version * 13 + (int64_t)client->known_gpu_ms +
+                   (int64_t)timeline_point_count(client->timeline);
     }
     const struct request *request = &op->claims.request;
     int64_t id = request->type == REQUEST_BOOKING_AMEND    ? request->booking_amend.booking
@@ -713,6 +970,8 @@ static void run_farm(size_t batch_size, bool first_size)
         }
         if (chance(1))
             world_timelines_drop(world);
+        if (from + count < OPS_PER_FARM && chance(20))
+            world_forget_before(world, known_from(&ops[from + count], OPS_PER_FARM - from - count));
         bool last = from + count == OPS_PER_FARM;
         if (last || from * CHECKS > checks * OPS_PER_FARM) {
             world_batch_begin(world);
@@ -778,6 +1037,7 @@ static void test_decisions_are_the_models(void **state)
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
             store.machine_count = FIRST_MACHINES;
             store.booking_count = 0;
+            memset(store.client_versions, 0, sizeof(store.client_versions));
             static struct machine fresh[FIRST_MACHINES];
             if (i == 0)
                 memcpy(fresh, store.machines, sizeof(fresh));
@@ -798,11 +1058,31 @@ static void test_decisions_are_the_models(void **state)
         print_message("%8" PRIu64 " accepted %s\n", accepted[i],
                       request_type_name((enum request_type)i));
     print_message("%8" PRIu64 " bookings displaced\n", displaced);
+    const struct {
+        const char *what;
+        uint64_t count;
+    } kinds[] = {
+        {"any accepted", any_accepted},
+        {"any rejected with a later start", any_nexts},
+        {"several machines rejected with a later start", whole_nexts},
+        {"series accepted", series_accepted},
+        {"series that may skip accepted", series_gaps},
+        {"series cancelled", series_cancelled},
+        {"bookings listed as in use", in_use_listed},
+        {"limit allocations", limits_hit[0]},
+        {"limit booking_s", limits_hit[1]},
+        {"limit ahead_s", limits_hit[2]},
+        {"limit gpus_at_once", limits_hit[3]},
+        {"limit gpu_hours_ahead", limits_hit[4]},
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        print_message("%8" PRIu64 " %s\n", kinds[i].count, kinds[i].what);
     /* A generator that has lost its aim would prove nothing. */
     static const enum reason reached[] = {REASON_NONE,
                                           REASON_FORBIDDEN,
                                           REASON_UNKNOWN_BOOKING,
                                           REASON_INVALID_REQUEST,
+                                          REASON_LIMIT_EXCEEDED,
                                           REASON_UNKNOWN_MACHINE,
                                           REASON_MACHINE_EXISTS,
                                           REASON_MACHINE_NOT_UP,
@@ -816,6 +1096,8 @@ static void test_decisions_are_the_models(void **state)
     for (size_t i = 0; farms >= 20 && i < sizeof(reached) / sizeof(reached[0]); i++)
         assert_true(tally[reached[i]] > 0);
     assert_true(farms < 20 || displaced > 0);
+    for (size_t i = 0; farms >= 20 && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        assert_true(kinds[i].count > 0);
 }
 
 int main(void)

@@ -86,7 +86,8 @@ static void test_empty(void **state)
     assert_true(timeline_fits(tl, amount(8, 64), 0, 1, amount(8, 64)));
     assert_false(timeline_fits(tl, amount(8, 64), 0, 1, amount(9, 0)));
     assert_false(timeline_fits(tl, amount(8, 64), 0, 1, amount(0, 65)));
-    assert_true(timeline_earliest(tl, amount(8, 64), amount(8, 64), 5, 10, 15, &start_ms));
+    assert_true(timeline_earliest(
+        tl, &(struct timeline_search){amount(8, 64), amount(8, 64), 5, 10, 15}, &start_ms));
     assert_int_equal(start_ms, 5);
     assert_int_equal(timeline_point_count(tl), 0);
     assert_true(timeline_check(tl));
@@ -165,10 +166,13 @@ static void test_without_end(void **state)
     assert_int_equal(timeline_point_count(tl), 1);
     assert_amount(timeline_use_at(tl, INT64_MAX - 1), 3, 5);
     assert_amount(timeline_peak(tl, 0, TIMELINE_FOREVER), 3, 5);
-    assert_false(
-        timeline_earliest(tl, amount(4, 9), amount(2, 1), 100, 1, TIMELINE_FOREVER, &start_ms));
-    assert_true(timeline_earliest(tl, amount(5, 9), amount(2, 1), 100, TIMELINE_MS_LIMIT,
-                                  TIMELINE_FOREVER, &start_ms));
+    assert_false(timeline_earliest(
+        tl, &(struct timeline_search){amount(4, 9), amount(2, 1), 100, 1, TIMELINE_FOREVER},
+        &start_ms));
+    assert_true(timeline_earliest(tl,
+                                  &(struct timeline_search){amount(5, 9), amount(2, 1), 100,
+                                                            TIMELINE_MS_LIMIT, TIMELINE_FOREVER},
+                                  &start_ms));
     assert_int_equal(start_ms, 100);
     timeline_remove(tl, 100, TIMELINE_FOREVER, amount(3, 5));
     assert_int_equal(timeline_point_count(tl), 0);
@@ -225,9 +229,11 @@ static void test_earliest(void **state)
     timeline_add(tl, 350, 400, amount(8, 64));
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int64_t start_ms = -1;
-        bool found = timeline_earliest(tl, amount(8, 64), amount(rows[i].gpus, rows[i].memory_gib),
-                                       rows[i].from_ms, rows[i].duration_ms, rows[i].horizon_ms,
-                                       &start_ms);
+        bool found = timeline_earliest(
+            tl,
+            &(struct timeline_search){amount(8, 64), amount(rows[i].gpus, rows[i].memory_gib),
+                                      rows[i].from_ms, rows[i].duration_ms, rows[i].horizon_ms},
+            &start_ms);
 
         if (start_ms != rows[i].start_ms || found != (rows[i].start_ms >= 0)) {
             print_error("row %zu: got %lld\n", i, (long long)start_ms);
@@ -246,9 +252,11 @@ static void test_earliest_through_interleaved_blocks(void **state)
     for (int i = 0; i < pieces; i++) {
         timeline_add(tl, i * 10, i * 10 + 10, i % 2 == 0 ? amount(8, 1) : amount(1, 64));
     }
-    assert_true(timeline_earliest(tl, amount(8, 64), amount(1, 1), 0, 5, 100000, &start_ms));
+    assert_true(timeline_earliest(
+        tl, &(struct timeline_search){amount(8, 64), amount(1, 1), 0, 5, 100000}, &start_ms));
     assert_int_equal(start_ms, pieces * 10);
-    assert_true(timeline_earliest(tl, amount(8, 64), amount(1, 0), 0, 10, 100000, &start_ms));
+    assert_true(timeline_earliest(
+        tl, &(struct timeline_search){amount(8, 64), amount(1, 0), 0, 10, 100000}, &start_ms));
     assert_int_equal(start_ms, 10);
 }
 
@@ -420,7 +428,8 @@ static void misuse_earliest_before_known_from(struct timeline *tl)
 {
     int64_t start_ms;
 
-    timeline_earliest(tl, amount(8, 8), amount(1, 1), -1, 10, 1000, &start_ms);
+    timeline_earliest(tl, &(struct timeline_search){amount(8, 8), amount(1, 1), -1, 10, 1000},
+                      &start_ms);
 }
 
 static void misuse_steps_before_known_from(struct timeline *tl)
@@ -695,8 +704,10 @@ static void dense_ask_earliest(struct dense *dense, struct random *random)
            !dense_fits(dense, expected, expected + duration, need)) {
         expected++;
     }
-    bool found = timeline_earliest(dense->tl, dense->capacity, need, sec(from), sec(duration),
-                                   sec(horizon), &start_ms);
+    bool found = timeline_earliest(
+        dense->tl,
+        &(struct timeline_search){dense->capacity, need, sec(from), sec(duration), sec(horizon)},
+        &start_ms);
 
     CHECK(random, found == (expected + duration <= horizon));
     CHECK(random, start_ms == (found ? sec(expected) : -1));
@@ -936,8 +947,10 @@ static void sparse_ask_earliest(struct sparse *sparse, struct random *random)
             expected_ms = at_ms;
         }
     }
-    bool found = timeline_earliest(sparse->tl, sparse->capacity, need, from_ms, duration_ms,
-                                   horizon_ms, &start_ms);
+    bool found = timeline_earliest(
+        sparse->tl,
+        &(struct timeline_search){sparse->capacity, need, from_ms, duration_ms, horizon_ms},
+        &start_ms);
 
     CHECK(random, found == (expected_ms != INT64_MAX));
     CHECK(random, start_ms == expected_ms);

@@ -1,0 +1,182 @@
+/* Recurring bookings: booking.create with `repeat`, and booking.cancel of a whole series. Each
+ * occurrence is a booking of its own; occurrences of one series that meet compete with each other.
+ *
+ * A series is made in two passes: the first decides and books in the timelines only, because an
+ * occurrence that does not fit may take back all before it; the second, which cannot fail, makes
+ * the bookings. */
+#include "core/plan.h"
+
+#include <assert.h>
+
+struct series {
+    int64_t id;
+    size_t count, booked_count;
+    struct plan *plans;             /* of each window */
+    struct occurrence *occurrences; /* likewise; reason REASON_NONE: it fits */
+};
+
+/* What `skip_conflicts` lets pass: what depends on the window. */
+static bool can_skip(enum reason reason)
+{
+    return reason == REASON_INSUFFICIENT_CAPACITY || reason == REASON_START_IN_PAST ||
+           reason == REASON_TOO_FAR_AHEAD || reason == REASON_TOO_LONG ||
+           reason == REASON_LIMIT_EXCEEDED;
+}
+
+static bool check(struct decider *d, struct plan *plan)
+{
+    return plan_check_request(d, plan) && plan_check_capacity(d, plan);
+}
+
+static bool reject_occurrence(struct decider *d, const struct series *series, size_t index)
+{
+    assert(d->out->reason != REASON_NONE);
+    decider_preface(d, "Occurrence %zu of %zu, from %s: ", index + 1, series->count,
+                    decide_time_text(series->occurrences[index].window.start_ms).text);
+    return false;
+}
+
+/* Decides and books one occurrence; false: it does not fit, which may be passed over. */
+static bool try_occurrence(struct decider *d, struct series *series, size_t index)
+{
+    struct occurrence *occurrence = &series->occurrences[index];
+    struct plan *plan = &series->plans[index];
+    plan_move(plan, &occurrence->window);
+    if (!check(d, plan)) {
+        occurrence->reason = d->out->reason;
+        occurrence->machine = d->out->blocking_machine;
+        return false;
+    }
+    plan_book(plan);
+    series->booked_count++;
+    return true;
+}
+
+static void take_back(struct series *series, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (series->occurrences[i].reason == REASON_NONE)
+            plan_unbook(&series->plans[i]);
+    }
+}
+
+/* Nothing fits: the reason is the first lack of capacity or, where there is none, the first of all.
+ * Nothing is booked, so deciding that occurrence once more gives the same, now in full. */
+static bool reject_all(struct decider *d, struct series *series)
+{
+    size_t index = 0;
+    while (index < series->count &&
+           series->occurrences[index].reason != REASON_INSUFFICIENT_CAPACITY)
+        index++;
+    if (index == series->count)
+        index = 0;
+    bool fits = check(d, &series->plans[index]);
+    assert(!fits);
+    assert(d->out->reason == series->occurrences[index].reason);
+    reject_occurrence(d, series, index);
+    decider_preface(d, "None of the occurrences can be booked. ");
+    return false;
+}
+
+/* The first pass. */
+static bool book_windows(struct decider *d, struct series *series, bool skip_conflicts)
+{
+    const struct decision clean = *d->out;
+    d->brief = skip_conflicts;
+    for (size_t i = 0; i < series->count; i++) {
+        if (try_occurrence(d, series, i))
+            continue;
+        if (!skip_conflicts || !can_skip(d->out->reason)) {
+            take_back(series, i);
+            return reject_occurrence(d, series, i);
+        }
+        *d->out = clean;
+    }
+    d->brief = false; /* from here on a rejection is the answer */
+    return series->booked_count > 0 || reject_all(d, series);
+}
+
+static void show_series(struct decider *d, const struct series *series)
+{
+    struct series_view *view = arena_alloc(world_arena(d->world), sizeof(*view));
+    *view = (struct series_view){
+        .id = series->id, .count = series->count, .occurrences = series->occurrences};
+    d->out->series = view;
+}
+
+/* What the decision's booking shows, which is this one. */
+static void fill_occurrence(struct occurrence *occurrence, const struct booking_view *booking)
+{
+    *occurrence = (struct occurrence){
+        .window = {.start_ms = booking->start_ms, .end_ms = booking->end_ms},
+        .booking = booking->id,
+        .version = booking->version,
+        .state = booking->state,
+        .share_count = booking->share_count,
+        .shares = booking->shares,
+    };
+}
+
+bool decide_series_create(struct decider *d)
+{
+    const struct booking_create *create = &d->request->booking_create;
+    struct arena *arena = world_arena(d->world);
+    assert(create->window_count <= LIMIT_OCCURRENCES);
+    assert(create->windows[0].start_ms == create->start_ms);
+    struct series series = {.id = booking_occurrence_id(d, 0), .count = create->window_count};
+    series.plans = arena_alloc(arena, series.count * sizeof(*series.plans));
+    series.occurrences = arena_alloc(arena, series.count * sizeof(*series.occurrences));
+    struct plan plan = plan_create(d, create);
+    for (size_t i = 0; i < series.count; i++) {
+        series.plans[i] = plan;
+        series.occurrences[i].window = create->windows[i];
+    }
+    if (!book_windows(d, &series, create->skip_conflicts))
+        return false;
+
+    const struct booking_view *first = NULL;
+    for (size_t i = 0; i < series.count; i++) {
+        if (series.occurrences[i].reason != REASON_NONE)
+            continue;
+        booking_show(d, booking_insert(d, &series.plans[i], series.id, i));
+        fill_occurrence(&series.occurrences[i], d->out->booking);
+        if (first == NULL)
+            first = d->out->booking;
+    }
+    d->out->booking = first;
+    d->out->subject_booking = first->id;
+    show_series(d, &series);
+    return true;
+}
+
+bool decide_series_cancel(struct decider *d)
+{
+    int64_t id = d->request->booking_cancel.booking;
+    size_t all = 0;
+    struct booking **bookings = id > 0 ? world_series(d->world, id, &all) : NULL;
+    if (all == 0)
+        return decider_reject(d, REASON_UNKNOWN_BOOKING, "No series of bookings has the id %lld.",
+                              (long long)id);
+    if (!booking_check_owner(d, bookings[0]))
+        return false;
+    struct series series = {.id = id};
+    series.occurrences = arena_alloc(world_arena(d->world), all * sizeof(*series.occurrences));
+    const struct booking_view *first = NULL;
+    for (size_t i = 0; i < all; i++) {
+        if (booking_is_over(d, bookings[i]))
+            continue;
+        booking_release(d, bookings[i]);
+        booking_show(d, bookings[i]);
+        fill_occurrence(&series.occurrences[series.count++], d->out->booking);
+        if (first == NULL)
+            first = d->out->booking;
+    }
+    if (first == NULL)
+        return decider_reject(d, REASON_BOOKING_OVER,
+                              "All bookings of the series %lld have ended or were cancelled.",
+                              (long long)id);
+    d->out->booking = first;
+    d->out->subject_booking = first->id;
+    show_series(d, &series);
+    return true;
+}

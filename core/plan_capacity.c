@@ -1,0 +1,302 @@
+/* What is free: whether a plan fits, which machines `any` gets, and when all of it would fit. */
+#include "core/plan.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The least that is free over the plan's window, component by component. */
+static struct amount free_on(const struct plan *plan, const struct machine *machine)
+{
+    struct amount peak = timeline_peak(machine->timeline, plan->from_ms, plan->end_ms);
+    return (struct amount){
+        .gpus = later(machine->capacity.gpus - peak.gpus, 0),
+        .memory_gib = later(machine->capacity.memory_gib - peak.memory_gib, 0),
+    };
+}
+
+static void assert_known(const struct plan *plan, const struct machine *machine)
+{
+    assert(machine->timeline != NULL);
+    assert(timeline_covers(machine->timeline, plan->from_ms));
+}
+
+/* --- the next start --- */
+
+/* A machine that may carry a part of the plan, and the earliest start from where the search stands
+ * at which it would. */
+struct candidate {
+    const struct machine *machine;
+    struct amount amount;
+    int64_t start_ms;
+};
+
+/* Candidates as a binary heap, the earliest start on top. */
+struct search {
+    struct timeline_search window; /* all but capacity, need and from */
+    struct candidate *heap;
+    size_t count;
+    int64_t steps_left;
+};
+
+static void heap_push(struct search *search, struct candidate candidate)
+{
+    size_t i = search->count++;
+    while (i > 0 && search->heap[(i - 1) / 2].start_ms > candidate.start_ms) {
+        search->heap[i] = search->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    search->heap[i] = candidate;
+}
+
+static struct candidate heap_pop(struct search *search)
+{
+    assert(search->count > 0);
+    struct candidate top = search->heap[0];
+    struct candidate last = search->heap[--search->count];
+    size_t i = 0;
+    for (size_t child = 1; child < search->count; child = 2 * i + 1) {
+        if (child + 1 < search->count &&
+            search->heap[child + 1].start_ms < search->heap[child].start_ms)
+            child++;
+        if (search->heap[child].start_ms >= last.start_ms)
+            break;
+        search->heap[i] = search->heap[child];
+        i = child;
+    }
+    search->heap[i] = last;
+    return top;
+}
+
+/* Puts the candidate back with its earliest start from then on; one that has none drops out. */
+static void search_add(struct search *search, struct candidate candidate, int64_t from_ms)
+{
+    struct timeline_search window = search->window;
+    window.capacity = candidate.machine->capacity;
+    window.need = candidate.amount;
+    window.from_ms = from_ms;
+    if (timeline_earliest(candidate.machine->timeline, &window, &candidate.start_ms))
+        heap_push(search, candidate);
+}
+
+/* The least start at which `wanted` of the candidates fit at once; TIME_NONE: there is none, or the
+ * steps ran out (steps_left is then below 0).
+ *
+ * Before the wanted-th of their earliest starts fewer than that many fit, so that start is the next
+ * to look at, and only those with an earlier one, fewer than `wanted`, have to be asked again: each
+ * step is one question to one timeline and O(log candidates). Questions to one timeline look at
+ * later and later starts, so all of them together walk past each of its change points about once. */
+static int64_t search_run(struct search *search, size_t wanted)
+{
+    struct candidate popped[LIMIT_ALLOCATIONS];
+    assert(wanted > 0 && wanted <= LIMIT_ALLOCATIONS);
+    while (search->count >= wanted) {
+        for (size_t i = 0; i < wanted; i++)
+            popped[i] = heap_pop(search);
+        int64_t start_ms = popped[wanted - 1].start_ms;
+        if (popped[0].start_ms == start_ms)
+            return start_ms;
+        for (size_t i = 0; i < wanted; i++) {
+            if (popped[i].start_ms == start_ms)
+                heap_push(search, popped[i]);
+            else if (--search->steps_left < 0)
+                return TIME_NONE;
+            else
+                search_add(search, popped[i], start_ms);
+        }
+    }
+    return TIME_NONE;
+}
+
+/* What a rejection says about the next start. */
+struct next {
+    int64_t start_ms;
+    const char *hint; /* a sentence; with a start, what comes before it */
+};
+
+static bool all_up(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->ask_count; i++) {
+        if (plan->asks[i].machine->state != MACHINE_UP)
+            return false;
+    }
+    return true;
+}
+
+/* An ask that does not grow is taken to need room like the others: at another start it would. */
+static struct next next_start(const struct decider *d, const struct plan *plan)
+{
+    struct next next = {.start_ms = TIME_NONE};
+    if (plan->begun) {
+        next.hint = " A begun booking keeps its start.";
+        return next;
+    }
+    if (!all_up(plan)) {
+        next.hint = " It cannot move while a machine of it is not up.";
+        return next;
+    }
+    size_t wanted = plan_machine_count(plan);
+    size_t all = plan->any != NULL ? plan->candidate_count : plan->ask_count;
+    int64_t length_ms = plan->end_ms - plan->from_ms;
+    struct search search = {
+        .window = {.duration_ms = length_ms,
+                   .horizon_ms = d->floor_ms + plan_furthest_ms(d) + length_ms},
+        .heap = arena_alloc(world_arena(d->world), all * sizeof(struct candidate)),
+        .steps_left = LIMIT_SEARCH_STEPS,
+    };
+    for (size_t i = 0; i < all; i++) {
+        struct candidate candidate = {
+            .machine = plan->any != NULL ? plan->candidates[i] : plan->asks[i].machine,
+            .amount = plan->any != NULL ? plan->any->amount : plan->asks[i].amount,
+        };
+        assert_known(plan, candidate.machine);
+        search_add(&search, candidate, plan->from_ms);
+    }
+    next.start_ms = search_run(&search, wanted);
+    if (next.start_ms != TIME_NONE)
+        next.hint = wanted == 1 ? " The earliest start for this length is "
+                                : " The earliest start for this length on all at once is ";
+    else if (search.steps_left < 0)
+        next.hint = " No later start was found within the search's bound of steps.";
+    else
+        next.hint = " No later start within the farm's horizon fits.";
+    return next;
+}
+
+/* --- named machines --- */
+
+static void note_frees(struct decider *d, const struct plan *plan)
+{
+    struct machine_free *frees = arena_alloc(world_arena(d->world),
+                                             plan->ask_count * sizeof(*frees));
+    for (size_t i = 0; i < plan->ask_count; i++) {
+        const struct machine *machine = plan->asks[i].machine;
+        assert_known(plan, machine);
+        frees[i] = (struct machine_free){.machine = machine->name, .free = free_on(plan, machine)};
+    }
+    d->out->free_count = plan->ask_count;
+    d->out->frees = frees;
+}
+
+static bool reject_full(struct decider *d, const struct plan *plan, const struct ask *ask)
+{
+    const struct machine *machine = ask->machine;
+    struct amount free = free_on(plan, machine);
+    struct next next = {.start_ms = TIME_NONE, .hint = ""};
+    if (!d->brief) {
+        next = next_start(d, plan);
+        note_frees(d, plan);
+        d->out->has_free = true;
+        d->out->free = free;
+    }
+    d->out->next_available_ms = next.start_ms;
+    return decider_reject_machine(
+        d, REASON_INSUFFICIENT_CAPACITY, machine->name,
+        "%s has %s free throughout the window, and %s are asked for.%s%s%s", machine->name,
+        decide_amount_text(free).text, decide_amount_text(ask->amount).text, next.hint,
+        next.start_ms != TIME_NONE ? decide_time_text(next.start_ms).text : "",
+        next.start_ms != TIME_NONE ? "." : "");
+}
+
+/* An ask that does not grow is not looked at: it fits because what it replaces is there. (In a
+ * partition whose clock is behind, use can lawfully be above a capacity that shrank later.) */
+static bool check_named(struct decider *d, const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->ask_count; i++) {
+        const struct ask *ask = &plan->asks[i];
+        if (!ask->grows)
+            continue;
+        assert_known(plan, ask->machine);
+        if (!timeline_fits(ask->machine->timeline, ask->machine->capacity, plan->from_ms,
+                           plan->end_ms, ask->amount))
+            return reject_full(d, plan, ask);
+    }
+    return true;
+}
+
+/* --- any --- */
+
+bool plan_check_candidates(struct decider *d, const struct plan *plan)
+{
+    const struct any *any = plan->any;
+    int64_t large = 0;
+    for (size_t i = 0; i < plan->candidate_count; i++)
+        large += amount_within(any->amount, plan->candidates[i]->capacity) ? 1 : 0;
+    if (large >= any->count)
+        return true;
+    d->out->fitting = large;
+    return decider_reject(d, REASON_EXCEEDS_MACHINE,
+                          "%lld of the %zu machines that are up and carry the labels have %s in "
+                          "all; %lld are asked for.",
+                          (long long)large, plan->candidate_count,
+                          decide_amount_text(any->amount).text, (long long)any->count);
+}
+
+/* A machine that the request may get, with the least that is free on it over the window. */
+struct choice {
+    struct machine *machine;
+    struct amount free;
+};
+
+/* Least free first, so that large holes stay whole. */
+static int compare_choices(const void *a, const void *b)
+{
+    const struct choice *left = a, *right = b;
+    if (left->free.gpus != right->free.gpus)
+        return left->free.gpus < right->free.gpus ? -1 : 1;
+    if (left->free.memory_gib != right->free.memory_gib)
+        return left->free.memory_gib < right->free.memory_gib ? -1 : 1;
+    return strcmp(left->machine->name, right->machine->name);
+}
+
+static bool reject_any(struct decider *d, const struct plan *plan, size_t fitting)
+{
+    struct next next = {.start_ms = TIME_NONE, .hint = ""};
+    if (!d->brief)
+        next = next_start(d, plan);
+    d->out->fitting = (int64_t)fitting;
+    d->out->next_available_ms = next.start_ms;
+    return decider_reject(
+        d, REASON_INSUFFICIENT_CAPACITY,
+        "%zu of the %zu machines that are up and carry the labels have %s free throughout the "
+        "window; %lld are asked for.%s%s%s",
+        fitting, plan->candidate_count, decide_amount_text(plan->any->amount).text,
+        (long long)plan->any->count, next.hint,
+        next.start_ms != TIME_NONE ? decide_time_text(next.start_ms).text : "",
+        next.start_ms != TIME_NONE ? "." : "");
+}
+
+static bool choose(struct decider *d, struct plan *plan)
+{
+    const struct any *any = plan->any;
+    struct arena *arena = world_arena(d->world);
+    struct choice *choices = arena_alloc(arena, plan->candidate_count * sizeof(*choices));
+    size_t fitting = 0, wanted = (size_t)any->count;
+    for (size_t i = 0; i < plan->candidate_count; i++) {
+        struct machine *machine = plan->candidates[i];
+        assert_known(plan, machine);
+        /* Use can be above a capacity that shrank: what is free is then below nothing. */
+        struct amount peak = timeline_peak(machine->timeline, plan->from_ms, plan->end_ms);
+        struct amount free = {.gpus = machine->capacity.gpus - peak.gpus,
+                              .memory_gib = machine->capacity.memory_gib - peak.memory_gib};
+        if (amount_within(any->amount, free))
+            choices[fitting++] = (struct choice){.machine = machine, .free = free};
+    }
+    if (fitting < wanted)
+        return reject_any(d, plan, fitting);
+    qsort(choices, fitting, sizeof(*choices), compare_choices);
+    plan->asks = arena_alloc(arena, wanted * sizeof(*plan->asks));
+    plan->ask_count = wanted;
+    for (size_t i = 0; i < wanted; i++) {
+        struct machine *machine = choices[i].machine;
+        plan->asks[i] = (struct ask){
+            .name = machine->name, .machine = machine, .amount = any->amount, .grows = true};
+    }
+    return true;
+}
+
+bool plan_check_capacity(struct decider *d, struct plan *plan)
+{
+    assert(plan->from_ms < plan->end_ms);
+    return plan->any != NULL ? choose(d, plan) : check_named(d, plan);
+}

@@ -1,0 +1,69 @@
+#include "core/quota.h"
+
+#include "core/world.h"
+
+#include <assert.h>
+
+/* What counts of the window: its part from known_from on. */
+static gpu_ms counted(const struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
+{
+    int64_t known_ms = timeline_known_from(client->timeline);
+    if (start_ms < known_ms)
+        start_ms = known_ms;
+    return start_ms < end_ms ? (gpu_ms)gpus * (end_ms - start_ms) : 0;
+}
+
+void quota_hold(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
+{
+    assert(client->timeline != NULL);
+    assert(end_ms != TIMELINE_FOREVER);
+    timeline_add(client->timeline, start_ms, end_ms, (struct amount){.gpus = gpus});
+    client->known_gpu_ms += counted(client, start_ms, end_ms, gpus);
+}
+
+void quota_drop(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
+{
+    assert(client->timeline != NULL);
+    timeline_remove(client->timeline, start_ms, end_ms, (struct amount){.gpus = gpus});
+    client->known_gpu_ms -= counted(client, start_ms, end_ms, gpus);
+    assert(client->known_gpu_ms >= 0);
+}
+
+int64_t quota_peak(const struct client *client, int64_t start_ms, int64_t end_ms)
+{
+    return timeline_peak(client->timeline, start_ms, end_ms).gpus;
+}
+
+static bool add_piece(void *arg, int64_t start_ms, int64_t end_ms, struct amount use)
+{
+    gpu_ms *sum = arg;
+    /* An idle piece may begin before all time. */
+    if (use.gpus > 0)
+        *sum += (gpu_ms)use.gpus * ((gpu_ms)end_ms - start_ms);
+    return true;
+}
+
+gpu_ms quota_ahead(const struct client *client, int64_t from_ms)
+{
+    int64_t known_ms = timeline_known_from(client->timeline);
+    gpu_ms before = 0;
+    assert(timeline_covers(client->timeline, from_ms));
+    if (known_ms < from_ms)
+        timeline_steps(client->timeline, known_ms, from_ms, add_piece, &before);
+    assert(before <= client->known_gpu_ms);
+    return client->known_gpu_ms - before;
+}
+
+void quota_forget_before(struct client *client, int64_t at_ms)
+{
+    if (timeline_covers(client->timeline, at_ms))
+        client->known_gpu_ms = quota_ahead(client, at_ms);
+    timeline_forget_before(client->timeline, at_ms);
+}
+
+int64_t quota_hours(gpu_ms time)
+{
+    assert(time >= 0);
+    gpu_ms hours = (time + QUOTA_HOUR_MS - 1) / QUOTA_HOUR_MS;
+    return hours > INT64_MAX ? INT64_MAX : (int64_t)hours;
+}
