@@ -9,7 +9,7 @@
 /* Blocks whose slots 32 bits can name; `next_fresh` itself must fit too. */
 #define POOL_BLOCK_LIMIT (UINT32_MAX >> POOL_BLOCK_SHIFT)
 
-static_assert(POOL_SLOT_BYTES % sizeof(int64_t) == 0, "slots must stay aligned in their block");
+static_assert(POOL_SLOT_BYTES % POOL_LINE_BYTES == 0, "slots must stay aligned in their block");
 static_assert(POOL_SLOT_BYTES >= sizeof(uint32_t), "a slot given back holds the next one's number");
 
 /* The one place where running out of memory ends the program. */
@@ -55,7 +55,7 @@ static void pool_add_block(struct pool *pool)
     }
     assert(pool->block_count < pool->block_room);
     pool->blocks[pool->block_count] = pool_memory(
-        malloc((size_t)POOL_BLOCK_SLOTS * POOL_SLOT_BYTES));
+        aligned_alloc(POOL_LINE_BYTES, (size_t)POOL_BLOCK_SLOTS * POOL_SLOT_BYTES));
     pool->block_count++;
 }
 

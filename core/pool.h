@@ -1,6 +1,6 @@
 /* Slots of one fixed size for tree nodes, named by 32-bit numbers and carved from big blocks.
  *
- * One pool serves all timelines of a worker: a million small nodes cost no malloc header each, and
+ * One pool serves all timelines of a worker: its nodes cost no malloc header each, and
  * a link between nodes is 4 bytes instead of 8. A slot never moves, so a pointer from pool_at stays
  * valid until the slot is given back. A slot that is given back is taken again first; blocks return
  * to libc only with pool_free. Not for sharing between threads. */
@@ -11,11 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a slot holds; timeline.c asserts at compile time that its node has exactly this size. */
-#define POOL_SLOT_BYTES  48
-/* Slots in one block (192 KiB): what a pool grows by. A power of two, so that pool_at is a shift.
+/* What a slot holds; timeline.c asserts at compile time that its nodes fit. */
+#define POOL_SLOT_BYTES  512
+/* Slots begin with a cache line, so that one takes no more lines than it must. */
+#define POOL_LINE_BYTES  64
+/* Slots in one block (128 KiB): what a pool grows by. A power of two, so that pool_at is a shift.
  */
-#define POOL_BLOCK_SHIFT 12
+#define POOL_BLOCK_SHIFT 8
 #define POOL_BLOCK_SLOTS (UINT32_C(1) << POOL_BLOCK_SHIFT)
 /* No slot has this number: the empty link. */
 #define POOL_NIL         UINT32_C(0)
@@ -36,7 +38,7 @@ struct pool *pool_new(void);
  */
 void pool_free(struct pool *pool);
 
-/* A slot of POOL_SLOT_BYTES bytes, aligned for int64_t, contents undefined; never POOL_NIL. */
+/* A slot of POOL_SLOT_BYTES bytes, aligned to POOL_LINE_BYTES, contents undefined; never POOL_NIL. */
 uint32_t pool_take(struct pool *pool);
 /* Takes back a slot that came from pool_take of this pool; its contents are lost. */
 void pool_give(struct pool *pool, uint32_t slot);

@@ -3,16 +3,19 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* Why an AVL tree. Submitters choose the keys (the starts and ends of their windows), so the bound
- * must hold for the worst keys: a treap whose priorities are a fixed hash of the key can be made
- * thousands deep by whoever computes the hash, and one with random priorities is not a function of
- * its input. AVL is strict (depth at most 1.44 log2 n, hence recursion of known depth), shallower
- * than red-black, which counts where each level is a cache miss, and costs one byte per node. */
-
-/* No AVL tree of 2^32 nodes is higher. */
-#define HEIGHT_LIMIT 46
-#define HEIGHT_BITS  8
+/* Why a B+ tree. What an operation costs on a large timeline are the cache misses, one per level of
+ * a binary tree: at a million bookings about twenty for each of two changes. Here the points lie in
+ * leaves of half a KiB, in time order, and six levels of nodes of the same size above them hold
+ * what is asked of a subtree beside the link to it, so that a walk that passes over a subtree does
+ * not touch it. A point costs 16 bytes and its part of the leaf's free room. A search that has to
+ * look at many points reads them one behind the other.
+ *
+ * All leaves have the same depth. A node is split when it is full; when it has become nearly empty
+ * it joins a neighbour, if both fit into one with room to spare. A node without entries is removed,
+ * and that is all that is sure: the tree is never higher than it once had points for, because only
+ * a full root makes it higher. Submitters choose the keys, but no choice makes it deep. */
 
 /* A difference of two uses. */
 struct diff {
@@ -20,25 +23,49 @@ struct diff {
     int32_t memory_gib;
 };
 
-/* A change point. `sum` is what the whole subtree adds; `high` and `low` are, per component, the
- * extremes of the sums over "all of the subtree's points up to one of them". */
-struct node {
-    int64_t at_ms_and_height;
-    struct diff delta;
+/* What a subtree does to the use in front of it: all of it together, and the extremes, per
+ * component, over "all of its points up to one of them". */
+struct span {
     struct diff sum;
     struct diff high;
     struct diff low;
-    uint32_t left;
-    uint32_t right;
 };
-static_assert(sizeof(struct node) == POOL_SLOT_BYTES, "a pool's slot holds exactly a node");
+
+#define LEAF_POINTS  31
+#define INNER_LINKS  14
+/* With less than that a node looks for a neighbour to join, whom it must leave some room. */
+#define LEAF_FEW     8
+#define LEAF_JOINED  24
+#define INNER_FEW    4
+#define INNER_JOINED 11
+/* No timeline gets higher: 7^16 is more points than there are slots for. */
+#define LEVEL_LIMIT  16
+
+/* Change points in time order. */
+struct leaf {
+    uint32_t count;
+    int64_t at_ms[LEAF_POINTS];
+    struct diff delta[LEAF_POINTS];
+};
+
+/* Links to the nodes of the level below in time order, each with the first point and the span of
+ * what it leads to. */
+struct inner {
+    uint32_t count;
+    uint32_t node[INNER_LINKS];
+    int64_t first_ms[INNER_LINKS];
+    struct span span[INNER_LINKS];
+};
+static_assert(sizeof(struct leaf) <= POOL_SLOT_BYTES, "a leaf fits a slot");
+static_assert(sizeof(struct inner) <= POOL_SLOT_BYTES, "an inner node fits a slot");
 
 struct timeline {
     struct pool *pool;
     int64_t known_from_ms;
     struct amount base; /* the use at known_from; all points lie after it */
     size_t point_count;
-    uint32_t root;
+    uint32_t root; /* POOL_NIL: no points */
+    int level;     /* the root's; 0: it is a leaf */
 };
 
 /* Why 32 bits are enough: every use lies in 0..TIMELINE_AMOUNT_LIMIT (assert_uses_sane, after every
@@ -90,253 +117,342 @@ static bool within(struct amount use, struct amount limit)
     return use.gpus <= limit.gpus && use.memory_gib <= limit.memory_gib;
 }
 
-static struct node *node_at(const struct timeline *tl, uint32_t index)
+static struct leaf *leaf_at(const struct timeline *tl, uint32_t index)
 {
     return pool_at(tl->pool, index);
 }
 
-static int64_t node_at_ms(const struct node *node)
+static struct inner *inner_at(const struct timeline *tl, uint32_t index)
 {
-    /* gcc and clang shift a negative number arithmetically: this undoes node_set. */
-    return node->at_ms_and_height >> HEIGHT_BITS;
+    return pool_at(tl->pool, index);
 }
 
-static int node_height(const struct node *node)
+/* Fetches all of a node's cache lines at once: read one behind the other they would be waited for
+ * one by one. */
+static void node_fetch(const struct timeline *tl, uint32_t index)
 {
-    return (int)(node->at_ms_and_height & ((1 << HEIGHT_BITS) - 1));
-}
+    const char *node = pool_at(tl->pool, index);
 
-static void node_set(struct node *node, int64_t at_ms, int height)
-{
-    assert(height > 0 && height <= HEIGHT_LIMIT);
-    node->at_ms_and_height = at_ms * (1 << HEIGHT_BITS) + height;
-}
-
-static int height_of(const struct timeline *tl, uint32_t index)
-{
-    return index == POOL_NIL ? 0 : node_height(node_at(tl, index));
-}
-
-static struct diff sum_of(const struct timeline *tl, uint32_t index)
-{
-    return index == POOL_NIL ? (struct diff){0, 0} : node_at(tl, index)->sum;
-}
-
-/* What the left subtree and the node itself add: the node's own prefix sum in its subtree. */
-static struct diff node_prefix(const struct timeline *tl, const struct node *node)
-{
-    return diff_plus(sum_of(tl, node->left), node->delta);
-}
-
-/* Computes all that a node knows about its subtree from its children. */
-static void node_update(const struct timeline *tl, struct node *node)
-{
-    int height = 0;
-    struct diff prefix = node->delta;
-    struct diff high = prefix;
-    struct diff low = prefix;
-
-    if (node->left != POOL_NIL) {
-        const struct node *left = node_at(tl, node->left);
-
-        height = node_height(left);
-        prefix = diff_plus(left->sum, node->delta);
-        high = diff_max(left->high, prefix);
-        low = diff_min(left->low, prefix);
+    for (size_t i = 0; i < POOL_SLOT_BYTES; i += POOL_LINE_BYTES) {
+        __builtin_prefetch(node + i);
     }
-    node->sum = prefix;
-    if (node->right != POOL_NIL) {
-        const struct node *right = node_at(tl, node->right);
-        int right_height = node_height(right);
-
-        height = right_height > height ? right_height : height;
-        node->sum = diff_plus(prefix, right->sum);
-        high = diff_max(high, diff_plus(prefix, right->high));
-        low = diff_min(low, diff_plus(prefix, right->low));
-    }
-    node->high = high;
-    node->low = low;
-    node_set(node, node_at_ms(node), height + 1);
 }
 
-static uint32_t node_new(struct timeline *tl, int64_t at_ms, struct diff delta)
+static uint32_t count_of(const struct timeline *tl, uint32_t index, int level)
 {
-    assert(at_ms > -TIMELINE_MS_LIMIT && at_ms < TIMELINE_MS_LIMIT);
-    assert(at_ms > tl->known_from_ms);
-    uint32_t index = pool_take(tl->pool);
-    struct node *node = node_at(tl, index);
+    return level == 0 ? leaf_at(tl, index)->count : inner_at(tl, index)->count;
+}
 
-    *node = (struct node){.delta = delta, .left = POOL_NIL, .right = POOL_NIL};
-    node_set(node, at_ms, 1);
-    node_update(tl, node);
+/* --- spans --- */
+
+static struct span leaf_span(const struct leaf *leaf)
+{
+    assert(leaf->count > 0);
+    struct diff sum = leaf->delta[0];
+    struct span span = {.high = sum, .low = sum};
+
+    for (uint32_t i = 1; i < leaf->count; i++) {
+        sum = diff_plus(sum, leaf->delta[i]);
+        span.high = diff_max(span.high, sum);
+        span.low = diff_min(span.low, sum);
+    }
+    span.sum = sum;
+    return span;
+}
+
+static struct span inner_span(const struct inner *inner)
+{
+    assert(inner->count > 0);
+    struct span span = inner->span[0];
+
+    for (uint32_t i = 1; i < inner->count; i++) {
+        span.high = diff_max(span.high, diff_plus(span.sum, inner->span[i].high));
+        span.low = diff_min(span.low, diff_plus(span.sum, inner->span[i].low));
+        span.sum = diff_plus(span.sum, inner->span[i].sum);
+    }
+    return span;
+}
+
+/* Computes what the inner node knows of its link `i`, to a node of that level. */
+static void link_update(const struct timeline *tl, struct inner *inner, uint32_t i, int level)
+{
+    uint32_t index = inner->node[i];
+
+    assert(i < inner->count);
+    if (level == 0) {
+        inner->first_ms[i] = leaf_at(tl, index)->at_ms[0];
+        inner->span[i] = leaf_span(leaf_at(tl, index));
+    } else {
+        inner->first_ms[i] = inner_at(tl, index)->first_ms[0];
+        inner->span[i] = inner_span(inner_at(tl, index));
+    }
+}
+
+/* --- moving points and links --- */
+
+/* Makes room at `to` and copies `count` points, from another leaf or none, or moves them within. */
+static void points_move(struct leaf *to_leaf, uint32_t to, const struct leaf *leaf, uint32_t from,
+                        uint32_t count)
+{
+    assert(to + count <= LEAF_POINTS && from + count <= LEAF_POINTS);
+    memmove(&to_leaf->at_ms[to], &leaf->at_ms[from], count * sizeof(leaf->at_ms[0]));
+    memmove(&to_leaf->delta[to], &leaf->delta[from], count * sizeof(leaf->delta[0]));
+}
+
+static void links_move(struct inner *to_inner, uint32_t to, const struct inner *inner,
+                       uint32_t from, uint32_t count)
+{
+    assert(to + count <= INNER_LINKS && from + count <= INNER_LINKS);
+    memmove(&to_inner->node[to], &inner->node[from], count * sizeof(inner->node[0]));
+    memmove(&to_inner->first_ms[to], &inner->first_ms[from], count * sizeof(inner->first_ms[0]));
+    memmove(&to_inner->span[to], &inner->span[from], count * sizeof(inner->span[0]));
+}
+
+static void link_remove(struct timeline *tl, struct inner *inner, uint32_t i)
+{
+    pool_give(tl->pool, inner->node[i]);
+    links_move(inner, i, inner, i + 1, inner->count - i - 1);
+    inner->count--;
+}
+
+/* Joins the nodes of two neighbouring links, if one of them has few entries and both fit into one. */
+static void links_join(struct timeline *tl, struct inner *inner, uint32_t i, int level)
+{
+    uint32_t left = i + 1 < inner->count ? i : i - 1;
+    uint32_t few = level == 0 ? LEAF_FEW : INNER_FEW;
+    uint32_t joined = level == 0 ? LEAF_JOINED : INNER_JOINED;
+
+    if (inner->count < 2 || count_of(tl, inner->node[i], level) >= few ||
+        count_of(tl, inner->node[left], level) + count_of(tl, inner->node[left + 1], level) >
+            joined) {
+        return;
+    }
+    if (level == 0) {
+        struct leaf *to = leaf_at(tl, inner->node[left]);
+        const struct leaf *from = leaf_at(tl, inner->node[left + 1]);
+
+        points_move(to, to->count, from, 0, from->count);
+        to->count += from->count;
+    } else {
+        struct inner *to = inner_at(tl, inner->node[left]);
+        const struct inner *from = inner_at(tl, inner->node[left + 1]);
+
+        links_move(to, to->count, from, 0, from->count);
+        to->count += from->count;
+    }
+    link_remove(tl, inner, left + 1);
+    link_update(tl, inner, left, level);
+}
+
+/* Brings link `i` up to date after its node changed, which may be empty now. */
+static void link_changed(struct timeline *tl, struct inner *inner, uint32_t i, int level)
+{
+    if (count_of(tl, inner->node[i], level) == 0) {
+        link_remove(tl, inner, i);
+        return;
+    }
+    link_update(tl, inner, i, level);
+    links_join(tl, inner, i, level);
+}
+
+/* --- changing one point --- */
+
+/* Each of these returns POOL_NIL or a new node, which belongs right behind the one that changed. */
+static uint32_t leaf_insert(struct timeline *tl, struct leaf *leaf, uint32_t i, int64_t at_ms,
+                            struct diff delta)
+{
+    uint32_t other = POOL_NIL;
+
+    assert(i <= leaf->count);
+    if (leaf->count == LEAF_POINTS) {
+        /* Points that come in time order leave full leaves behind. */
+        uint32_t kept = i == LEAF_POINTS ? LEAF_POINTS : LEAF_POINTS / 2;
+
+        other = pool_take(tl->pool);
+        struct leaf *right = leaf_at(tl, other);
+
+        right->count = LEAF_POINTS - kept;
+        points_move(right, 0, leaf, kept, right->count);
+        leaf->count = kept;
+        if (i > kept || kept == LEAF_POINTS) {
+            leaf = right;
+            i -= kept;
+        }
+    }
+    points_move(leaf, i + 1, leaf, i, leaf->count - i);
+    leaf->at_ms[i] = at_ms;
+    leaf->delta[i] = delta;
+    leaf->count++;
     tl->point_count++;
-    return index;
+    return other;
 }
 
-static void node_free(struct timeline *tl, uint32_t index)
+static uint32_t leaf_change(struct timeline *tl, struct leaf *leaf, int64_t at_ms,
+                            struct diff change)
 {
-    assert(tl->point_count > 0);
-    pool_give(tl->pool, index);
-    tl->point_count--;
-}
+    uint32_t i = 0;
 
-static void subtree_free(struct timeline *tl, uint32_t root)
-{
-    while (root != POOL_NIL) {
-        uint32_t right = node_at(tl, root)->right;
-
-        subtree_free(tl, node_at(tl, root)->left);
-        node_free(tl, root);
-        root = right;
+    while (i < leaf->count && leaf->at_ms[i] < at_ms) {
+        i++;
     }
+    if (i == leaf->count || leaf->at_ms[i] != at_ms) {
+        return leaf_insert(tl, leaf, i, at_ms, change);
+    }
+    leaf->delta[i] = diff_plus(leaf->delta[i], change);
+    if (diff_is_zero(leaf->delta[i])) {
+        points_move(leaf, i, leaf, i + 1, leaf->count - i - 1);
+        leaf->count--;
+        tl->point_count--;
+    }
+    return POOL_NIL;
 }
 
-/* From here on, a function that changes a subtree returns the root that takes the given one's
- * place. */
-static uint32_t rotate_left(const struct timeline *tl, uint32_t root)
+/* Puts a link to `node`, of that level, at place `i`. */
+static uint32_t inner_insert(struct timeline *tl, struct inner *inner, uint32_t i, uint32_t node,
+                             int level)
 {
-    struct node *node = node_at(tl, root);
-    uint32_t new_root = node->right;
-    struct node *new_node = node_at(tl, new_root);
+    uint32_t other = POOL_NIL;
 
-    node->right = new_node->left;
-    new_node->left = root;
-    node_update(tl, node);
-    node_update(tl, new_node);
-    return new_root;
-}
+    assert(i <= inner->count);
+    if (inner->count == INNER_LINKS) {
+        uint32_t kept = i == INNER_LINKS ? INNER_LINKS : INNER_LINKS / 2;
 
-static uint32_t rotate_right(const struct timeline *tl, uint32_t root)
-{
-    struct node *node = node_at(tl, root);
-    uint32_t new_root = node->left;
-    struct node *new_node = node_at(tl, new_root);
+        other = pool_take(tl->pool);
+        struct inner *right = inner_at(tl, other);
 
-    node->left = new_node->right;
-    new_node->right = root;
-    node_update(tl, node);
-    node_update(tl, new_node);
-    return new_root;
-}
-
-/* Updates a node whose subtrees are right but may differ in height by two. */
-static uint32_t rebalance(const struct timeline *tl, uint32_t root)
-{
-    struct node *node = node_at(tl, root);
-    int lean = height_of(tl, node->left) - height_of(tl, node->right);
-
-    assert(lean >= -2 && lean <= 2);
-    if (lean == 2) {
-        const struct node *left = node_at(tl, node->left);
-
-        if (height_of(tl, left->left) < height_of(tl, left->right)) {
-            node->left = rotate_left(tl, node->left);
+        right->count = INNER_LINKS - kept;
+        links_move(right, 0, inner, kept, right->count);
+        inner->count = kept;
+        if (i > kept || kept == INNER_LINKS) {
+            inner = right;
+            i -= kept;
         }
-        return rotate_right(tl, root);
     }
-    if (lean == -2) {
-        const struct node *right = node_at(tl, node->right);
-
-        if (height_of(tl, right->right) < height_of(tl, right->left)) {
-            node->right = rotate_right(tl, node->right);
-        }
-        return rotate_left(tl, root);
-    }
-    node_update(tl, node);
-    return root;
+    links_move(inner, i + 1, inner, i, inner->count - i);
+    inner->node[i] = node;
+    inner->count++;
+    link_update(tl, inner, i, level);
+    return other;
 }
 
-/* Takes the first point out of a subtree that has one; its number goes to *first. */
-static uint32_t subtree_pop_first(const struct timeline *tl, uint32_t root, uint32_t *first)
+/* The link below which a point at `at_ms` is or belongs. */
+static uint32_t link_of(const struct inner *inner, int64_t at_ms)
 {
-    struct node *node = node_at(tl, root);
+    uint32_t i = 0;
 
-    if (node->left == POOL_NIL) {
-        *first = root;
-        return node->right;
+    while (i + 1 < inner->count && inner->first_ms[i + 1] <= at_ms) {
+        i++;
     }
-    node->left = subtree_pop_first(tl, node->left, first);
-    return rebalance(tl, root);
-}
-
-/* Removes the subtree's root. */
-static uint32_t subtree_remove_root(struct timeline *tl, uint32_t root)
-{
-    uint32_t left = node_at(tl, root)->left;
-    uint32_t right = node_at(tl, root)->right;
-    uint32_t next = POOL_NIL;
-
-    node_free(tl, root);
-    if (right == POOL_NIL) {
-        return left;
-    }
-    right = subtree_pop_first(tl, right, &next);
-    node_at(tl, next)->left = left;
-    node_at(tl, next)->right = right;
-    return rebalance(tl, next);
+    return i;
 }
 
 /* Adds `change` to the point at `at_ms`, which comes into being or vanishes as needed. */
-static uint32_t subtree_change(struct timeline *tl, uint32_t root, int64_t at_ms,
-                               struct diff change)
+static uint32_t node_change(struct timeline *tl, uint32_t index, int level, int64_t at_ms,
+                            struct diff change)
 {
-    if (root == POOL_NIL) {
-        return node_new(tl, at_ms, change);
+    assert(level >= 0 && level < LEVEL_LIMIT);
+    if (level == 0) {
+        return leaf_change(tl, leaf_at(tl, index), at_ms, change);
     }
-    struct node *node = node_at(tl, root);
+    struct inner *inner = inner_at(tl, index);
+    uint32_t i = link_of(inner, at_ms);
 
-    if (at_ms < node_at_ms(node)) {
-        node->left = subtree_change(tl, node->left, at_ms, change);
-    } else if (at_ms > node_at_ms(node)) {
-        node->right = subtree_change(tl, node->right, at_ms, change);
-    } else {
-        node->delta = diff_plus(node->delta, change);
-        if (diff_is_zero(node->delta)) {
-            return subtree_remove_root(tl, root);
-        }
-    }
-    return rebalance(tl, root);
-}
+    node_fetch(tl, inner->node[i]);
+    uint32_t new_node = node_change(tl, inner->node[i], level - 1, at_ms, change);
 
-/* Joins two trees with a node that lies between them. The left one is a tree with its beginning cut
- * off, so it may be much lower than the right one, but never higher by more than one. */
-static uint32_t subtree_join(const struct timeline *tl, uint32_t left, uint32_t middle,
-                             uint32_t right)
-{
-    int lean = height_of(tl, left) - height_of(tl, right);
-
-    assert(middle != POOL_NIL);
-    assert(lean <= 1);
-    if (lean < -1) {
-        struct node *node = node_at(tl, right);
-
-        node->left = subtree_join(tl, left, middle, node->left);
-        return rebalance(tl, right);
-    }
-    node_at(tl, middle)->left = left;
-    node_at(tl, middle)->right = right;
-    node_update(tl, node_at(tl, middle));
-    return middle;
-}
-
-/* Drops all points up to `at_ms` and adds what they changed to the base. */
-static uint32_t subtree_drop_until(struct timeline *tl, uint32_t root, int64_t at_ms)
-{
-    while (root != POOL_NIL && node_at_ms(node_at(tl, root)) <= at_ms) {
-        const struct node *node = node_at(tl, root);
-        uint32_t right = node->right;
-
-        tl->base = amount_plus(tl->base, node_prefix(tl, node));
-        subtree_free(tl, node->left);
-        node_free(tl, root);
-        root = right;
-    }
-    if (root == POOL_NIL) {
+    if (new_node == POOL_NIL) {
+        link_changed(tl, inner, i, level - 1);
         return POOL_NIL;
     }
-    uint32_t left = subtree_drop_until(tl, node_at(tl, root)->left, at_ms);
+    link_update(tl, inner, i, level - 1);
+    return inner_insert(tl, inner, i + 1, new_node, level - 1);
+}
 
-    return subtree_join(tl, left, root, node_at(tl, root)->right);
+/* A root that leads to one node only gives way to it. */
+static void root_lower(struct timeline *tl)
+{
+    if (tl->root != POOL_NIL && count_of(tl, tl->root, tl->level) == 0) {
+        pool_give(tl->pool, tl->root);
+        tl->root = POOL_NIL;
+        tl->level = 0;
+    }
+    while (tl->level > 0 && inner_at(tl, tl->root)->count == 1) {
+        uint32_t next = inner_at(tl, tl->root)->node[0];
+
+        pool_give(tl->pool, tl->root);
+        tl->root = next;
+        tl->level--;
+    }
+}
+
+static void tree_change(struct timeline *tl, int64_t at_ms, struct diff change)
+{
+    assert(at_ms > -TIMELINE_MS_LIMIT && at_ms < TIMELINE_MS_LIMIT);
+    assert(at_ms > tl->known_from_ms);
+    if (tl->root == POOL_NIL) {
+        tl->root = pool_take(tl->pool);
+        leaf_at(tl, tl->root)->count = 0;
+    }
+    uint32_t new_node = node_change(tl, tl->root, tl->level, at_ms, change);
+
+    if (new_node == POOL_NIL) {
+        root_lower(tl);
+        return;
+    }
+    uint32_t root = pool_take(tl->pool);
+    struct inner *inner = inner_at(tl, root);
+
+    inner->count = 2;
+    inner->node[0] = tl->root;
+    inner->node[1] = new_node;
+    link_update(tl, inner, 0, tl->level);
+    link_update(tl, inner, 1, tl->level);
+    tl->root = root;
+    tl->level++;
+    assert(tl->level < LEVEL_LIMIT);
+}
+
+static void node_free(struct timeline *tl, uint32_t index, int level)
+{
+    if (level == 0) {
+        assert(tl->point_count >= leaf_at(tl, index)->count);
+        tl->point_count -= leaf_at(tl, index)->count;
+    }
+    for (uint32_t i = 0; level > 0 && i < inner_at(tl, index)->count; i++) {
+        node_free(tl, inner_at(tl, index)->node[i], level - 1);
+    }
+    pool_give(tl->pool, index);
+}
+
+/* Drops all points up to `at_ms` and adds what they changed to the base. The node may be empty
+ * afterwards. */
+static void node_drop_until(struct timeline *tl, uint32_t index, int level, int64_t at_ms)
+{
+    uint32_t gone = 0;
+
+    if (level == 0) {
+        struct leaf *leaf = leaf_at(tl, index);
+
+        for (; gone < leaf->count && leaf->at_ms[gone] <= at_ms; gone++) {
+            tl->base = amount_plus(tl->base, leaf->delta[gone]);
+        }
+        leaf->count -= gone;
+        tl->point_count -= gone;
+        points_move(leaf, 0, leaf, gone, leaf->count);
+        return;
+    }
+    struct inner *inner = inner_at(tl, index);
+
+    for (; gone + 1 < inner->count && inner->first_ms[gone + 1] <= at_ms; gone++) {
+        tl->base = amount_plus(tl->base, inner->span[gone].sum);
+        node_free(tl, inner->node[gone], level - 1);
+    }
+    inner->count -= gone;
+    links_move(inner, 0, inner, gone, inner->count);
+    if (inner->first_ms[0] <= at_ms) {
+        node_drop_until(tl, inner->node[0], level - 1, at_ms);
+        link_changed(tl, inner, 0, level - 1);
+    }
 }
 
 struct timeline *timeline_new(struct pool *pool, int64_t known_from_ms)
@@ -360,9 +476,16 @@ void timeline_free(struct timeline *tl)
     if (tl == NULL) {
         return;
     }
-    subtree_free(tl, tl->root);
+    if (tl->root != POOL_NIL) {
+        node_free(tl, tl->root, tl->level);
+    }
     assert(tl->point_count == 0);
     free(tl);
+}
+
+static struct span root_span(const struct timeline *tl)
+{
+    return tl->level == 0 ? leaf_span(leaf_at(tl, tl->root)) : inner_span(inner_at(tl, tl->root));
 }
 
 /* The root's extremes tell it for all instants at once. */
@@ -373,10 +496,10 @@ static void assert_uses_sane(const struct timeline *tl)
     struct amount peak = tl->base;
 
     if (tl->root != POOL_NIL) {
-        const struct node *root = node_at(tl, tl->root);
+        struct span span = root_span(tl);
 
-        least = amount_plus(tl->base, diff_min(root->low, (struct diff){0, 0}));
-        raise_to(&peak, amount_plus(tl->base, root->high));
+        least = amount_plus(tl->base, diff_min(span.low, (struct diff){0, 0}));
+        raise_to(&peak, amount_plus(tl->base, span.high));
     }
     assert(least.gpus >= 0);
     assert(least.memory_gib >= 0);
@@ -388,7 +511,7 @@ static void change_at(struct timeline *tl, int64_t at_ms, struct diff change)
     if (at_ms <= tl->known_from_ms) {
         tl->base = amount_plus(tl->base, change);
     } else if (at_ms != TIMELINE_FOREVER) {
-        tl->root = subtree_change(tl, tl->root, at_ms, change);
+        tree_change(tl, at_ms, change);
     }
 }
 
@@ -421,10 +544,15 @@ void timeline_forget_before(struct timeline *tl, int64_t at_ms)
     if (at_ms <= tl->known_from_ms) {
         return;
     }
-    tl->root = subtree_drop_until(tl, tl->root, at_ms);
+    if (tl->root != POOL_NIL) {
+        node_drop_until(tl, tl->root, tl->level, at_ms);
+        root_lower(tl);
+    }
     tl->known_from_ms = at_ms;
     assert_uses_sane(tl);
 }
+
+/* --- questions --- */
 
 struct amount timeline_use_at(const struct timeline *tl, int64_t at_ms)
 {
@@ -432,59 +560,76 @@ struct amount timeline_use_at(const struct timeline *tl, int64_t at_ms)
     struct amount use = tl->base;
     uint32_t index = tl->root;
 
-    while (index != POOL_NIL) {
-        const struct node *node = node_at(tl, index);
+    for (int level = tl->level; level > 0; level--) {
+        const struct inner *inner = inner_at(tl, index);
+        uint32_t link = link_of(inner, at_ms);
 
-        if (node_at_ms(node) <= at_ms) {
-            use = amount_plus(use, node_prefix(tl, node));
-            index = node->right;
-        } else {
-            index = node->left;
+        for (uint32_t i = 0; i < link; i++) {
+            use = amount_plus(use, inner->span[i].sum);
         }
+        index = inner->node[link];
+    }
+    const struct leaf *leaf = index != POOL_NIL ? leaf_at(tl, index) : NULL;
+
+    for (uint32_t i = 0; leaf != NULL && i < leaf->count && leaf->at_ms[i] <= at_ms; i++) {
+        use = amount_plus(use, leaf->delta[i]);
     }
     assert(use.gpus >= 0 && use.memory_gib >= 0);
     return use;
 }
 
-/* Raises *peak to the use at `start_ms` and at the subtree's points after it; `use` is that before
- * the subtree's first point. */
-static void peak_from(const struct timeline *tl, uint32_t index, struct amount use,
-                      int64_t start_ms, struct amount *peak)
-{
-    while (index != POOL_NIL) {
-        const struct node *node = node_at(tl, index);
-        struct amount here = amount_plus(use, node_prefix(tl, node));
+/* A walk in time order over what lies in (start, end); `use` is that in front of where it stands. */
+struct peak_walk {
+    const struct timeline *tl;
+    int64_t start_ms;
+    int64_t end_ms;
+    struct amount use;
+    struct amount peak;
+    bool inside; /* behind start: `peak` holds the use at start and all since */
+};
 
-        if (node_at_ms(node) <= start_ms) {
-            use = here;
-            index = node->right;
-        } else {
-            raise_to(peak, here);
-            if (node->right != POOL_NIL) {
-                raise_to(peak, amount_plus(here, node_at(tl, node->right)->high));
-            }
-            index = node->left;
-        }
+static void peak_enter(struct peak_walk *walk)
+{
+    if (!walk->inside) {
+        walk->inside = true;
+        walk->peak = walk->use;
     }
-    raise_to(peak, use);
 }
 
-/* Raises *peak to the uses at the subtree's points before `end_ms`. */
-static void peak_until(const struct timeline *tl, uint32_t index, struct amount use, int64_t end_ms,
-                       struct amount *peak)
+static void peak_leaf(struct peak_walk *walk, const struct leaf *leaf)
 {
-    while (index != POOL_NIL) {
-        const struct node *node = node_at(tl, index);
+    for (uint32_t i = 0; i < leaf->count && leaf->at_ms[i] < walk->end_ms; i++) {
+        if (leaf->at_ms[i] > walk->start_ms) {
+            peak_enter(walk);
+        }
+        walk->use = amount_plus(walk->use, leaf->delta[i]);
+        if (walk->inside) {
+            raise_to(&walk->peak, walk->use);
+        }
+    }
+}
 
-        if (node_at_ms(node) < end_ms) {
-            if (node->left != POOL_NIL) {
-                raise_to(peak, amount_plus(use, node_at(tl, node->left)->high));
-            }
-            use = amount_plus(use, node_prefix(tl, node));
-            raise_to(peak, use);
-            index = node->right;
+/* All points below the node lie before `until_ms`. */
+static void peak_node(struct peak_walk *walk, uint32_t index, int level, int64_t until_ms)
+{
+    if (level == 0) {
+        peak_leaf(walk, leaf_at(walk->tl, index));
+        return;
+    }
+    const struct inner *inner = inner_at(walk->tl, index);
+
+    for (uint32_t i = 0; i < inner->count && inner->first_ms[i] < walk->end_ms; i++) {
+        int64_t next_ms = i + 1 < inner->count ? inner->first_ms[i + 1] : until_ms;
+
+        if (i + 1 < inner->count && next_ms <= walk->start_ms) {
+            walk->use = amount_plus(walk->use, inner->span[i].sum);
+        } else if (inner->first_ms[i] > walk->start_ms && next_ms <= walk->end_ms) {
+            peak_enter(walk);
+            raise_to(&walk->peak, amount_plus(walk->use, inner->span[i].high));
+            walk->use = amount_plus(walk->use, inner->span[i].sum);
         } else {
-            index = node->left;
+            node_fetch(walk->tl, inner->node[i]);
+            peak_node(walk, inner->node[i], level - 1, next_ms);
         }
     }
 }
@@ -493,29 +638,13 @@ struct amount timeline_peak(const struct timeline *tl, int64_t start_ms, int64_t
 {
     assert(start_ms < end_ms);
     assert(timeline_covers(tl, start_ms));
-    struct amount peak = {0, 0};
-    struct amount use = tl->base;
-    uint32_t index = tl->root;
+    struct peak_walk walk = {.tl = tl, .start_ms = start_ms, .end_ms = end_ms, .use = tl->base};
 
-    /* Down to the highest node inside the window, where the ways to its two ends part. */
-    while (index != POOL_NIL) {
-        const struct node *node = node_at(tl, index);
-
-        if (node_at_ms(node) <= start_ms) {
-            use = amount_plus(use, node_prefix(tl, node));
-            index = node->right;
-        } else if (node_at_ms(node) >= end_ms) {
-            index = node->left;
-        } else {
-            struct amount here = amount_plus(use, node_prefix(tl, node));
-
-            raise_to(&peak, here);
-            peak_from(tl, node->left, use, start_ms, &peak);
-            peak_until(tl, node->right, here, end_ms, &peak);
-            return peak;
-        }
+    if (tl->root != POOL_NIL) {
+        peak_node(&walk, tl->root, tl->level, TIMELINE_FOREVER);
     }
-    return use;
+    peak_enter(&walk);
+    return walk.peak;
 }
 
 bool timeline_fits(const struct timeline *tl, struct amount capacity, int64_t start_ms,
@@ -541,13 +670,13 @@ struct search {
 };
 
 /* Whether no point of the subtree can end the run at hand. */
-static bool search_can_skip(const struct search *search, const struct node *node,
+static bool search_can_skip(const struct search *search, const struct span *span,
                             struct amount before)
 {
     if (search->is_free) {
-        return within(amount_plus(before, node->high), search->limit);
+        return within(amount_plus(before, span->high), search->limit);
     }
-    return !within(amount_plus(before, node->low), search->limit);
+    return !within(amount_plus(before, span->low), search->limit);
 }
 
 /* Takes the point into account; false when the search is over. */
@@ -569,25 +698,33 @@ static bool search_step(struct search *search, int64_t at_ms, struct amount use)
     return true;
 }
 
-/* Walks the subtree in front of whose first point the use is `before`; false when it is over. */
-static bool search_walk(struct search *search, uint32_t index, struct amount before)
+static bool search_leaf(struct search *search, const struct leaf *leaf, struct amount use)
 {
-    while (index != POOL_NIL) {
-        const struct node *node = node_at(search->tl, index);
-
-        if (search_can_skip(search, node, before)) {
-            return true;
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        use = amount_plus(use, leaf->delta[i]);
+        if (leaf->at_ms[i] > search->from_ms && !search_step(search, leaf->at_ms[i], use)) {
+            return false;
         }
-        struct amount here = amount_plus(before, node_prefix(search->tl, node));
+    }
+    return true;
+}
 
-        if (node_at_ms(node) > search->from_ms) {
-            if (!search_walk(search, node->left, before) ||
-                !search_step(search, node_at_ms(node), here)) {
-                return false;
-            }
+/* Walks the subtree in front of whose first point the use is `before`; false when it is over. */
+static bool search_node(struct search *search, uint32_t index, int level, struct amount before)
+{
+    if (level == 0) {
+        return search_leaf(search, leaf_at(search->tl, index), before);
+    }
+    const struct inner *inner = inner_at(search->tl, index);
+
+    for (uint32_t i = 0; i < inner->count; i++) {
+        bool past = i + 1 < inner->count && inner->first_ms[i + 1] <= search->from_ms;
+
+        if (!past && !search_can_skip(search, &inner->span[i], before) &&
+            !search_node(search, inner->node[i], level - 1, before)) {
+            return false;
         }
-        before = here;
-        index = node->right;
+        before = amount_plus(before, inner->span[i].sum);
     }
     return true;
 }
@@ -615,7 +752,9 @@ bool timeline_earliest(const struct timeline *tl, const struct timeline_search *
     };
 
     search.is_free = within(timeline_use_at(tl, from_ms), search.limit);
-    search_walk(&search, tl->root, tl->base);
+    if (tl->root != POOL_NIL) {
+        search_node(&search, tl->root, tl->level, tl->base);
+    }
     if (!search.is_free || search.run_start_ms > search.last_start_ms) {
         return false;
     }
@@ -635,26 +774,36 @@ struct stepper {
     void *arg;
 };
 
-/* False when the walk is over. */
-static bool stepper_walk(struct stepper *stepper, uint32_t index)
+/* Both are false when the walk is over. */
+static bool stepper_leaf(struct stepper *stepper, const struct leaf *leaf)
 {
-    while (index != POOL_NIL) {
-        const struct node *node = node_at(stepper->tl, index);
-        int64_t at_ms = node_at_ms(node);
+    for (uint32_t i = 0; i < leaf->count && leaf->at_ms[i] < stepper->end_ms; i++) {
+        int64_t at_ms = leaf->at_ms[i];
 
-        if (at_ms >= stepper->end_ms) {
-            index = node->left;
+        if (at_ms <= stepper->start_ms) {
             continue;
         }
-        if (at_ms > stepper->start_ms) {
-            if (!stepper_walk(stepper, node->left) ||
-                !stepper->fn(stepper->arg, stepper->piece_start_ms, at_ms, stepper->use)) {
-                return false;
-            }
-            stepper->piece_start_ms = at_ms;
-            stepper->use = amount_plus(stepper->use, node->delta);
+        if (!stepper->fn(stepper->arg, stepper->piece_start_ms, at_ms, stepper->use)) {
+            return false;
         }
-        index = node->right;
+        stepper->piece_start_ms = at_ms;
+        stepper->use = amount_plus(stepper->use, leaf->delta[i]);
+    }
+    return true;
+}
+
+static bool stepper_node(struct stepper *stepper, uint32_t index, int level)
+{
+    if (level == 0) {
+        return stepper_leaf(stepper, leaf_at(stepper->tl, index));
+    }
+    const struct inner *inner = inner_at(stepper->tl, index);
+
+    for (uint32_t i = link_of(inner, stepper->start_ms);
+         i < inner->count && inner->first_ms[i] < stepper->end_ms; i++) {
+        if (!stepper_node(stepper, inner->node[i], level - 1)) {
+            return false;
+        }
     }
     return true;
 }
@@ -674,7 +823,7 @@ void timeline_steps(const struct timeline *tl, int64_t start_ms, int64_t end_ms,
         .arg = arg,
     };
 
-    if (stepper_walk(&stepper, tl->root)) {
+    if (tl->root == POOL_NIL || stepper_node(&stepper, tl->root, tl->level)) {
         fn(arg, stepper.piece_start_ms, end_ms, stepper.use);
     }
 }
@@ -706,30 +855,45 @@ static bool diff_equal(struct diff a, struct diff b)
     return a.gpus == b.gpus && a.memory_gib == b.memory_gib;
 }
 
-static bool check_subtree(struct check *check, uint32_t index)
+static bool check_leaf(struct check *check, const struct leaf *leaf)
 {
-    if (index == POOL_NIL) {
-        return true;
+    if (leaf->count == 0 || leaf->count > LEAF_POINTS) {
+        return false;
     }
-    const struct node *node = node_at(check->tl, index);
-    int lean = height_of(check->tl, node->left) - height_of(check->tl, node->right);
-    struct node fresh = *node;
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        if (leaf->at_ms[i] <= check->last_ms || diff_is_zero(leaf->delta[i])) {
+            return false;
+        }
+        check->last_ms = leaf->at_ms[i];
+        check->count++;
+    }
+    return true;
+}
 
-    if (lean < -1 || lean > 1 || diff_is_zero(node->delta)) {
+static bool check_node(struct check *check, uint32_t index, int level)
+{
+    if (level == 0) {
+        return check_leaf(check, leaf_at(check->tl, index));
+    }
+    const struct inner *inner = inner_at(check->tl, index);
+
+    if (inner->count == 0 || inner->count > INNER_LINKS) {
         return false;
     }
-    /* The children's figures are checked below, so one level is compared here. */
-    node_update(check->tl, &fresh);
-    if (fresh.at_ms_and_height != node->at_ms_and_height || !diff_equal(fresh.sum, node->sum) ||
-        !diff_equal(fresh.high, node->high) || !diff_equal(fresh.low, node->low)) {
-        return false;
+    for (uint32_t i = 0; i < inner->count; i++) {
+        struct inner fresh = *inner;
+
+        /* What lies below is checked next, so one level is compared here. */
+        link_update(check->tl, &fresh, i, level - 1);
+        if (fresh.first_ms[i] != inner->first_ms[i] ||
+            !diff_equal(fresh.span[i].sum, inner->span[i].sum) ||
+            !diff_equal(fresh.span[i].high, inner->span[i].high) ||
+            !diff_equal(fresh.span[i].low, inner->span[i].low) ||
+            !check_node(check, inner->node[i], level - 1)) {
+            return false;
+        }
     }
-    if (!check_subtree(check, node->left) || node_at_ms(node) <= check->last_ms) {
-        return false;
-    }
-    check->last_ms = node_at_ms(node);
-    check->count++;
-    return check_subtree(check, node->right);
+    return true;
 }
 
 bool timeline_check(const struct timeline *tl)
@@ -737,5 +901,11 @@ bool timeline_check(const struct timeline *tl)
     struct check check = {.tl = tl, .last_ms = tl->known_from_ms};
 
     assert_uses_sane(tl);
-    return check_subtree(&check, tl->root) && check.count == tl->point_count;
+    if (tl->root == POOL_NIL) {
+        return tl->point_count == 0 && tl->level == 0;
+    }
+    if (tl->level > 0 && inner_at(tl, tl->root)->count < 2) {
+        return false;
+    }
+    return check_node(&check, tl->root, tl->level) && check.count == tl->point_count;
 }

@@ -1,7 +1,7 @@
 /* One machine's use over time: a step function of (GPUs, memory), kept as a balanced tree of change
- * points. A change point holds the two differences that take effect at its instant; each node also
- * knows, for both components, its subtree's sum and its highest and lowest prefix sum, so that a
- * question about a window looks at O(log n) nodes and not at the bookings in it.
+ * points. A change point holds the two differences that take effect at its instant; beside each
+ * link to a subtree stand, for both components, its sum and its highest and lowest prefix sum, so
+ * that a question about a window looks at O(log n) nodes and not at the bookings in it.
  *
  * Times are int64_t milliseconds since the Unix epoch, windows are half-open [start, end) with
  * start < end (asserted), n is the number of change points. A booking makes at most two; bookings
@@ -31,11 +31,11 @@
 
 /* As the end of a window: without end. */
 #define TIMELINE_FOREVER      INT64_MAX
-/* Change points lie strictly inside +/- this many ms (a million years): time shares its 64 bits
- * with the node's height. */
+/* Change points lie strictly inside +/- this many ms (a million years), so that sums and
+ * differences of times stay within 64 bits. */
 #define TIMELINE_MS_LIMIT     (INT64_C(1) << 55)
 /* The highest use at any instant, per component (asserted): 32 times the largest machine's memory
- * (core/limits.h). Differences of uses then fit 32 bits, which keeps a node at 48 bytes. */
+ * (core/limits.h). Differences of uses then fit 32 bits, which keeps a point at 16 bytes. */
 #define TIMELINE_AMOUNT_LIMIT (INT64_C(1) << 29)
 
 struct timeline;

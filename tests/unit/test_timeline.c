@@ -380,13 +380,15 @@ static void test_pool_reuses_slots(void **state)
         for (int64_t i = 0; i < 10000; i++) {
             timeline_add(tl, 1 + i * 2, 2 + i * 2, amount(1, 1));
         }
-        assert_int_equal(pool_used(fixture->pool), 20000);
+        /* Several points share a slot. */
+        assert_true(pool_used(fixture->pool) > 20000 * 16 / POOL_SLOT_BYTES);
+        assert_true(pool_used(fixture->pool) < 20000 * 16 * 3 / POOL_SLOT_BYTES);
         timeline_free(tl);
         assert_int_equal(pool_used(fixture->pool), 0);
         assert_true(bytes == 0 || bytes == pool_bytes(fixture->pool));
         bytes = pool_bytes(fixture->pool);
     }
-    assert_true(bytes >= (size_t)20000 * POOL_SLOT_BYTES);
+    assert_true(bytes >= (size_t)20000 * 16);
 }
 
 static void test_highest_amount(void **state)
