@@ -1021,6 +1021,19 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
     return text != NULL && text[0] != '\0' ? strtoull(text, NULL, 10) : otherwise;
 }
 
+static void print_tally(void)
+{
+    for (int i = 0; i < REASON_COUNT; i++) {
+        if (tally[i] > 0)
+            print_message("%8" PRIu64 " %s\n", tally[i],
+                          i > 0 ? reason_name((enum reason)i) : "ok");
+    }
+    for (int i = 0; i < REQUEST_TYPE_COUNT; i++)
+        print_message("%8" PRIu64 " accepted %s\n", accepted[i],
+                      request_type_name((enum request_type)i));
+    print_message("%8" PRIu64 " bookings displaced\n", displaced);
+}
+
 static void test_decisions_are_the_models(void **state)
 {
     (void)state;
@@ -1049,15 +1062,7 @@ static void test_decisions_are_the_models(void **state)
         }
     }
     free(model.bookings);
-    for (int i = 0; i < REASON_COUNT; i++) {
-        if (tally[i] > 0)
-            print_message("%8" PRIu64 " %s\n", tally[i],
-                          i > 0 ? reason_name((enum reason)i) : "ok");
-    }
-    for (int i = 0; i < REQUEST_TYPE_COUNT; i++)
-        print_message("%8" PRIu64 " accepted %s\n", accepted[i],
-                      request_type_name((enum request_type)i));
-    print_message("%8" PRIu64 " bookings displaced\n", displaced);
+    print_tally();
     const struct {
         const char *what;
         uint64_t count;
