@@ -122,7 +122,6 @@ bool decide_series_create(struct decider *d)
     const struct booking_create *create = &d->request->booking_create;
     struct arena *arena = world_arena(d->world);
     assert(create->window_count <= LIMIT_OCCURRENCES);
-    assert(create->windows[0].start_ms == create->start_ms);
     struct series series = {.id = booking_occurrence_id(d, 0), .count = create->window_count};
     series.plans = arena_alloc(arena, series.count * sizeof(*series.plans));
     series.occurrences = arena_alloc(arena, series.count * sizeof(*series.occurrences));

@@ -6,7 +6,9 @@
  * Times are int64_t milliseconds since the Unix epoch, windows are half-open [start, end) with
  * start < end (asserted), n is the number of change points. A booking makes at most two; bookings
  * that begin or end at the same instant share one, and a point that no longer changes anything is
- * removed.
+ * removed. A point takes 16 bytes and its part of its node's free room: with random windows about 52
+ * bytes per booking in all (measured by make bench-core); a timeline that is not empty has 512 at
+ * least.
  *
  * KNOWN FROM. A timeline is complete only from its known_from on. Every question asserts that it
  * does not look earlier: ask timeline_covers first and load the timeline afresh when it says no.

@@ -28,7 +28,7 @@ struct world {
     struct map priors;
     struct list touched_machines, touched_clients, touched_bookings;
     uint64_t decision, batch;
-    /* world_forget_before: the instant of the round under way, and its next timeline. */
+    /* world_forget_before: the instant at which the last round began, and its next timeline. */
     int64_t forget_ms;
     size_t forget_next;
 };
@@ -41,11 +41,6 @@ static void list_add(struct list *list, void *item)
         list->items = heap_array(list->items, list->room, sizeof(*list->items));
     }
     list->items[list->count++] = item;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* --- keys --- */
@@ -352,9 +347,9 @@ void world_forget_before(struct world *world, int64_t at_ms)
         struct client *client = machine == NULL ? world->clients.items[next - world->machines.count]
                                                 : NULL;
         if (machine != NULL && machine->timeline != NULL)
-            timeline_forget_before(machine->timeline, least(at_ms, world->forget_ms));
+            timeline_forget_before(machine->timeline, at_ms);
         if (client != NULL && client->timeline != NULL)
-            quota_forget_before(client, least(at_ms, world->forget_ms));
+            quota_forget_before(client, at_ms);
     }
 }
 

@@ -1008,6 +1008,158 @@ static void test_sparse_histories(void **state)
     run_histories(sparse_history, SPARSE_OPS);
 }
 
+/* Large: three levels of nodes that fill, thin out and join again, against the use of every ms. */
+
+#define LARGE_MS       60000
+#define LARGE_BOOKINGS 4000
+
+struct large {
+    struct timeline *tl;
+    struct amount use[LARGE_MS];
+    int64_t start_ms[LARGE_BOOKINGS], end_ms[LARGE_BOOKINGS];
+    struct amount need[LARGE_BOOKINGS];
+    size_t count;
+    int64_t known_ms;
+};
+
+static void large_put(struct large *large, size_t i, int sign)
+{
+    if (sign > 0) {
+        timeline_add(large->tl, large->start_ms[i], large->end_ms[i], large->need[i]);
+    } else {
+        timeline_remove(large->tl, large->start_ms[i], large->end_ms[i], large->need[i]);
+    }
+    for (int64_t ms = large->start_ms[i]; ms < large->end_ms[i]; ms++) {
+        large->use[ms].gpus += sign * large->need[i].gpus;
+        large->use[ms].memory_gib += sign * large->need[i].memory_gib;
+    }
+}
+
+static void large_add(struct large *large, struct random *random)
+{
+    size_t i = large->count++;
+
+    large->start_ms[i] = random_in(random, 0, LARGE_MS - 300);
+    large->end_ms[i] = large->start_ms[i] + random_in(random, 1, 200);
+    large->need[i] = amount(random_in(random, 0, 3), random_in(random, 0, 9));
+    large_put(large, i, 1);
+}
+
+static void large_remove(struct large *large, size_t i)
+{
+    size_t last = --large->count;
+
+    large_put(large, i, -1);
+    large->start_ms[i] = large->start_ms[last];
+    large->end_ms[i] = large->end_ms[last];
+    large->need[i] = large->need[last];
+}
+
+static void large_ask(struct large *large, struct random *random)
+{
+    int64_t start_ms = random_in(random, large->known_ms, LARGE_MS - 2);
+    int64_t end_ms = random_in(random, start_ms + 1, LARGE_MS - 1);
+    struct amount peak = {0, 0};
+
+    for (int64_t ms = start_ms; ms < end_ms; ms++) {
+        peak.gpus = large->use[ms].gpus > peak.gpus ? large->use[ms].gpus : peak.gpus;
+        peak.memory_gib = large->use[ms].memory_gib > peak.memory_gib ? large->use[ms].memory_gib
+                                                                      : peak.memory_gib;
+    }
+    struct amount got = timeline_peak(large->tl, start_ms, end_ms);
+    struct amount here = timeline_use_at(large->tl, start_ms);
+
+    CHECK(random, got.gpus == peak.gpus && got.memory_gib == peak.memory_gib);
+    CHECK(random, here.gpus == large->use[start_ms].gpus &&
+                      here.memory_gib == large->use[start_ms].memory_gib);
+    /* The first run of `duration` below a limit that is met now and then. */
+    struct timeline_search search = {.capacity = amount(random_in(random, 3, 30), 1000),
+                                     .need = amount(3, 0),
+                                     .from_ms = start_ms,
+                                     .duration_ms = random_in(random, 1, 100),
+                                     .horizon_ms = LARGE_MS};
+    int64_t found_ms = -1, run = 0, ms = start_ms;
+
+    for (; ms < LARGE_MS && run < search.duration_ms; ms++) {
+        run = large->use[ms].gpus + 3 <= search.capacity.gpus ? run + 1 : 0;
+    }
+    bool found = timeline_earliest(large->tl, &search, &found_ms);
+
+    CHECK(random, found == (run == search.duration_ms));
+    CHECK(random, !found || found_ms == ms - search.duration_ms);
+}
+
+static void test_large(void **state)
+{
+    (void)state;
+    struct pool *pool = pool_new();
+    struct large *large = calloc(1, sizeof(*large));
+    struct random random = {.state = 7, .seed = 7};
+
+    large->tl = timeline_new(pool, 0);
+    for (int round = 0; round < 3; round++) {
+        while (large->count < LARGE_BOOKINGS) {
+            large_add(large, &random);
+        }
+        CHECK(&random, timeline_check(large->tl));
+        for (int i = 0; i < 50; i++) {
+            large_ask(large, &random);
+        }
+        /* Thin it out, in the end from one side, so that nodes join and the root gets lower. */
+        while (large->count > 20) {
+            size_t i = (size_t)random_in(&random, 0, (int64_t)large->count - 1);
+
+            for (size_t k = 0; large->count < 1000 && k < large->count; k++) {
+                i = large->start_ms[k] < large->start_ms[i] ? k : i;
+            }
+            large_remove(large, i);
+            if (large->count % 50 == 0) {
+                CHECK(&random, timeline_check(large->tl));
+                large_ask(large, &random);
+            }
+        }
+        large->known_ms = 20000 * (round + 1) - 5000;
+        timeline_forget_before(large->tl, large->known_ms);
+        CHECK(&random, timeline_check(large->tl));
+    }
+    while (large->count > 0) {
+        large_remove(large, large->count - 1);
+    }
+    CHECK(&random, timeline_point_count(large->tl) == 0 && pool_used(pool) == 0);
+    timeline_free(large->tl);
+    pool_free(pool);
+    free(large);
+}
+
+/* Half of everything is forgotten while the tree is at its largest. */
+static void test_large_forgets(void **state)
+{
+    (void)state;
+    struct pool *pool = pool_new();
+    struct large *large = calloc(1, sizeof(*large));
+    struct random random = {.state = 9, .seed = 9};
+
+    large->tl = timeline_new(pool, 0);
+    while (large->count < LARGE_BOOKINGS) {
+        large_add(large, &random);
+    }
+    size_t before = pool_used(pool);
+
+    for (large->known_ms = 500; large->known_ms < 50000; large->known_ms += 997) {
+        timeline_forget_before(large->tl, large->known_ms);
+        CHECK(&random, timeline_check(large->tl));
+        for (int i = 0; i < 5; i++) {
+            large_ask(large, &random);
+            large_remove(large, (size_t)random_in(&random, 0, (int64_t)large->count - 1));
+        }
+    }
+    CHECK(&random, pool_used(pool) < before / 3);
+    timeline_free(large->tl);
+    CHECK(&random, pool_used(pool) == 0);
+    pool_free(pool);
+    free(large);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1028,6 +1180,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pool_reuses_slots, setup, teardown),
         cmocka_unit_test_setup_teardown(test_highest_amount, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse_aborts, setup, teardown),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_large_forgets),
         cmocka_unit_test(test_dense_histories),
         cmocka_unit_test(test_sparse_histories),
     };

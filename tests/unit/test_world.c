@@ -326,7 +326,8 @@ static void test_rows_are_ordered_whatever_the_order(void **state)
             struct allocation *found = world_allocation_find(booking, machine, slot * 10);
             assert_int_equal(found != NULL, seen[machine][slot]);
             if (found == NULL)
-                put_row(world, booking, row_on(machine, slot * 10, slot * 10 + 10));
+                put_row(world, booking,
+                        (struct allocation){machine, slot * 10, slot * 10 + 10, .live = true});
             seen[machine][slot] = true;
         }
         for (size_t i = 1; i < booking->allocation_count; i++) {
@@ -347,16 +348,17 @@ static void test_bookings_on_a_machine(void **state)
     struct machine row = machine_row(3, "c", 1);
     struct machine *machine = world_machine_put(world, &row);
     world_batch_begin(world);
-    put_row(world, put_booking(world, 30), row_on(3, 1000, 5001));
-    put_row(world, put_booking(world, 20), row_on(3, 1000, 5000)); /* over by then */
-    put_row(world, put_booking(world, 26), row_on(4, 1000, 9000)); /* on another machine */
-    struct allocation dead = row_on(3, 1000, 9000);
-    dead.live = false;
-    put_row(world, put_booking(world, 25), dead);
+    put_row(world, put_booking(world, 30), (struct allocation){3, 1000, 5001, .live = true});
+    put_row(world, put_booking(world, 20),
+            (struct allocation){3, 1000, 5000, .live = true}); /* over by then */
+    put_row(world, put_booking(world, 25),
+            (struct allocation){3, 1000, 9000, .live = false}); /* not live */
+    put_row(world, put_booking(world, 26),
+            (struct allocation){4, 1000, 9000, .live = true}); /* on another machine */
     struct booking *booking = put_booking(world, 10);
-    put_row(world, booking, row_on(2, 1000, 9000));
-    put_row(world, booking, row_on(3, 1000, 2000));
-    put_row(world, booking, row_on(3, 2000, 9000));
+    put_row(world, booking, (struct allocation){2, 1000, 9000, .live = true});
+    put_row(world, booking, (struct allocation){3, 1000, 2000, .live = true});
+    put_row(world, booking, (struct allocation){3, 2000, 9000, .live = true});
     put_booking(world, 5);
     size_t count = 0;
     struct booking **found = world_bookings_on(world, machine, 5000, &count);
@@ -398,6 +400,197 @@ static void test_first_answer_stands(void **state)
     world_free(world);
 }
 
+static void test_machines_that_match(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    struct label a[] = {{.key = "gpu", .value = "a100"}, {.key = "rack", .value = "1"}};
+    struct label b[] = {{.key = "gpu", .value = "a100"}, {.key = "rack", .value = "2"}};
+    struct label more[] = {{.key = "aa", .value = ""}, {.key = "gpu", .value = "a100"}};
+    static const struct {
+        const char *name;
+        enum machine_state state;
+    } rows[] = {{"z", MACHINE_UP}, {"B", MACHINE_UP}, {"a", MACHINE_UP}, {"d", MACHINE_DRAINING}};
+    const struct labels labels[] = {{2, a}, {2, b}, {2, more}, {2, a}};
+    world_batch_begin(world);
+    for (int i = 0; i < 4; i++) {
+        struct machine row = machine_row(10 - i, rows[i].name, 1);
+        row.state = rows[i].state;
+        row.labels = labels[i];
+        world_machine_put(world, &row);
+    }
+    size_t count = 0;
+    struct machine **found = world_machines_matching(world, &(struct labels){0}, &count);
+    assert_int_equal(count, 3);
+    assert_string_equal(found[0]->name, "B");
+    assert_string_equal(found[1]->name, "a");
+    assert_string_equal(found[2]->name, "z");
+    found = world_machines_matching(world, &(struct labels){1, &a[1]}, &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(found[0]->name, "z");
+    world_machines_matching(world, &(struct labels){1, a}, &count);
+    assert_int_equal(count, 3);
+    world_machines_matching(world, &(struct labels){2, b}, &count);
+    assert_int_equal(count, 1);
+    world_machines_matching(world, &(struct labels){2, more}, &count);
+    assert_int_equal(count, 1);
+    world_batch_end(world, true);
+
+    /* What the next batch has not put is under no lock of its. */
+    world_batch_begin(world);
+    struct machine row = machine_row(10, "z", 1);
+    world_machine_put(world, &row);
+    world_decision_begin(world);
+    row = machine_row(11, "c", 0);
+    world_machine_register(world, &row);
+    found = world_machines_matching(world, &(struct labels){0}, &count);
+    assert_int_equal(count, 2);
+    assert_string_equal(found[0]->name, "c");
+    world_batch_end(world, false);
+    world_batch_begin(world);
+    world_machines_matching(world, &(struct labels){0}, &count);
+    assert_int_equal(count, 0);
+    world_batch_end(world, true);
+    world_free(world);
+}
+
+static struct client *put_client(struct world *world, const char *name, int64_t version)
+{
+    struct client row = {.limits.gpus_at_once = 8, .version = version};
+    snprintf(row.name, sizeof(row.name), "%s", name);
+    return world_client_put(world, &row);
+}
+
+static void test_clients(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    world_batch_begin(world);
+    assert_null(world_client(world, "batch-1"));
+    struct client *client = put_client(world, "batch-1", 3);
+    put_client(world, "batch-2", 1);
+    assert_ptr_equal(world_client(world, "batch-1"), client);
+    assert_null(world_client(world, "Batch-1"));
+    world_client_timeline_start(world, client, 1000);
+    world_client_timeline_add(world, client, 500, 3000, (struct amount){2, 99});
+    world_client_timeline_add(world, client, 2000, 4000, (struct amount){3, 99});
+    assert_int_equal(quota_peak(client, 1000, 5000), 5);
+    assert_int_equal(quota_peak(client, 3000, 5000), 3);
+    assert_int_equal((int64_t)quota_ahead(client, 1000), 4000 + 6000);
+    assert_int_equal((int64_t)quota_ahead(client, 2500), 1000 + 4500);
+    assert_int_equal((int64_t)quota_ahead(client, 9000), 0);
+    world_decision_begin(world);
+    world_touch_client(world, NULL);
+    world_touch_client(world, client);
+    world_touch_client(world, client);
+    assert_int_equal(client->version, 4);
+    assert_int_equal(world_touched_client_count(world), 1);
+    assert_ptr_equal(world_touched_client(world, 0), client);
+    world_batch_end(world, true);
+    assert_false(client->touched);
+
+    /* The cache stays, but counts only where it is put again, and at its version. */
+    world_batch_begin(world);
+    assert_null(world_client(world, "batch-1"));
+    assert_ptr_equal(put_client(world, "batch-1", 4), client);
+    assert_non_null(client->timeline);
+    quota_forget_before(client, 2500);
+    assert_int_equal((int64_t)quota_ahead(client, 2500), 1000 + 4500);
+    quota_drop(client, 500, 3000, 2);
+    assert_int_equal((int64_t)quota_ahead(client, 2500), 4500);
+    quota_drop(client, 2000, 4000, 3);
+    assert_int_equal((int64_t)client->known_gpu_ms, 0);
+    world_decision_begin(world);
+    world_touch_client(world, client);
+    world_batch_end(world, false);
+    assert_null(client->timeline);
+    assert_int_equal(client->version, 0);
+    world_batch_begin(world);
+    put_client(world, "batch-1", 4);
+    world_client_timeline_start(world, client, INT64_MIN);
+    world_client_timeline_add(world, client, 500, 3000, (struct amount){2, 0});
+    assert_int_equal((int64_t)quota_ahead(client, 1000), 4000);
+    put_client(world, "batch-1", 5);
+    assert_null(client->timeline);
+    world_batch_end(world, true);
+    world_free(world);
+}
+
+static void test_hours_are_rounded_up(void **state)
+{
+    (void)state;
+    assert_int_equal(quota_hours(0), 0);
+    assert_int_equal(quota_hours(1), 1);
+    assert_int_equal(quota_hours(QUOTA_HOUR_MS), 1);
+    assert_int_equal(quota_hours((gpu_ms)QUOTA_HOUR_MS * 7 + 1), 8);
+    assert_true(quota_hours((gpu_ms)INT64_MAX * INT64_MAX) == INT64_MAX);
+}
+
+static void test_forgets_the_past_bit_by_bit(void **state)
+{
+    (void)state;
+    enum { MACHINES = 3 * WORLD_FORGET_TIMELINES };
+    struct world *world = world_new();
+    struct machine *machines[MACHINES];
+    const int64_t first_ms = 10 * WORLD_FORGET_STEP_MS;
+    world_forget_before(world, 0);
+    for (int i = 0; i < MACHINES; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "m-%d", i);
+        machines[i] = put_with_timeline(world, i + 1, name, 1);
+    }
+    world_batch_begin(world);
+    struct client *client = put_client(world, "batch-1", 1);
+    world_client_timeline_start(world, client, 1000);
+    world_client_timeline_add(world, client, 2000, 2 * first_ms, (struct amount){2, 0});
+    world_batch_end(world, true);
+    for (int call = 0; call < 3; call++) {
+        world_forget_before(world, first_ms + call);
+        for (int i = 0; i < MACHINES; i++)
+            assert_int_equal(
+                timeline_known_from(machines[i]->timeline),
+                i / WORLD_FORGET_TIMELINES <= call ? first_ms + i / WORLD_FORGET_TIMELINES : 1000);
+    }
+    assert_int_equal(timeline_point_count(machines[7]->timeline), 0);
+    world_forget_before(world, first_ms);
+    assert_int_equal(timeline_known_from(client->timeline), first_ms);
+    assert_int_equal((int64_t)client->known_gpu_ms, 2 * first_ms);
+
+    /* The next round begins a step after this one did, and goes no further than it is told. */
+    world_forget_before(world, WORLD_FORGET_STEP_MS - 1);
+    assert_int_equal(timeline_known_from(machines[0]->timeline), first_ms);
+    world_forget_before(world, first_ms + WORLD_FORGET_STEP_MS);
+    assert_int_equal(timeline_known_from(machines[0]->timeline), first_ms + WORLD_FORGET_STEP_MS);
+    world_forget_before(world, first_ms + 5);
+    int next = WORLD_FORGET_TIMELINES;
+    assert_int_equal(timeline_known_from(machines[next]->timeline), first_ms + 5);
+    world_free(world);
+}
+
+static void test_bookings_of_a_series(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    static const int64_t ids[] = {40, 7, 30, 20}, series[] = {7, 7, 0, 20};
+    world_batch_begin(world);
+    for (int i = 0; i < 4; i++)
+        world_booking_put(world, &(struct booking){.id = ids[i],
+                                                   .series = series[i],
+                                                   .client = "batch-1",
+                                                   .user = "bob",
+                                                   .version = 1});
+    size_t count = 0;
+    struct booking **found = world_series(world, 7, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(found[0]->id, 7);
+    assert_int_equal(found[1]->id, 40);
+    assert_int_equal(found[1]->series, 7);
+    world_series(world, 30, &count);
+    assert_int_equal(count, 0);
+    world_batch_end(world, true);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +606,11 @@ int main(void)
         cmocka_unit_test(test_rows_are_ordered_whatever_the_order),
         cmocka_unit_test(test_bookings_on_a_machine),
         cmocka_unit_test(test_first_answer_stands),
+        cmocka_unit_test(test_machines_that_match),
+        cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_hours_are_rounded_up),
+        cmocka_unit_test(test_forgets_the_past_bit_by_bit),
+        cmocka_unit_test(test_bookings_of_a_series),
     };
     return cmocka_run_group_tests_name("world", tests, NULL, NULL);
 }
