@@ -9,7 +9,6 @@ import uuid
 
 import jwt
 import pytest
-from confluent_kafka import KafkaException
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -153,7 +152,7 @@ MALFORMED = {
                            "b64": True}.items()},
     "16 KiB and one byte": lambda m: m.sized(TOKEN_MAX + 1),
     "64 KiB less a little": lambda m: m.sized(65000),
-    "65,000 random bytes": lambda m: random.Random(8).randbytes(65000),
+    "900,000 random bytes": lambda m: random.Random(8).randbytes(900000),
 }
 
 FORGED = {
@@ -344,11 +343,6 @@ def test_invalid_requests(garbage, name):
 def test_the_longest_token(garbage):
     """16 KiB are taken, whatever they are made of."""
     assert judge(garbage, Maker(garbage).sized(TOKEN_MAX)).accepted
-
-
-def test_the_broker_refuses_what_is_longer_than_its_limit(garbage):
-    with pytest.raises(KafkaException, match="too large"):
-        garbage.publish(b"x" * 70000, partition=ANY_PARTITION)
 
 
 def test_keys_that_do_not_count(garbage):

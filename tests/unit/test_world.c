@@ -307,12 +307,6 @@ static void put_row(struct world *world, struct booking *booking, struct allocat
     world_allocation_add(world, booking, &row);
 }
 
-static struct allocation row_on(int64_t machine, int64_t start_ms, int64_t end_ms)
-{
-    return (struct allocation){
-        .machine_id = machine, .start_ms = start_ms, .end_ms = end_ms, .live = true};
-}
-
 static void test_rows_are_ordered_whatever_the_order(void **state)
 {
     (void)state;
