@@ -236,7 +236,7 @@ def test_database_restored_from_an_older_copy(farm):
     position = farm.publish(farm.sign(farm.batch_2, create(start, start + HOUR, share("gpu-01", 8))),
                             partition=idle)
     with pytest.raises(NotInTime):
-        farm.events.decision(position, limit_s=3)
+        farm.events.decision(position, limit_s=1)
     assert "halted" in farm.admin_command("status").stdout.lower()
     refused = farm.admin_command("farm", "resume", status=None)
     assert refused.returncode not in (0, 2) and "older" in refused.stderr
@@ -270,13 +270,13 @@ def test_messages_ahead_of_the_clock_wait(farm, wrong_clock):
     behind.wait_log(r"part=2 .*to=waiting.*ahead of this host's clock", limit_s=15)
     behind.wait_log(r"part=6 .*to=waiting.*ahead of this host's clock", limit_s=15)
     with pytest.raises(NotInTime):
-        farm.events.decision(positions[0], limit_s=3)
+        farm.events.decision(positions[0], limit_s=1)
     assert not halted(farm) and behind.running()
     # An operator lets one message through: it is decided with the partition's clock.
     farm.admin_command("partition", "resume", "2", "--ignore-time-until", positions[0][1] + 1)
     farm.events.decision(positions[0])
     with pytest.raises(NotInTime):
-        farm.events.decision(positions[1], limit_s=3)
+        farm.events.decision(positions[1], limit_s=1)
     behind.stop()
     # To a worker with a good clock there is nothing to wait for.
     farm.start_worker()

@@ -9,7 +9,7 @@ from berthtest.check import check_farm
 from berthtest.load import Load, outcomes, seed_for
 from berthtest.wait import NotInTime, wait_until
 
-KILLS = 3
+KILLS = 2
 
 
 def loaded(farm, name, workers=2):
@@ -116,22 +116,25 @@ def session_of(farm, part):
     return farm.partition_row(part)["connection_id"]
 
 
-def in_transaction(farm, connection):
-    return farm.rows("SELECT trx_id FROM information_schema.innodb_trx"
-                     " WHERE trx_mysql_thread_id = %s AND trx_rows_locked > 0", connection)
+def transaction(farm, connection, state):
+    """InnoDB shows a transaction's state anew only when it was not asked for 0.1 s."""
+    return wait_until(lambda: farm.rows(
+        "SELECT trx_id FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = %s"
+        " AND trx_state = %s", connection, state), f"the worker's transaction is {state}", 10, 0.15)
 
 
 def stop_in_transaction(farm, worker, load, connection):
-    """Stops the worker while it holds locks, so that it will wake up in the middle of a batch."""
-    for _ in range(200):
-        if len(load.positions) - len(farm.events.by_position) < 500:
-            load.send(500)
+    """Stops the worker in the middle of a transaction that holds locks: it waits for machines that
+    we have locked, is stopped, and gets its locks while it cannot know."""
+    with farm.database.connect(farm.database_name) as holder, holder.cursor() as cursor:
+        holder.begin()
+        cursor.execute("SELECT id FROM machine ORDER BY id FOR UPDATE")
+        load.send(300)
+        farm.flush(load.positions)
+        transaction(farm, connection, "LOCK WAIT")
         worker.signal(signal.SIGSTOP)
-        if in_transaction(farm, connection):
-            return
-        worker.signal(signal.SIGCONT)
-        load.learn()
-    raise AssertionError("the worker was never met in a transaction")
+        holder.rollback()
+    transaction(farm, connection, "RUNNING")
 
 
 def test_zombie(farm, say):
