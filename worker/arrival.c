@@ -63,22 +63,35 @@ static enum arrival judge_time(struct worker *w, struct part *part,
  * A partition whose owners died without progress is suspect: one of its messages may have killed
  * them (design §6.3). They had other partitions in hand, too, which are suspect by now as well. To
  * find out, messages of suspects are taken one at a time, in turns of their own, in which nothing
- * else is taken. Who survives its turn has made progress, and whoever dies in it counts against
- * that one partition only. */
+ * else is taken. Who survives its turn has made progress, and a death counts only against those
+ * whose turn it was: the others are excused from it before. */
 
 /* Whose messages a turn takes: one suspect's, or: */
 #define TURN_OF_ALL    (-1)
 #define TURN_OF_OTHERS (-2) /* those that are not suspect */
 #define TURN_OF_NOBODY (-3)
 
-/* If this owner dies in this turn, it is the suspect's doing alone. */
-static bool excuse_others(struct worker *w, int32_t suspect)
+static bool is_its_turn(const struct part *part, int32_t turn)
+{
+    return turn == TURN_OF_ALL || turn == part->number ||
+           (turn == TURN_OF_OTHERS && part->one_by_one == 0);
+}
+
+/* Also one that is not consumed yet. */
+static bool is_suspect(const struct part *part)
+{
+    int64_t fruitless = part->row.epoch - part->row.progress_epoch + part->excused;
+    return part_is_claimed(part) && (part->one_by_one > 0 || fruitless > WORKER_POISON_ONE_BY_ONE);
+}
+
+static bool excuse_others(struct worker *w, int32_t turn)
 {
     for (int32_t i = 0; i < w->farm.partitions; i++) {
         struct part *part = &w->parts[i];
         struct failure f;
+        bool excused = !worker_consumes(w, part) || !is_its_turn(part, turn);
         if (!part_is_claimed(part) || !part->row_known ||
-            claim_excuse(w, part, i != suspect, &f) == ERR_OK)
+            claim_excuse(w, part, excused, &f) == ERR_OK)
             continue;
         if (f.err == ERR_EPOCH_LOST)
             worker_lose_part(w, part);
@@ -103,33 +116,26 @@ static int32_t next_suspect(const struct worker *w)
 
 static int32_t choose_turn(struct worker *w, const struct log_message *messages, size_t count)
 {
-    bool suspects = false, others = false;
-    for (int32_t i = 0; i < w->farm.partitions; i++)
+    int32_t turn = TURN_OF_OTHERS;
+    bool careful = false, suspects = false, others = false;
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
         w->parts[i].has_suspect = false;
-    for (size_t i = 0; i < count; i++) {
-        struct part *part = worker_has_part(w, messages[i].part) ? &w->parts[messages[i].part]
-                                                                 : NULL;
-        if (!part || !worker_consumes(w, part))
-            continue;
-        part->has_suspect = part->one_by_one > 0;
-        suspects = suspects || part->has_suspect;
-        others = others || !part->has_suspect;
+        careful = careful || is_suspect(&w->parts[i]);
     }
-    if (!suspects)
+    if (!careful)
         return TURN_OF_ALL;
-    if (others && !w->suspects_turn) {
-        w->suspects_turn = true;
-        return TURN_OF_OTHERS;
+    for (size_t i = 0; i < count; i++) {
+        if (!worker_has_part(w, messages[i].part))
+            continue;
+        struct part *part = &w->parts[messages[i].part];
+        part->has_suspect = worker_consumes(w, part) && part->one_by_one > 0;
+        suspects = suspects || part->has_suspect;
+        others = others || (worker_consumes(w, part) && part->one_by_one == 0);
     }
-    w->suspects_turn = false;
-    w->last_suspect = next_suspect(w);
-    return excuse_others(w, w->last_suspect) ? w->last_suspect : TURN_OF_NOBODY;
-}
-
-static bool is_its_turn(const struct part *part, int32_t turn)
-{
-    return turn == TURN_OF_ALL || turn == part->number ||
-           (turn == TURN_OF_OTHERS && part->one_by_one == 0);
+    if (suspects && (w->suspects_turn || !others))
+        turn = w->last_suspect = next_suspect(w);
+    w->suspects_turn = turn == TURN_OF_OTHERS;
+    return excuse_others(w, turn) ? turn : TURN_OF_NOBODY;
 }
 
 /* --- one message after the other ----------------------------------------------------------- */

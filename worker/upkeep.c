@@ -164,6 +164,16 @@ void upkeep_note_published(struct worker *w, struct part *part)
         worker_store_failed(w, &f);
 }
 
+void upkeep_excuse(struct worker *w, struct part *part)
+{
+    struct failure f;
+    if (!w->session_up || !part_is_claimed(part) || !part->row_known ||
+        claim_excuse(w, part, true, &f) == ERR_OK)
+        return;
+    if (f.err != ERR_EPOCH_LOST) /* the next batch notices that */
+        worker_store_failed(w, &f);
+}
+
 static void note_now_and_then(struct worker *w)
 {
     if (mono(w) - w->noted_ms < WORKER_NOTE_MS)
@@ -175,6 +185,7 @@ static void note_now_and_then(struct worker *w)
             continue;
         if (part->acked_seq == part->row.last_seq)
             upkeep_note_published(w, part); /* a busy partition notes it with its batches */
+        upkeep_excuse(w, part);
         w->log->ops->commit_offset(w->log->self, part->number, part->row.next_offset);
     }
 }

@@ -128,8 +128,10 @@ static void on_revoked(void *arg, const int32_t *parts, size_t count, bool lost)
         int64_t left_ms = deadline_ms - mono(w);
         if (!lost && part_is_claimed(part) && part->sent_seq > part->acked_seq && left_ms > 0)
             (void)w->log->ops->flush(w->log->self, part->number, (int)left_ms, &f);
-        if (!lost)
+        if (!lost) {
             upkeep_note_published(w, part);
+            upkeep_excuse(w, part);
+        }
         part_set(part, PART_FOREIGN, lost ? "lost by the group" : NULL);
     }
     w->positions_changed = true;
