@@ -15,6 +15,8 @@
 /* After the healing everything is decided and published by then: the longest waits of the loop
  * (a claim's, a lost partition's, a halted one's) add up to less. */
 #define PATIENCE_MS 120000
+/* A dozen owners die of a poisonous message one after the other, each missed after 6 s. */
+#define POISON_MS   240000
 /* The operator looks this long after the healing at what waits for a clock. */
 #define OPERATOR_MS 8000
 
@@ -253,7 +255,7 @@ static int64_t patience_ms(const struct sim *sim)
             ahead_ms = ms > ahead_ms ? ms : ahead_ms;
         }
     }
-    return PATIENCE_MS + ahead_ms;
+    return PATIENCE_MS + ahead_ms + (sim->plan.world == WORLD_POISON ? POISON_MS : 0);
 }
 
 static void tick(struct sim *sim, void *arg, int64_t number)

@@ -90,7 +90,9 @@ void plan_make(struct sim *sim)
         plan->world = (enum world_kind)sim_between(sim, WORLD_RIGHT + 1, WORLD_KIND_COUNT - 1);
     if (plan->world != WORLD_RIGHT)
         plan->clock_jumps = false;
-    if (plan->world == WORLD_POISON) { /* then nothing else halts a partition */
+    if (plan->world == WORLD_REQUESTS_CUT || plan->world == WORLD_REQUESTS_REMADE)
+        plan->garbage = plan->repeated = 0; /* what has the same bytes is no other message */
+    if (plan->world == WORLD_POISON) {      /* then nothing else halts a partition */
         plan->crash = 0;
         plan->kills = false;
     }

@@ -66,7 +66,8 @@ static bool shares_born_meanwhile(const struct replay *r, const struct stored_de
 static bool raced(const struct replay *r, const struct stored_decision *dec,
                   const struct request *req)
 {
-    if (dec->row.reason != REASON_UNKNOWN_MACHINE && dec->row.reason != REASON_UNKNOWN_BOOKING)
+    if (dec->row.reason != REASON_UNKNOWN_MACHINE && dec->row.reason != REASON_UNKNOWN_BOOKING &&
+        dec->row.reason != REASON_MACHINE_EXISTS)
         return false;
     int64_t id = 0;
     switch (req->type) {
@@ -84,7 +85,8 @@ static bool raced(const struct replay *r, const struct stored_decision *dec,
     case REQUEST_BOOKING_CANCEL:
         id = req->booking_cancel.booking;
         break;
-    case REQUEST_MACHINE_REGISTER:
+    case REQUEST_MACHINE_REGISTER: /* its id is taken, and meanwhile its name is */
+        return machine_born_meanwhile(r, dec, req->machine_register.machine);
     case REQUEST_TYPE_COUNT:
         break;
     }
