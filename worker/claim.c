@@ -28,6 +28,8 @@ static void step_failed(struct worker *w, struct part *part, const struct failur
         worker_lose_part(w, part);
         return;
     }
+    if (f->err == ERR_LOG_FULL)
+        return; /* what is sent makes room */
     struct log_quoted quoted;
     log_warn("partition not ready, will be tried again", "part=%" PRId32 " state=%s err=%s",
              part->number, part_state_name(part->state), log_quote(&quoted, f->text));
