@@ -82,6 +82,13 @@ static void jump_clock(struct sim *sim)
     sim_note(sim, 95, "clock jumps", sim->cluster->jump_ms, 0);
 }
 
+/* Retention takes the oldest events; the checks still see them. */
+static void expire_events(struct sim *sim)
+{
+    struct event_log *log = &sim->cluster->events[sim_below(sim, sim->plan.partitions)];
+    log->lo = sim_chance(sim, 300000) ? log->hi : sim_between(sim, log->lo, log->hi);
+}
+
 static void process_fault(struct sim *sim, struct process *p)
 {
     switch (sim_below(sim, 6)) {
@@ -114,7 +121,7 @@ static void process_fault(struct sim *sim, struct process *p)
 static void fault(struct sim *sim)
 {
     const struct plan *plan = &sim->plan;
-    switch (sim_below(sim, 7)) {
+    switch (sim_below(sim, 8)) {
     case 0:
         if (plan->outages)
             outage(sim);
@@ -137,6 +144,10 @@ static void fault(struct sim *sim)
     case 4:
         if (plan->clock_jumps)
             jump_clock(sim);
+        break;
+    case 5:
+        if (plan->retention)
+            expire_events(sim);
         break;
     default:
         process_fault(sim, any_process(sim));
@@ -212,8 +223,11 @@ static void operate(struct sim *sim)
         else
             look_at_clock(sim, row);
     }
-    if (sim->db->now.farm.halted[0] && !world_farm_halt_is_right(sim))
-        sim_fail(sim, "the farm is halted: %s", sim->db->now.farm.halted);
+    struct farm_row *farm = &sim->db->now.farm;
+    if (farm->halted[0] && !world_farm_halt_is_right(sim))
+        sim_fail(sim, "the farm is halted: %s", farm->halted);
+    else if (farm->halted[0] && world_operator_forgets(sim))
+        farm->halted[0] = '\0';
 }
 
 /* --- healing, and the end --- */

@@ -265,6 +265,33 @@ static void check_topic(struct sim *sim, int32_t part)
                  part, last, database_partition(sim->db, part)->last_seq);
 }
 
+/* Who begins somewhere in the topic: whether it meets a gap that is none (design §5). */
+static bool meets_false_gap(const struct event_log *log, size_t from)
+{
+    int64_t last = log->entries.items[from].seq, epoch = log->entries.items[from].epoch;
+    bool in_order = false, jumped = false;
+    for (size_t i = from + 1; i < log->entries.count; i++) {
+        const struct event_entry *entry = &log->entries.items[i];
+        if (entry->seq > last + 1) {
+            if (in_order || jumped || entry->epoch <= epoch)
+                return true;
+            jumped = true;
+        } else if (entry->seq == last + 1) {
+            in_order = true;
+        }
+        last = entry->seq > last ? entry->seq : last;
+        epoch = entry->epoch > epoch ? entry->epoch : epoch;
+    }
+    return false;
+}
+
+static void count_false_gaps(struct sim *sim, int32_t part)
+{
+    const struct event_log *log = &sim->cluster->events[part];
+    for (size_t i = 0; i < log->entries.count; i++)
+        sim->count.false_gaps += meets_false_gap(log, i);
+}
+
 /* Whoever closed holds nothing. (What a killed host left behind is given up later.) */
 static void check_leftovers(struct sim *sim)
 {
@@ -284,6 +311,7 @@ void check_end(struct sim *sim)
         if (!world_part_is_spoilt(sim, part)) {
             check_decisions(sim, part);
             check_topic(sim, part);
+            count_false_gaps(sim, part);
         }
     }
     for (size_t i = 0; i < sim->db->now.machines.count && !sim->failed; i++)

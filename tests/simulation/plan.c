@@ -59,6 +59,7 @@ static void plan_faults(struct sim *sim, struct plan *plan)
 {
     plan->crash = rate(sim, 50, 300, 2500);
     plan->pause = rate(sim, 50, 300, 2000);
+    plan->delay = rate(sim, 40, 500, 5000);
     plan->store_error = rate(sim, 50, 3000, 40000);
     plan->store_cut = rate(sim, 50, 1500, 15000);
     plan->commit_lost = rate(sim, 60, 30000, 250000);
@@ -74,6 +75,7 @@ static void plan_faults(struct sim *sim, struct plan *plan)
     plan->kills = sim_chance(sim, 500000);
     plan->keys = sim_chance(sim, 300000);
     plan->holes = sim_chance(sim, 300000);
+    plan->retention = sim_chance(sim, 300000);
     plan->clock_jumps = sim_chance(sim, 60000);
     plan->host_skew_ms = sim_chance(sim, 300000) ? 200000 : 0;
 }
@@ -92,7 +94,9 @@ void plan_make(struct sim *sim)
         plan->clock_jumps = false;
     if (plan->world == WORLD_REQUESTS_CUT || plan->world == WORLD_REQUESTS_REMADE)
         plan->garbage = plan->repeated = 0; /* what has the same bytes is no other message */
-    if (plan->world == WORLD_POISON) {      /* then nothing else halts a partition */
+    if (plan->world == WORLD_RESTORED || plan->world == WORLD_RESTORED_LIVE)
+        plan->retention = false;       /* where no event is left, none is ahead */
+    if (plan->world == WORLD_POISON) { /* then nothing else halts a partition */
         plan->crash = 0;
         plan->kills = false;
     }

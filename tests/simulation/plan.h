@@ -37,6 +37,7 @@ struct plan {
     int64_t latency_us; /* of a port call, mean */
 
     int64_t crash, pause;
+    int64_t delay;       /* a call takes seconds */
     int64_t store_error; /* deadlocks, lock time-outs, a server that refuses */
     int64_t store_cut;   /* lost connections */
     int64_t commit_lost; /* of COMMITs: lost connection, outcome of either kind */
@@ -47,6 +48,7 @@ struct plan {
     bool outages;     /* among them: database and broker restarts, slow database */
     bool rebalances, restarts, keys, kills;
     bool holes;            /* offsets without a message */
+    bool retention;        /* the event logs lose their oldest events, even all */
     int64_t garbage;       /* requests, per million: not even tokens */
     int64_t wrong_key;     /* requests, per million: on another partition than their machine's */
     int64_t repeated;      /* requests, per million: sent again, some of them altered */

@@ -12,6 +12,7 @@
 #define POLL_MS       50
 #define START_WAIT_MS 300
 #define RESTART_MS    3000
+#define DELAY_MS      4000
 
 /* --- the worker's clocks --- */
 
@@ -206,18 +207,18 @@ _Noreturn void process_die(struct process *p)
 }
 
 /* kill -9 or SIGSTOP, if chance has it. */
-static void misfortune(struct process *p)
+static void misfortune(struct process *p, int64_t weight)
 {
     struct sim *sim = p->sim;
     const struct plan *plan = &sim->plan;
     if (sim->healed)
         return;
-    if (sim_chance(sim, plan->crash)) {
+    if (sim_chance(sim, plan->crash * weight)) {
         sim->count.crashes++;
         p->host_died = sim_chance(sim, 300000);
         process_die(p);
     }
-    if (sim_chance(sim, plan->pause)) {
+    if (sim_chance(sim, plan->pause * weight)) {
         sim->count.pauses++;
         process_suspend_ms(p, sim_chance(sim, 500000) ? sim_between(sim, 50, 3000)
                                                       : sim_between(sim, 3000, 25000));
@@ -227,22 +228,41 @@ static void misfortune(struct process *p)
 
 void process_travel(struct process *p)
 {
-    misfortune(p);
-    process_sleep_us(p, sim_between(p->sim, 20, 2 * p->sim->plan.latency_us));
+    struct sim *sim = p->sim;
+    int64_t longest_us = 2 * sim->plan.latency_us;
+    misfortune(p, p->weight);
+    if (!sim->healed && sim_chance(sim, sim->plan.delay)) {
+        sim->count.faults++;
+        longest_us = DELAY_MS * SIM_US_PER_MS;
+    }
+    process_sleep_us(p, sim_between(sim, 20, longest_us));
+}
+
+/* Around these calls a crash or a stop leaves the most behind. */
+static int64_t weight_of(const char *what)
+{
+    static const char *const weighty[] = {"commit",     "claim",  "lock_partitions",
+                                          "event_tail", "outbox", "publish"};
+    for (size_t i = 0; i < sizeof weighty / sizeof weighty[0]; i++) {
+        if (strcmp(what, weighty[i]) == 0)
+            return 4;
+    }
+    return 1;
+}
+
+void process_call(struct process *p, const char *what)
+{
+    p->sim->count.port_calls++;
+    p->weight = weight_of(what);
+    sim_note(p->sim, p->number, what, 0, 0);
+    process_travel(p);
 }
 
 void process_local_call(struct process *p, const char *what)
 {
     p->sim->count.port_calls++;
     sim_note(p->sim, p->number, what, 0, 0);
-    misfortune(p);
-}
-
-void process_call(struct process *p, const char *what)
-{
-    p->sim->count.port_calls++;
-    sim_note(p->sim, p->number, what, 0, 0);
-    process_travel(p);
+    misfortune(p, weight_of(what));
 }
 
 /* --- from outside --- */

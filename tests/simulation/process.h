@@ -24,6 +24,7 @@ struct process {
     bool terminate;           /* SIGTERM came */
     bool dying;               /* kill -9: buried as soon as its fiber is left */
     bool host_died;           /* with its host: nobody tells the servers */
+    int64_t weight;           /* of the call at hand: how likely it ends badly */
     int64_t stopped_until_us; /* SIGSTOP: nothing of it runs before */
     int64_t wall_skew_ms, mono_base_ms;
     uint64_t wake_number; /* of the timer that may resume it */

@@ -37,6 +37,7 @@ struct world_state;
 struct sim_counts {
     int64_t port_calls, crashes, pauses, faults, rebalances, commits, decisions, events, repeats,
         starts, halts;
+    int64_t false_gaps; /* consumers that begin in the middle and meet a gap that is none */
 };
 
 struct sim {

@@ -7,18 +7,20 @@
 #include "tests/simulation/client.h"
 #include "tests/simulation/process.h"
 
-/* Restoring a database, or losing requests to retention, takes longer than anything on the way. */
+/* Restoring a database, losing requests to retention, and an operator's thoughts take longer than
+ * anything that is on the way. */
 #define LONG_WHILE_MS 6000
 #define MONTH_MS      (INT64_C(30) * 24 * 3600 * 1000)
 
 struct world_state {
     bool over;
-    int32_t part;   /* that it is about */
-    bool must_halt; /* the partition, or the farm */
-    bool may_halt;  /* the partition */
-    bool spoilt;    /* the partition's logs are not those that were decided on */
-    int64_t offset; /* of the message that it is about */
-    int64_t since_us;
+    int32_t part;      /* that it is about */
+    bool must_halt;    /* the partition, or the farm */
+    bool may_halt;     /* the partition */
+    bool spoilt;       /* the partition's logs are not those that were decided on */
+    int64_t offset;    /* of the message that it is about */
+    int64_t halted_us; /* when the farm was; 0: it was not */
+    bool forgot;
 };
 
 static struct world_state *state(const struct sim *sim)
@@ -129,10 +131,22 @@ static void restore(struct sim *sim, void *arg, int64_t number)
     w->over = true;
 }
 
+/* The owners of the partitions that went backwards may be late to see it. */
+static void suspend_some(struct sim *sim)
+{
+    int awake = (int)sim_below(sim, sim->plan.workers);
+    for (int i = 0; i < sim->plan.workers; i++) {
+        if (i != awake && sim_chance(sim, 600000))
+            process_suspend_ms(process_at(sim, i), LONG_WHILE_MS + sim_between(sim, 500, 4000));
+    }
+}
+
 static void prepare_restore(struct sim *sim)
 {
     if (sim->plan.world == WORLD_RESTORED)
         hold_workers(sim);
+    else
+        suspend_some(sim);
     sim_after_ms(sim, LONG_WHILE_MS, restore, NULL, 0);
 }
 
@@ -166,7 +180,6 @@ static void happen(struct sim *sim, void *arg, int64_t number)
     struct world_state *w = state(sim);
     (void)arg, (void)number;
     sim_note(sim, 96, world_kind_name(sim->plan.world), w->part, 0);
-    w->since_us = sim->now_us;
     switch (sim->plan.world) {
     case WORLD_REQUESTS_CUT:
         cut_requests(sim);
@@ -232,7 +245,7 @@ static bool farm_is_restored(const struct sim *sim)
 bool world_is_answered(const struct sim *sim)
 {
     if (farm_is_restored(sim))
-        return sim->db->now.farm.halted[0];
+        return sim->db->now.farm.halted[0] && state(sim)->forgot;
     if (sim->plan.world == WORLD_OTHER_CLUSTER && sim->plan.workers > 1)
         return process_at((struct sim *)(uintptr_t)sim, sim->plan.workers - 1)->refused != ERR_OK;
     return true;
@@ -297,6 +310,18 @@ bool world_operator_acts(struct sim *sim, struct partition_row *row)
     default:
         return false;
     }
+}
+
+bool world_operator_forgets(struct sim *sim)
+{
+    struct world_state *w = state(sim);
+    if (w->halted_us == 0)
+        w->halted_us = sim->now_us;
+    /* Late enough that a worker has started meanwhile, and found the farm halted. */
+    if (w->forgot || sim->now_us - w->halted_us < LONG_WHILE_MS * SIM_US_PER_MS)
+        return false;
+    sim_note(sim, 96, "operator forgets", 0, 0);
+    return w->forgot = true;
 }
 
 void world_note_decisions(struct sim *sim, const struct writes *writes)

@@ -19,6 +19,8 @@ bool world_halt_is_right(const struct sim *sim, const struct partition_row *row)
 bool world_farm_halt_is_right(const struct sim *sim);
 /* The operator does something about a halt; true: it may be resumed. */
 bool world_operator_acts(struct sim *sim, struct partition_row *row);
+/* The operator resumes the farm without having done anything about the database, once. */
+bool world_operator_forgets(struct sim *sim);
 void world_note_decisions(struct sim *sim, const struct writes *writes);
 void world_check_end(struct sim *sim);
 
