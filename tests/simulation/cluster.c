@@ -17,6 +17,7 @@ struct client_part {
     bool exact;     /* nothing was given out since it was started or sought */
     bool lost_once; /* it has skipped messages since it was started */
     int64_t position;
+    int64_t given_from; /* the first offset of those given out last */
 };
 
 struct log_client {
@@ -179,6 +180,8 @@ static enum err log_seek(void *self, int32_t part, int64_t offset, struct failur
     struct log_client *c = self;
     struct client_part *p = &c->parts[part];
     enum err err = local(c, "seek", f);
+    if (err && sim_chance(c->sim, 500000))
+        p->position = p->given_from; /* where it goes on then is anybody's guess */
     if (err)
         return err;
     if (!p->started || p->broken)
@@ -266,6 +269,7 @@ static void gather(struct log_client *c, struct gathering *g)
             continue;
         int64_t from = fetch_from(c, part);
         int64_t limit = sim_chance(sim, 300000) ? sim_between(sim, 1, 5) : INT64_MAX;
+        p->given_from = from;
         for (size_t i = 0;
              i < log->entries.count && limit > 0 && g->count < g->max && g->bytes < g->max_bytes;
              i++) {

@@ -95,7 +95,11 @@ void plan_make(struct sim *sim)
     if (plan->world == WORLD_REQUESTS_CUT || plan->world == WORLD_REQUESTS_REMADE)
         plan->garbage = plan->repeated = 0; /* what has the same bytes is no other message */
     if (plan->world == WORLD_RESTORED || plan->world == WORLD_RESTORED_LIVE)
-        plan->retention = false;       /* where no event is left, none is ahead */
+        plan->retention = false;              /* where no event is left, none is ahead */
+    if (plan->world == WORLD_RESTORED_LIVE) { /* one of several may see nothing of it */
+        plan->workers = (int)sim_between(sim, 2, PLAN_WORKERS_MAX);
+        plan->partitions = (int)sim_between(sim, 3, PLAN_PARTITIONS_MAX);
+    }
     if (plan->world == WORLD_POISON) { /* then nothing else halts a partition */
         plan->crash = 0;
         plan->kills = false;
