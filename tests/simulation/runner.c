@@ -39,8 +39,8 @@ static void print_counts(const struct sim_counts *count)
            count->port_calls, count->crashes, count->pauses, count->faults, count->starts,
            count->rebalances, count->halts);
     printf("commits %" PRId64 ", decisions %" PRId64 ", events %" PRId64
-           ", of them repeats %" PRId64 "\n",
-           count->commits, count->decisions, count->events, count->repeats);
+           ", of them repeats %" PRId64 ", false gaps for who begins at any of them %" PRId64 "\n",
+           count->commits, count->decisions, count->events, count->repeats, count->false_gaps);
 }
 
 void run_seed(uint64_t seed, struct sim_result *out)

@@ -161,16 +161,36 @@ static void run(struct sim *sim)
         check_end(sim);
 }
 
-void sim_run(uint64_t seed, bool verbose, struct sim_result *out)
+static struct sim *sim_new(uint64_t seed)
 {
     struct sim *sim = xcalloc(1, sizeof *sim);
-    *sim = (struct sim){.seed = seed,
-                        .random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1,
-                        .arena = arena_new(),
-                        .verbose = verbose,
-                        .digest = UINT64_C(0xcbf29ce484222325)};
-    sim_now = sim;
+    sim->seed = seed;
+    sim->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    sim->arena = arena_new();
+    sim->digest = UINT64_C(0xcbf29ce484222325);
     plan_make(sim);
+    return sim;
+}
+
+static void sim_free(struct sim *sim)
+{
+    arena_free(sim->arena);
+    free(sim->timers);
+    free(sim);
+}
+
+void sim_plan(uint64_t seed, struct plan *out)
+{
+    struct sim *sim = sim_new(seed);
+    *out = sim->plan;
+    sim_free(sim);
+}
+
+void sim_run(uint64_t seed, bool verbose, struct sim_result *out)
+{
+    struct sim *sim = sim_new(seed);
+    sim->verbose = verbose;
+    sim_now = sim;
     database_open(sim);
     cluster_open(sim);
     clients_open(sim);
@@ -185,8 +205,6 @@ void sim_run(uint64_t seed, bool verbose, struct sim_result *out)
     cluster_close(sim);
     clients_close(sim);
     database_close(sim);
-    arena_free(sim->arena);
-    free(sim->timers);
-    free(sim);
+    sim_free(sim);
     sim_now = NULL;
 }

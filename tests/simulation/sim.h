@@ -105,6 +105,8 @@ struct sim_result {
     struct plan plan;
     struct sim_counts count;
 };
+/* What the seed has chosen. */
+void sim_plan(uint64_t seed, struct plan *out);
 void sim_run(uint64_t seed, bool verbose, struct sim_result *out);
 
 #endif

@@ -1,0 +1,106 @@
+/* The worker's loop in simulation: a short run of what `make sim` runs for long. */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/simulation/runner.h"
+
+#define SEEDS           300
+#define SEEDS_OF_WORLD  6
+#define SEEDS_FOR_LEAKS 25
+
+/* Each in a process of its own kind: see runner.h. */
+static void run(const char *what, uint64_t first, uint64_t count)
+{
+    struct run_settings settings = {.first = first, .count = count};
+    if (run_many(&settings) != 0)
+        fail_msg("%s: see above for the seeds", what);
+}
+
+static void test_promises_hold_under_faults(void **state)
+{
+    (void)state;
+    run("faults", 1, SEEDS);
+}
+
+static void test_wrong_worlds_are_told(void **state)
+{
+    (void)state;
+    for (int world = WORLD_RIGHT + 1; world < WORLD_KIND_COUNT; world++) {
+        int found = 0;
+        for (uint64_t seed = 100000; found < SEEDS_OF_WORLD; seed++) {
+            struct plan plan;
+            sim_plan(seed, &plan);
+            if (plan.world != (enum world_kind)world)
+                continue;
+            found++;
+            run(world_kind_name(plan.world), seed, 1);
+        }
+    }
+}
+
+/* From that seed on, the first in which nobody is killed: a killed worker's memory is a leak. */
+static uint64_t seed_without_kills(uint64_t seed)
+{
+    struct plan plan;
+    for (;; seed++) {
+        sim_plan(seed, &plan);
+        if (plan.crash == 0 && !plan.kills && plan.world == WORLD_RIGHT)
+            return seed;
+    }
+}
+
+/* Runs in this process, so that the leak checker sees what a worker leaves behind that is not
+ * killed. */
+static void test_workers_that_close_leave_nothing(void **state)
+{
+    (void)state;
+    uint64_t seed = 200000;
+    for (int i = 0; i < SEEDS_FOR_LEAKS; i++, seed++) {
+        struct sim_result result;
+        seed = seed_without_kills(seed);
+        run_seed(seed, &result);
+        if (result.failed)
+            fail_msg("seed %" PRIu64 ": %s", seed, result.failure);
+    }
+}
+
+static void test_same_seed_same_run(void **state)
+{
+    (void)state;
+    struct sim_result first, second;
+    uint64_t seed = 300000, before = 0;
+    for (int i = 0; i < 10; i++, seed++) {
+        seed = seed_without_kills(seed);
+        sim_run(seed, false, &first);
+        sim_run(seed, false, &second);
+        assert_false(first.failed);
+        assert_int_equal(first.digest, second.digest);
+        assert_int_not_equal(first.digest, before);
+        before = first.digest;
+    }
+}
+
+/* The patches go with the sources (run from the top folder, as dev/run-unit does). */
+static void test_mutations_apply(void **state)
+{
+    (void)state;
+    assert_int_equal(system("tests/simulation/mutate --check"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_promises_hold_under_faults),
+        cmocka_unit_test(test_wrong_worlds_are_told),
+        cmocka_unit_test(test_workers_that_close_leave_nothing),
+        cmocka_unit_test(test_same_seed_same_run),
+        cmocka_unit_test(test_mutations_apply),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
