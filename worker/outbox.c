@@ -56,6 +56,18 @@ static enum err tail_ahead(struct worker *w, const struct part *part, int64_t ta
                        part->number, part->number, tail, row.last_seq);
 }
 
+/* Retention may have taken the events between the look at the range and the reading. */
+static enum err range_is_stable(struct worker *w, int32_t number, int64_t lo, struct failure *f)
+{
+    int64_t lo_now, hi_now;
+    if (w->log->ops->event_range(w->log->self, number, &lo_now, &hi_now, f) != ERR_OK)
+        return failure_wrap(f, "read the ends of event partition %" PRId32, number);
+    if (lo_now != lo)
+        return failure_set(f, ERR_LOG_ERROR,
+                           "event partition %" PRId32 " lost its oldest events meanwhile", number);
+    return ERR_OK;
+}
+
 enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f)
 {
     const struct log_ops *log = w->log->ops;
@@ -66,6 +78,8 @@ enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f
     if (hi > lo && log->event_tail(w->log->self, part->number, 2 * w->settings.unpublished_max,
                                    see_event, &tail, f) != ERR_OK)
         return failure_wrap(f, "read the tail of event partition %" PRId32, part->number);
+    if (tail.highest_seq == 0 && range_is_stable(w, part->number, lo, f) != ERR_OK)
+        return f->err;
     if (tail.highest_seq == 0 && tail_without_events(part, lo, hi, &tail.highest_seq, f) != ERR_OK)
         return f->err;
     if (tail.highest_seq > part->row.last_seq)
