@@ -300,8 +300,8 @@ static void check_leftovers(struct sim *sim)
             sim_fail(sim, "a row lock is left");
     }
     for (size_t i = 0; i < sim->cluster->group.members.count; i++) {
-        if (log_client_closed(sim->cluster->group.members.items[i]->client))
-            sim_fail(sim, "a member that closed is in the group");
+        if (log_client_left(sim->cluster->group.members.items[i]->client))
+            sim_fail(sim, "a member that left is in the group");
     }
 }
 

@@ -28,7 +28,7 @@ struct log_client {
     struct member *member; /* NULL: not subscribed */
     struct producer *producer;
     struct client_part parts[PLAN_PARTITIONS_MAX];
-    bool connection_lost, closed;
+    bool connection_lost, closed, left;
     bool out_of_range; /* an error that the next poll returns */
     size_t given_out;  /* messages that are not released */
 };
@@ -470,6 +470,7 @@ static void log_close(void *self)
         return;
     group_give_back(c->sim, c->member, &c->owner, c->member->lost);
     group_leave(c->sim, c->member);
+    c->left = true;
 }
 
 static const struct log_ops ops = {
@@ -516,9 +517,9 @@ void log_client_unassign(struct log_client *c)
     memset(c->parts, 0, sizeof c->parts);
 }
 
-bool log_client_closed(const struct log_client *c)
+bool log_client_left(const struct log_client *c)
 {
-    return c->closed;
+    return c->left;
 }
 
 void log_client_disconnect(struct log_client *c)

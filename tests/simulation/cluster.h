@@ -89,7 +89,7 @@ void log_client_disconnect(struct log_client *c);
 void log_client_fail_delivery(struct log_client *c);
 /* Nothing is fetched any more, until the next start. */
 void log_client_unassign(struct log_client *c);
-bool log_client_closed(const struct log_client *c);
+bool log_client_left(const struct log_client *c);
 struct process *log_client_process(const struct log_client *c);
 
 /* --- group.c --- */

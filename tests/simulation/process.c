@@ -241,11 +241,16 @@ void process_travel(struct process *p)
 /* Around these calls a crash or a stop leaves the most behind. */
 static int64_t weight_of(const char *what)
 {
-    static const char *const weighty[] = {"commit",     "claim",  "lock_partitions",
-                                          "event_tail", "outbox", "publish"};
-    for (size_t i = 0; i < sizeof weighty / sizeof weighty[0]; i++) {
-        if (strcmp(what, weighty[i]) == 0)
-            return 4;
+    static const struct {
+        const char *what;
+        int64_t weight;
+    } weights[] = {
+        {"commit", 4},     {"claim", 8},  {"lock_partitions", 4}, {"event_range", 8},
+        {"event_tail", 8}, {"outbox", 4}, {"publish", 4},
+    };
+    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++) {
+        if (strcmp(what, weights[i].what) == 0)
+            return weights[i].weight;
     }
     return 1;
 }

@@ -10,8 +10,9 @@
 /* Restoring a database, losing requests to retention, and an operator's thoughts take longer than
  * anything that is on the way. */
 #define LONG_WHILE_MS  6000
-/* Under running workers the backup is younger, so that some partitions have not changed since. */
 #define SHORT_WHILE_MS 800
+/* Backups are young, so that some partitions have not changed since. */
+#define BACKUP_AGE_MS  1500
 #define MONTH_MS       (INT64_C(30) * 24 * 3600 * 1000)
 
 struct world_state {
@@ -208,6 +209,8 @@ static void happen(struct sim *sim, void *arg, int64_t number)
         send_without_time(sim);
         break;
     case WORLD_POISON:
+        if (sim->plan.holes)
+            cluster_make_hole(sim, w->part, sim_between(sim, 1, 3));
         w->offset = client_send_poison(sim, w->part);
         w->may_halt = w->over = true;
         break;
@@ -227,10 +230,8 @@ void world_open(struct sim *sim)
         sim->world->over = true;
         return;
     }
-    if (sim->plan.world == WORLD_RESTORED)
-        sim_after_ms(sim, sim_between(sim, 0, at_ms), back_up, NULL, 0);
-    if (sim->plan.world == WORLD_RESTORED_LIVE)
-        sim_after_ms(sim, at_ms - sim_between(sim, 0, SHORT_WHILE_MS), back_up, NULL, 0);
+    if (sim->plan.world == WORLD_RESTORED || sim->plan.world == WORLD_RESTORED_LIVE)
+        sim_after_ms(sim, at_ms - sim_between(sim, 0, BACKUP_AGE_MS), back_up, NULL, 0);
     sim_after_ms(sim, at_ms, happen, NULL, 0);
 }
 
