@@ -278,8 +278,9 @@ def test_submit(served, berth, tmp_path):
     check_farm(served)
 
 
-def test_watch(served, berth):
+def test_watch(served, berth, ops):
     berth("book", "--empty", "--for", "1h")
+    ops("machine", "add", "gpu-01", "--gpus", 8, "--mem", 64, status=3)
     check_farm(served)  # all is published
     topic = read_topic(served.broker.bootstrap, served.event_topic)
     expected = {part: [message.value for message in messages] for part, messages in topic.items()}

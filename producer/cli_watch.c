@@ -221,6 +221,8 @@ static int follow(struct watching *w, struct berth_watch *watch)
         if (found)
             on_event(w, &raw);
     }
+    if (cli_signal()) /* it came while a slow reader of our output had us wait */
+        return cli_exit_code_of(BERTH_INTERRUPTED);
     return w->gap ? EXIT_CODE_DIFFERENCES : EXIT_CODE_OK;
 }
 
