@@ -12,6 +12,8 @@
 #include "tests/simulation/world.h"
 
 #define TICK_MS     100
+/* Somebody's transaction holds a row for up to this long. */
+#define STRANGER_MS 25000
 /* After the healing everything is decided and published by then: the longest waits of the loop
  * (a claim's, a lost partition's, a halted one's) add up to less. */
 #define PATIENCE_MS 120000
@@ -63,6 +65,18 @@ static void kill_session(struct sim *sim)
         return;
     int64_t i = sim_below(sim, (int64_t)sim->db->sessions.count);
     session_drop(sim, sim->db->sessions.items[i]);
+}
+
+static void stranger_leaves(struct sim *sim, void *arg, int64_t number)
+{
+    (void)number;
+    session_drop(sim, arg);
+}
+
+static void stranger_comes(struct sim *sim)
+{
+    struct session *session = database_stranger(sim);
+    sim_after_ms(sim, sim_between(sim, 100, STRANGER_MS), stranger_leaves, session, 0);
 }
 
 static void change_keys(struct sim *sim)
@@ -121,7 +135,7 @@ static void process_fault(struct sim *sim, struct process *p)
 static void fault(struct sim *sim)
 {
     const struct plan *plan = &sim->plan;
-    switch (sim_below(sim, 8)) {
+    switch (sim_below(sim, 9)) {
     case 0:
         if (plan->outages)
             outage(sim);
@@ -144,6 +158,10 @@ static void fault(struct sim *sim)
     case 4:
         if (plan->clock_jumps)
             jump_clock(sim);
+        break;
+    case 6:
+        if (plan->strangers)
+            stranger_comes(sim);
         break;
     case 5:
         if (plan->retention)

@@ -328,6 +328,38 @@ void session_commit(struct sim *sim, struct session *session)
 
 /* --- from outside --- */
 
+static bool choose_row(struct sim *sim, enum lock_kind *kind, uint64_t *key)
+{
+    const struct tables *now = &sim->db->now;
+    int64_t machines = (int64_t)now->machines.count, bookings = (int64_t)now->bookings.count;
+    *kind = LOCK_PARTITION;
+    *key = (uint64_t)sim_below(sim, sim->plan.partitions);
+    if (machines > 0 && sim_chance(sim, 600000)) {
+        *kind = LOCK_MACHINE;
+        *key = (uint64_t)now->machines.items[sim_below(sim, machines)].id;
+    } else if (bookings > 0 && sim_chance(sim, 500000)) {
+        *kind = LOCK_BOOKING;
+        *key = (uint64_t)now->bookings.items[sim_below(sim, bookings)].id;
+    }
+    return !find_lock(sim->db, *kind, *key);
+}
+
+struct session *database_stranger(struct sim *sim)
+{
+    struct session *session = arena_alloc(sim->arena, sizeof *session);
+    enum lock_kind kind;
+    uint64_t key;
+    session->id = ++sim->db->last_session;
+    session->alive = !sim->db->down;
+    session->busy = true; /* it has no wait_timeout */
+    *LIST_ADD(sim, &sim->db->sessions) = session;
+    if (session->alive && choose_row(sim, &kind, &key)) {
+        *LIST_ADD(sim, &sim->db->locks) = (struct held_lock){kind, key, session};
+        sim_note(sim, 90, "a stranger holds", (int64_t)kind, (int64_t)key);
+    }
+    return session;
+}
+
 void database_crash(struct sim *sim)
 {
     struct database *db = sim->db;

@@ -152,6 +152,9 @@ size_t session_lock_count(const struct database *db, const struct session *sessi
 
 /* --- from outside --- */
 
+/* Somebody else's transaction holds some row; returns the session, to be dropped. */
+struct session *database_stranger(struct sim *sim);
+
 /* All sessions are gone. Until up, nobody connects. */
 void database_crash(struct sim *sim);
 void database_up(struct sim *sim);

@@ -23,6 +23,7 @@ const char *world_kind_name(enum world_kind kind)
         [WORLD_CLOCK_AHEAD] = "clock a month ahead",
         [WORLD_NO_TIME] = "no append time",
         [WORLD_POISON] = "poison",
+        [WORLD_UNWRITABLE] = "unwritable",
         [WORLD_OTHER_CLUSTER] = "other cluster",
     };
     assert(kind < WORLD_KIND_COUNT);
@@ -73,6 +74,7 @@ static void plan_faults(struct sim *sim, struct plan *plan)
     plan->rebalances = sim_chance(sim, 600000);
     plan->restarts = sim_chance(sim, 500000);
     plan->kills = sim_chance(sim, 500000);
+    plan->strangers = sim_chance(sim, 300000);
     plan->keys = sim_chance(sim, 300000);
     plan->holes = sim_chance(sim, 300000);
     plan->retention = sim_chance(sim, 300000);

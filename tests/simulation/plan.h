@@ -20,6 +20,7 @@ enum world_kind {
     WORLD_CLOCK_AHEAD,      /* a broker's clock is a month ahead for a while */
     WORLD_NO_TIME,          /* a message without append time */
     WORLD_POISON,           /* a message that kills each worker that looks into it */
+    WORLD_UNWRITABLE,       /* a message whose decision the database refuses to store */
     WORLD_OTHER_CLUSTER,    /* a worker that is pointed at another cluster does not start */
     WORLD_KIND_COUNT
 };
@@ -47,6 +48,7 @@ struct plan {
     int64_t chaos_ms; /* a fault that comes from outside about this often; 0: never */
     bool outages;     /* among them: database and broker restarts, slow database */
     bool rebalances, restarts, keys, kills;
+    bool strangers;        /* sessions that hold a row for a while */
     bool holes;            /* offsets without a message */
     bool retention;        /* the event logs lose their oldest events, even all */
     int64_t garbage;       /* requests, per million: not even tokens */

@@ -10,6 +10,7 @@
 #include "tests/simulation/database.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/store_client.h"
+#include "tests/simulation/world.h"
 
 /* A COMMIT whose reply is lost may be executed that much later. */
 #define LATE_COMMIT_MS 8000
@@ -52,10 +53,12 @@ static void lose_session(struct store_client *c)
 static enum err refuse(struct store_client *c, struct failure *f)
 {
     c->sim->count.faults++;
-    switch (sim_below(c->sim, 3)) {
+    switch (sim_below(c->sim, 4)) {
     case 0:
         session_rollback(c->sim, c->session);
         return failure_set(f, ERR_DB_DEADLOCK, "deadlock");
+    case 2:
+        return failure_set(f, ERR_DB_ERROR, "an error that nobody has heard of");
     case 1:
         process_sleep_us(c->process, 3000 * SIM_US_PER_MS);
         return failure_set(f, ERR_DB_LOCK_TIMEOUT, "lock wait timed out");
@@ -631,6 +634,8 @@ static enum err duplicate(struct failure *f, const char *what)
 static enum err write_decision(struct store_client *c, const struct decision_row *row,
                                struct failure *f)
 {
+    if (world_refuses(c->sim, row))
+        return failure_set(f, ERR_DB_ERROR, "insert: the database does not take this");
     if (row->request_id) {
         uint64_t hash = map_hash_text(map_hash_text(MAP_SEED, row->client), row->request_id);
         enum err err = lock(c, LOCK_REQUEST, hash, f);

@@ -214,6 +214,12 @@ static void happen(struct sim *sim, void *arg, int64_t number)
         w->offset = client_send_poison(sim, w->part);
         w->may_halt = w->over = true;
         break;
+    case WORLD_UNWRITABLE:
+        w->offset = sim->cluster->requests[w->part].hi;
+        while (sim->cluster->requests[w->part].hi == w->offset)
+            client_send_one(sim);
+        w->may_halt = w->over = true;
+        break;
     case WORLD_RIGHT:
     case WORLD_OTHER_CLUSTER:
     case WORLD_KIND_COUNT:
@@ -272,8 +278,8 @@ bool world_part_is_settled(const struct sim *sim, int32_t part)
            (!w->must_halt && check_part_is_decided(sim, part));
 }
 
-/* Nothing but a hole lies between the partition's offset and the poison. */
-static bool poison_is_next(const struct sim *sim, const struct partition_row *row)
+/* Nothing but a hole lies between the offset and the message. */
+static bool message_is_next(const struct sim *sim, const struct partition_row *row)
 {
     const struct request_log *log = &sim->cluster->requests[row->part];
     for (size_t i = 0; i < log->entries.count; i++) {
@@ -288,9 +294,12 @@ bool world_halt_is_right(const struct sim *sim, const struct partition_row *row)
     const struct world_state *w = state(sim);
     if (w->part != row->part)
         return false;
-    if (sim->plan.world == WORLD_POISON && !poison_is_next(sim, row))
+    if (sim->plan.world == WORLD_POISON && !message_is_next(sim, row))
         return false;
     if (sim->plan.world == WORLD_NO_TIME && !strstr(row->halted, "append time"))
+        return false;
+    if (sim->plan.world == WORLD_UNWRITABLE &&
+        (!message_is_next(sim, row) || !strstr(row->halted, "cannot be decided")))
         return false;
     if (!w->must_halt && !w->may_halt)
         return false;
@@ -307,6 +316,7 @@ bool world_operator_acts(struct sim *sim, struct partition_row *row)
     const struct world_state *w = state(sim);
     switch (sim->plan.world) {
     case WORLD_POISON:
+    case WORLD_UNWRITABLE:
         row->reject_offset = row->next_offset; /* as the halt's text says */
         return true;
     case WORLD_NO_TIME:
@@ -327,6 +337,13 @@ bool world_operator_forgets(struct sim *sim)
         return false;
     sim_note(sim, 96, "operator forgets", 0, 0);
     return w->forgot = true;
+}
+
+bool world_refuses(const struct sim *sim, const struct decision_row *row)
+{
+    const struct world_state *w = state(sim);
+    return sim->plan.world == WORLD_UNWRITABLE && w->over && row->part == w->part &&
+           row->log_offset == w->offset && row->reason != REASON_REJECTED_BY_OPERATOR;
 }
 
 void world_note_decisions(struct sim *sim, const struct writes *writes)

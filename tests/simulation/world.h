@@ -21,6 +21,8 @@ bool world_farm_halt_is_right(const struct sim *sim);
 bool world_operator_acts(struct sim *sim, struct partition_row *row);
 /* The operator resumes the farm without having done anything about the database, once. */
 bool world_operator_forgets(struct sim *sim);
+/* Whether the database refuses to store this decision. */
+bool world_refuses(const struct sim *sim, const struct decision_row *row);
 void world_note_decisions(struct sim *sim, const struct writes *writes);
 void world_check_end(struct sim *sim);
 
