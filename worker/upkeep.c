@@ -102,8 +102,9 @@ static void bound_unpublished(struct worker *w, struct part *part)
 {
     struct failure f;
     if (!part->full && part_unpublished(part) >= w->settings.unpublished_max) {
-        if (w->log->ops->pause(w->log->self, part->number, &f) == ERR_OK)
-            part->full = true;
+        /* Should that fail, what arrives is dropped, and fetched again when there is room. */
+        (void)w->log->ops->pause(w->log->self, part->number, &f);
+        part->full = true;
     } else if (part->full && part_unpublished(part) <= w->settings.unpublished_max / 2) {
         if (w->log->ops->resume(w->log->self, part->number, &f) == ERR_OK) {
             part->full = false;
