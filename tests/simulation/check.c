@@ -43,7 +43,14 @@ static void check_partition(struct sim *sim, const struct session *session,
         (!sim->db->restored && row->published_seq > sim->cluster->events[row->part].ever))
         sim_fail(sim, "partition %" PRId32 ": published_seq %" PRId64 " is not in the topic",
                  row->part, row->published_seq);
-    if ((old->halted[0] || sim->db->now.farm.halted[0]) && count > 0 && !sim->db->restored)
+    /* Past its bound a partition is paused; what was in hand then is one batch at most. */
+    if (count > 0 && sim->plan.world != WORLD_EVENTS_REMADE &&
+        row->last_seq - sim->cluster->events[row->part].highest >
+            sim->plan.unpublished_max + sim->plan.batch_max)
+        sim_fail(sim,
+                 "partition %" PRId32 " decides on, though %" PRId64 " events are not published",
+                 row->part, old->last_seq - sim->cluster->events[row->part].highest);
+    if ((old->halted[0] || session->saw_halt) && count > 0)
         sim_fail(sim, "partition %" PRId32 " is halted, and decides", row->part);
 }
 
@@ -231,6 +238,8 @@ static void check_decisions(struct sim *sim, int32_t part)
             return;
         }
         bool ignored = dec->log_offset < row->ignore_time_until;
+        if (entry->append_ms == LOG_NO_TIME && !ignored)
+            sim_fail(sim, "decision %" PRId32 "-%" PRId64 " has no now", part, dec->seq);
         int64_t now_ms = !ignored && entry->append_ms > clock_ms ? entry->append_ms : clock_ms;
         if (dec->time_ms != now_ms && !ignored)
             sim_fail(sim,

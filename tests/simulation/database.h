@@ -90,6 +90,7 @@ struct session {
     bool commit_pending;
     bool committed;         /* the outcome, once the COMMIT was executed */
     int64_t key_generation; /* as read with the last partition locks */
+    bool saw_halt;          /* of the farm, then */
     struct writes writes;
 };
 

@@ -20,6 +20,7 @@ const char *world_kind_name(enum world_kind kind)
         [WORLD_EVENTS_REMADE] = "events made anew",
         [WORLD_RESTORED] = "database restored",
         [WORLD_RESTORED_LIVE] = "database restored under running workers",
+        [WORLD_EVENTS_AHEAD] = "events ahead",
         [WORLD_CLOCK_AHEAD] = "clock a month ahead",
         [WORLD_NO_TIME] = "no append time",
         [WORLD_POISON] = "poison",

@@ -17,6 +17,7 @@ enum world_kind {
     WORLD_EVENTS_REMADE,    /* the event topic was deleted and made again */
     WORLD_RESTORED,         /* the database is an older one, all workers start anew */
     WORLD_RESTORED_LIVE,    /* the same under running workers */
+    WORLD_EVENTS_AHEAD,     /* the event topic holds what the database never had */
     WORLD_CLOCK_AHEAD,      /* a broker's clock is a month ahead for a while */
     WORLD_NO_TIME,          /* a message without append time */
     WORLD_POISON,           /* a message that kills each worker that looks into it */

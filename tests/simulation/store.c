@@ -411,6 +411,7 @@ static enum err store_lock_partitions(void *self, const int32_t *parts, size_t c
     if (!err) {
         *farm_out = c->db->now.farm;
         c->session->key_generation = farm_out->key_generation;
+        c->session->saw_halt = farm_out->halted[0] != '\0';
     }
     return leave(c, err, fate, f);
 }

@@ -178,6 +178,18 @@ static void send_without_time(struct sim *sim)
     w->over = true;
 }
 
+/* Who looks at the tail finds out, unless enough others have followed; then all must stop. */
+static void append_unknown_event(struct sim *sim)
+{
+    struct world_state *w = state(sim);
+    struct event_log *log = &sim->cluster->events[w->part];
+    int64_t seq = database_partition(sim->db, w->part)->last_seq + 50;
+    *LIST_ADD(sim, &log->entries) = (struct event_entry){
+        .offset = log->hi++, .seq = seq, .type = "?", .value = "?", .len = 1};
+    w->spoilt = w->over = true;
+    process_terminate(process_at(sim, (int)sim_below(sim, sim->plan.workers)));
+}
+
 static void happen(struct sim *sim, void *arg, int64_t number)
 {
     struct world_state *w = state(sim);
@@ -201,6 +213,9 @@ static void happen(struct sim *sim, void *arg, int64_t number)
     case WORLD_RESTORED_LIVE:
         prepare_restore(sim);
         break;
+    case WORLD_EVENTS_AHEAD:
+        append_unknown_event(sim);
+        break;
     case WORLD_CLOCK_AHEAD:
         sim->cluster->requests[w->part].clock_skew_ms += MONTH_MS;
         sim_after_ms(sim, sim_between(sim, 1000, 10000), clock_comes_back, NULL, 0);
@@ -209,7 +224,7 @@ static void happen(struct sim *sim, void *arg, int64_t number)
         send_without_time(sim);
         break;
     case WORLD_POISON:
-        if (sim->plan.holes)
+        if (sim_chance(sim, 500000))
             cluster_make_hole(sim, w->part, sim_between(sim, 1, 3));
         w->offset = client_send_poison(sim, w->part);
         w->may_halt = w->over = true;
@@ -253,9 +268,16 @@ static bool farm_is_restored(const struct sim *sim)
     return sim->db->restored && state(sim)->must_halt;
 }
 
+/* It must be halted, or is and may be. */
+static bool farm_stands_still(const struct sim *sim)
+{
+    return farm_is_restored(sim) ||
+           (sim->plan.world == WORLD_EVENTS_AHEAD && sim->db->now.farm.halted[0]);
+}
+
 bool world_is_answered(const struct sim *sim)
 {
-    if (farm_is_restored(sim))
+    if (farm_stands_still(sim))
         return sim->db->now.farm.halted[0] && state(sim)->forgot;
     if (sim->plan.world == WORLD_OTHER_CLUSTER && sim->plan.workers > 1)
         return process_at((struct sim *)(uintptr_t)sim, sim->plan.workers - 1)->refused != ERR_OK;
@@ -264,7 +286,7 @@ bool world_is_answered(const struct sim *sim)
 
 bool world_part_is_spoilt(const struct sim *sim, int32_t part)
 {
-    if (farm_is_restored(sim))
+    if (farm_stands_still(sim))
         return true;
     return state(sim)->spoilt && state(sim)->part == part;
 }
@@ -308,7 +330,7 @@ bool world_halt_is_right(const struct sim *sim, const struct partition_row *row)
 
 bool world_farm_halt_is_right(const struct sim *sim)
 {
-    return farm_is_restored(sim);
+    return farm_stands_still(sim);
 }
 
 bool world_operator_acts(struct sim *sim, struct partition_row *row)
@@ -363,7 +385,7 @@ void world_check_end(struct sim *sim)
             sim_fail(sim, "%s works on another cluster", p->name);
         return;
     }
-    if (farm_is_restored(sim)) {
+    if (farm_stands_still(sim)) {
         if (!sim->db->now.farm.halted[0])
             sim_fail(sim, "the database is behind the event topic, and the farm goes on");
     } else if (w->must_halt && w->spoilt && !database_partition(sim->db, w->part)->halted[0]) {
