@@ -19,6 +19,8 @@ $(O)/tests/simulate: $(O)/tests/simulation/main.o $(sim_objects) $(sim_libraries
 $(O)/tests/test_simulation: $(sim_objects)
 $(O)/tests/test_simulation: LDFLAGS += $(sim_wraps)
 
+tests: $(O)/tests/simulate
+
 .PHONY: sim mutations
 sim: $(O)/tests/simulate ## simulate 10,000 seeds, or SEED=n alone
 	@$< $(if $(SEED),--seed $(SEED),--first $(SIM_FIRST) --seeds $(SIM_SEEDS)) $(SIM_ARGS)
