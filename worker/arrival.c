@@ -169,7 +169,7 @@ static void take(struct worker *w, struct item *item, const struct log_message *
 {
     struct part *part = &w->parts[message->part];
     int64_t reject_offset = part->row.reject_offset;
-    *item = (struct item){.message = message, .part = part};
+    *item = (struct item){.message = message, .part = part, .key_generation = w->key_generation};
     item->operator_rejects = expected <= reject_offset && reject_offset <= message->offset;
     sha256(message->value, message->len, item->sha256);
     if (!item->operator_rejects)

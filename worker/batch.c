@@ -244,10 +244,8 @@ static enum err attempt(struct batch *b, struct failure *f)
 }
 
 /* Keys were added or revoked: they count from this batch on. */
-static enum err authenticate_again(struct batch *b, struct item *items, size_t count,
-                                   struct failure *f)
+static enum err load_keys(struct worker *w, struct failure *f)
 {
-    struct worker *w = b->w;
     struct farm_row farm;
     /* Generation first, then keys: a change in between is noticed in the next attempt. */
     if (w->store->ops->farm(w->store->self, &farm, f) != ERR_OK ||
@@ -255,11 +253,20 @@ static enum err authenticate_again(struct batch *b, struct item *items, size_t c
         return f->err;
     w->key_generation = farm.key_generation;
     log_info("keys loaded", "generation=%" PRId64, farm.key_generation);
-    for (size_t i = 0; i < count; i++)
-        if (!items[i].operator_rejects)
-            authenticate(w->keys, items[i].message->value, items[i].message->len, w->arena,
-                         &items[i].auth);
     return ERR_OK;
+}
+
+/* With the keys as they are now: they may have been loaded for another part of a batch that was
+ * split. */
+static void authenticate_again(struct worker *w, struct item *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct item *item = &items[i];
+        if (item->operator_rejects || item->key_generation == w->key_generation)
+            continue;
+        item->key_generation = w->key_generation;
+        authenticate(w->keys, item->message->value, item->message->len, w->arena, &item->auth);
+    }
 }
 
 enum outcome { DONE, SPLIT, ABANDONED };
@@ -278,9 +285,10 @@ static enum outcome try_batch(struct worker *w, struct item *items, size_t count
             outcome = ABANDONED;
             break;
         }
+        authenticate_again(w, items, count);
         enum err err = attempt(&b, f);
         if (err == ERR_KEYS_CHANGED)
-            err = authenticate_again(&b, items, count, f);
+            err = load_keys(w, f);
         else if (err == ERR_OK) {
             outcome = DONE;
             break;

@@ -11,6 +11,7 @@ struct item {
     struct part *part;
     int64_t now_ms; /* max(the partition's clock, append time) */
     uint8_t sha256[32];
+    int64_t key_generation; /* of the keys that `auth` was found with */
     struct authentication auth;
     bool operator_rejects; /* not even taken apart */
 };
