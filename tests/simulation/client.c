@@ -332,6 +332,15 @@ void client_send_one(struct sim *sim)
     send_draft(sim, &draft);
 }
 
+int64_t client_send_to(struct sim *sim, int32_t part)
+{
+    struct draft draft = {0};
+    draft_any(sim, &draft);
+    draft.id = ++sim->clients->ids;
+    const char *token = token_sign(sim, draft.client, claims_of(sim, &draft));
+    return cluster_append_request(sim, part, token, strlen(token));
+}
+
 int64_t client_send_poison(struct sim *sim, int32_t part)
 {
     const char *token = token_sign(sim, 1, "{\"sub\":\"poison\"}");

@@ -13,5 +13,7 @@ bool clients_are_done(const struct sim *sim);
 int64_t client_send_poison(struct sim *sim, int32_t part);
 /* One more ordinary request, whatever else is planned. */
 void client_send_one(struct sim *sim);
+/* The same, to that partition; returns its offset. */
+int64_t client_send_to(struct sim *sim, int32_t part);
 
 #endif

@@ -106,7 +106,7 @@ static enum err ask(struct log_client *c, const char *what, struct failure *f)
 {
     struct sim *sim = c->sim;
     process_call(c->process, what);
-    bool fails = !sim->healed && sim_chance(sim, sim->plan.log_error);
+    bool fails = !sim->healed && sim_chance(sim, 3 * sim->plan.log_error);
     if (!fails && !c->cluster->down)
         return ERR_OK;
     sim->count.faults += fails;

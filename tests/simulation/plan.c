@@ -8,7 +8,7 @@
 #define REAL_KEYS_EVERY 16
 /* Of a hundred seeds, so many run without any fault, and so many in a wrong world. */
 #define CALM_PERCENT    4
-#define WRONG_PERCENT   22
+#define WRONG_PERCENT   40
 
 const char *world_kind_name(enum world_kind kind)
 {
@@ -83,6 +83,37 @@ static void plan_faults(struct sim *sim, struct plan *plan)
     plan->host_skew_ms = sim_chance(sim, 300000) ? 200000 : 0;
 }
 
+/* What shows the wrong world best, and what would hide it. */
+static void plan_world(struct sim *sim, struct plan *plan)
+{
+    if (plan->world != WORLD_RIGHT)
+        plan->clock_jumps = false;
+    switch (plan->world) {
+    case WORLD_REQUESTS_CUT:
+    case WORLD_REQUESTS_REMADE:
+        plan->garbage = plan->repeated = 0; /* what has the same bytes is no other message */
+        break;
+    case WORLD_RESTORED:
+    case WORLD_RESTORED_LIVE:
+    case WORLD_EVENTS_AHEAD:
+        plan->retention = false; /* where no event is left, none is ahead */
+        /* One of several may see nothing of it. */
+        plan->workers = (int)sim_between(sim, 2, PLAN_WORKERS_MAX);
+        plan->partitions = (int)sim_between(sim, 3, PLAN_PARTITIONS_MAX);
+        break;
+    case WORLD_POISON:
+        plan->crash = 0; /* then nothing else halts a partition */
+        plan->kills = false;
+        plan->partitions = (int)sim_between(sim, 2, PLAN_PARTITIONS_MAX);
+        break;
+    case WORLD_UNWRITABLE:
+        plan->partitions = (int)sim_between(sim, 2, PLAN_PARTITIONS_MAX);
+        break;
+    default:
+        break;
+    }
+}
+
 void plan_make(struct sim *sim)
 {
     struct plan *plan = &sim->plan;
@@ -93,18 +124,5 @@ void plan_make(struct sim *sim)
         plan_faults(sim, plan);
     if (percent >= 100 - WRONG_PERCENT)
         plan->world = (enum world_kind)sim_between(sim, WORLD_RIGHT + 1, WORLD_KIND_COUNT - 1);
-    if (plan->world != WORLD_RIGHT)
-        plan->clock_jumps = false;
-    if (plan->world == WORLD_REQUESTS_CUT || plan->world == WORLD_REQUESTS_REMADE)
-        plan->garbage = plan->repeated = 0; /* what has the same bytes is no other message */
-    if (plan->world == WORLD_RESTORED || plan->world == WORLD_RESTORED_LIVE)
-        plan->retention = false;              /* where no event is left, none is ahead */
-    if (plan->world == WORLD_RESTORED_LIVE) { /* one of several may see nothing of it */
-        plan->workers = (int)sim_between(sim, 2, PLAN_WORKERS_MAX);
-        plan->partitions = (int)sim_between(sim, 3, PLAN_PARTITIONS_MAX);
-    }
-    if (plan->world == WORLD_POISON) { /* then nothing else halts a partition */
-        plan->crash = 0;
-        plan->kills = false;
-    }
+    plan_world(sim, plan);
 }

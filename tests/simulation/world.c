@@ -97,12 +97,10 @@ static void expire_requests(struct sim *sim, void *arg, int64_t number)
     struct request_log *log = &sim->cluster->requests[w->part];
     const struct partition_row *row = database_partition(sim->db, w->part);
     (void)arg, (void)number;
-    for (int i = 0; i < 50 && log->hi <= row->next_offset + 1; i++)
-        client_send_one(sim);
-    if (log->hi > row->next_offset) {
-        log->lo = sim_between(sim, row->next_offset + 1, log->hi);
-        w->must_halt = w->spoilt = true;
-    }
+    for (int64_t i = sim_between(sim, 1, 5); i > 0; i--)
+        client_send_to(sim, w->part);
+    log->lo = sim_between(sim, row->next_offset + 1, log->hi);
+    w->must_halt = w->spoilt = true;
     sim->held = false;
     w->over = true;
 }
@@ -119,10 +117,18 @@ static bool events_are_ahead(const struct sim *sim, const struct tables *tables)
     return false;
 }
 
+/* Something to do for everybody. */
+static void send_some(struct sim *sim)
+{
+    for (int64_t i = sim_between(sim, 5, 20); i > 0; i--)
+        client_send_one(sim);
+}
+
 static void restore(struct sim *sim, void *arg, int64_t number)
 {
     struct world_state *w = state(sim);
     (void)arg, (void)number;
+    send_some(sim);
     w->must_halt = events_are_ahead(sim, &sim->db->backup);
     if (!sim->db->down)
         database_crash(sim);
@@ -227,12 +233,12 @@ static void happen(struct sim *sim, void *arg, int64_t number)
         if (sim_chance(sim, 500000))
             cluster_make_hole(sim, w->part, sim_between(sim, 1, 3));
         w->offset = client_send_poison(sim, w->part);
+        send_some(sim);
         w->may_halt = w->over = true;
         break;
     case WORLD_UNWRITABLE:
-        w->offset = sim->cluster->requests[w->part].hi;
-        while (sim->cluster->requests[w->part].hi == w->offset)
-            client_send_one(sim);
+        w->offset = client_send_to(sim, w->part);
+        send_some(sim);
         w->may_halt = w->over = true;
         break;
     case WORLD_RIGHT:
