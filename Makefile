@@ -132,7 +132,8 @@ unit: tests ## run the unit tests of this build (SAN=1: under ASan and UBSan)
 
 integration: all ## run the integration tests against this build (PYTEST_ARGS='-k name')
 	dev/venv
-	BERTH_BIN=$(abspath $(O)/bin) var/venv/bin/pytest integration-tests $(PYTEST_ARGS)
+	BERTH_BIN=$(abspath $(O)/bin) \
+		var/venv/bin/pytest -n 2 --dist loadgroup integration-tests $(PYTEST_ARGS)
 
 asan: ## unit tests under ASan and UBSan
 	$(MAKE) SAN=1 unit

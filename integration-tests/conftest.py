@@ -27,6 +27,29 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, interrupted)
 
 
+def pytest_collection_modifyitems(items):
+    """With several processes (pytest -n), a module's tests on one database stay together: they
+    share a farm."""
+    for item in items:
+        parts = [item.module.__name__]
+        callspec = getattr(item, "callspec", None)
+        if callspec and "database" in callspec.params:
+            parts.append(callspec.params["database"])
+        item.add_marker(pytest.mark.xdist_group("-".join(parts)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The figures that tests reported, also from other processes."""
+    lines = [f"{report.nodeid.rpartition('/')[2]}\n    {name}: {value}"
+             for reports in terminalreporter.stats.values() for report in reports
+             if getattr(report, "when", None) == "call"
+             for name, value in report.user_properties]
+    if lines:
+        terminalreporter.section("figures")
+        for line in sorted(lines):
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="session", name="servers")
 def fixture_servers():
     """One broker, one MySQL, one MariaDB; removed at the end, whatever happens."""
@@ -45,12 +68,10 @@ def fixture_database(request, servers):
 
 
 @pytest.fixture(name="say")
-def fixture_say(capsys, record_property):
-    """Prints a figure past pytest's capturing, and keeps it in the JUnit report."""
-    def say(name, text):
-        record_property(name, text)
-        with capsys.disabled():
-            print(f"\n    {name}: {text}", flush=True)
+def fixture_say(record_property):
+    """Reports a figure: it is printed at the end of the session, and kept in the JUnit report."""
+    def say(name, value):
+        record_property(name, str(value))
     return say
 
 

@@ -6,8 +6,8 @@ import signal
 import time
 
 from berthtest.check import check_farm
-from berthtest.load import Load, outcomes, seed_for
-from berthtest.wait import NotInTime, wait_until
+from berthtest.load import Load, Prober, outcomes, seed_for
+from berthtest.wait import wait_until
 
 KILLS = 2
 
@@ -25,36 +25,6 @@ def parts_of(farm, worker):
     """The partitions whose last claim was this worker's."""
     name = worker.wait_log(r"worker ready.*worker=(\S+)").group(1)
     return [part for part, owner in farm.owners().items() if owner == name]
-
-
-class Prober:
-    """Tells when partitions decide again: sends each of them requests until one is decided."""
-
-    def __init__(self, farm, parts):
-        self.farm, self.parts, self.begin = farm, set(parts), time.monotonic()
-        self.waiting = {part: [] for part in self.parts}
-        self.sent = 0.0
-
-    def poll(self):
-        """Seconds since the beginning when all decide again, else None."""
-        if time.monotonic() - self.sent > 0.2:
-            self.sent = time.monotonic()
-            for part in self.parts:
-                self.farm.publish_later(b"probe", self.waiting[part], partition=part)
-        self.farm.producer.poll(0)
-        self.farm.events.pump(0.01)
-        decided = self.farm.events.by_position
-        self.parts -= {part for part in self.parts
-                       if any(position in decided for position in self.waiting[part])}
-        return None if self.parts else time.monotonic() - self.begin
-
-    def wait(self, limit_s):
-        while True:
-            seconds = self.poll()
-            if seconds is not None:
-                return seconds
-            if time.monotonic() - self.begin > limit_s:
-                raise NotInTime(f"partitions {sorted(self.parts)} do not decide after {limit_s} s")
 
 
 def test_sigkill_under_load(farm, say):

@@ -7,6 +7,7 @@ import time
 import uuid
 
 from berthtest.farm import create, rfc3339, share
+from berthtest.wait import NotInTime
 
 HOUR = 3600
 
@@ -155,3 +156,33 @@ def outcomes(events):
         name = "duplicate" if event.duplicate_of else event.reason or "accepted"
         counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+class Prober:
+    """Tells when partitions decide again: sends each of them requests until one is decided."""
+
+    def __init__(self, farm, parts):
+        self.farm, self.parts, self.begin = farm, set(parts), time.monotonic()
+        self.waiting = {part: [] for part in self.parts}
+        self.sent = 0.0
+
+    def poll(self):
+        """Seconds since the beginning when all decide again, else None."""
+        if time.monotonic() - self.sent > 0.2:
+            self.sent = time.monotonic()
+            for part in self.parts:
+                self.farm.publish_later(b"probe", self.waiting[part], partition=part)
+        self.farm.producer.poll(0)
+        self.farm.events.pump(0.01)
+        decided = self.farm.events.by_position
+        self.parts -= {part for part in self.parts
+                       if any(position in decided for position in self.waiting[part])}
+        return None if self.parts else time.monotonic() - self.begin
+
+    def wait(self, limit_s):
+        while True:
+            seconds = self.poll()
+            if seconds is not None:
+                return seconds
+            if time.monotonic() - self.begin > limit_s:
+                raise NotInTime(f"partitions {sorted(self.parts)} do not decide after {limit_s} s")

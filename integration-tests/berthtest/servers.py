@@ -145,7 +145,8 @@ class Servers:
     def __init__(self):
         kept = os.environ.get("BERTH_IT_STACKS")
         self.keep = kept is not None
-        self.folder = Path(kept).absolute() if kept else ROOT / "var/it" / str(os.getpid())
+        self.folder = Path(kept, os.environ.get("PYTEST_XDIST_WORKER", "")).absolute() if kept \
+            else ROOT / "var/it" / str(os.getpid())
         self.stacks = {kind: Stack(self.folder / kind, kind) for kind in ("mysql", "mariadb")}
         self.databases = {}
         self.broker = None
@@ -175,7 +176,9 @@ def wipe(folder):
     """Stops the servers in a session's folder and removes it."""
     def one(kind):
         if (folder / kind).is_dir():
-            Stack(folder / kind, kind).run("wipe")
+            # Their data is not needed any more, so they need not end in order.
+            for command in ("kill-kafka", "kill-db", "wipe"):
+                Stack(folder / kind, kind).run(command)
     with ThreadPoolExecutor() as pool:
         list(pool.map(one, ("mysql", "mariadb")))
     shutil.rmtree(folder, ignore_errors=True)
@@ -187,4 +190,5 @@ def remove_leftovers(base):
         return
     for folder in base.iterdir():
         if folder.name.isdigit() and not Path("/proc", folder.name).exists():
-            wipe(folder)
+            with contextlib.suppress(RuntimeError):  # another session removes it, too
+                wipe(folder)
