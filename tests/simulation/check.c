@@ -143,6 +143,14 @@ void check_lock_order(struct sim *sim, const struct session *session, enum lock_
     }
 }
 
+/* Who lost a partition claims it again only on a later assignment, or when an operator resumes
+ * what it halted (design §6.3). A claim that it was not told of does not count: it asks again. */
+void check_claim(struct sim *sim, struct process *p, int32_t part)
+{
+    if (p->claimed_at[part] == log_client_assignments(p->log) && sim->db->owners[part] != p->life)
+        sim_fail(sim, "%s lost partition %" PRId32 " and claims it again unasked", p->name, part);
+}
+
 static bool same_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
 {
     return a_len == b_len && memcmp(a, b, a_len) == 0;

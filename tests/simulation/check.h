@@ -9,6 +9,8 @@ void check_before_commit(struct sim *sim, const struct session *session);
 void check_after_commit(struct sim *sim, const struct writes *writes);
 /* Partitions, then machines, then bookings (design §6.1). */
 void check_lock_order(struct sim *sim, const struct session *session, enum lock_kind kind);
+/* A worker claims a partition. */
+void check_claim(struct sim *sim, struct process *p, int32_t part);
 /* A worker hands an event to its producer; an event reaches the topic. */
 void check_publish(struct sim *sim, const struct log_event *event);
 void check_event(struct sim *sim, const struct log_event *event);

@@ -180,6 +180,8 @@ static enum err log_seek(void *self, int32_t part, int64_t offset, struct failur
     struct log_client *c = self;
     struct client_part *p = &c->parts[part];
     enum err err = local(c, "seek", f);
+    if (!err && !c->sim->healed && p->lost_once && sim_chance(c->sim, 20 * c->sim->plan.log_error))
+        err = failure_set(f, ERR_LOG_ERROR, "seek: refused");
     if (err && sim_chance(c->sim, 500000))
         p->position = p->given_from; /* where it goes on then is anybody's guess */
     if (err)
@@ -515,6 +517,11 @@ void log_client_gone(struct log_client *c, bool left)
 void log_client_unassign(struct log_client *c)
 {
     memset(c->parts, 0, sizeof c->parts);
+}
+
+int64_t log_client_assignments(const struct log_client *c)
+{
+    return c->member ? c->member->assignments : 0;
 }
 
 bool log_client_left(const struct log_client *c)

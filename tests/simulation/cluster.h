@@ -46,7 +46,8 @@ struct member {
     bool owner[PLAN_PARTITIONS_MAX]; /* as the group sees it */
     bool told[PLAN_PARTITIONS_MAX];  /* as the member was told */
     bool told_any;
-    int64_t seen_us; /* the last sign of life */
+    int64_t seen_us;     /* the last sign of life */
+    int64_t assignments; /* told so far */
 };
 struct group {
     LIST_OF(struct member *) members;
@@ -89,6 +90,8 @@ void log_client_disconnect(struct log_client *c);
 void log_client_fail_delivery(struct log_client *c);
 /* Nothing is fetched any more, until the next start. */
 void log_client_unassign(struct log_client *c);
+/* How often it was assigned partitions. */
+int64_t log_client_assignments(const struct log_client *c);
 bool log_client_left(const struct log_client *c);
 struct process *log_client_process(const struct log_client *c);
 

@@ -171,6 +171,7 @@ static void tell(struct sim *sim, struct member *member, const struct log_events
     int32_t parts[PLAN_PARTITIONS_MAX];
     size_t count = 0;
     member->assigned = false;
+    member->assignments++;
     memcpy(member->told, member->owner, sizeof member->told);
     member->told_any = true;
     for (int32_t part = 0; part < sim->plan.partitions; part++) {

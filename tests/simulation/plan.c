@@ -122,7 +122,12 @@ void plan_make(struct sim *sim)
     int64_t percent = sim_below(sim, 100);
     if (percent >= CALM_PERCENT)
         plan_faults(sim, plan);
-    if (percent >= 100 - WRONG_PERCENT)
-        plan->world = (enum world_kind)sim_between(sim, WORLD_RIGHT + 1, WORLD_KIND_COUNT - 1);
+    if (percent >= 100 - WRONG_PERCENT) {
+        /* Two of them twice: what they show takes some luck. */
+        int64_t world = sim_between(sim, WORLD_RIGHT + 1, WORLD_KIND_COUNT + 1);
+        plan->world = world == WORLD_KIND_COUNT  ? WORLD_POISON
+                      : world > WORLD_KIND_COUNT ? WORLD_RESTORED_LIVE
+                                                 : (enum world_kind)world;
+    }
     plan_world(sim, plan);
 }

@@ -125,6 +125,7 @@ static void start(struct sim *sim, void *arg, int64_t number)
         return;
     }
     p->life = ++sim->count.starts;
+    memset(p->claimed_at, 0, sizeof p->claimed_at);
     sim_note(sim, p->number, "start", 0, 0);
     p->mono_base_ms = sim_between(sim, 1000, 100000000);
     p->store_port = store_client_new(p);
@@ -245,8 +246,8 @@ static int64_t weight_of(const char *what)
         const char *what;
         int64_t weight;
     } weights[] = {
-        {"commit", 4},     {"claim", 8},  {"lock_partitions", 4}, {"event_range", 8},
-        {"event_tail", 8}, {"outbox", 4}, {"publish", 4},
+        {"commit", 4},      {"claim", 8},  {"lock_partitions", 4}, {"event_range", 15},
+        {"event_tail", 15}, {"outbox", 4}, {"publish", 4},
     };
     for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++) {
         if (strcmp(what, weights[i].what) == 0)

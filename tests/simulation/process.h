@@ -27,8 +27,9 @@ struct process {
     int64_t weight;           /* of the call at hand: how likely it ends badly */
     int64_t stopped_until_us; /* SIGSTOP: nothing of it runs before */
     int64_t wall_skew_ms, mono_base_ms;
-    uint64_t wake_number; /* of the timer that may resume it */
-    enum err refused;     /* ERR_OK, or why it did not start and will not */
+    uint64_t wake_number;                    /* of the timer that may resume it */
+    int64_t claimed_at[PLAN_PARTITIONS_MAX]; /* by the number of assignments then */
+    enum err refused;                        /* ERR_OK, or why it did not start and will not */
     char refusal[FAILURE_TEXT_LEN];
     bool other_cluster; /* it is pointed at another cluster */
 };

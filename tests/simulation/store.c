@@ -264,6 +264,7 @@ static enum err claim_once(struct store_client *c, int32_t part, struct partitio
     }
     row.epoch++;
     row.connection_id = c->session->id;
+    check_claim(c->sim, c->process, part);
     c->db->owners[part] = c->process->life;
     commit_change(c, &row);
     *out = row;
@@ -291,9 +292,11 @@ static enum err store_claim(void *self, int32_t part, const char *owner, struct 
         err = claim_once(c, part, &row, f);
     }
     err = leave(c, err, fate, f);
-    if (!err)
-        *out = row;
-    return err;
+    if (err)
+        return err;
+    c->process->claimed_at[part] = log_client_assignments(c->process->log);
+    *out = row;
+    return ERR_OK;
 }
 
 /* The change of one row, if it still has the epoch. */
@@ -329,6 +332,7 @@ static enum err store_halt_partition(void *self, int32_t part, int64_t epoch, co
     struct partition_row to = {.part = part, .epoch = epoch};
     size_t len = strnlen(why, sizeof to.halted - 1);
     memcpy(to.halted, why, len);
+    ((struct store_client *)self)->process->claimed_at[part] = 0; /* see check_claim() */
     return change(self, "halt_partition", &to, f);
 }
 
