@@ -70,6 +70,7 @@ enum subject_kind { SUBJECT_NONE, SUBJECT_BOOKING, SUBJECT_MACHINE };
  * does not depend on the batch); none when cancelled. */
 struct booking_view {
     int64_t id, version;
+    int64_t series; /* 0: not recurring */
     const char *client, *user;
     enum booking_state state;
     int64_t start_ms, end_ms;

@@ -61,6 +61,7 @@ void booking_show(struct decider *d, const struct booking *booking)
     *view = (struct booking_view){
         .id = booking->id,
         .version = booking->version,
+        .series = booking->series,
         .client = booking->client,
         .user = booking->user,
         .state = booking->state,
