@@ -477,3 +477,22 @@ const char *cli_time_show(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN]
     buf_fini(&text);
     return buf;
 }
+
+const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN])
+{
+    use_zone(zone);
+    int64_t offset = offset_at(ms / 1000);
+    int64_t minutes = (offset < 0 ? -offset : offset) / 60;
+    char local[TIMETEXT_LEN];
+    if (offset % 60 != 0) { /* as zones had it long ago; RFC 3339 cannot say it */
+        offset = 0;
+        minutes = 0;
+    }
+    timetext_format(ms / 1000 * 1000 + offset * 1000, local);
+    if (offset == 0)
+        snprintf(buf, CLI_WINDOW_LEN, "%s", local);
+    else
+        snprintf(buf, CLI_WINDOW_LEN, "%.19s%c%02d:%02d", local, offset < 0 ? '-' : '+',
+                 (int)(minutes / 60), (int)(minutes % 60));
+    return buf;
+}

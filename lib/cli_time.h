@@ -40,5 +40,8 @@ const char *cli_time_window(int64_t start_ms, int64_t end_ms, const char *zone,
                             char buf[CLI_WINDOW_LEN]);
 /* "Tue 2026-12-01 03:00 CET". Returns buf. */
 const char *cli_time_show(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN]);
+/* "2026-12-01T03:00:00+01:00", RFC 3339 on whole seconds, or with "Z" where the zone has UTC's
+ * time: to be typed again, in whatever zone. Returns buf. */
+const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN]);
 
 #endif

@@ -242,6 +242,15 @@ static void windows(void **state)
         assert_string_equal(buf, rows[i].expected);
     }
     assert_string_equal(cli_time_show(ms_of(NOW), "Europe/Paris", buf), "Tue 2026-12-01 11:00 CET");
+    assert_string_equal(cli_time_exact(ms_of(NOW), "Europe/Paris", buf),
+                        "2026-12-01T11:00:00+01:00");
+    assert_string_equal(cli_time_exact(ms_of(NOW), "UTC", buf), NOW);
+    assert_string_equal(cli_time_exact(ms_of(NOW), "America/St_Johns", buf),
+                        "2026-12-01T06:30:00-03:30");
+    assert_string_equal(cli_time_exact(ms_of(NOW) + 999, "Asia/Kolkata", buf),
+                        "2026-12-01T15:30:00+05:30");
+    /* Liberia's clocks once went after seconds. */
+    assert_string_equal(cli_time_exact(0, "Africa/Monrovia", buf), "1970-01-01T00:00:00Z");
 }
 
 static void zones(void **state)
