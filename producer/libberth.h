@@ -127,8 +127,8 @@ struct berth_message {
 };
 
 /* Makes claims and signs them; no network. The key is the first machine's name, for a booking
- * without machines the request id; amend and cancel go where the booking was made, booking id mod
- * 4096. Gives *message_out, to be freed with berth_message_free or taken by berth_send.
+ * that names none the request id; amend and cancel go where the booking or the series was made,
+ * its id mod 4096. Gives *message_out, to be freed with berth_message_free or taken by berth_send.
  * BERTH_INVALID, BERTH_CONFIG, BERTH_TOO_LARGE. */
 enum berth_status berth_message_new(const struct berth_client *client,
                                     const struct berth_request *request,

@@ -103,10 +103,13 @@ static const char *text_member(const json_t *object, const char *name)
 /* Sets key or slot of the message (design §3). */
 static void route(struct berth_message *message, const json_t *request)
 {
-    const json_t *booking = json_object_get(request, "booking");
-    if (json_is_integer(booking) && json_integer_value(booking) >= 0) {
-        message->slot = json_integer_value(booking) % LIMIT_PARTITIONS;
-        return;
+    static const char *const ids[] = {"booking", "series"};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        const json_t *id = json_object_get(request, ids[i]);
+        if (json_is_integer(id) && json_integer_value(id) >= 0) {
+            message->slot = json_integer_value(id) % LIMIT_PARTITIONS;
+            return;
+        }
     }
     const json_t *first = json_array_get(json_object_get(request, "allocations"), 0);
     const char *key = text_member(first, "machine");
