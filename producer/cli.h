@@ -37,7 +37,7 @@ struct cli {
     bool headers;       /* of TSV */
     bool quiet;
     int verbose;
-    const char *zone;            /* --tz; NULL: the system's */
+    const char *zone;            /* --tz, or else --zone; NULL: the system's */
     int64_t now_ms;              /* when the command began */
     char *user;                  /* for whom requests are */
     struct berth_client *client; /* cli_client; closed at the end */
@@ -65,6 +65,8 @@ const char *cli_value(const struct cli *cli, const char *option);
 struct berth_client *cli_client(struct cli *cli, int *code);
 /* The user whom requests are for: --user, client.user, the account. */
 const char *cli_user(struct cli *cli);
+/* What was given as --label; a new reference, or NULL without any. ERR_USAGE. */
+enum err cli_labels(const struct cli *cli, json_t **labels_out, struct failure *f);
 /* How long to wait for decisions; negative: not at all. ERR_USAGE. */
 enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f);
 /* A signal that asks to stop came; 0: none. */
@@ -93,16 +95,39 @@ void cli_print_booking(const struct cli *cli, const json_t *booking);
 void cli_print_machine(const struct cli *cli, const json_t *machine);
 /* A booking on one line. */
 void cli_print_booking_row(const struct cli *cli, const json_t *booking);
+/* Machines and amounts, a line each. */
+void cli_print_shares(const json_t *shares);
+/* The time in this member; 0: there is none. */
+int64_t cli_time_of(const json_t *object, const char *name);
 void cli_print_booking_header(const struct cli *cli);
 void cli_print_machine_header(const struct cli *cli);
+/* All items of a collection ("machines") that the filter ("&state=up", or "") lets through; gives a
+ * new array and returns 0, else the problem was reported. */
+int cli_get_all(const struct cli *cli, const char *collection, const char *filter,
+                json_t **items_out);
 
 /* ---- cli_decision.c: sending one request */
+/* What was asked for, as far as messages about its decision need it. */
+struct cli_asked {
+    const char *window; /* how its times were understood; NULL or "": it has none */
+    int64_t length_ms;  /* of its window; 0: not known */
+    bool repeats;       /* it recurs */
+};
 /* Signs and sends the request (takes it), waits, prints the decision; or what --dry-run prints.
- * `window` is what times were understood, for messages; may be NULL. Returns the exit code. */
-int cli_decide(struct cli *cli, json_t *request, const char *window);
-/* Prints a decision (the event's JSON); returns the exit code: 0 accepted, 3 rejected. */
-int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes, size_t len,
-                       const char *window);
+ * `asked` may be NULL. Returns the exit code. */
+int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked);
+
+/* ---- cli_outcome.c: how a decision looks */
+/* Prints a decision (the event's JSON and its bytes); `asked` may be NULL: only what the event says
+ * is known. Returns the exit code: 0 accepted, 3 rejected. */
+int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
+                       const struct cli_asked *asked);
+/* TSV of a message that was published, and whose decision nobody waits for. */
+void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
+                             int64_t offset);
+/* The command that was typed, with another start and with this length: ready to be pasted into a
+ * shell. It gets a request id of its own. Caller frees. */
+char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms);
 
 /* ---- cli_http.c */
 /* GET of a path ("/v1/machines/gpu-01"; parts already escaped) at reader.url. 200: gives the JSON
@@ -111,6 +136,11 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
 int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_out);
 /* A part of a path or a query value, escaped; caller frees. */
 char *cli_escape(const char *text);
+
+/* ---- cli_book.c */
+struct cli_shares;
+/* Asks the reader how much the whole of each bare MACHINE is; returns the exit code. */
+int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares);
 
 /* ---- commands */
 int cli_book(struct cli *cli);

@@ -1,44 +1,20 @@
-/* `berth book`, `amend`, `cancel`. */
+/* `berth book`. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/limits.h"
 #include "lib/mem.h"
-#include "lib/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_request.h"
 
-/* ---- machines ------------------------------------------------------------------------------ */
+/* ---- whole machines ------------------------------------------------------------------------ */
 
-struct shares {
-    struct cli_share items[LIMIT_ALLOCATIONS];
-    size_t count;
-};
-
-static int parse_shares(const struct cli *cli, size_t first, struct shares *out)
+static int64_t number_of(const json_t *object, const char *name)
 {
-    struct failure f;
-    out->count = cli->after.operand_count - first;
-    if (out->count > LIMIT_ALLOCATIONS) {
-        failure_set(&f, ERR_USAGE, "a booking has at most %d machines", LIMIT_ALLOCATIONS);
-        return cli_fail(cli, &f);
-    }
-    for (size_t i = 0; i < out->count; i++) {
-        if (cli_share_parse(cli->after.operands[first + i], &out->items[i], &f) != ERR_OK)
-            return cli_fail(cli, &f);
-        for (size_t j = 0; j < i; j++) {
-            if (strcmp(out->items[i].machine, out->items[j].machine) == 0) {
-                failure_set(&f, ERR_USAGE, "machine %s is given twice", out->items[i].machine);
-                return cli_fail(cli, &f);
-            }
-        }
-    }
-    return EXIT_CODE_OK;
+    return json_integer_value(json_object_get(object, name));
 }
 
-/* Asks the reader how much the whole of each bare MACHINE is. */
-static int resolve_shares(const struct cli *cli, struct shares *shares)
+int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares)
 {
     for (size_t i = 0; i < shares->count; i++) {
         struct cli_share *share = &shares->items[i];
@@ -54,142 +30,174 @@ static int resolve_shares(const struct cli *cli, struct shares *shares)
                          share->machine);
             return code;
         }
-        share->gpus = json_integer_value(json_object_get(machine, "gpus"));
-        share->memory_gib = json_integer_value(json_object_get(machine, "memory_gib"));
+        share->gpus = number_of(machine, "gpus");
+        share->memory_gib = number_of(machine, "memory_gib");
         share->whole = false;
         json_decref(machine);
     }
     return EXIT_CODE_OK;
 }
 
-/* ---- windows ------------------------------------------------------------------------------- */
+static bool carries(const json_t *machine, const json_t *labels)
+{
+    const json_t *own = json_object_get(machine, "labels"), *value;
+    const char *key;
+    json_object_foreach((json_t *)labels, key, value)
+    {
+        if (!json_equal(json_object_get(own, key), value))
+            return false;
+    }
+    return true;
+}
 
-static enum err parse_window(const struct cli *cli, struct cli_window *out, struct failure *f)
+/* The size that all of these machines have that carry the labels. ERR_NOT_FOUND: none does.
+ * ERR_USAGE: their sizes differ. */
+static enum err common_size(const json_t *machines, struct cli_any *any, struct failure *f)
+{
+    size_t i;
+    const json_t *machine;
+    const char *first = NULL;
+    json_array_foreach(machines, i, machine)
+    {
+        int64_t gpus = number_of(machine, "gpus"), memory_gib = number_of(machine, "memory_gib");
+        const char *name = json_string_value(json_object_get(machine, "name"));
+        if (!name || !carries(machine, any->labels))
+            continue;
+        if (first && (gpus != any->gpus || memory_gib != any->memory_gib))
+            return failure_set(f, ERR_USAGE,
+                               "--any takes whole machines when it does not say how much, but %s "
+                               "(%" PRId64 " GPUs, %" PRId64 " GiB) and %s (%" PRId64
+                               " GPUs, %" PRId64 " GiB) differ: give --gpus and --mem",
+                               first, any->gpus, any->memory_gib, name, gpus, memory_gib);
+        first = name;
+        any->gpus = gpus;
+        any->memory_gib = memory_gib;
+    }
+    if (!first)
+        return failure_set(f, ERR_NOT_FOUND, "no machine that is up carries these labels");
+    return ERR_OK;
+}
+
+/* Asks the reader how much the whole of any such machine is. */
+static int resolve_any(const struct cli *cli, struct cli_any *any)
+{
+    struct failure f;
+    json_t *machines = NULL;
+    if (any->count == 0 || any->gpus >= 0)
+        return EXIT_CODE_OK;
+    int code = cli_get_all(cli, "machines", "&state=up", &machines);
+    if (code != EXIT_CODE_OK) {
+        cli_note(cli, "to do without the reader, say how much of each: --gpus and --mem");
+        return code;
+    }
+    enum err err = common_size(machines, any, &f);
+    json_decref(machines);
+    return err == ERR_OK ? EXIT_CODE_OK : cli_fail(cli, &f);
+}
+
+/* ---- what was typed ------------------------------------------------------------------------ */
+
+static enum err take_window(const struct cli *cli, struct cli_window *out, struct failure *f)
 {
     struct cli_window_text text = {.start = cli_value(cli, "start"),
                                    .end = cli_value(cli, "end"),
                                    .duration = cli_value(cli, "for"),
                                    .now_ms = cli->now_ms,
                                    .zone = cli->zone};
-    return cli_window_parse(&text, out, f);
+    enum err err = cli_window_parse(&text, out, f);
+    if (err == ERR_OK && !out->has_end && !out->has_duration)
+        err = failure_set(f, ERR_USAGE, "how long? Give --for DURATION or --end TIME");
+    return err;
+}
+
+static enum err take_repeat(struct cli *cli, const struct cli_window *window,
+                            struct cli_repeat *out, struct failure *f)
+{
+    struct cli_repeat_text text = {.every = cli_value(cli, "repeat"),
+                                   .count = cli_value(cli, "count"),
+                                   .zone = cli_value(cli, "zone"),
+                                   .skip_conflicts = cli_has(cli, "skip-conflicts"),
+                                   .default_zone = cli->zone ? cli->zone : getenv("TZ")};
+    return cli_repeat_parse(&text, window, out, f);
+}
+
+/* Gives out->any.labels, also on failure. */
+static enum err take_machines(const struct cli *cli, struct cli_booking *out, struct failure *f)
+{
+    struct cli_any_text any = {.count = cli_value(cli, "any"),
+                               .gpus = cli_value(cli, "gpus"),
+                               .memory_gib = cli_value(cli, "mem")};
+    bool named = cli->after.operand_count > 0, empty = cli_has(cli, "empty");
+    enum err err = cli_labels(cli, &any.labels, f);
+    if (err == ERR_OK) {
+        err = cli_any_parse(&any, &out->any, f);
+        out->any.labels = any.labels;
+    }
+    if (err == ERR_OK && any.count && named)
+        err = failure_set(f, ERR_USAGE, "--any lets the farm choose: name no machines beside it");
+    if (err == ERR_OK && empty && (named || any.count))
+        err = failure_set(f, ERR_USAGE, "--empty books no machines, but some are given");
+    if (err == ERR_OK && !empty && !named && !any.count)
+        err = failure_set(f, ERR_USAGE,
+                          "which machines? MACHINE[:GPUS[:GIB]]…, --any N, or --empty for a window "
+                          "to which amend adds them");
+    for (size_t i = 0; err == ERR_OK && i < cli->after.operand_count; i++)
+        err = cli_shares_add(&out->shares, cli->after.operands[i], f);
+    return err;
+}
+
+static enum err take_booking(struct cli *cli, struct cli_booking *out, struct failure *f)
+{
+    /* Who says by which clock it recurs types the start by that clock, too. */
+    const char *zone = cli_value(cli, "zone");
+    enum err err = ERR_OK;
+    if (zone && !cli->zone) {
+        err = cli_zone_check(zone, f);
+        if (err != ERR_OK)
+            return failure_wrap(f, "--zone");
+        cli->zone = zone;
+    }
+    err = take_window(cli, &out->window, f);
+    if (err == ERR_OK)
+        err = take_repeat(cli, &out->window, &out->repeat, f);
+    if (err == ERR_OK)
+        err = take_machines(cli, out, f);
+    return err;
+}
+
+/* ---- the command --------------------------------------------------------------------------- */
+
+/* What was understood; caller frees. */
+static char *show_window(const struct cli *cli, const struct cli_booking *booking)
+{
+    char window[CLI_WINDOW_LEN];
+    const struct cli_repeat *repeat = &booking->repeat;
+    cli_window_show(&booking->window, cli->zone, window);
+    if (repeat->count == 0)
+        return xstrdup(window);
+    return xasprintf("%s, each %s, %" PRId64 " in all, by the clock of %s", window, repeat->every,
+                     repeat->count, repeat->zone);
 }
 
 int cli_book(struct cli *cli)
 {
     struct failure f;
-    struct cli_window window;
-    struct shares shares;
-    char shown[CLI_WINDOW_LEN];
-    bool empty = cli_has(cli, "empty");
-    if (parse_window(cli, &window, &f) != ERR_OK)
-        return cli_fail(cli, &f);
-    if (!window.has_end && !window.has_duration) {
-        failure_set(&f, ERR_USAGE, "how long? Give --for DURATION or --end TIME");
-        return cli_fail(cli, &f);
-    }
-    if (empty != (cli->after.operand_count == 0)) {
-        failure_set(&f, ERR_USAGE,
-                    empty ? "--empty books no machines, but some are given"
-                          : "which machines? MACHINE[:GPUS[:GIB]]…, or --empty for "
-                            "a window to which amend adds them");
-        return cli_fail(cli, &f);
-    }
-    int code = parse_shares(cli, 0, &shares);
+    struct cli_booking booking = {0};
+    int code;
+    if (take_booking(cli, &booking, &f) != ERR_OK)
+        code = cli_fail(cli, &f);
+    else
+        code = cli_resolve_shares(cli, &booking.shares);
     if (code == EXIT_CODE_OK)
-        code = resolve_shares(cli, &shares);
-    if (code != EXIT_CODE_OK)
-        return code;
-    cli_window_show(&window, cli->zone, shown);
-    return cli_decide(cli, cli_request_create(&window, shares.items, shares.count), shown);
-}
-
-/* ---- amend, cancel ------------------------------------------------------------------------- */
-
-/* --for without --start counts from the start that the booking has. */
-static int resolve_duration(const struct cli *cli, int64_t booking, struct cli_window *window)
-{
-    json_t *found = NULL;
-    if (!window->has_duration)
-        return EXIT_CODE_OK;
-    int64_t start_ms = window->start_ms;
-    if (!window->has_start) {
-        char path[64];
-        snprintf(path, sizeof path, "/v1/bookings/%" PRId64, booking);
-        int code = cli_get(cli, path, &found, NULL);
-        if (code != EXIT_CODE_OK) {
-            if (code != EXIT_CODE_NOT_FOUND)
-                cli_note(cli, "to do without the reader, give --end instead of --for");
-            return code;
-        }
-        const char *text = json_string_value(json_object_get(found, "start"));
-        bool valid = text && timetext_parse(text, strlen(text), &start_ms);
-        json_decref(found);
-        if (!valid) {
-            struct failure f;
-            failure_set(&f, ERR_FAILED, "the reader does not say when the booking starts");
-            return cli_fail(cli, &f);
-        }
+        code = resolve_any(cli, &booking.any);
+    if (code == EXIT_CODE_OK) {
+        char *window = show_window(cli, &booking);
+        struct cli_asked asked = {.window = window,
+                                  .length_ms = cli_window_length_ms(&booking.window),
+                                  .repeats = booking.repeat.count > 0};
+        code = cli_decide(cli, cli_request_create(&booking), &asked);
+        free(window);
     }
-    window->has_duration = false;
-    window->has_end = true;
-    window->end_ms = start_ms + window->duration_ms;
-    return EXIT_CODE_OK;
-}
-
-static int amend(struct cli *cli, int64_t booking, struct cli_window *window)
-{
-    struct shares shares;
-    char shown[CLI_WINDOW_LEN];
-    bool has_shares = cli->after.operand_count > 1 || cli_has(cli, "empty");
-    int code = parse_shares(cli, 1, &shares);
-    if (code == EXIT_CODE_OK)
-        code = resolve_shares(cli, &shares);
-    if (code == EXIT_CODE_OK)
-        code = resolve_duration(cli, booking, window);
-    if (code != EXIT_CODE_OK)
-        return code;
-    cli_window_show(window, cli->zone, shown);
-    json_t *request = cli_request_amend(booking, window, has_shares ? shares.items : NULL,
-                                        shares.count);
-    return cli_decide(cli, request, shown);
-}
-
-int cli_amend(struct cli *cli)
-{
-    struct failure f;
-    struct cli_window window;
-    int64_t booking;
-    size_t count = cli->after.operand_count;
-    if (count == 0) {
-        failure_set(&f, ERR_USAGE, "amend needs a booking's id");
-        return cli_fail(cli, &f);
-    }
-    if (cli_booking_parse(cli->after.operands[0], &booking, &f) != ERR_OK ||
-        parse_window(cli, &window, &f) != ERR_OK)
-        return cli_fail(cli, &f);
-    bool empty = cli_has(cli, "empty");
-    if (empty && count > 1) {
-        failure_set(&f, ERR_USAGE, "--empty gives all machines back, but some are given");
-        return cli_fail(cli, &f);
-    }
-    if (!empty && count == 1 && !window.has_start && !window.has_end && !window.has_duration) {
-        failure_set(&f, ERR_USAGE,
-                    "nothing to change: give --start, --end, --for or machines (see `berth amend "
-                    "--help`)");
-        return cli_fail(cli, &f);
-    }
-    return amend(cli, booking, &window);
-}
-
-int cli_cancel(struct cli *cli)
-{
-    struct failure f;
-    int64_t booking;
-    if (cli->after.operand_count != 1) {
-        failure_set(&f, ERR_USAGE, "cancel needs one booking's id");
-        return cli_fail(cli, &f);
-    }
-    if (cli_booking_parse(cli->after.operands[0], &booking, &f) != ERR_OK)
-        return cli_fail(cli, &f);
-    return cli_decide(cli, cli_request_cancel(booking), NULL);
+    json_decref(booking.any.labels);
+    return code;
 }

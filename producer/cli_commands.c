@@ -30,18 +30,39 @@ static const struct option_spec common_options[] = {
         0                                                                                          \
     }
 
-static const struct option_spec window_options[] = {
+static const struct option_spec book_options[] = {
     {"start", 's', "TIME", "when it begins; default: now"},
     {"end", 'e', "TIME", "when it ends"},
     {"for", 'f', "DURATION", "how long it lasts, instead of --end"},
+    {"any", 0, "N", "so many machines, 1..64, that the farm chooses"},
+    {"gpus", 0, "N", "with --any: GPUs of each machine"},
+    {"mem", 0, "GIB", "with --any: memory of each machine, in GiB"},
+    {"label", 'l', "KEY=VALUE", "with --any: only machines with this label; may be repeated"},
     {"empty", 0, NULL, "without machines: amend adds them later"},
+    {"repeat", 0, "EVERY", "again each day, or each week"},
+    {"count", 0, "N", "with --repeat: occurrences in all, 1..366"},
+    {"zone", 0, "ZONE",
+     "with --repeat: the zone by whose clock it recurs; default: --tz or TZ. Times are typed and "
+     "shown in it, too, unless --tz names another one"},
+    {"skip-conflicts", 0, NULL, "with --repeat: leave out the occurrences that do not fit"},
     SEND_OPTIONS,
 };
 static const struct option_spec amend_options[] = {
-    {"start", 's', "TIME", "the new start; a begun booking keeps its own"},
+    {"start", 's', "TIME", "the new start; the end stays. A begun booking keeps its start"},
     {"end", 'e', "TIME", "the new end"},
     {"for", 'f', "DURATION", "how long it lasts from its start, instead of --end"},
+    {"move", 0, "TIME", "begin then, and last as long as before"},
+    {"extend", 0, "DURATION", "end so much later"},
+    {"shorten", 0, "DURATION", "end so much earlier"},
+    {"set", 0, "MACHINE[:GPUS[:GIB]]",
+     "have this much of this machine, one more or one that it has; the others stay; may be "
+     "repeated"},
+    {"drop", 0, "MACHINE", "give this machine back; the others stay; may be repeated"},
     {"empty", 0, NULL, "give all machines back"},
+    SEND_OPTIONS,
+};
+static const struct option_spec cancel_options[] = {
+    {"series", 0, "ID", "all bookings of this series that are not over"},
     SEND_OPTIONS,
 };
 static const struct option_spec send_options[] = {SEND_OPTIONS};
@@ -61,8 +82,8 @@ static const struct option_spec machine_update_options[] = {
     {"displace", 0, NULL, "cancel bookings that no longer fit, the youngest first"},
     SEND_OPTIONS,
 };
-static const struct option_spec machine_state_options[] = {
-    {"displace", 0, NULL, "cancel bookings that stand in the way"},
+static const struct option_spec machine_retire_options[] = {
+    {"displace", 0, NULL, "cancel the bookings on it; without it they stand in the way"},
     SEND_OPTIONS,
 };
 static const struct option_spec machine_list_options[] = {
@@ -126,62 +147,96 @@ static const struct option_spec verify_options[] = {
     }
 
 const struct cli_command cli_commands[] = {
-    {SPEC("book", "[MACHINE[:GPUS[:GIB]]]...", window_options,
-          "Books machines for a window of time; all of them or none. MACHINE alone is the whole\n"
-          "machine, as the reader knows it; MACHINE:4 takes 4 GPUs and no memory, MACHINE:4:64\n"
-          "also 64 GiB.",
-          "berth book gpu-01:4:64 gpu-02:8 --start 'tomorrow 03:00' --for 2h"),
+    {SPEC("book", "[MACHINE[:GPUS[:GIB]]]...", book_options,
+          "Books machines for a window of time; all of them or none. MACHINE alone is the\n"
+          "whole machine, as the reader knows it; MACHINE:4 takes 4 GPUs and no memory,\n"
+          "MACHINE:4:64 also 64 GiB.\n"
+          "\n"
+          "With --any N the farm chooses N machines that are up, carry all of the labels\n"
+          "and have that much free for the whole window. --gpus and --mem are of each\n"
+          "machine, as Slurm's --gpus-per-node and --mem, but memory is in GiB. With\n"
+          "neither, each is a whole machine: then all that carry the labels must be alike.\n"
+          "\n"
+          "With --repeat it recurs, as Slurm's reservations with the flag DAILY or WEEKLY,\n"
+          "but a given number of times, and all are booked at once: all or none, or with\n"
+          "--skip-conflicts those that fit. The start, and an --end, keep their local time\n"
+          "over daylight-saving changes; with --for each lasts exactly that long. Each\n"
+          "occurrence is a booking of its own; `berth cancel --series` ends them together.",
+          "berth book gpu-01:4:64 gpu-02:8 --start 'tomorrow 03:00' --for 2h\n"
+          "berth book --any 4 --gpus 8 --label gpu=a100 --start 'sat 20:00' --for 12h\n"
+          "berth book gpu-01 --start 'mon 09:00' --for 3h --repeat week --count 12 \\\n"
+          "    --zone Europe/Paris --skip-conflicts"),
      "book machines for a window", CLI_TEXT, true, cli_book},
     {SPEC("amend", "BOOKING [MACHINE[:GPUS[:GIB]]]...", amend_options,
-          "Changes a booking; all or nothing. Machines, when given, replace those it has. Of a\n"
-          "booking that has begun only the part from now on changes.",
-          "berth amend 4268035 --end +3h gpu-01:8"),
+          "Changes a booking; all or nothing. MACHINE without an option replaces all\n"
+          "machines that it has; --set and --drop change one and keep the others. Of a\n"
+          "booking that has begun only the part from now on changes.\n"
+          "\n"
+          "A request states the new end, and all machines. What --for (without --start),\n"
+          "--move, --extend, --shorten, --set and --drop leave as it is comes from the\n"
+          "reader.",
+          "berth amend 4268035 --extend 1h\n"
+          "berth amend 4268035 --move 'tomorrow 15:00'\n"
+          "berth amend 4268035 --set gpu-02:8 --drop gpu-01\n"
+          "berth amend 4268035 --end +3h gpu-01:8:64"),
      "change a booking", CLI_TEXT, true, cli_amend},
-    {SPEC("cancel", "BOOKING", send_options,
-          "Cancels a booking; one that has begun is released from now on.", "berth cancel 4268035"),
+    {SPEC("cancel", "[BOOKING]", cancel_options,
+          "Cancels a booking; one that has begun is released from now on. With --series\n"
+          "all of a series that are not over; BOOKING is one booking, even if it is one of\n"
+          "a series.",
+          "berth cancel 4268035\n"
+          "berth cancel --series 4268035"),
      "cancel or release a booking", CLI_TEXT, true, cli_cancel},
     {SPEC("show", "[BOOKING|MACHINE]", show_options,
-          "Shows a booking, a machine or the decision of a request, as the reader knows it.\n"
-          "A number is a booking's id; booking/ID and machine/NAME always say which.",
+          "Shows a booking, a machine or the decision of a request, as the reader knows\n"
+          "it. A number is a booking's id; booking/ID and machine/NAME always say which.",
           "berth show 4268035"),
      "show a booking, a machine or a decision", CLI_TEXT, false, cli_show},
     {SPEC("list", NULL, list_options, "Lists bookings, as the reader knows them, by id.",
           "berth list --machine gpu-01 --state booked"),
      "list bookings", CLI_TEXT, false, cli_list},
     {SPEC("why", "REQUEST-ID", why_options,
-          "Tells how a request was decided, and why it was rejected. Ends as the decision says:\n"
-          "0 accepted, 3 rejected, 5 not decided.",
+          "Tells how a request was decided, and why it was rejected. Ends as the decision\n"
+          "says: 0 accepted, 3 rejected, 5 not decided.",
           "berth why 0192f3a0-7c1e-7000-8000-6d1f2b3c4d5e"),
      "tell how a request was decided", CLI_TEXT, false, cli_why},
     {SPEC("submit", "[FILE]", submit_options,
-          "Sends many requests at full speed: each line of FILE, or of standard input, is one\n"
-          "`request` object. Each outcome is one JSON line, in the order of the decisions, with\n"
-          "the number of its input line. A line that is no request is reported and the others\n"
-          "go on. Ends with 0 when all were accepted; else with the first that applies of\n"
-          "1 some could not be sent, 2 some lines are no requests, 4 some outcomes are not known,\n"
-          "3 some were rejected.",
+          "Sends many requests at full speed: each line of FILE, or of standard input, is\n"
+          "one `request` object. Each outcome is one JSON line, in the order of the\n"
+          "decisions, with the number of its input line. A line that is no request is\n"
+          "reported and the others go on. Ends with 0 when all were accepted; else with\n"
+          "the first that applies of 1 some could not be sent, 2 some lines are no\n"
+          "requests, 4 some outcomes are not known, 3 some were rejected.",
           "echo '{\"type\": \"booking.cancel\", \"booking\": 4268035}' | berth submit"),
      "send requests from a file of JSON lines", CLI_JSON, true, cli_submit},
     {SPEC("watch", NULL, watch_options,
-          "Follows the farm's events: each once, in the order of its partition, one JSON line\n"
-          "each. A gap in the sequences is told on stderr and makes the exit status 6.",
+          "Follows the farm's events: each once, in the order of its partition, one JSON\n"
+          "line each. A gap in the sequences is told on stderr and makes the exit status\n"
+          "6.",
           "berth watch --from beginning --type rejected --count 10"),
      "follow the farm's events", CLI_JSON, false, cli_watch},
     {SPEC("machine add", "NAME", machine_add_options, "Registers a machine.",
           "berth machine add gpu-01 --gpus 8 --mem 512 --label zone=a"),
      "register a machine", CLI_TEXT, true, cli_machine_add},
     {SPEC("machine update", "NAME", machine_update_options,
-          "Changes a machine. What bookings stand in the way of is rejected, or with --displace\n"
-          "they are cancelled.",
+          "Changes a machine. What bookings stand in the way of is rejected, or with\n"
+          "--displace they are cancelled.",
           "berth machine update gpu-01 --gpus 4 --displace"),
      "change a machine", CLI_TEXT, true, cli_machine_update},
-    {SPEC("machine drain", "NAME", machine_state_options,
-          "Takes no new bookings on a machine; those it has stay.", "berth machine drain gpu-01"),
+    {SPEC("machine drain", "NAME", send_options,
+          "Takes no new bookings on a machine; those it has stay. `retire --displace` ends\n"
+          "them.",
+          "berth machine drain gpu-01"),
      "take no new bookings on a machine", CLI_TEXT, true, cli_machine_drain},
     {SPEC("machine resume", "NAME", send_options, "Takes bookings on a machine again.",
           "berth machine resume gpu-01"),
      "take bookings on a machine again", CLI_TEXT, true, cli_machine_resume},
-    {SPEC("machine retire", "NAME", machine_state_options, "Retires a machine.",
+    {SPEC("machine undrain", "NAME", send_options, "The same as `berth machine resume`.",
+          "berth machine undrain gpu-01"),
+     "the same as resume", CLI_TEXT, true, cli_machine_resume},
+    {SPEC("machine retire", "NAME", machine_retire_options,
+          "Takes a machine out of the farm. Bookings that are not over stand in the way,\n"
+          "unless --displace cancels them. `resume` brings it back.",
           "berth machine retire gpu-01 --displace"),
      "retire a machine", CLI_TEXT, true, cli_machine_retire},
     {SPEC("machine list", NULL, machine_list_options, "Lists the machines, by name.",
@@ -190,17 +245,18 @@ const struct cli_command cli_commands[] = {
     {SPEC("machine show", "NAME", NULL, "Shows one machine.", "berth machine show gpu-01"),
      "show a machine", CLI_TEXT, false, cli_machine_show},
     {SPEC("key generate", NULL, key_generate_options,
-          "Makes a key pair. The private key's file can be read by you alone (mode 0600), and no\n"
-          "file is ever overwritten. The public key is for `berth-admin key add`.",
+          "Makes a key pair. The private key's file can be read by you alone (mode 0600),\n"
+          "and no file is ever overwritten. The public key is for `berth-admin key add`.",
           "berth key generate --out batch-1.pem"),
      "make a key pair", CLI_TEXT, false, cli_key_generate},
     {SPEC("key show", "[FILE]", key_show_options,
-          "Prints the public half of a key file, default client.key_file, and on stderr its name.",
+          "Prints the public half of a key file, default client.key_file, and on stderr\n"
+          "its name.",
           "berth key show batch-1.pem"),
      "print a key's public half", CLI_TEXT, false, cli_key_show},
     {SPEC("verify", "TOKEN|-", verify_options,
-          "Takes a signed request apart and checks its signature, claims and times. `-` reads it\n"
-          "from standard input. Ends with 0 when all is well, 6 when not.",
+          "Takes a signed request apart and checks its signature, claims and times. `-`\n"
+          "reads it from standard input. Ends with 0 when all is well, 6 when not.",
           "berth book gpu-01:1 --for 1h --dry-run -o json | jq -r .token | berth verify -"),
      "check a signed request", CLI_TEXT, false, cli_verify},
     {SPEC("config", NULL, NULL, "Prints all settings and where each comes from.",
@@ -330,10 +386,11 @@ void cli_print_markdown(FILE *out)
     print_option_rows(out, program_options);
     for (size_t i = 0; i < cli_command_count; i++) {
         const struct command_spec *spec = &cli_commands[i].spec;
+        bool several = strchr(spec->example, '\n') != NULL;
         fprintf(out, "\n## `%s`\n\n", spec->name);
         fprintf(out, "```\n%s%s%s\n```\n\n%s\n\n", spec->name, spec->operands ? " " : "",
                 spec->operands ? spec->operands : "", spec->description);
-        fprintf(out, "Example: `%s`\n", spec->example);
+        fprintf(out, several ? "Examples:\n\n```\n%s\n```\n" : "Example: `%s`\n", spec->example);
         if (spec->options) {
             fputs("\n| option | meaning |\n| --- | --- |\n", out);
             print_option_rows(out, spec->options);

@@ -13,7 +13,9 @@ static const struct {
     {"from", "beginning end"},
     {"type", "accepted rejected machine.register machine.update booking.create booking.amend "
              "booking.cancel"},
+    {"repeat", "day week"},
     {"tz", "UTC"},
+    {"zone", "UTC"},
 };
 /* Options whose value is a file. */
 static const char *const file_options[] = {"config", "out", "public-out", "key"};

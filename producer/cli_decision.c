@@ -7,121 +7,10 @@
 
 #include "lib/cli_time.h"
 #include "lib/mem.h"
-#include "lib/timetext.h"
 #include "producer/cli.h"
 
 /* Quiet for so long: most decisions come sooner. */
 #define PROGRESS_AFTER_MS 300
-
-/* ---- what came ----------------------------------------------------------------------------- */
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    return json_string_value(json_object_get(object, name));
-}
-
-static void print_displaced(const json_t *data)
-{
-    size_t i;
-    const json_t *booking;
-    json_array_foreach(json_object_get(data, "displaced"), i, booking)
-        printf("displaced: booking %" JSON_INTEGER_FORMAT " of %s, now %s\n",
-               json_integer_value(json_object_get(booking, "id")), text_of(booking, "client"),
-               text_of(booking, "state"));
-}
-
-/* Columns of a decision in TSV; new ones only at the end. */
-static void print_row(const struct cli *cli, const json_t *event)
-{
-    static const char *const header[] = {"outcome", "reason",    "subject", "event",
-                                         "request", "partition", "offset",  "duplicate_of"};
-    const json_t *data = json_object_get(event, "data");
-    const json_t *request = json_object_get(data, "request");
-    const char *type = text_of(event, "type");
-    const char *outcome = type ? strrchr(type, '.') : NULL;
-    char partition[24], offset[24];
-    snprintf(partition, sizeof partition, "%" JSON_INTEGER_FORMAT,
-             json_integer_value(json_object_get(request, "partition")));
-    snprintf(offset, sizeof offset, "%" JSON_INTEGER_FORMAT,
-             json_integer_value(json_object_get(request, "offset")));
-    const char *row[] = {outcome ? outcome + 1 : NULL,
-                         text_of(data, "reason"),
-                         text_of(event, "subject"),
-                         text_of(event, "id"),
-                         text_of(request, "id"),
-                         partition,
-                         offset,
-                         text_of(data, "duplicate_of")};
-    if (cli->headers)
-        cli_print_tsv(header, 8);
-    cli_print_tsv(row, 8);
-}
-
-static void print_accepted(const struct cli *cli, const json_t *event)
-{
-    const json_t *data = json_object_get(event, "data");
-    const json_t *booking = json_object_get(data, "booking");
-    const json_t *machine = json_object_get(data, "machine");
-    if (booking)
-        cli_print_booking(cli, booking);
-    if (json_is_object(machine))
-        cli_print_machine(cli, machine);
-    print_displaced(data);
-}
-
-/* `asked` may be NULL or "". */
-static void print_rejected(const struct cli *cli, const json_t *event, const char *asked)
-{
-    const json_t *data = json_object_get(event, "data");
-    const char *reason = text_of(data, "reason"), *detail = text_of(data, "detail");
-    const char *next = text_of(data, "next_available");
-    char moment[CLI_WINDOW_LEN];
-    int64_t ms;
-    fprintf(stderr, "berth: rejected: %s: %s\n", reason ? reason : "unknown",
-            detail ? detail : "no detail was given");
-    if (asked && *asked)
-        cli_note(cli, "asked for: %s", asked);
-    if (next && timetext_parse(next, strlen(next), &ms))
-        cli_note(cli, "next available: %s", cli_time_show(ms, cli->zone, moment));
-}
-
-/* The problem object of a rejection, with what the event says. */
-static void print_problem(const json_t *event)
-{
-    const json_t *data = json_object_get(event, "data");
-    const char *reason = text_of(data, "reason"), *detail = text_of(data, "detail");
-    struct problem problem = {.code = PROBLEM_REJECTED,
-                              .detail = detail ? detail : "no detail was given",
-                              .pointer = text_of(data, "pointer")};
-    json_t *object = problem_json(&problem);
-    json_object_set_new(object, "reason", json_string(reason ? reason : "unknown"));
-    json_object_set(object, "event", json_object_get(event, "id"));
-    json_object_update_missing(object, json_object_get(event, "data"));
-    cli_print_json(object);
-    json_decref(object);
-}
-
-int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes, size_t len,
-                       const char *window)
-{
-    const char *type = text_of(event, "type");
-    const json_t *data = json_object_get(event, "data");
-    bool accepted = type && strcmp(type, "berth.request.accepted") == 0;
-    const char *first = text_of(data, "duplicate_of");
-    if (cli->format == CLI_TSV)
-        print_row(cli, event);
-    else if (cli->format == CLI_JSON && accepted)
-        printf("%.*s\n", (int)len, bytes);
-    else if (cli->format == CLI_JSON)
-        print_problem(event);
-    else if (accepted)
-        print_accepted(cli, event);
-    if (cli->format != CLI_JSON && !accepted)
-        print_rejected(cli, event, window);
-    if (first && cli->format == CLI_TEXT)
-        cli_note(cli, "this request was decided before, as %s; nothing changed", first);
-    return accepted ? EXIT_CODE_OK : EXIT_CODE_REJECTED;
-}
 
 /* ---- dry run ------------------------------------------------------------------------------- */
 
@@ -195,12 +84,7 @@ static int print_published(const struct cli *cli, const struct berth_outcome *ou
         cli_print_json(object);
         json_decref(object);
     } else if (cli->format == CLI_TSV) {
-        char partition[24], offset[24];
-        snprintf(partition, sizeof partition, "%" PRId32, outcome->partition);
-        snprintf(offset, sizeof offset, "%" PRId64, outcome->offset);
-        const char *row[] = {"published",         NULL,      NULL,   NULL,
-                             outcome->request_id, partition, offset, NULL};
-        cli_print_tsv(row, 8);
+        cli_print_published_row(cli, outcome->request_id, outcome->partition, outcome->offset);
     } else {
         printf("request %s published at %" PRId32 ":%" PRId64 "\n", outcome->request_id,
                outcome->partition, outcome->offset);
@@ -228,21 +112,21 @@ static int print_failure(const struct cli *cli, const struct berth_outcome *outc
 }
 
 static int print_outcome(const struct cli *cli, const struct berth_outcome *outcome,
-                         const char *window)
+                         const struct cli_asked *asked)
 {
     if (outcome->status != BERTH_OK)
         return print_failure(cli, outcome);
     if (outcome->verdict == BERTH_UNDECIDED)
         return print_published(cli, outcome);
     json_t *event = json_loadb(outcome->event, outcome->event_len, 0, NULL);
-    int code = cli_print_decision(cli, event, outcome->event, outcome->event_len, window);
+    int code = cli_print_decision(cli, event, outcome->event, asked);
     json_decref(event);
     return code;
 }
 
 /* Takes message. */
 static int send_and_wait(struct cli *cli, struct berth_message *message, int64_t wait_ms,
-                         const char *window)
+                         const struct cli_asked *asked)
 {
     struct waiting waiting = {0};
     struct berth_error error;
@@ -264,14 +148,14 @@ static int send_and_wait(struct cli *cli, struct berth_message *message, int64_t
         code = cli_fail_client(cli, &error, request_id);
     } else {
         assert(outcome);
-        code = print_outcome(cli, outcome, window);
+        code = print_outcome(cli, outcome, asked);
     }
     berth_outcome_free(outcome);
     free(request_id);
     return code;
 }
 
-int cli_decide(struct cli *cli, json_t *request, const char *window)
+int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked)
 {
     struct failure f;
     struct berth_error error;
@@ -300,8 +184,8 @@ int cli_decide(struct cli *cli, json_t *request, const char *window)
     if (status != BERTH_OK)
         return cli_fail_client(cli, &error, NULL);
     if (!cli_has(cli, "dry-run"))
-        return send_and_wait(cli, message, wait_ms, window ? window : "");
-    code = print_dry_run(cli, message, window ? window : "");
+        return send_and_wait(cli, message, wait_ms, asked);
+    code = print_dry_run(cli, message, asked && asked->window ? asked->window : "");
     berth_message_free(message);
     return code;
 }

@@ -25,44 +25,10 @@ static enum err take_number(const struct cli *cli, const char *option, struct cl
     return text ? cli_integer_parse(text, range, out, f) : ERR_OK;
 }
 
-/* Gives out->labels, if there are any. */
-static enum err take_labels(const struct cli *cli, struct cli_machine *out, struct failure *f)
-{
-    json_t *labels = cli_has(cli, "label") ? json_object() : NULL;
-    for (size_t i = 0; i < cli->after.given_count; i++) {
-        const struct option_given *given = &cli->after.given[i];
-        size_t key_len;
-        if (strcmp(given->spec->name, "label") != 0)
-            continue;
-        if (cli_label_parse(given->value, &key_len, f) != ERR_OK) {
-            json_decref(labels);
-            return f->err;
-        }
-        json_t *value = json_string(given->value + key_len + 1);
-        char key[LIMIT_LABEL_KEY_LEN + 1];
-        if (value && key_len < sizeof key) {
-            memcpy(key, given->value, key_len);
-            key[key_len] = '\0';
-        }
-        if (!value || key_len >= sizeof key || json_object_get(labels, key) ||
-            json_object_set(labels, key, value) != 0) {
-            json_decref(value);
-            json_decref(labels);
-            return failure_set(f, ERR_USAGE,
-                               "label '%.100s': the key is too long or given twice, or it is not "
-                               "UTF-8",
-                               given->value);
-        }
-        json_decref(value);
-    }
-    out->labels = labels;
-    return ERR_OK;
-}
-
 static enum err take_capacity(const struct cli *cli, struct cli_machine *out, struct failure *f)
 {
     struct cli_range gpus = {"--gpus", 0, LIMIT_GPUS};
-    struct cli_range memory = {"--mem", 0, LIMIT_MEMORY_GIB};
+    struct cli_range memory = {"--mem, in GiB,", 0, LIMIT_MEMORY_GIB};
     enum err err = take_number(cli, "gpus", gpus, &out->gpus, f);
     if (err == ERR_OK)
         err = take_number(cli, "mem", memory, &out->memory_gib, f);
@@ -89,7 +55,7 @@ int cli_machine_add(struct cli *cli)
     if (err == ERR_OK)
         err = take_number(cli, "id", id, &machine.id, &f);
     if (err == ERR_OK)
-        err = take_labels(cli, &machine, &f);
+        err = cli_labels(cli, &machine.labels, &f);
     if (err != ERR_OK)
         return cli_fail(cli, &f);
     return decide(cli, "machine.register", &machine);
@@ -110,7 +76,7 @@ int cli_machine_update(struct cli *cli)
     if (err == ERR_OK && cli_has(cli, "label") && cli_has(cli, "no-labels"))
         err = failure_set(&f, ERR_USAGE, "--label and --no-labels contradict each other");
     if (err == ERR_OK)
-        err = take_labels(cli, &machine, &f);
+        err = cli_labels(cli, &machine.labels, &f);
     if (err == ERR_OK && cli_has(cli, "no-labels"))
         machine.labels = json_object();
     if (err == ERR_OK && machine.gpus < 0 && machine.memory_gib < 0 && !machine.labels &&

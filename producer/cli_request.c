@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/timetext.h"
 
@@ -59,6 +60,199 @@ const char *cli_window_show(const struct cli_window *window, const char *zone,
     return buf;
 }
 
+int64_t cli_window_length_ms(const struct cli_window *window)
+{
+    if (window->has_duration)
+        return window->duration_ms;
+    bool both = window->has_end && window->has_start && !window->starts_now;
+    return both ? window->end_ms - window->start_ms : 0;
+}
+
+/* ---- changes of windows -------------------------------------------------------------------- */
+
+static enum err parse_growth(const struct cli_change_text *text, int64_t *ms_out, struct failure *f)
+{
+    const char *option = text->extend ? "--extend" : "--shorten";
+    const char *value = text->extend ? text->extend : text->shorten;
+    int64_t ms;
+    if (text->extend && text->shorten)
+        return failure_set(f, ERR_USAGE, "--extend and --shorten contradict each other");
+    if (cli_duration_parse(value, &ms, f) != ERR_OK)
+        return failure_wrap(f, "%s", option);
+    if (ms == 0)
+        return failure_set(f, ERR_USAGE, "%s: that changes nothing", option);
+    *ms_out = text->extend ? ms : -ms;
+    return ERR_OK;
+}
+
+enum err cli_change_parse(const struct cli_change_text *text, struct cli_change *out,
+                          struct failure *f)
+{
+    const struct cli_window_text *window = &text->window;
+    struct cli_change change = {.moves = text->move != NULL};
+    bool grows = text->extend || text->shorten;
+    if (text->move && (window->start || window->end || window->duration || grows))
+        return failure_set(f, ERR_USAGE,
+                           "--move keeps the length: for another one give --start and --for");
+    if (grows && (window->end || window->duration))
+        return failure_set(f, ERR_USAGE, "%s and %s say the same twice: give one of them",
+                           text->extend ? "--extend" : "--shorten",
+                           window->end ? "--end" : "--for");
+    if (cli_window_parse(window, &change.window, f) != ERR_OK)
+        return f->err;
+    if (text->move && parse_one(window, "--move", text->move, &change.window.start_ms, f) != ERR_OK)
+        return f->err;
+    if (text->move)
+        change.window.has_start = true;
+    if (grows && parse_growth(text, &change.growth_ms, f) != ERR_OK)
+        return f->err;
+    *out = change;
+    return ERR_OK;
+}
+
+bool cli_change_is_empty(const struct cli_change *change)
+{
+    const struct cli_window *window = &change->window;
+    return !window->has_start && !window->has_end && !window->has_duration &&
+           change->growth_ms == 0;
+}
+
+bool cli_change_needs_booking(const struct cli_change *change)
+{
+    const struct cli_window *window = &change->window;
+    return change->moves || change->growth_ms != 0 || (window->has_duration && !window->has_start);
+}
+
+enum err cli_change_resolve(struct cli_change *change, int64_t start_ms, int64_t end_ms,
+                            struct failure *f)
+{
+    struct cli_window *window = &change->window;
+    int64_t new_start_ms = window->has_start ? window->start_ms : start_ms;
+    if (change->moves)
+        window->end_ms = new_start_ms + (end_ms - start_ms);
+    else if (change->growth_ms != 0)
+        window->end_ms = end_ms + change->growth_ms;
+    else if (window->has_duration)
+        window->end_ms = new_start_ms + window->duration_ms;
+    else
+        return ERR_OK;
+    if (window->end_ms <= new_start_ms)
+        return failure_set(f, ERR_USAGE, "nothing would be left of the booking: cancel it instead");
+    window->has_end = true;
+    window->has_duration = false;
+    change->moves = false;
+    change->growth_ms = 0;
+    return ERR_OK;
+}
+
+/* ---- any, repeat --------------------------------------------------------------------------- */
+
+/* -1: not given. */
+static enum err parse_amount(const char *text, struct cli_range range, int64_t *out,
+                             struct failure *f)
+{
+    *out = -1;
+    return text ? cli_integer_parse(text, range, out, f) : ERR_OK;
+}
+
+enum err cli_any_parse(const struct cli_any_text *text, struct cli_any *out, struct failure *f)
+{
+    struct cli_range count = {"--any", 1, LIMIT_ALLOCATIONS};
+    struct cli_range gpus = {"--gpus", 0, LIMIT_GPUS};
+    struct cli_range memory = {"--mem, in GiB,", 0, LIMIT_MEMORY_GIB};
+    struct cli_any any = {.labels = text->labels};
+    if (!text->count) {
+        *out = any;
+        if (!text->gpus && !text->memory_gib && !text->labels)
+            return ERR_OK;
+        return failure_set(f, ERR_USAGE,
+                           "--gpus, --mem and --label are what each of --any N machines gives: add "
+                           "--any, or name machines as gpu-01:4:64");
+    }
+    enum err err = cli_integer_parse(text->count, count, &any.count, f);
+    if (err == ERR_OK)
+        err = parse_amount(text->gpus, gpus, &any.gpus, f);
+    if (err == ERR_OK)
+        err = parse_amount(text->memory_gib, memory, &any.memory_gib, f);
+    if (err != ERR_OK)
+        return err;
+    if (text->gpus || text->memory_gib) {
+        any.gpus = any.gpus < 0 ? 0 : any.gpus;
+        any.memory_gib = any.memory_gib < 0 ? 0 : any.memory_gib;
+        if (any.gpus == 0 && any.memory_gib == 0)
+            return failure_set(f, ERR_USAGE,
+                               "--any asks for nothing of each machine: give --gpus "
+                               "or --mem");
+    }
+    *out = any;
+    return ERR_OK;
+}
+
+/* "day" also as Slurm's reservations call it. NULL: neither. */
+static const char *every_of(const char *text)
+{
+    static const char *const words[][2] = {{"day", "daily"}, {"week", "weekly"}};
+    for (size_t i = 0; i < 2; i++) {
+        if (strcasecmp(text, words[i][0]) == 0 || strcasecmp(text, words[i][1]) == 0)
+            return words[i][0];
+    }
+    return NULL;
+}
+
+static enum err choose_zone(const struct cli_repeat_text *text, const char **zone_out,
+                            struct failure *f)
+{
+    const char *zone = text->zone ? text->zone : text->default_zone;
+    struct failure inner;
+    if (zone && *zone == ':')
+        zone++; /* as TZ may have it */
+    if (text->zone && cli_zone_check(text->zone, f) != ERR_OK)
+        return failure_wrap(f, "--zone");
+    if (!zone || !*zone)
+        return failure_set(f, ERR_USAGE,
+                           "--repeat: by which clock? Give --zone, as Europe/Paris or UTC, because "
+                           "neither --tz nor TZ does");
+    if (cli_zone_check(zone, &inner) != ERR_OK)
+        return failure_set(f, ERR_USAGE,
+                           "--repeat: by which clock? Give --zone, as Europe/Paris or UTC, because "
+                           "TZ=%.60s is not the name of a time zone",
+                           zone);
+    *zone_out = zone;
+    return ERR_OK;
+}
+
+enum err cli_repeat_parse(const struct cli_repeat_text *text, const struct cli_window *window,
+                          struct cli_repeat *out, struct failure *f)
+{
+    struct cli_repeat repeat = {.skip_conflicts = text->skip_conflicts};
+    struct cli_range count = {"--count", 1, LIMIT_OCCURRENCES};
+    if (!text->every) {
+        const char *lonely = text->count            ? "--count"
+                             : text->zone           ? "--zone"
+                             : text->skip_conflicts ? "--skip-conflicts"
+                                                    : NULL;
+        *out = repeat;
+        return lonely
+                   ? failure_set(f, ERR_USAGE, "%s goes with --repeat day or --repeat week", lonely)
+                   : ERR_OK;
+    }
+    repeat.every = every_of(text->every);
+    if (!repeat.every)
+        return failure_set(f, ERR_USAGE, "--repeat '%.40s': day or week is expected", text->every);
+    if (!text->count)
+        return failure_set(f, ERR_USAGE, "--repeat %s: how many times? Give --count N, 1..%d",
+                           repeat.every, LIMIT_OCCURRENCES);
+    if (cli_integer_parse(text->count, count, &repeat.count, f) != ERR_OK)
+        return f->err;
+    if (!window->has_start || window->starts_now)
+        return failure_set(f, ERR_USAGE,
+                           "--repeat needs a --start (other than now): the first occurrence's");
+    if (choose_zone(text, &repeat.zone, f) != ERR_OK)
+        return f->err;
+    *out = repeat;
+    return ERR_OK;
+}
+
 /* ---- requests ------------------------------------------------------------------------------ */
 
 /* Takes value. Out of memory is the only failure. */
@@ -81,23 +275,36 @@ static void set_time(json_t *request, const char *name, int64_t ms)
     set(request, name, json_string(timetext_format(ms, text)));
 }
 
-static void set_shares(json_t *request, const struct cli_share *shares, size_t count)
+static void set_shares(json_t *request, const struct cli_shares *shares)
 {
     json_t *array = json_array();
-    for (size_t i = 0; i < count; i++) {
-        assert(!shares[i].whole);
-        json_t *share = json_pack("{s:s, s:I, s:I}", "machine", shares[i].machine, "gpus",
-                                  (json_int_t)shares[i].gpus, "memory_gib",
-                                  (json_int_t)shares[i].memory_gib);
+    for (size_t i = 0; i < shares->count; i++) {
+        const struct cli_share *item = &shares->items[i];
+        assert(!item->whole);
+        json_t *share = json_pack("{s:s, s:I, s:I}", "machine", item->machine, "gpus",
+                                  (json_int_t)item->gpus, "memory_gib",
+                                  (json_int_t)item->memory_gib);
         int failed = json_array_append_new(array, share);
         assert(!failed);
     }
     set(request, "allocations", array);
 }
 
-json_t *cli_request_create(const struct cli_window *window, const struct cli_share *shares,
-                           size_t count)
+static void set_any(json_t *request, const struct cli_any *any)
 {
+    assert(any->gpus >= 0);
+    assert(any->memory_gib >= 0);
+    json_t *object = json_pack("{s:I, s:I, s:I}", "count", (json_int_t)any->count, "gpus",
+                               (json_int_t)any->gpus, "memory_gib", (json_int_t)any->memory_gib);
+    if (any->labels)
+        set(object, "labels", json_incref(any->labels));
+    set(request, "any", object);
+}
+
+json_t *cli_request_create(const struct cli_booking *booking)
+{
+    const struct cli_window *window = &booking->window;
+    const struct cli_repeat *repeat = &booking->repeat;
     json_t *request = request_of("booking.create");
     if (window->has_start && !window->starts_now)
         set_time(request, "start", window->start_ms);
@@ -105,12 +312,21 @@ json_t *cli_request_create(const struct cli_window *window, const struct cli_sha
         set_time(request, "end", window->end_ms);
     if (window->has_duration)
         set(request, "duration_s", json_integer(window->duration_ms / 1000));
-    set_shares(request, shares, count);
+    if (booking->any.count > 0)
+        set_any(request, &booking->any);
+    else
+        set_shares(request, &booking->shares);
+    if (repeat->count > 0)
+        set(request, "repeat",
+            json_pack("{s:s, s:I, s:s}", "every", repeat->every, "count", (json_int_t)repeat->count,
+                      "zone", repeat->zone));
+    if (repeat->skip_conflicts)
+        set(request, "skip_conflicts", json_true());
     return request;
 }
 
 json_t *cli_request_amend(int64_t booking, const struct cli_window *window,
-                          const struct cli_share *shares, size_t count)
+                          const struct cli_shares *shares)
 {
     json_t *request = request_of("booking.amend");
     set(request, "booking", json_integer(booking));
@@ -119,7 +335,7 @@ json_t *cli_request_amend(int64_t booking, const struct cli_window *window,
     if (window->has_end)
         set_time(request, "end", window->end_ms);
     if (shares)
-        set_shares(request, shares, count);
+        set_shares(request, shares);
     return request;
 }
 
@@ -127,6 +343,13 @@ json_t *cli_request_cancel(int64_t booking)
 {
     json_t *request = request_of("booking.cancel");
     set(request, "booking", json_integer(booking));
+    return request;
+}
+
+json_t *cli_request_cancel_series(int64_t series)
+{
+    json_t *request = request_of("booking.cancel");
+    set(request, "series", json_integer(series));
     return request;
 }
 

@@ -26,17 +26,75 @@ struct cli_window_text {
 };
 enum err cli_window_parse(const struct cli_window_text *text, struct cli_window *out,
                           struct failure *f);
+/* How long it lasts; 0: not known before it is decided, or not given. */
+int64_t cli_window_length_ms(const struct cli_window *window);
 /* What was understood, for people; "" when nothing was given. Returns buf. */
 const char *cli_window_show(const struct cli_window *window, const char *zone,
                             char buf[CLI_WINDOW_LEN]);
 
+/* --move, --extend and --shorten beside them: what amend does to the window that a booking has. */
+struct cli_change {
+    struct cli_window window;
+    bool moves;        /* to window.start_ms, as long as before */
+    int64_t growth_ms; /* of its end; negative: shorter */
+};
+struct cli_change_text {
+    struct cli_window_text window;
+    const char *move, *extend, *shorten;
+};
+/* ERR_USAGE: as above, or two of them say the same. */
+enum err cli_change_parse(const struct cli_change_text *text, struct cli_change *out,
+                          struct failure *f);
+bool cli_change_is_empty(const struct cli_change *change);
+/* Whether it takes the booking's own times to know what is asked for. */
+bool cli_change_needs_booking(const struct cli_change *change);
+/* Makes a start and an end of it, for a booking with these times. ERR_USAGE: nothing is left. */
+enum err cli_change_resolve(struct cli_change *change, int64_t start_ms, int64_t end_ms,
+                            struct failure *f);
+
+/* Any machines: amounts are of each one. */
+struct cli_any {
+    int64_t count;            /* 0: not asked for */
+    int64_t gpus, memory_gib; /* both < 0: the whole machine, until asked */
+    json_t *labels;           /* borrowed; NULL: none */
+};
+struct cli_any_text {
+    const char *count, *gpus, *memory_gib; /* each may be NULL */
+    json_t *labels;
+};
+/* ERR_USAGE. */
+enum err cli_any_parse(const struct cli_any_text *text, struct cli_any *out, struct failure *f);
+
+/* A booking that recurs. Strings are borrowed. */
+struct cli_repeat {
+    int64_t count; /* 0: once */
+    const char *every, *zone;
+    bool skip_conflicts;
+};
+struct cli_repeat_text {
+    const char *every, *count, *zone; /* each may be NULL */
+    bool skip_conflicts;
+    const char *default_zone; /* a zone of the database, or anything that TZ may hold, or NULL */
+};
+/* ERR_USAGE, also when the window does not say when it begins. */
+enum err cli_repeat_parse(const struct cli_repeat_text *text, const struct cli_window *window,
+                          struct cli_repeat *out, struct failure *f);
+
+/* What `berth book` asks for. */
+struct cli_booking {
+    struct cli_window window;
+    struct cli_shares shares; /* none when `any` is asked for */
+    struct cli_any any;
+    struct cli_repeat repeat;
+};
+
 /* Each gives a new reference. No share may be `whole` any more. */
-json_t *cli_request_create(const struct cli_window *window, const struct cli_share *shares,
-                           size_t count);
+json_t *cli_request_create(const struct cli_booking *booking);
 /* shares NULL: as they are. A duration must have become an end. */
 json_t *cli_request_amend(int64_t booking, const struct cli_window *window,
-                          const struct cli_share *shares, size_t count);
+                          const struct cli_shares *shares);
 json_t *cli_request_cancel(int64_t booking);
+json_t *cli_request_cancel_series(int64_t series);
 
 /* A machine's amounts; < 0: not given. labels: borrowed, NULL: not given. state may be NULL. */
 struct cli_machine {

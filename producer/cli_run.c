@@ -13,6 +13,7 @@
 #include "lib/mem.h"
 #include "lib/version.h"
 #include "producer/cli.h"
+#include "producer/cli_spec.h"
 
 /* ---- signals ----------------------------------------------------------------------------- */
 
@@ -73,6 +74,24 @@ enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f)
         return failure_wrap(f, "--wait");
     if (*ms_out == 0)
         *ms_out = -1;
+    return ERR_OK;
+}
+
+enum err cli_labels(const struct cli *cli, json_t **labels_out, struct failure *f)
+{
+    json_t *labels = NULL;
+    for (size_t i = 0; i < cli->after.given_count; i++) {
+        const struct option_given *given = &cli->after.given[i];
+        if (strcmp(given->spec->name, "label") != 0)
+            continue;
+        if (!labels)
+            labels = json_object();
+        if (cli_label_add(labels, given->value, f) != ERR_OK) {
+            json_decref(labels);
+            return f->err;
+        }
+    }
+    *labels_out = labels;
     return ERR_OK;
 }
 

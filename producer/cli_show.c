@@ -23,7 +23,7 @@ static int64_t number_of(const json_t *object, const char *name)
     return json_integer_value(json_object_get(object, name));
 }
 
-static int64_t time_of(const json_t *object, const char *name)
+int64_t cli_time_of(const json_t *object, const char *name)
 {
     int64_t ms = 0;
     const char *text = text_of(object, name);
@@ -37,33 +37,22 @@ static void put_number(char buf[24], const json_t *object, const char *name)
 
 /* ---- bookings ------------------------------------------------------------------------------ */
 
-/* "gpu-01:4:64,gpu-02:8:0", as `berth book` takes it. */
-static char *shares_text(const json_t *booking)
-{
-    struct buf text = {0};
-    size_t i;
-    const json_t *share;
-    buf_puts(&text, "");
-    json_array_foreach(json_object_get(booking, "allocations"), i, share)
-        buf_printf(&text, "%s%s:%" PRId64 ":%" PRId64, i > 0 ? "," : "", text_of(share, "machine"),
-                   number_of(share, "gpus"), number_of(share, "memory_gib"));
-    return text.data;
-}
-
 void cli_print_booking_header(const struct cli *cli)
 {
-    static const char *const header[] = {"booking", "state", "client",  "user",
-                                         "start",   "end",   "version", "machines"};
+    static const char *const header[] = {"booking", "state",   "client",   "user",  "start",
+                                         "end",     "version", "machines", "series"};
     if (cli->headers && cli->format == CLI_TSV)
-        cli_print_tsv(header, 8);
+        cli_print_tsv(header, 9);
 }
 
 static void print_booking_row(const json_t *booking)
 {
-    char id[24], version[24];
-    char *shares = shares_text(booking);
+    char id[24], version[24], series[24] = "";
+    char *shares = cli_shares_text(json_object_get(booking, "allocations"));
     put_number(id, booking, "id");
     put_number(version, booking, "version");
+    if (json_object_get(booking, "series"))
+        put_number(series, booking, "series");
     const char *row[] = {id,
                          text_of(booking, "state"),
                          text_of(booking, "client"),
@@ -71,28 +60,37 @@ static void print_booking_row(const json_t *booking)
                          text_of(booking, "start"),
                          text_of(booking, "end"),
                          version,
-                         shares};
-    cli_print_tsv(row, 8);
+                         shares,
+                         series};
+    cli_print_tsv(row, 9);
     free(shares);
+}
+
+void cli_print_shares(const json_t *shares)
+{
+    size_t i;
+    const json_t *share;
+    json_array_foreach(shares, i, share)
+        printf("  %-20s %3" PRId64 " GPUs %6" PRId64 " GiB\n", text_of(share, "machine"),
+               number_of(share, "gpus"), number_of(share, "memory_gib"));
 }
 
 void cli_print_booking(const struct cli *cli, const json_t *booking)
 {
     char window[CLI_WINDOW_LEN];
-    size_t i;
-    const json_t *share;
     if (cli->format == CLI_TSV) {
         print_booking_row(booking);
         return;
     }
-    cli_time_window(time_of(booking, "start"), time_of(booking, "end"), cli->zone, window);
+    cli_time_window(cli_time_of(booking, "start"), cli_time_of(booking, "end"), cli->zone, window);
     printf("booking %" PRId64 " %s: %s\n", number_of(booking, "id"), text_of(booking, "state"),
            window);
-    printf("  for %s, by %s, version %" PRId64 "\n", text_of(booking, "user"),
+    printf("  for %s, by %s, version %" PRId64, text_of(booking, "user"),
            text_of(booking, "client"), number_of(booking, "version"));
-    json_array_foreach(json_object_get(booking, "allocations"), i, share)
-        printf("  %-20s %3" PRId64 " GPUs %6" PRId64 " GiB\n", text_of(share, "machine"),
-               number_of(share, "gpus"), number_of(share, "memory_gib"));
+    if (json_object_get(booking, "series"))
+        printf(", of series %" PRId64, number_of(booking, "series"));
+    putchar('\n');
+    cli_print_shares(json_object_get(booking, "allocations"));
 }
 
 void cli_print_booking_row(const struct cli *cli, const json_t *booking)
@@ -102,8 +100,8 @@ void cli_print_booking_row(const struct cli *cli, const json_t *booking)
         print_booking_row(booking);
         return;
     }
-    char *shares = shares_text(booking);
-    cli_time_window(time_of(booking, "start"), time_of(booking, "end"), cli->zone, window);
+    char *shares = cli_shares_text(json_object_get(booking, "allocations"));
+    cli_time_window(cli_time_of(booking, "start"), cli_time_of(booking, "end"), cli->zone, window);
     printf("%-10" PRId64 " %-9s %s  %s  %s\n", number_of(booking, "id"), text_of(booking, "state"),
            window, text_of(booking, "user"), shares);
     free(shares);
@@ -208,8 +206,8 @@ static int tell_decision(const struct cli *cli, const char *client, const char *
     if (event) {
         size_t len = strlen(bytes);
         while (len > 0 && bytes[len - 1] == '\n')
-            len--;
-        code = cli_print_decision(cli, event, bytes, len, NULL);
+            bytes[--len] = '\0';
+        code = cli_print_decision(cli, event, bytes, NULL);
     }
     json_decref(event);
     free(bytes);
@@ -273,8 +271,8 @@ struct listing {
     char *filter;           /* "&state=up" … */
     int64_t limit;
     void (*header)(const struct cli *cli);
-    void (*row)(const struct cli *cli, const json_t *item);
-    json_t *items; /* for JSON: all in one object */
+    void (*row)(const struct cli *cli, const json_t *item); /* NULL: only collected */
+    json_t *items; /* collected; for JSON all are in one object */
     int64_t count;
 };
 
@@ -307,7 +305,7 @@ static int list_page(const struct cli *cli, struct listing *listing, char **afte
     json_array_foreach(json_object_get(page, "items"), i, item)
     {
         listing->count++;
-        if (cli->format == CLI_JSON)
+        if (cli->format == CLI_JSON || !listing->row)
             json_array_append(listing->items, item);
         else
             listing->row(cli, item);
@@ -319,16 +317,35 @@ static int list_page(const struct cli *cli, struct listing *listing, char **afte
     return EXIT_CODE_OK;
 }
 
-static int list_all(const struct cli *cli, struct listing *listing)
+static int list_pages(const struct cli *cli, struct listing *listing)
 {
     char *after = NULL;
     int code;
     listing->items = json_array();
-    listing->header(cli);
     do {
         code = list_page(cli, listing, &after);
     } while (code == EXIT_CODE_OK && after);
     free(after);
+    return code;
+}
+
+int cli_get_all(const struct cli *cli, const char *collection, const char *filter,
+                json_t **items_out)
+{
+    char *own = xstrdup(filter);
+    struct listing listing = {.collection = collection, .filter = own, .limit = INT64_MAX};
+    int code = list_pages(cli, &listing);
+    free(own);
+    if (code == EXIT_CODE_OK)
+        *items_out = json_incref(listing.items);
+    json_decref(listing.items);
+    return code;
+}
+
+static int list_all(const struct cli *cli, struct listing *listing)
+{
+    listing->header(cli);
+    int code = list_pages(cli, listing);
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         json_t *object = json_pack("{s:O}", "items", listing->items);
         cli_print_json(object);

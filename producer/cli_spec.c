@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/request.h"
+#include "lib/mem.h"
 #include "schemas/claims.h"
 
 enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *out,
@@ -30,12 +31,24 @@ enum err cli_name_check(const char *text, struct failure *f)
     return ERR_OK;
 }
 
+/* `kind` may stand before the number: "booking/7". */
+static enum err parse_id(const char *text, const char *kind, int64_t *out, struct failure *f)
+{
+    struct cli_range range = {kind, 1, CLAIMS_BOOKING_ID_MAX};
+    size_t len = strlen(kind);
+    if (strncmp(text, kind, len) == 0 && text[len] == '/')
+        text += len + 1;
+    return cli_integer_parse(text, range, out, f);
+}
+
 enum err cli_booking_parse(const char *text, int64_t *out, struct failure *f)
 {
-    struct cli_range range = {"booking", 1, CLAIMS_BOOKING_ID_MAX};
-    if (strncmp(text, "booking/", 8) == 0)
-        text += 8;
-    return cli_integer_parse(text, range, out, f);
+    return parse_id(text, "booking", out, f);
+}
+
+enum err cli_series_parse(const char *text, int64_t *out, struct failure *f)
+{
+    return parse_id(text, "series", out, f);
 }
 
 enum err cli_share_parse(const char *text, struct cli_share *out, struct failure *f)
@@ -74,11 +87,77 @@ enum err cli_share_parse(const char *text, struct cli_share *out, struct failure
     return ERR_OK;
 }
 
-enum err cli_label_parse(const char *text, size_t *key_len, struct failure *f)
+struct cli_share *cli_shares_find(struct cli_shares *shares, const char *machine)
+{
+    for (size_t i = 0; i < shares->count; i++) {
+        if (strcmp(shares->items[i].machine, machine) == 0)
+            return &shares->items[i];
+    }
+    return NULL;
+}
+
+enum err cli_shares_set(struct cli_shares *held, const struct cli_share *share, struct failure *f)
+{
+    struct cli_share *place = cli_shares_find(held, share->machine);
+    if (!place && held->count == LIMIT_ALLOCATIONS)
+        return failure_set(f, ERR_USAGE, "a booking has at most %d machines", LIMIT_ALLOCATIONS);
+    if (!place)
+        place = &held->items[held->count++];
+    *place = *share;
+    return ERR_OK;
+}
+
+enum err cli_shares_add(struct cli_shares *shares, const char *text, struct failure *f)
+{
+    struct cli_share share;
+    enum err err = cli_share_parse(text, &share, f);
+    if (err == ERR_OK && cli_shares_find(shares, share.machine))
+        err = failure_set(f, ERR_USAGE, "machine %s is given twice", share.machine);
+    return err == ERR_OK ? cli_shares_set(shares, &share, f) : err;
+}
+
+enum err cli_shares_drop(struct cli_shares *held, const char *machine, struct failure *f)
+{
+    struct cli_share *place = cli_shares_find(held, machine);
+    if (!place)
+        return failure_set(f, ERR_NOT_FOUND, "the booking holds nothing of %.100s", machine);
+    size_t behind = held->count - 1 - (size_t)(place - held->items);
+    memmove(place, place + 1, behind * sizeof *place);
+    held->count--;
+    return ERR_OK;
+}
+
+char *cli_shares_text(const json_t *shares)
+{
+    struct buf text = {0};
+    size_t i;
+    const json_t *share;
+    buf_puts(&text, "");
+    json_array_foreach(shares, i, share)
+    {
+        const char *machine = json_string_value(json_object_get(share, "machine"));
+        buf_printf(&text, "%s%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT, i > 0 ? "," : "",
+                   machine ? machine : "", json_integer_value(json_object_get(share, "gpus")),
+                   json_integer_value(json_object_get(share, "memory_gib")));
+    }
+    return text.data;
+}
+
+enum err cli_label_add(json_t *labels, const char *text, struct failure *f)
 {
     const char *equals = strchr(text, '=');
     if (!equals || equals == text)
         return failure_set(f, ERR_USAGE, "label '%.100s': KEY=VALUE is expected", text);
-    *key_len = (size_t)(equals - text);
+    char key[LIMIT_LABEL_KEY_LEN + 1];
+    size_t len = (size_t)(equals - text);
+    if (len >= sizeof key)
+        return failure_set(f, ERR_USAGE, "label '%.100s': a key has at most %d characters", text,
+                           LIMIT_LABEL_KEY_LEN);
+    memcpy(key, text, len);
+    key[len] = '\0';
+    if (json_object_get(labels, key))
+        return failure_set(f, ERR_USAGE, "label '%s' is given twice", key);
+    if (json_object_set_new(labels, key, json_string(equals + 1)) != 0)
+        return failure_set(f, ERR_USAGE, "label '%.100s' is not UTF-8", text);
     return ERR_OK;
 }

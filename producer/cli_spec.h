@@ -1,7 +1,8 @@
-/* The small words of the command line: MACHINE[:GPUS[:GIB]], k=v, numbers, booking ids. */
+/* The small words of the command line: MACHINE[:GPUS[:GIB]], k=v, numbers, booking ids. Pure. */
 #ifndef BERTH_PRODUCER_CLI_SPEC_H
 #define BERTH_PRODUCER_CLI_SPEC_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,8 +17,26 @@ struct cli_share {
     int64_t gpus, memory_gib;
 };
 
+/* Distinct machines. */
+struct cli_shares {
+    struct cli_share items[LIMIT_ALLOCATIONS];
+    size_t count;
+};
+
 /* `MACHINE[:GPUS[:GIB]]`. GPUS without GIB takes no memory. ERR_USAGE. */
 enum err cli_share_parse(const char *text, struct cli_share *out, struct failure *f);
+/* Parses one more. ERR_USAGE, also for a machine that is there and for too many. */
+enum err cli_shares_add(struct cli_shares *shares, const char *text, struct failure *f);
+/* The share of this machine; NULL: none. */
+struct cli_share *cli_shares_find(struct cli_shares *shares, const char *machine);
+/* Takes the share into `held`, in the place of what it holds of that machine. ERR_USAGE: too many
+ * machines. */
+enum err cli_shares_set(struct cli_shares *held, const struct cli_share *share, struct failure *f);
+/* Takes the machine out of `held`. ERR_NOT_FOUND: it is not there. */
+enum err cli_shares_drop(struct cli_shares *held, const char *machine, struct failure *f);
+/* "gpu-01:4:64,gpu-02:8:0", as `berth book` takes them, of a JSON array (NULL: empty) as in events;
+ * caller frees. */
+char *cli_shares_text(const json_t *shares);
 
 /* A whole number within [min, max]. `what` names it in the message ("--gpus"). ERR_USAGE. */
 struct cli_range {
@@ -29,10 +48,11 @@ enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *ou
 
 /* A machine's name. ERR_USAGE. */
 enum err cli_name_check(const char *text, struct failure *f);
-/* A booking's id. ERR_USAGE. */
+/* The id of a booking or of a series of them. ERR_USAGE. */
 enum err cli_booking_parse(const char *text, int64_t *out, struct failure *f);
+enum err cli_series_parse(const char *text, int64_t *out, struct failure *f);
 
-/* `key=value`; *key_len is the key's length, the value is behind the '='. ERR_USAGE. */
-enum err cli_label_parse(const char *text, size_t *key_len, struct failure *f);
+/* Adds `key=value` to an object of labels. ERR_USAGE, also for a key that is there already. */
+enum err cli_label_add(json_t *labels, const char *text, struct failure *f);
 
 #endif

@@ -45,18 +45,34 @@ static bool has_type(const json_t *event, const char *type)
            equal(text_of(request, "type"), type);
 }
 
+/* Whether one of these shares is of this machine. */
+static bool has_share(const json_t *shares, const char *name)
+{
+    size_t i;
+    const json_t *share;
+    json_array_foreach(shares, i, share)
+    {
+        if (equal(text_of(share, "machine"), name))
+            return true;
+    }
+    return false;
+}
+
 static bool has_machine(const json_t *event, const char *name)
 {
     const json_t *data = json_object_get(event, "data");
     const json_t *machine = json_object_get(data, "machine");
     const json_t *booking = json_object_get(data, "booking");
+    const json_t *series = json_object_get(data, "series"), *item;
     size_t i;
-    const json_t *share;
-    if (equal(json_string_value(machine), name) || equal(text_of(machine, "name"), name))
+    if (equal(json_string_value(machine), name) || equal(text_of(machine, "name"), name) ||
+        has_share(json_object_get(booking, "allocations"), name) ||
+        has_share(json_object_get(data, "machines_free"), name))
         return true;
-    json_array_foreach(json_object_get(booking, "allocations"), i, share)
+    json_array_foreach(json_object_get(series, "occurrences"), i, item)
     {
-        if (equal(text_of(share, "machine"), name))
+        if (equal(text_of(item, "machine"), name) ||
+            has_share(json_object_get(item, "allocations"), name))
             return true;
     }
     return false;

@@ -12,13 +12,15 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_request.h"
 #include "producer/cli_spec.h"
 
-#define DOCS   "docs/cli.md"
+#define DOCS    "docs/cli.md"
 /* 2026-12-01T10:00:00Z */
-#define NOW_MS (INT64_C(1796119200) * 1000)
+#define NOW_MS  (INT64_C(1796119200) * 1000)
+#define HOUR_MS INT64_C(3600000)
 
 /* ---- words --------------------------------------------------------------------------------- */
 
@@ -82,7 +84,8 @@ static void small_words(void **state)
     (void)state;
     struct failure f;
     int64_t id;
-    size_t len;
+    json_t *labels = json_object();
+    char long_label[80];
     assert_int_equal(cli_booking_parse("4268035", &id, &f), ERR_OK);
     assert_int_equal(id, 4268035);
     assert_int_equal(cli_booking_parse("booking/7", &id, &f), ERR_OK);
@@ -91,11 +94,26 @@ static void small_words(void **state)
     assert_int_equal(cli_booking_parse("9007199254740992", &id, &f), ERR_USAGE);
     assert_int_equal(cli_booking_parse("0", &id, &f), ERR_USAGE);
     assert_int_equal(cli_booking_parse("12x", &id, &f), ERR_USAGE);
-    assert_int_equal(cli_label_parse("zone=a=b", &len, &f), ERR_OK);
-    assert_int_equal(len, 4);
-    assert_int_equal(cli_label_parse("zone=", &len, &f), ERR_OK);
-    assert_int_equal(cli_label_parse("zone", &len, &f), ERR_USAGE);
-    assert_int_equal(cli_label_parse("=a", &len, &f), ERR_USAGE);
+    assert_int_equal(cli_series_parse("series/7", &id, &f), ERR_OK);
+    assert_int_equal(id, 7);
+    assert_int_equal(cli_series_parse("booking/7", &id, &f), ERR_USAGE);
+    assert_int_equal(cli_label_add(labels, "zone=a=b", &f), ERR_OK);
+    assert_int_equal(cli_label_add(labels, "note=", &f), ERR_OK);
+    assert_int_equal(cli_label_add(labels, "zone", &f), ERR_USAGE);
+    assert_int_equal(cli_label_add(labels, "=a", &f), ERR_USAGE);
+    assert_int_equal(cli_label_add(labels, "zone=c", &f), ERR_USAGE);
+    assert_non_null(strstr(f.text, "given twice"));
+    assert_int_equal(cli_label_add(labels, "text=\xff", &f), ERR_USAGE);
+    memset(long_label, 'a', sizeof long_label);
+    long_label[LIMIT_LABEL_KEY_LEN] = '=';
+    long_label[79] = '\0';
+    assert_int_equal(cli_label_add(labels, long_label, &f), ERR_OK);
+    long_label[LIMIT_LABEL_KEY_LEN] = 'a';
+    long_label[LIMIT_LABEL_KEY_LEN + 1] = '=';
+    assert_int_equal(cli_label_add(labels, long_label, &f), ERR_USAGE);
+    assert_int_equal(json_object_size(labels), 3);
+    assert_string_equal(json_string_value(json_object_get(labels, "zone")), "a=b");
+    json_decref(labels);
     char *escaped = cli_escape("a/b ?&%é-._~");
     assert_string_equal(escaped, "a%2Fb%20%3F%26%25%C3%A9-._~");
     free(escaped);
@@ -123,28 +141,46 @@ static struct cli_window window_of(const char *start, const char *end, const cha
     return window;
 }
 
+static struct cli_shares shares_of(const char *one, const char *two, const char *three)
+{
+    const char *const texts[] = {one, two, three};
+    struct cli_shares shares = {0};
+    struct failure f;
+    for (size_t i = 0; i < 3 && texts[i]; i++) {
+        if (cli_shares_add(&shares, texts[i], &f) != ERR_OK)
+            fail_msg("%s", f.text);
+    }
+    return shares;
+}
+
 static void requests(void **state)
 {
     (void)state;
-    const struct cli_share two[] = {{.machine = "gpu-01", .gpus = 4, .memory_gib = 64},
-                                    {.machine = "gpu-02", .gpus = 8}};
-    struct cli_window w = window_of("2026-12-01 13:00", NULL, "2h");
-    check_request(cli_request_create(&w, two, 2),
+    struct cli_booking booking = {.window = window_of("2026-12-01 13:00", NULL, "2h"),
+                                  .shares = shares_of("gpu-01:4:64", "gpu-02:8", NULL)};
+    const struct cli_shares two = booking.shares, none = {0};
+    struct cli_window w;
+    check_request(cli_request_create(&booking),
                   "{\"type\":\"booking.create\",\"start\":\"2026-12-01T12:00:00Z\","
                   "\"duration_s\":7200,\"allocations\":[{\"machine\":\"gpu-01\",\"gpus\":4,"
                   "\"memory_gib\":64},{\"machine\":\"gpu-02\",\"gpus\":8,\"memory_gib\":0}]}");
     /* "now" is the broker's: the start is left out. */
-    w = window_of("now", "+2h", NULL);
-    check_request(cli_request_create(&w, NULL, 0),
+    booking = (struct cli_booking){.window = window_of("now", "+2h", NULL)};
+    check_request(cli_request_create(&booking),
                   "{\"type\":\"booking.create\",\"end\":\"2026-12-01T12:00:00Z\","
                   "\"allocations\":[]}");
     w = window_of(NULL, "13:00", NULL);
-    check_request(cli_request_amend(7, &w, NULL, 0),
+    check_request(cli_request_amend(7, &w, NULL),
                   "{\"type\":\"booking.amend\",\"booking\":7,\"end\":\"2026-12-01T12:00:00Z\"}");
     w = (struct cli_window){0};
-    check_request(cli_request_amend(7, &w, two, 0),
+    check_request(cli_request_amend(7, &w, &none),
                   "{\"type\":\"booking.amend\",\"booking\":7,\"allocations\":[]}");
+    check_request(cli_request_amend(7, &w, &two),
+                  "{\"type\":\"booking.amend\",\"booking\":7,\"allocations\":[{\"machine\":"
+                  "\"gpu-01\",\"gpus\":4,\"memory_gib\":64},{\"machine\":\"gpu-02\",\"gpus\":8,"
+                  "\"memory_gib\":0}]}");
     check_request(cli_request_cancel(7), "{\"type\":\"booking.cancel\",\"booking\":7}");
+    check_request(cli_request_cancel_series(7), "{\"type\":\"booking.cancel\",\"series\":7}");
     struct cli_machine machine = {.name = "gpu-01", .gpus = 8, .memory_gib = 512, .id = -1};
     check_request(cli_request_machine("machine.register", &machine),
                   "{\"type\":\"machine.register\",\"machine\":\"gpu-01\",\"gpus\":8,"
@@ -170,6 +206,14 @@ static void windows(void **state)
     assert_string_equal(cli_window_show(&w, zone, buf), "from now, 2h");
     w = window_of(NULL, NULL, NULL);
     assert_string_equal(cli_window_show(&w, zone, buf), "");
+    assert_int_equal(cli_window_length_ms(&w), 0);
+    w = window_of(NULL, NULL, "2h");
+    assert_int_equal(cli_window_length_ms(&w), 2 * HOUR_MS);
+    w = window_of("13:00", "16:00", NULL);
+    assert_int_equal(cli_window_length_ms(&w), 3 * HOUR_MS);
+    /* It begins when the broker says. */
+    w = window_of("now", "16:00", NULL);
+    assert_int_equal(cli_window_length_ms(&w), 0);
 
     static const struct {
         struct cli_window_text text;
@@ -192,6 +236,229 @@ static void windows(void **state)
         if (!strstr(f.text, rows[i].error))
             fail_msg("'%s' is not in '%s'", rows[i].error, f.text);
     }
+}
+
+/* ---- any, repeat --------------------------------------------------------------------------- */
+
+static void any_machines(void **state)
+{
+    (void)state;
+    json_t *labels = json_pack("{s:s}", "gpu", "a100");
+    struct failure f = {0};
+    struct cli_any_text text = {.count = "4", .gpus = "8", .labels = labels};
+    struct cli_booking booking = {.window = window_of("2026-12-01 13:00", NULL, "2h")};
+    assert_int_equal(cli_any_parse(&text, &booking.any, &f), ERR_OK);
+    check_request(cli_request_create(&booking),
+                  "{\"type\":\"booking.create\",\"start\":\"2026-12-01T12:00:00Z\","
+                  "\"duration_s\":7200,\"any\":{\"count\":4,\"gpus\":8,\"memory_gib\":0,"
+                  "\"labels\":{\"gpu\":\"a100\"}}}");
+    text = (struct cli_any_text){.count = "1", .memory_gib = "64"};
+    assert_int_equal(cli_any_parse(&text, &booking.any, &f), ERR_OK);
+    check_request(cli_request_create(&booking),
+                  "{\"type\":\"booking.create\",\"start\":\"2026-12-01T12:00:00Z\","
+                  "\"duration_s\":7200,\"any\":{\"count\":1,\"gpus\":0,\"memory_gib\":64}}");
+    /* Whole machines, as large as the reader will say. */
+    text = (struct cli_any_text){.count = "64"};
+    assert_int_equal(cli_any_parse(&text, &booking.any, &f), ERR_OK);
+    assert_int_equal(booking.any.count, 64);
+    assert_true(booking.any.gpus < 0 && booking.any.memory_gib < 0);
+    text = (struct cli_any_text){0};
+    assert_int_equal(cli_any_parse(&text, &booking.any, &f), ERR_OK);
+    assert_int_equal(booking.any.count, 0);
+
+    const struct {
+        struct cli_any_text text;
+        const char *error;
+    } rows[] = {
+        {{.count = "0"}, "--any '0': a whole number 1..64"},
+        {{.count = "65"}, "--any '65': a whole number 1..64"},
+        {{.count = "gpu-01"}, "--any 'gpu-01': a whole number"},
+        {{.gpus = "1"}, "add --any"},
+        {{.memory_gib = "1"}, "add --any"},
+        {{.labels = labels}, "add --any"},
+        {{.count = "1", .gpus = "65536"}, "--gpus '65536'"},
+        {{.count = "1", .memory_gib = "64G"}, "--mem, in GiB, '64G'"},
+        {{.count = "1", .gpus = "0"}, "asks for nothing"},
+        {{.count = "1", .gpus = "0", .memory_gib = "0"}, "asks for nothing"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(cli_any_parse(&rows[i].text, &booking.any, &f), ERR_USAGE);
+        if (!strstr(f.text, rows[i].error))
+            fail_msg("'%s' is not in '%s'", rows[i].error, f.text);
+    }
+    json_decref(labels);
+}
+
+static void repeats(void **state)
+{
+    (void)state;
+    struct failure f = {0};
+    struct cli_repeat_text text = {.every = "week", .count = "5", .zone = "Europe/Paris"};
+    struct cli_booking booking = {.window = window_of("2026-12-01 13:00", "2026-12-01 15:00", NULL),
+                                  .shares = shares_of("gpu-01:4", NULL, NULL)};
+    assert_int_equal(cli_repeat_parse(&text, &booking.window, &booking.repeat, &f), ERR_OK);
+    check_request(cli_request_create(&booking),
+                  "{\"type\":\"booking.create\",\"start\":\"2026-12-01T12:00:00Z\","
+                  "\"end\":\"2026-12-01T14:00:00Z\",\"allocations\":[{\"machine\":\"gpu-01\","
+                  "\"gpus\":4,\"memory_gib\":0}],\"repeat\":{\"every\":\"week\",\"count\":5,"
+                  "\"zone\":\"Europe/Paris\"}}");
+    booking.window = window_of("2026-12-01 13:00", NULL, "2h");
+    text = (struct cli_repeat_text){.every = "DAILY",
+                                    .count = "366",
+                                    .skip_conflicts = true,
+                                    .default_zone = ":Australia/Lord_Howe"};
+    assert_int_equal(cli_repeat_parse(&text, &booking.window, &booking.repeat, &f), ERR_OK);
+    check_request(cli_request_create(&booking),
+                  "{\"type\":\"booking.create\",\"start\":\"2026-12-01T12:00:00Z\","
+                  "\"duration_s\":7200,\"allocations\":[{\"machine\":\"gpu-01\","
+                  "\"gpus\":4,\"memory_gib\":0}],\"repeat\":{\"every\":\"day\",\"count\":366,"
+                  "\"zone\":\"Australia/Lord_Howe\"},\"skip_conflicts\":true}");
+    text = (struct cli_repeat_text){.default_zone = "UTC"};
+    assert_int_equal(cli_repeat_parse(&text, &booking.window, &booking.repeat, &f), ERR_OK);
+    assert_int_equal(booking.repeat.count, 0);
+}
+
+static void wrong_repeats(void **state)
+{
+    (void)state;
+    static const struct {
+        struct cli_repeat_text text;
+        const char *error;
+    } rows[] = {
+        {{.count = "5"}, "--count goes with --repeat"},
+        {{.zone = "UTC"}, "--zone goes with --repeat"},
+        {{.skip_conflicts = true}, "--skip-conflicts goes with --repeat"},
+        {{.every = "month", .count = "5", .zone = "UTC"}, "day or week"},
+        {{.every = "day", .zone = "UTC"}, "how many times? Give --count N"},
+        {{.every = "day", .count = "0", .zone = "UTC"}, "1..366"},
+        {{.every = "day", .count = "367", .zone = "UTC"}, "1..366"},
+        {{.every = "day", .count = "5", .zone = "Mars/Phobos"}, "--zone: there is no time zone"},
+        {{.every = "day", .count = "5"}, "Give --zone"},
+        {{.every = "day", .count = "5", .default_zone = ""}, "Give --zone"},
+        {{.every = "day", .count = "5", .default_zone = "CET-1CEST"}, "TZ=CET-1CEST is not"},
+        {{.every = "day", .count = "5", .default_zone = ":/etc/localtime"}, "Give --zone"},
+    };
+    struct cli_window window = window_of("2026-12-01 13:00", NULL, "2h");
+    struct cli_repeat repeat;
+    struct failure f = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(cli_repeat_parse(&rows[i].text, &window, &repeat, &f), ERR_USAGE);
+        if (!strstr(f.text, rows[i].error))
+            fail_msg("'%s' is not in '%s'", rows[i].error, f.text);
+    }
+    static const char *const starts[] = {NULL, "now"};
+    for (size_t i = 0; i < 2; i++) {
+        struct cli_repeat_text text = {.every = "day", .count = "5", .zone = "UTC"};
+        window = window_of(starts[i], NULL, "2h");
+        assert_int_equal(cli_repeat_parse(&text, &window, &repeat, &f), ERR_USAGE);
+        assert_non_null(strstr(f.text, "--repeat needs a --start"));
+    }
+}
+
+/* ---- amend --------------------------------------------------------------------------------- */
+
+/* "START END" in UTC that become of a booking from 2026-12-01T12:00Z to 14:00Z; '!': the error. */
+static void changes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *start, *end, *duration, *move, *extend, *shorten;
+        const char *expected;
+    } rows[] = {
+        {.end = "16:00", .expected = "- 2026-12-01T15:00:00Z"},
+        {.start = "12:00", .expected = "2026-12-01T11:00:00Z -"},
+        {.duration = "30m", .expected = "- 2026-12-01T12:30:00Z"},
+        {.start = "12:00",
+         .duration = "30m",
+         .expected = "2026-12-01T11:00:00Z 2026-12-01T11:30:00Z"},
+        {.move = "12:00", .expected = "2026-12-01T11:00:00Z 2026-12-01T13:00:00Z"},
+        {.extend = "1h", .expected = "- 2026-12-01T15:00:00Z"},
+        {.shorten = "1h", .expected = "- 2026-12-01T13:00:00Z"},
+        {.start = "14:30",
+         .shorten = "15m",
+         .expected = "2026-12-01T13:30:00Z 2026-12-01T13:45:00Z"},
+        {.shorten = "2h", .expected = "!cancel it instead"},
+        {.start = "14:30", .shorten = "30m", .expected = "!cancel it instead"},
+        {.shorten = "3h", .expected = "!cancel it instead"},
+        {.shorten = "0s", .expected = "!--shorten: that changes nothing"},
+        {.extend = "60", .expected = "!--extend: '60' is not a duration"},
+        {.move = "noon", .expected = "!--move: 'noon' is not a time"},
+        {.move = "12:00", .start = "12:00", .expected = "!--move keeps the length"},
+        {.move = "12:00", .duration = "1h", .expected = "!--move keeps the length"},
+        {.move = "12:00", .extend = "1h", .expected = "!--move keeps the length"},
+        {.extend = "1h", .shorten = "1h", .expected = "!--extend and --shorten"},
+        {.extend = "1h", .end = "16:00", .expected = "!--extend and --end"},
+        {.shorten = "1h", .duration = "1h", .expected = "!--shorten and --for"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct cli_change_text text = {.window = {.start = rows[i].start,
+                                                  .end = rows[i].end,
+                                                  .duration = rows[i].duration,
+                                                  .now_ms = NOW_MS,
+                                                  .zone = "Europe/Paris"},
+                                       .move = rows[i].move,
+                                       .extend = rows[i].extend,
+                                       .shorten = rows[i].shorten};
+        struct cli_change change = {0};
+        struct failure f = {0};
+        char got[100], start[TIMETEXT_LEN] = "-", end[TIMETEXT_LEN] = "-";
+        enum err err = cli_change_parse(&text, &change, &f);
+        if (err == ERR_OK) {
+            assert_false(cli_change_is_empty(&change));
+            bool needs = cli_change_needs_booking(&change);
+            /* Without the booking its times are not looked at. */
+            err = cli_change_resolve(&change, needs ? NOW_MS + 2 * HOUR_MS : 0,
+                                     needs ? NOW_MS + 4 * HOUR_MS : 0, &f);
+        }
+        if (rows[i].expected[0] == '!') {
+            if (err != ERR_USAGE || !strstr(f.text, rows[i].expected + 1))
+                fail_msg("row %zu: '%s' is not in '%s'", i, rows[i].expected, f.text);
+            continue;
+        }
+        assert_int_equal(err, ERR_OK);
+        if (change.window.has_start)
+            timetext_format(change.window.start_ms, start);
+        if (change.window.has_end)
+            timetext_format(change.window.end_ms, end);
+        assert_false(change.window.has_duration);
+        snprintf(got, sizeof got, "%s %s", start, end);
+        assert_string_equal(got, rows[i].expected);
+    }
+    struct cli_change_text nothing = {.window = {.now_ms = NOW_MS}};
+    struct cli_change change;
+    struct failure f;
+    assert_int_equal(cli_change_parse(&nothing, &change, &f), ERR_OK);
+    assert_true(cli_change_is_empty(&change));
+    assert_false(cli_change_needs_booking(&change));
+}
+
+static void edited_shares(void **state)
+{
+    (void)state;
+    struct failure f;
+    struct cli_shares held = shares_of("gpu-01:4:64", "gpu-02:8", "gpu-03:1");
+    struct cli_shares set = shares_of("gpu-02:2:16", "gpu-04:1", NULL);
+    assert_int_equal(cli_shares_drop(&held, "gpu-01", &f), ERR_OK);
+    assert_int_equal(cli_shares_drop(&held, "gpu-01", &f), ERR_NOT_FOUND);
+    for (size_t i = 0; i < set.count; i++)
+        assert_int_equal(cli_shares_set(&held, &set.items[i], &f), ERR_OK);
+    struct cli_window none = {0};
+    check_request(cli_request_amend(7, &none, &held),
+                  "{\"type\":\"booking.amend\",\"booking\":7,\"allocations\":["
+                  "{\"machine\":\"gpu-02\",\"gpus\":2,\"memory_gib\":16},"
+                  "{\"machine\":\"gpu-03\",\"gpus\":1,\"memory_gib\":0},"
+                  "{\"machine\":\"gpu-04\",\"gpus\":1,\"memory_gib\":0}]}");
+    assert_int_equal(cli_shares_add(&held, "gpu-04:2", &f), ERR_USAGE);
+    assert_non_null(strstr(f.text, "given twice"));
+    char name[32];
+    for (int i = 0; held.count < LIMIT_ALLOCATIONS; i++) {
+        snprintf(name, sizeof name, "cpu-%d:0:1", i);
+        assert_int_equal(cli_shares_add(&held, name, &f), ERR_OK);
+    }
+    assert_int_equal(cli_shares_add(&held, "cpu-x:0:1", &f), ERR_USAGE);
+    assert_non_null(strstr(f.text, "at most 64 machines"));
+    /* One that is there already still finds its place. */
+    assert_int_equal(cli_shares_set(&held, &set.items[0], &f), ERR_OK);
 }
 
 /* ---- commands ------------------------------------------------------------------------------ */
@@ -240,6 +507,25 @@ static void command_table(void **state)
     assert_int_equal(f.err, ERR_USAGE);
 }
 
+/* A terminal has 80 columns. */
+static void help_fits(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < cli_command_count; i++) {
+        char *text = NULL;
+        size_t len = 0;
+        FILE *stream = open_memstream(&text, &len);
+        options_help(&cli_commands[i].spec, stream);
+        fclose(stream);
+        for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
+            if (strcspn(line, "\n") > 80)
+                fail_msg("%s --help: '%.*s'", cli_commands[i].spec.name, (int)strcspn(line, "\n"),
+                         line);
+        }
+        free(text);
+    }
+}
+
 static void documentation(void **state)
 {
     (void)state;
@@ -266,8 +552,12 @@ static void documentation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shares),  cmocka_unit_test(small_words),   cmocka_unit_test(requests),
-        cmocka_unit_test(windows), cmocka_unit_test(command_table), cmocka_unit_test(documentation),
+        cmocka_unit_test(shares),        cmocka_unit_test(small_words),
+        cmocka_unit_test(requests),      cmocka_unit_test(windows),
+        cmocka_unit_test(any_machines),  cmocka_unit_test(repeats),
+        cmocka_unit_test(wrong_repeats), cmocka_unit_test(changes),
+        cmocka_unit_test(edited_shares), cmocka_unit_test(command_table),
+        cmocka_unit_test(help_fits),     cmocka_unit_test(documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,492 @@
+/* How a decision looks: text, JSON, TSV. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cli_time.h"
+#include "lib/mem.h"
+#include "lib/timetext.h"
+#include "producer/cli.h"
+#include "producer/cli_spec.h"
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+static int64_t number_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+/* The numbers of an array, with `separator` between them; caller frees. */
+static char *numbers_text(const json_t *array, const char *separator)
+{
+    struct buf text = {0};
+    size_t i;
+    const json_t *item;
+    buf_puts(&text, "");
+    json_array_foreach(array, i, item)
+    {
+        const json_t *number = json_is_object(item) ? json_object_get(item, "id") : item;
+        buf_printf(&text, "%s%" JSON_INTEGER_FORMAT, i > 0 ? separator : "",
+                   json_integer_value(number));
+    }
+    return text.data;
+}
+
+/* ---- TSV ----------------------------------------------------------------------------------- */
+
+/* Columns of a decision; new ones only at the end. */
+#define COLUMN_TABLE(X)                                                                            \
+    X(OUTCOME, "outcome")                                                                          \
+    X(REASON, "reason") /* of a rejection, or why an occurrence was left out */                    \
+    X(SUBJECT, "subject")                                                                          \
+    X(EVENT, "event")                                                                              \
+    X(REQUEST, "request")                                                                          \
+    X(PARTITION, "partition")                                                                      \
+    X(OFFSET, "offset")                                                                            \
+    X(DUPLICATE_OF, "duplicate_of")                                                                \
+    X(SERIES, "series")                                                                            \
+    X(BOOKING, "booking")                                                                          \
+    X(VERSION, "version")                                                                          \
+    X(STATE, "state")                                                                              \
+    X(START, "start")                                                                              \
+    X(END, "end")                                                                                  \
+    X(MACHINES, "machines")                                                                        \
+    X(MACHINE, "machine") /* the one that the reason is about */                                   \
+    X(FREE, "free")                                                                                \
+    X(NEXT_AVAILABLE, "next_available")                                                            \
+    X(FITTING, "fitting")                                                                          \
+    X(IN_USE, "in_use")                                                                            \
+    X(LIMIT, "limit") /* NAME:LIMIT:USED:ASKED */                                                  \
+    X(DISPLACED, "displaced")
+
+enum column {
+#define COLUMN_ENUM(id, name) COLUMN_##id,
+    COLUMN_TABLE(COLUMN_ENUM)
+#undef COLUMN_ENUM
+        COLUMN_COUNT
+};
+
+static const char *const column_names[COLUMN_COUNT] = {
+#define COLUMN_NAME(id, name) name,
+    COLUMN_TABLE(COLUMN_NAME)
+#undef COLUMN_NAME
+};
+
+/* Zeroed: empty. The cells belong to it. */
+struct row {
+    char *cells[COLUMN_COUNT];
+};
+
+/* Takes text. */
+static void put(struct row *row, enum column column, char *text)
+{
+    free(row->cells[column]);
+    row->cells[column] = text;
+}
+
+/* A string or a number; what is missing is an empty cell. */
+static void put_member(struct row *row, enum column column, const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    if (json_is_string(value))
+        put(row, column, xstrdup(json_string_value(value)));
+    else if (json_is_integer(value))
+        put(row, column, xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value)));
+}
+
+static void print_row(const struct row *row)
+{
+    const char *cells[COLUMN_COUNT];
+    for (size_t i = 0; i < COLUMN_COUNT; i++)
+        cells[i] = row->cells[i];
+    cli_print_tsv(cells, COLUMN_COUNT);
+}
+
+static void row_fini(struct row *row)
+{
+    for (size_t i = 0; i < COLUMN_COUNT; i++)
+        free(row->cells[i]);
+}
+
+static void put_window(struct row *row, const json_t *thing)
+{
+    put_member(row, COLUMN_VERSION, thing, "version");
+    put_member(row, COLUMN_STATE, thing, "state");
+    put_member(row, COLUMN_START, thing, "start");
+    put_member(row, COLUMN_END, thing, "end");
+    if (json_object_get(thing, "allocations"))
+        put(row, COLUMN_MACHINES, cli_shares_text(json_object_get(thing, "allocations")));
+}
+
+/* What helps a rejected client. */
+static void put_help(struct row *row, const json_t *data)
+{
+    const json_t *frees = json_object_get(data, "machines_free");
+    const json_t *in_use = json_object_get(data, "in_use"), *limit = json_object_get(data, "limit");
+    const json_t *displaced = json_object_get(data, "displaced");
+    put_member(row, COLUMN_MACHINE, data, "machine");
+    put_member(row, COLUMN_NEXT_AVAILABLE, data, "next_available");
+    put_member(row, COLUMN_FITTING, data, "fitting");
+    if (frees)
+        put(row, COLUMN_FREE, cli_shares_text(frees));
+    if (in_use)
+        put(row, COLUMN_IN_USE, numbers_text(in_use, ","));
+    if (limit)
+        put(row, COLUMN_LIMIT,
+            xasprintf("%s:%" PRId64 ":%" PRId64 ":%" PRId64, text_of(limit, "name"),
+                      number_of(limit, "limit"), number_of(limit, "used"),
+                      number_of(limit, "asked")));
+    if (displaced)
+        put(row, COLUMN_DISPLACED, numbers_text(displaced, ","));
+}
+
+static void print_occurrence_rows(struct row *row, const json_t *series)
+{
+    size_t i;
+    const json_t *item;
+    put_member(row, COLUMN_SERIES, series, "id");
+    json_array_foreach(json_object_get(series, "occurrences"), i, item)
+    {
+        for (enum column column = COLUMN_BOOKING; column < COLUMN_COUNT; column++)
+            put(row, column, NULL);
+        put(row, COLUMN_REASON, NULL);
+        put_window(row, item);
+        put_member(row, COLUMN_BOOKING, item, "booking");
+        put_member(row, COLUMN_REASON, item, "reason");
+        put_member(row, COLUMN_MACHINE, item, "machine");
+        if (json_object_get(item, "reason"))
+            put(row, COLUMN_STATE, xstrdup("left_out"));
+        print_row(row);
+    }
+}
+
+static void print_header(const struct cli *cli)
+{
+    if (cli->headers)
+        cli_print_tsv(column_names, COLUMN_COUNT);
+}
+
+/* One row, or one for each occurrence of a series. */
+static void print_rows(const struct cli *cli, const json_t *event)
+{
+    const json_t *data = json_object_get(event, "data");
+    const json_t *request = json_object_get(data, "request");
+    const json_t *booking = json_object_get(data, "booking");
+    const json_t *machine = json_object_get(data, "machine"),
+                 *series = json_object_get(data, "series");
+    const char *type = text_of(event, "type");
+    const char *outcome = type ? strrchr(type, '.') : NULL;
+    struct row row = {0};
+    if (outcome)
+        put(&row, COLUMN_OUTCOME, xstrdup(outcome + 1));
+    put_member(&row, COLUMN_REASON, data, "reason");
+    put_member(&row, COLUMN_SUBJECT, event, "subject");
+    put_member(&row, COLUMN_EVENT, event, "id");
+    put_member(&row, COLUMN_REQUEST, request, "id");
+    put_member(&row, COLUMN_PARTITION, request, "partition");
+    put_member(&row, COLUMN_OFFSET, request, "offset");
+    put_member(&row, COLUMN_DUPLICATE_OF, data, "duplicate_of");
+    put_member(&row, COLUMN_SERIES, booking, "series");
+    put_member(&row, COLUMN_BOOKING, booking, "id");
+    put_window(&row, booking ? booking : json_is_object(machine) ? machine : NULL);
+    put_help(&row, data);
+    print_header(cli);
+    if (series)
+        print_occurrence_rows(&row, series);
+    else
+        print_row(&row);
+    row_fini(&row);
+}
+
+void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
+                             int64_t offset)
+{
+    struct row row = {0};
+    put(&row, COLUMN_OUTCOME, xstrdup("published"));
+    put(&row, COLUMN_REQUEST, xstrdup(request_id));
+    put(&row, COLUMN_PARTITION, xasprintf("%" PRId32, partition));
+    put(&row, COLUMN_OFFSET, xasprintf("%" PRId64, offset));
+    print_header(cli);
+    print_row(&row);
+    row_fini(&row);
+}
+
+/* ---- accepted, as text --------------------------------------------------------------------- */
+
+static void print_displaced(const json_t *data)
+{
+    size_t i;
+    const json_t *booking;
+    json_array_foreach(json_object_get(data, "displaced"), i, booking)
+        printf("displaced: booking %" PRId64 " of %s, now %s\n", number_of(booking, "id"),
+               text_of(booking, "client"), text_of(booking, "state"));
+}
+
+/* Of the series' occurrences: what all of them hold that hold something; NULL: they differ. */
+static const json_t *common_shares(const json_t *occurrences)
+{
+    const json_t *first = NULL, *item;
+    size_t i;
+    json_array_foreach(occurrences, i, item)
+    {
+        const json_t *own = json_object_get(item, "allocations");
+        if (json_array_size(own) == 0)
+            continue;
+        if (first && !json_equal((json_t *)first, (json_t *)own))
+            return NULL;
+        first = own;
+    }
+    return first;
+}
+
+/* "booked 3, left out 1" */
+static void print_counts(const json_t *occurrences)
+{
+    static const char *const states[] = {"booked", "cancelled", "released"};
+    size_t i, left = json_array_size(occurrences);
+    const char *separator = ":";
+    const json_t *item;
+    for (size_t s = 0; s < sizeof states / sizeof states[0]; s++) {
+        size_t count = 0;
+        json_array_foreach(occurrences, i, item)
+        {
+            const char *state = text_of(item, "state");
+            count += state && strcmp(state, states[s]) == 0;
+        }
+        left -= count;
+        if (count > 0) {
+            printf("%s %s %zu", separator, states[s], count);
+            separator = ",";
+        }
+    }
+    if (left > 0)
+        printf("%s left out %zu", separator, left);
+    putchar('\n');
+}
+
+static void print_occurrence(const struct cli *cli, const json_t *item, bool with_shares)
+{
+    char window[CLI_WINDOW_LEN];
+    const char *reason = text_of(item, "reason"), *machine = text_of(item, "machine");
+    const char *state = text_of(item, "state");
+    bool ended = state && strcmp(state, "booked") != 0;
+    const json_t *shares = json_object_get(item, "allocations");
+    cli_time_window(cli_time_of(item, "start"), cli_time_of(item, "end"), cli->zone, window);
+    if (reason) {
+        printf("  %-16s  %s\n", "left out", window);
+        printf("  %-16s  %s%s%s\n", "", reason, machine ? ": " : "", machine ? machine : "");
+        return;
+    }
+    printf("  %-16" PRId64 "  %s%s%s\n", number_of(item, "booking"), window, ended ? ", " : "",
+           ended ? state : "");
+    if (with_shares && json_array_size(shares) > 0) {
+        char *text = cli_shares_text(shares);
+        printf("  %-16s  %s\n", "", text);
+        free(text);
+    }
+}
+
+static void print_series(const struct cli *cli, const json_t *data)
+{
+    const json_t *series = json_object_get(data, "series");
+    const json_t *occurrences = json_object_get(series, "occurrences"), *item;
+    const json_t *booking = json_object_get(data, "booking");
+    const json_t *common = common_shares(occurrences);
+    size_t i;
+    printf("series %" PRId64, number_of(series, "id"));
+    print_counts(occurrences);
+    printf("  for %s, by %s\n", text_of(booking, "user"), text_of(booking, "client"));
+    cli_print_shares(common);
+    json_array_foreach(occurrences, i, item) print_occurrence(cli, item, !common);
+}
+
+static void print_accepted(const struct cli *cli, const json_t *event)
+{
+    const json_t *data = json_object_get(event, "data");
+    const json_t *booking = json_object_get(data, "booking");
+    const json_t *machine = json_object_get(data, "machine"),
+                 *series = json_object_get(data, "series");
+    const char *type = text_of(json_object_get(data, "request"), "type");
+    if (series)
+        print_series(cli, data);
+    else if (booking)
+        cli_print_booking(cli, booking);
+    if (json_is_object(machine))
+        cli_print_machine(cli, machine);
+    print_displaced(data);
+    /* A series has the id of its first booking: easily meant, and not what was done. */
+    if (!series && json_object_get(booking, "series") && type &&
+        strcmp(type, "booking.cancel") == 0)
+        cli_note(cli,
+                 "the others of its series stay; `berth cancel --series %" PRId64 "` ends them",
+                 number_of(booking, "series"));
+}
+
+/* ---- a command to paste --------------------------------------------------------------------- */
+
+/* Options that say when it is, or that belong to one request only. */
+static bool is_replaced(const char *option)
+{
+    static const char *const names[] = {"start",  "end",     "for",       "move",
+                                        "extend", "shorten", "request-id"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(option, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A word as sh(1) takes it. */
+static void add_word(struct buf *out, const char *before, const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "%+,-./:=@_";
+    buf_puts(out, before);
+    if (*word && word[strspn(word, plain)] == '\0') {
+        buf_puts(out, word);
+        return;
+    }
+    buf_puts(out, "'");
+    for (; *word; word++) {
+        if (*word == '\'')
+            buf_puts(out, "'\\''");
+        else
+            buf_append(out, word, 1);
+    }
+    buf_puts(out, "'");
+}
+
+static void add_options(struct buf *out, const struct options *opts)
+{
+    for (size_t i = 0; i < opts->given_count; i++) {
+        const struct option_given *given = &opts->given[i];
+        if (is_replaced(given->spec->name))
+            continue;
+        buf_printf(out, " --%s", given->spec->name);
+        if (given->value)
+            add_word(out, given->spec->arg[0] == '[' ? "=" : " ", given->value);
+    }
+}
+
+char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms)
+{
+    struct buf out = {0};
+    char start[CLI_WINDOW_LEN], length[TIMETEXT_LEN];
+    buf_puts(&out, "berth");
+    add_options(&out, &cli->before);
+    buf_printf(&out, " %s", cli->command->spec.name + strlen("berth "));
+    for (size_t i = 0; i < cli->after.operand_count; i++)
+        add_word(&out, " ", cli->after.operands[i]);
+    add_options(&out, &cli->after);
+    buf_printf(&out, " --start %s --for %s", cli_time_exact(start_ms, cli->zone, start),
+               timetext_duration(length_ms, length));
+    return out.data;
+}
+
+/* ---- rejected, as text --------------------------------------------------------------------- */
+
+/* The sentence names one machine; of several each is told. */
+static void note_free(const struct cli *cli, const json_t *data)
+{
+    const json_t *frees = json_object_get(data, "machines_free"), *item;
+    size_t i;
+    if (json_array_size(frees) < 2)
+        return;
+    json_array_foreach(frees, i, item) cli_note(
+        cli, "%s %-20s %3" PRId64 " GPUs %6" PRId64 " GiB", i == 0 ? "free then:" : "          ",
+        text_of(item, "machine"), number_of(item, "gpus"), number_of(item, "memory_gib"));
+}
+
+static void note_next(const struct cli *cli, const json_t *data, const struct cli_asked *asked)
+{
+    int64_t ms = cli_time_of(data, "next_available");
+    char moment[CLI_WINDOW_LEN];
+    if (ms == 0)
+        return;
+    if (!asked || asked->length_ms == 0) {
+        cli_note(cli, "next available: %s", cli_time_show(ms, cli->zone, moment));
+        return;
+    }
+    cli_note(cli, "next available: %s",
+             cli_time_window(ms, ms + asked->length_ms, cli->zone, moment));
+    if (asked->repeats)
+        return;
+    char *command = cli_command_at(cli, ms, asked->length_ms);
+    cli_note(cli, "to have it then:");
+    if (!cli->quiet)
+        fprintf(stderr, "%s\n", command);
+    free(command);
+}
+
+static void note_in_use(const struct cli *cli, const json_t *data)
+{
+    const json_t *in_use = json_object_get(data, "in_use");
+    size_t count = json_array_size(in_use);
+    if (count == 0)
+        return;
+    char *ids = numbers_text(in_use, " ");
+    cli_note(cli, "in the way: booking%s %s%s", count == 1 ? "" : "s", ids,
+             count == LIMIT_LISTED_BOOKINGS ? " and perhaps more" : "");
+    cli_note(cli, "--displace cancels what no longer fits");
+    free(ids);
+}
+
+static void print_rejected(const struct cli *cli, const json_t *event,
+                           const struct cli_asked *asked)
+{
+    const json_t *data = json_object_get(event, "data");
+    const char *reason = text_of(data, "reason"), *detail = text_of(data, "detail");
+    fprintf(stderr, "berth: rejected: %s: %s\n", reason ? reason : "unknown",
+            detail ? detail : "no detail was given");
+    if (asked && asked->window && *asked->window)
+        cli_note(cli, "asked for: %s", asked->window);
+    note_free(cli, data);
+    note_in_use(cli, data);
+    note_next(cli, data, asked);
+    if (asked && asked->repeats && !cli_has(cli, "skip-conflicts") && reason &&
+        strcmp(reason, "insufficient_capacity") == 0)
+        cli_note(cli, "--skip-conflicts books those occurrences that fit");
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+/* The problem object of a rejection, with what the event says. */
+static void print_problem(const json_t *event)
+{
+    const json_t *data = json_object_get(event, "data");
+    const char *reason = text_of(data, "reason"), *detail = text_of(data, "detail");
+    struct problem problem = {.code = PROBLEM_REJECTED,
+                              .detail = detail ? detail : "no detail was given",
+                              .pointer = text_of(data, "pointer")};
+    json_t *object = problem_json(&problem);
+    json_object_set_new(object, "reason", json_string(reason ? reason : "unknown"));
+    json_object_set(object, "event", json_object_get(event, "id"));
+    json_object_update_missing(object, json_object_get(event, "data"));
+    cli_print_json(object);
+    json_decref(object);
+}
+
+int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
+                       const struct cli_asked *asked)
+{
+    const char *type = text_of(event, "type");
+    const json_t *data = json_object_get(event, "data");
+    bool accepted = type && strcmp(type, "berth.request.accepted") == 0;
+    const char *first = text_of(data, "duplicate_of");
+    if (cli->format == CLI_TSV)
+        print_rows(cli, event);
+    else if (cli->format == CLI_JSON && accepted)
+        puts(bytes);
+    else if (cli->format == CLI_JSON)
+        print_problem(event);
+    else if (accepted)
+        print_accepted(cli, event);
+    if (cli->format != CLI_JSON && !accepted)
+        print_rejected(cli, event, asked);
+    if (first && cli->format == CLI_TEXT)
+        cli_note(cli, "this request was decided before, as %s; nothing changed", first);
+    return accepted ? EXIT_CODE_OK : EXIT_CODE_REJECTED;
+}
