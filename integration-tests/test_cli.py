@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from datetime import datetime, timedelta
 
 import jwt
 import pytest
@@ -75,6 +76,11 @@ def tomorrow():
     return int(time.time()) // HOUR * HOUR + 24 * HOUR
 
 
+def moment(text):
+    """An RFC 3339 time in UTC."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def message_count(farm):
     return sum(map(len, read_topic(farm.broker.bootstrap, farm.request_topic).values()))
 
@@ -114,6 +120,52 @@ def test_life_of_a_booking(served, berth, ops):
     check_farm(served)
 
 
+def test_amend_in_steps(served, berth, ops):
+    """What amend leaves as it is comes from the reader; the request states all of it."""
+    for name in ("step-1", "step-2", "step-3"):
+        ops("machine", "add", name, "--gpus", 8, "--mem", 64)
+    start = tomorrow()
+    number = berth.json("book", "step-1:2:16", "step-2:1", "--start", rfc3339(start), "--for",
+                        "2h")["data"]["booking"]["id"]
+
+    def amend(*words):
+        booking = berth.json("amend", number, *words)["data"]["booking"]
+        assert berth.json("show", number) == booking
+        hours = [(moment(booking[name]).timestamp() - start) / HOUR for name in ("start", "end")]
+        return tuple(hours), booking["allocations"]
+
+    both = [share("step-1", 2, 16), share("step-2", 1, 0)]
+    assert amend("--extend", "1h") == ((0, 3), both)
+    assert amend("--shorten", "30m") == ((0, 2.5), both)
+    assert amend("--move", rfc3339(start + 4 * HOUR)) == ((4, 6.5), both)
+    assert amend("--for", "1h") == ((4, 5), both)
+    assert amend("--start", rfc3339(start + 2 * HOUR)) == ((2, 5), both)
+    assert amend("--start", rfc3339(start), "--shorten", "1h") == ((0, 4), both)
+    assert amend("--set", "step-3:4:8") == ((0, 4), both + [share("step-3", 4, 8)])
+    assert amend("--set", "step-1:3", "--drop", "step-2") == \
+        ((0, 4), [share("step-1", 3, 0), share("step-3", 4, 8)])
+    assert amend("--set", "step-3", "--extend", "1h") == \
+        ((0, 5), [share("step-1", 3, 0), share("step-3", 8, 64)])  # the whole machine
+    done = berth("amend", number, "--drop", "step-2", status=5)
+    assert "holds nothing of step-2" in done.stderr
+    assert amend("--drop", "step-1", "--drop", "step-3") == ((0, 5), [])
+    assert amend("step-2:1") == ((0, 5), [share("step-2", 1, 0)])
+    berth("amend", number, "--shorten", "5h", status=2)
+    berth("amend", 1, "--extend", "1h", status=5)
+
+    # One that has begun keeps its start and its past.
+    running = berth.json("book", "step-1:1", "--for", "1h")["data"]["booking"]
+    begun = moment(running["start"]).timestamp() + 1
+    wait_until(lambda: time.time() > begun, "the booking has begun")
+    longer = berth.json("amend", running["id"], "--extend", "1h", "--set", "step-2:1")
+    longer = longer["data"]["booking"]
+    assert longer["start"] == running["start"]
+    assert moment(longer["end"]) == moment(running["end"]) + timedelta(hours=1)
+    assert longer["allocations"] == [share("step-1", 1, 0), share("step-2", 1, 0)]
+    assert "released" in berth("cancel", running["id"]).stdout
+    check_farm(served)
+
+
 def test_machines(served, berth, ops):
     event = ops.json("machine", "add", "gpu-77", "--gpus", 4, "--mem", 32, "--id", 77, "--label",
                      "zone=a", "--label", "note=größer")
@@ -129,6 +181,8 @@ def test_machines(served, berth, ops):
     assert ops.json("machine", "drain", "gpu-77")["data"]["machine"]["state"] == "draining"
     assert "machine_not_up" in berth("book", "gpu-77:1", "--for", "1h", status=3).stderr
     assert ops.json("machine", "resume", "gpu-77")["data"]["machine"]["state"] == "up"
+    ops("machine", "drain", "gpu-77")
+    assert ops.json("machine", "undrain", "gpu-77")["data"]["machine"]["state"] == "up"
     assert ops.json("machine", "update", "gpu-77", "--no-labels")["data"]["machine"]["labels"] == {}
     ops("machine", "retire", "gpu-77")
     listed = berth("machine", "list", "-o", "tsv").stdout.splitlines()
@@ -186,7 +240,27 @@ def test_wrong_words_are_refused_before_anything_is_sent(served, berth):
                   ("book", "gpu-01:1", "--for", "1h", "--tz", "Mars/Phobos"),
                   ("book", "gpu-01:1", "--for", "1h", "--request-id", "a b"),
                   ("book", "gpu-01:1", "--for", "1h", "-X", "acks=1"),
+                  ("book", "gpu-01:1", "--any", 1, "--for", "1h"),
+                  ("book", "--any", 65, "--gpus", 1, "--for", "1h"),
+                  ("book", "--any", 1, "--gpus", 0, "--for", "1h"),
+                  ("book", "--any", 1, "--mem", "64G", "--for", "1h"),
+                  ("book", "--gpus", 1, "--for", "1h"),
+                  ("book", "gpu-01:1", "--label", "a=b", "--for", "1h"),
+                  ("book", "gpu-01:1", "--for", "1h", "--repeat", "day", "--count", 2, "--zone",
+                   "UTC"),
+                  ("book", "gpu-01:1", "--start", "+1h", "--for", "1h", "--count", 2),
+                  ("book", "gpu-01:1", "--start", "+1h", "--for", "1h", "--repeat", "month",
+                   "--count", 2, "--zone", "UTC"),
+                  ("book", "gpu-01:1", "--start", "+1h", "--for", "1h", "--repeat", "day",
+                   "--count", 367, "--zone", "UTC"),
+                  ("book", "gpu-01:1", "--start", "+1h", "--for", "1h", "--repeat", "day",
+                   "--count", 2, "--zone", "Mars/Phobos"),
                   ("amend", 7), ("amend", "x", "--end", "+1h"), ("cancel",), ("show",),
+                  ("amend", 7, "--move", "+1h", "--for", "1h"), ("amend", 7, "--extend", "60"),
+                  ("amend", 7, "gpu-01:1", "--set", "gpu-02:1"),
+                  ("amend", 7, "--drop", "gpu-01", "--set", "gpu-01:1"),
+                  ("amend", 7, "--drop", "gpu-01", "--drop", "gpu-01"),
+                  ("cancel", 7, "--series", 7), ("cancel", "--series", "x"),
                   ("machine", "add", "x"), ("machine", "update", "x"), ("submit", "/nonexistent"),
                   ("watch", "--from", "x"), ("completion", "csh"), ("key", "generate")):
         done = berth(*words, status=2)
@@ -233,6 +307,11 @@ def test_keys(served, berth, tmp_path):
                 return berth("book", "--empty", "--for", "1h", status=None, BERTH_CLIENT_KID="",
                              BERTH_CLIENT_KEY_FILE=file).returncode == 0
             assert takes()
+            token = berth.json("book", "--empty", "--for", "1h", "--dry-run", BERTH_CLIENT_KID="",
+                               BERTH_CLIENT_KEY_FILE=path)["token"]
+            public = jwt.PyJWK(json.loads(shown)).key
+            claims = jwt.decode(token, public, algorithms=[algorithm], audience=served.name)
+            assert claims["iss"] == "batch-1"
     os.chmod(path, 0o640)
     done = berth("book", "--empty", "--for", "1h", status=2, BERTH_CLIENT_KEY_FILE=path)
     assert "chmod 600" in done.stderr

@@ -1,4 +1,4 @@
-/* Signing keys and issuing tokens, for clients (libberth). Tokens are made by libjwt. */
+/* Signing keys and issuing tokens, for clients (libberth). */
 #ifndef BERTH_LIB_ISSUE_H
 #define BERTH_LIB_ISSUE_H
 
@@ -22,12 +22,14 @@ const struct jws_key *signing_key_public(const struct signing_key *key);
 char *signing_key_pem(const struct signing_key *key);
 char *signing_key_jwk(const struct signing_key *key);
 
-/* Signs the claims (one JSON object as text) under header {"alg", "kid", "typ": "JWT"}; *token_out
- * is a compact JWS, caller frees. */
+/* Signs the claims (one JSON object as text) under header {"alg", "kid", "typ": "JWT"}, by libjwt;
+ * *token_out is a compact JWS, caller frees. Every key that is read or made signs its first token
+ * in this way. */
 enum err issue_token(const struct signing_key *key, const char *kid, const char *claims_json,
                      char **token_out, struct failure *f);
-/* The same token by OpenSSL with the key parsed once, for programs that sign many: libjwt parses
- * the PEM for each token, which costs 15 times as much as an ES256 signature. */
+/* The same token, byte for byte (RS256; an ES256 signature is another one each time), by OpenSSL
+ * with the key parsed once: what libberth signs with. libjwt parses the PEM for each token, which
+ * makes it 15 times slower with ES256 and 4 times with RS256 (tests/bench/bench_token.c). */
 enum err issue_token_quick(const struct signing_key *key, const char *kid, const char *claims_json,
                            char **token_out, struct failure *f);
 

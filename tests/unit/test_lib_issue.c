@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <jansson.h>
+#include <jwt.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -105,6 +106,37 @@ static void test_tokens_verify(void **state)
                 free(token);
             }
         }
+        signing_key_free(key);
+        signing_key_free(other);
+    }
+}
+
+/* What others sign with it they can verify with it. */
+static void test_libjwt_takes_the_quick_ones(void **state)
+{
+    (void)state;
+    for (enum jws_alg alg = 0; alg < JWS_ALG_COUNT; alg++) {
+        struct signing_key *key = generate(alg);
+        struct signing_key *other = generate(alg);
+        char *pem = jws_key_pem(signing_key_public(key));
+        char *other_pem = jws_key_pem(signing_key_public(other));
+        for (int i = 0; i < (alg == JWS_ES256 ? 300 : 3); i++) {
+            char *token = NULL;
+            jwt_t *jwt = NULL;
+            assert_int_equal(issue_token_quick(key, "key-1", claims, &token, NULL), ERR_OK);
+            assert_int_equal(jwt_decode(&jwt, token, (const unsigned char *)pem, (int)strlen(pem)),
+                             0);
+            assert_string_equal(jwt_get_grant(jwt, "iss"), "batch-1");
+            assert_string_equal(jwt_get_header(jwt, "kid"), "key-1");
+            jwt_free(jwt);
+            jwt = NULL;
+            assert_int_not_equal(
+                jwt_decode(&jwt, token, (const unsigned char *)other_pem, (int)strlen(other_pem)),
+                0);
+            free(token);
+        }
+        free(pem);
+        free(other_pem);
         signing_key_free(key);
         signing_key_free(other);
     }
@@ -283,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokens_verify),
+        cmocka_unit_test(test_libjwt_takes_the_quick_ones),
         cmocka_unit_test(test_both_ways_give_the_same_token),
         cmocka_unit_test(test_claims_that_are_no_object),
         cmocka_unit_test(test_key_files_round_trip),
