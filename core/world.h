@@ -63,6 +63,12 @@ struct client_limits {
     int64_t gpu_hours_ahead; /* the most GPU-hours booked from now rounded up on */
 };
 
+/* Whether one of them is counted over all bookings of a client. */
+static inline bool client_limits_count(const struct client_limits *limits)
+{
+    return limits->gpus_at_once > 0 || limits->gpu_hours_ahead > 0;
+}
+
 /* A client with a limit that is counted over its bookings (gpus_at_once, gpu_hours_ahead). Its use
  * over all machines is a timeline of its own, cached like a machine's; quota.h works on it. The
  * version must grow whenever the use may have changed without this timeline following: also when a

@@ -52,3 +52,13 @@ void id_list_fini(struct id_list *list)
     free(list->ids);
     *list = (struct id_list){0};
 }
+
+size_t series_booking_ids(int64_t series, int64_t out[LIMIT_OCCURRENCES])
+{
+    int64_t seq = series / LIMIT_PARTITIONS, part = series % LIMIT_PARTITIONS;
+    if (series < LIMIT_PARTITIONS || seq >= INT64_C(1) << 32)
+        return 0;
+    for (int64_t k = 0; k < LIMIT_OCCURRENCES; k++)
+        out[k] = ((k << 32) + seq) * LIMIT_PARTITIONS + part;
+    return LIMIT_OCCURRENCES;
+}

@@ -20,12 +20,13 @@ struct mysql_store {
     "last_sha256, ignore_time_until, reject_offset, halted"
 #define FARM_COLUMNS    "name, partitions, cluster_id, key_generation, halted"
 #define MACHINE_COLUMNS "id, name, gpus, memory_gib, labels, state, version, capacity_changed_ms"
-#define BOOKING_COLUMNS "id, client, user_name, start_ms, end_ms, state, version"
+#define BOOKING_COLUMNS "id, client, user_name, start_ms, end_ms, state, version, series"
 
 /* --- mysql_store_session.c: each a transaction of its own --- */
 enum err store_farm(void *self, struct farm_row *out, struct failure *f);
 enum err store_halt_farm(void *self, const char *why, struct failure *f);
 enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f);
+enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failure *f);
 enum err store_claim(void *self, int32_t part, const char *owner, struct partition_row *out,
                      struct failure *f);
 enum err store_partition(void *self, int32_t part, struct partition_row *out, struct failure *f);
@@ -44,6 +45,14 @@ enum err store_find_machines(void *self, const char *const *names, size_t count,
                              struct world *world, struct failure *f);
 enum err store_find_machines_by_id(void *self, const int64_t *ids, size_t count,
                                    struct world *world, struct failure *f);
+enum err store_machines_matching(void *self, const struct labels *labels, struct world *world,
+                                 struct id_list *out, struct failure *f);
+enum err store_find_clients(void *self, const struct client *clients, size_t count,
+                            struct world *world, struct failure *f);
+enum err store_lock_clients(void *self, const struct client *clients, size_t count,
+                            struct world *world, struct failure *f);
+enum err store_load_client_timelines(void *self, struct world *world, struct client *const *clients,
+                                     size_t count, int64_t known_from_ms, struct failure *f);
 enum err store_lock_machines(void *self, const struct id_list *ids, struct world *world,
                              struct failure *f);
 enum err store_load_timelines(void *self, struct world *world, struct machine *const *machines,
@@ -52,6 +61,10 @@ enum err store_machines_of_bookings(void *self, const struct id_list *bookings, 
                                     struct failure *f);
 enum err store_bookings_on_machines(void *self, const struct id_list *machines, int64_t from_ms,
                                     struct id_list *out, struct failure *f);
+enum err store_bookings_of_series(void *self, int64_t series, struct id_list *out,
+                                  struct failure *f);
+enum err store_clients_of_bookings(void *self, const struct id_list *bookings, store_name_fn *fn,
+                                   void *arg, struct failure *f);
 enum err store_lock_bookings(void *self, const struct id_list *ids, struct world *world,
                              struct failure *f);
 enum err store_find_priors(void *self, const struct request_ref *refs, size_t count,

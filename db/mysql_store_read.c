@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "db/mysql_store_parts.h"
+#include "schemas/rows.h"
 
 /* Ids or names in one IN (…). MariaDB turns lists of 1,000 and more into joins with temporary
  * tables, which lock in any order. */
@@ -130,6 +131,97 @@ enum err store_lock_machines(void *self, const struct id_list *ids, struct world
     return machines_by_id(store, ids->ids, ids->count, " ORDER BY id FOR UPDATE", world, f);
 }
 
+/* Labels as they stand in the column, each behind the others: a row that lacks one of them does not
+ * match. What a value holds of such text is escaped in another way, and is looked at again anyway. */
+static void labels_sql(struct buf *sql, struct arena *arena, const struct labels *labels)
+{
+    for (size_t i = 0; i < labels->count; i++) {
+        const char *json = labels_to_json(arena, &(struct labels){1, &labels->items[i]});
+        buf_puts(sql, " AND LOCATE(");
+        sql_bytes(sql, json + 1, strlen(json) - 2); /* without the braces */
+        buf_puts(sql, ", labels) > 0");
+    }
+}
+
+enum err store_machines_matching(void *self, const struct labels *labels, struct world *world,
+                                 struct id_list *out, struct failure *f)
+{
+    struct mysql_store *store = self;
+    MYSQL_RES *res = NULL;
+    buf_clear(&store->sql);
+    buf_puts(&store->sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE state = 'up'");
+    labels_sql(&store->sql, world_arena(world), labels);
+    buf_puts(&store->sql, " ORDER BY id");
+    enum err err = run_query(store, "find matching machines", &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row;
+    while (!err && (row = mysql_fetch_row(res))) {
+        err = machine_row_read(row, mysql_fetch_lengths(res), world, f);
+        id_list_add(out, field_int(row[0]));
+    }
+    mysql_free_result(res);
+    return err;
+}
+
+/* --- clients --- */
+
+static enum err clients_into_world(struct mysql_store *store, const struct client *clients,
+                                   size_t count, struct world *world, struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = run_query(store, "read clients", &res, f);
+    if (err)
+        return err;
+    size_t i = 0;
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res))) {
+        while (i < count && strcmp(clients[i].name, row[0]) != 0)
+            i++;
+        assert(i < count); /* rows come in the order of the names */
+        struct client client = clients[i];
+        client.version = field_int(row[1]);
+        world_client_put(world, &client);
+    }
+    mysql_free_result(res);
+    return ERR_OK;
+}
+
+static enum err read_clients(struct mysql_store *store, const struct client *clients, size_t count,
+                             const char *lock, struct world *world, struct failure *f)
+{
+    struct buf *sql = &store->sql;
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < count; from += n) {
+        n = cut(count, from, IN_LIST_MAX);
+        buf_clear(sql);
+        buf_puts(sql, "SELECT name, version FROM client FORCE INDEX (PRIMARY) WHERE name IN ");
+        for (size_t i = 0; i < n; i++) {
+            assert(from + i == 0 || strcmp(clients[from + i - 1].name, clients[from + i].name) < 0);
+            buf_puts(sql, i == 0 ? "(" : ",");
+            sql_text(sql, clients[from + i].name);
+        }
+        buf_puts(sql, ") ORDER BY name");
+        buf_puts(sql, lock);
+        err = clients_into_world(store, clients + from, n, world, f);
+    }
+    return err;
+}
+
+enum err store_find_clients(void *self, const struct client *clients, size_t count,
+                            struct world *world, struct failure *f)
+{
+    return read_clients(self, clients, count, "", world, f);
+}
+
+enum err store_lock_clients(void *self, const struct client *clients, size_t count,
+                            struct world *world, struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(store->in_transaction);
+    return read_clients(store, clients, count, " FOR UPDATE", world, f);
+}
+
 /* --- timelines --- */
 
 /* The whole result is here before the first timeline is started, so that an error leaves none
@@ -174,6 +266,52 @@ enum err store_load_timelines(void *self, struct world *world, struct machine *c
     for (size_t from = 0, n; !err && from < count; from += n) {
         n = cut(count, from, TIMELINES_MAX);
         err = load_some(self, world, machines + from, n, known_from_ms, f);
+    }
+    return err;
+}
+
+static enum err load_some_clients(struct mysql_store *store, struct world *world,
+                                  struct client *const *clients, size_t count,
+                                  int64_t known_from_ms, struct failure *f)
+{
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_puts(sql, "SELECT b.client, a.start_ms, a.end_ms, a.gpus FROM booking b "
+                  "FORCE INDEX (booking_client) STRAIGHT_JOIN allocation a FORCE INDEX (PRIMARY) "
+                  "ON a.booking = b.id WHERE b.client IN ");
+    for (size_t i = 0; i < count; i++) {
+        buf_puts(sql, i == 0 ? "(" : ",");
+        sql_text(sql, clients[i]->name);
+    }
+    /* A live row lasts no longer than its booking. */
+    buf_printf(sql, ") AND b.end_ms > %" PRId64 " AND a.end_ms > %" PRId64 " AND a.live = 1",
+               known_from_ms, known_from_ms);
+    MYSQL_RES *res = NULL;
+    enum err err = run_query(store, "load timelines of clients", &res, f);
+    if (err)
+        return err;
+    for (size_t i = 0; i < count; i++)
+        world_client_timeline_start(world, clients[i], known_from_ms);
+    struct client *client = NULL;
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res))) {
+        if (!client || strcmp(client->name, row[0]) != 0)
+            client = world_client(world, row[0]);
+        assert(client);
+        world_client_timeline_add(world, client, field_int(row[1]), field_int(row[2]),
+                                  (struct amount){.gpus = field_int(row[3])});
+    }
+    mysql_free_result(res);
+    return ERR_OK;
+}
+
+enum err store_load_client_timelines(void *self, struct world *world, struct client *const *clients,
+                                     size_t count, int64_t known_from_ms, struct failure *f)
+{
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < count; from += n) {
+        n = cut(count, from, TIMELINES_MAX);
+        err = load_some_clients(self, world, clients + from, n, known_from_ms, f);
     }
     return err;
 }
@@ -224,6 +362,44 @@ enum err store_bookings_on_machines(void *self, const struct id_list *machines, 
         buf_printf(&store->sql, " AND a.end_ms > %" PRId64 " AND a.live = 1 AND b.state = 'booked'",
                    from_ms);
         err = add_ids(store, "bookings on machines", out, f);
+    }
+    return err;
+}
+
+enum err store_bookings_of_series(void *self, int64_t series, struct id_list *out,
+                                  struct failure *f)
+{
+    struct mysql_store *store = self;
+    int64_t ids[LIMIT_OCCURRENCES];
+    size_t count = series_booking_ids(series, ids);
+    if (count == 0)
+        return ERR_OK;
+    buf_clear(&store->sql);
+    buf_puts(&store->sql, "SELECT id FROM booking FORCE INDEX (PRIMARY) WHERE id IN ");
+    sql_ids(&store->sql, ids, count);
+    buf_printf(&store->sql, " AND series = %" PRId64, series);
+    return add_ids(store, "bookings of a series", out, f);
+}
+
+enum err store_clients_of_bookings(void *self, const struct id_list *bookings, store_name_fn *fn,
+                                   void *arg, struct failure *f)
+{
+    struct mysql_store *store = self;
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; !err && from < bookings->count; from += n) {
+        n = cut(bookings->count, from, IN_LIST_MAX);
+        buf_clear(&store->sql);
+        buf_puts(&store->sql, "SELECT DISTINCT client FROM booking FORCE INDEX (PRIMARY) "
+                              "WHERE id IN ");
+        sql_ids(&store->sql, bookings->ids + from, n);
+        MYSQL_RES *res = NULL;
+        err = run_query(store, "clients of bookings", &res, f);
+        if (err)
+            break;
+        MYSQL_ROW row;
+        while ((row = mysql_fetch_row(res)))
+            fn(arg, row[0]);
+        mysql_free_result(res);
     }
     return err;
 }

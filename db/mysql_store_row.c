@@ -91,6 +91,7 @@ enum err booking_row_read(MYSQL_ROW row, struct world *world, struct failure *f)
         .end_ms = field_int(row[4]),
         .state = booking_state_from_name(row[5]),
         .version = field_int(row[6]),
+        .series = field_int(row[7]),
     };
     if (booking.state == BOOKING_STATE_COUNT)
         return failure_set(f, ERR_DB_ERROR, "booking %s: unknown state", row[0]);

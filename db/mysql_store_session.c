@@ -90,6 +90,48 @@ enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
     return end_read(store, err);
 }
 
+/* Its own limit where it has one, else the farm's. */
+#define OWN_OR_FARM(name) "IF(c." name " > 0, c." name ", f." name ")"
+
+enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failure *f)
+{
+    struct mysql_store *store = self;
+    assert(!store->in_transaction);
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_read(
+        store->session, "read clients",
+        "SELECT c.name, c.role, " OWN_OR_FARM("booking_s") ", " OWN_OR_FARM(
+            "ahe"
+            "ad_"
+            "s") ", " OWN_OR_FARM("allocations") ", " OWN_OR_FARM("gpus_at_once") ", " OWN_OR_FARM("gp"
+                                                                                                   "u_"
+                                                                                                   "ho"
+                                                                                                   "ur"
+                                                                                                   "s_"
+                                                                                                   "ah"
+                                                                                                   "ea"
+                                                                                                   "d") " FROM client c CROSS JOIN farm f ORDER BY c.name",
+        &res, f);
+    if (err)
+        return end_read(store, err);
+    MYSQL_ROW row;
+    while (!err && (row = mysql_fetch_row(res))) {
+        struct client_row client = {.name = row[0],
+                                    .role = role_from_name(row[1]),
+                                    .limits = {.booking_s = field_int(row[2]),
+                                               .ahead_s = field_int(row[3]),
+                                               .allocations = field_int(row[4]),
+                                               .gpus_at_once = field_int(row[5]),
+                                               .gpu_hours_ahead = field_int(row[6])}};
+        if (client.role == ROLE_COUNT)
+            err = failure_set(f, ERR_DB_ERROR, "client %s: unknown role", client.name);
+        else
+            fn(arg, &client);
+    }
+    mysql_free_result(res);
+    return end_read(store, err);
+}
+
 /* --- partitions --- */
 
 static enum err partition_query(struct mysql_store *store, int32_t part, const char *lock,

@@ -133,6 +133,10 @@ static void booking_row(struct buf *sql, const struct booking *booking)
     next_int(sql, booking->end_ms);
     next_text(sql, booking_state_name(booking->state));
     next_int(sql, booking->version);
+    if (booking->series > 0)
+        next_int(sql, booking->series);
+    else
+        buf_puts(sql, ",NULL");
     buf_append(sql, ")", 1);
 }
 
@@ -246,6 +250,43 @@ static enum err write_machines(struct mysql_store *store, struct world *world, b
     return err ? err : rows_send(&rows, f);
 }
 
+/* --- clients --- */
+
+#define CLIENTS_MAX 500 /* in one statement */
+
+static enum err write_some_clients(struct mysql_store *store, struct world *world, size_t from,
+                                   size_t to, struct failure *f)
+{
+    struct buf *sql = &store->sql;
+    buf_clear(sql);
+    buf_puts(sql, "UPDATE client FORCE INDEX (PRIMARY) SET version = CASE name");
+    for (size_t i = from; i < to; i++) {
+        const struct client *client = world_touched_client(world, i);
+        buf_puts(sql, " WHEN ");
+        sql_text(sql, client->name);
+        buf_printf(sql, " THEN %" PRId64, client->version);
+    }
+    buf_puts(sql, " END WHERE name IN ");
+    for (size_t i = from; i < to; i++) {
+        buf_puts(sql, i == from ? "(" : ",");
+        sql_text(sql, world_touched_client(world, i)->name);
+    }
+    buf_puts(sql, ")");
+    return mysql_session_exec(store->session, "update clients", sql->data, sql->len, f);
+}
+
+/* The batch has locked them all; only their versions change. */
+static enum err write_clients(struct mysql_store *store, struct world *world, struct failure *f)
+{
+    enum err err = ERR_OK;
+    size_t count = world_touched_client_count(world);
+    for (size_t from = 0, to; !err && from < count; from = to) {
+        to = count - from < CLIENTS_MAX ? count : from + CLIENTS_MAX;
+        err = write_some_clients(store, world, from, to, f);
+    }
+    return err;
+}
+
 /* --- partitions --- */
 
 static enum err write_partition(struct mysql_store *store, const struct partition_row *row,
@@ -278,6 +319,8 @@ enum err store_write(void *self, const struct store_batch *batch, struct failure
     struct mysql_store *store = self;
     assert(store->in_transaction);
     enum err err = write_decisions(store, batch, f);
+    if (!err)
+        err = write_clients(store, batch->world, f);
     if (!err)
         err = write_machines(store, batch->world, true, f);
     if (!err)

@@ -60,6 +60,13 @@ struct key_row {
     bool revoked;
 };
 
+/* A client with the limits that hold for it: its own where they are set, else the farm's. */
+struct client_row {
+    const char *name;
+    enum role role;
+    struct client_limits limits;
+};
+
 /* A decision as stored: the outbox row. */
 struct decision_row {
     int32_t part;
@@ -88,7 +95,7 @@ struct store_batch {
     size_t partition_count;
     const struct partition_row *partitions; /* new next_offset, last_seq, published_seq, clock_ms,
                                              * last_sha256, progress_epoch; epoch is ours */
-    struct world *world;                    /* its touched machines and bookings are written */
+    struct world *world; /* its touched machines, clients and bookings are written */
 };
 
 /* Ids, ascending and distinct. */
@@ -98,6 +105,8 @@ struct id_list {
 };
 
 typedef void store_key_fn(void *arg, const struct key_row *row);
+typedef void store_client_fn(void *arg, const struct client_row *row);
+typedef void store_name_fn(void *arg, const char *name);
 /* A stored event; type and id are derived from the row ("berth.request.accepted", "3-1042"). */
 struct stored_event {
     int32_t part;
@@ -124,6 +133,9 @@ struct store_ops {
     enum err (*halt_farm)(void *self, const char *why,
                           struct failure *f); /* the first halt's text stays */
     enum err (*keys)(void *self, store_key_fn *fn, void *arg, struct failure *f);
+    /* Limits change only together with the farm's key_generation, and while no batch is under way:
+     * whoever holds a partition's lock and sees the generation that it read before has them right. */
+    enum err (*clients)(void *self, store_client_fn *fn, void *arg, struct failure *f);
     /* epoch + 1, owner and connection id; *out is the row afterwards. ERR_NOT_FOUND: no such row.
      * A row that stays locked for more than 3 s has its owner's session killed, then again. */
     enum err (*claim)(void *self, int32_t part, const char *owner, struct partition_row *out,
@@ -151,6 +163,22 @@ struct store_ops {
     /* Plain read, for machine.register with a chosen id. */
     enum err (*find_machines_by_id)(void *self, const int64_t *ids, size_t count,
                                     struct world *world, struct failure *f);
+    /* Plain read, for `any`: puts each machine that is up and carries the labels into the world and
+     * adds its id to *out; there may be others among them. */
+    enum err (*machines_matching)(void *self, const struct labels *labels, struct world *world,
+                                  struct id_list *out, struct failure *f);
+    /* Plain read, and the same under the rows' locks, which are taken in the order of the names:
+     * puts the clients into the world, with the limits that are given and the version of the row.
+     * Names ascend. */
+    enum err (*find_clients)(void *self, const struct client *clients, size_t count,
+                             struct world *world, struct failure *f);
+    enum err (*lock_clients)(void *self, const struct client *clients, size_t count,
+                             struct world *world, struct failure *f);
+    /* As load_timelines: starts the clients' timelines and adds the live allocations of their
+     * bookings. */
+    enum err (*load_client_timelines)(void *self, struct world *world,
+                                      struct client *const *clients, size_t count,
+                                      int64_t known_from_ms, struct failure *f);
     /* Locks the rows in id order and puts them into the world. */
     enum err (*lock_machines)(void *self, const struct id_list *ids, struct world *world,
                               struct failure *f);
@@ -159,11 +187,16 @@ struct store_ops {
     enum err (*load_timelines)(void *self, struct world *world, struct machine *const *machines,
                                size_t count, int64_t known_from_ms, struct failure *f);
     /* Plain reads that add to *out: the machines of the bookings; the booked bookings that hold
-     * live use of the machines ending after from_ms. */
+     * live use of the machines ending after from_ms; the bookings of the series. */
     enum err (*machines_of_bookings)(void *self, const struct id_list *bookings,
                                      struct id_list *out, struct failure *f);
     enum err (*bookings_on_machines)(void *self, const struct id_list *machines, int64_t from_ms,
                                      struct id_list *out, struct failure *f);
+    enum err (*bookings_of_series)(void *self, int64_t series, struct id_list *out,
+                                   struct failure *f);
+    /* Plain read: calls fn for the client of each booking; a name may come more than once. */
+    enum err (*clients_of_bookings)(void *self, const struct id_list *bookings, store_name_fn *fn,
+                                    void *arg, struct failure *f);
     /* Locks the rows in id order and puts them with their allocations into the world. */
     enum err (*lock_bookings)(void *self, const struct id_list *ids, struct world *world,
                               struct failure *f);
@@ -179,6 +212,10 @@ struct store {
     const struct store_ops *ops;
     void *self;
 };
+
+/* The ids that the bookings of a series may have (core/decide.h), ascending: those with the column
+ * `series` are its bookings. Returns how many; 0: no series has that id. */
+size_t series_booking_ids(int64_t series, int64_t out[LIMIT_OCCURRENCES]);
 
 void id_list_add(struct id_list *list, int64_t id); /* keeps it ascending and distinct */
 bool id_list_has(const struct id_list *list, int64_t id);

@@ -35,6 +35,7 @@ static const struct keyring_entry *choose_key(const struct keyring *ring,
     }
     credential->client = arena_strdup(arena, entry->client);
     credential->role = entry->role;
+    credential->limits = entry->limits;
     credential->revoked = entry->revoked;
     credential->not_before_ms = entry->not_before_ms;
     credential->not_after_ms = entry->not_after_ms;

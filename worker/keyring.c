@@ -7,9 +7,17 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
+struct ring_client {
+    char name[LIMIT_NAME_LEN + 1];
+    struct client_limits limits;
+};
+
 struct keyring {
     struct keyring_entry *entries; /* sorted by kid */
     size_t count, capacity;
+    struct ring_client *clients; /* sorted by name */
+    size_t client_count, client_capacity;
+    size_t counted_count; /* of them, those with a counted limit */
 };
 
 static void clear(struct keyring *ring)
@@ -17,6 +25,7 @@ static void clear(struct keyring *ring)
     for (size_t i = 0; i < ring->count; i++)
         jws_key_free(ring->entries[i].key);
     free(ring->entries);
+    free(ring->clients);
     *ring = (struct keyring){0};
 }
 
@@ -64,6 +73,36 @@ static void add_row(void *arg, const struct key_row *row)
     }
 }
 
+static void add_client(void *arg, const struct client_row *row)
+{
+    struct keyring *ring = arg;
+    if (ring->client_count == ring->client_capacity) {
+        ring->client_capacity = ring->client_capacity ? 2 * ring->client_capacity : 16;
+        ring->clients = xrealloc(ring->clients, ring->client_capacity * sizeof(*ring->clients));
+    }
+    struct ring_client *client = &ring->clients[ring->client_count++];
+    *client = (struct ring_client){.limits = row->limits};
+    copy_text(client->name, sizeof(client->name), row->name);
+    ring->counted_count += client_limits_count(&row->limits) ? 1 : 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct ring_client *)a)->name, ((const struct ring_client *)b)->name);
+}
+
+static int name_against(const void *name, const void *client)
+{
+    return strcmp(name, ((const struct ring_client *)client)->name);
+}
+
+static const struct ring_client *find_client(const struct keyring *ring, const char *name)
+{
+    if (ring->client_count == 0)
+        return NULL;
+    return bsearch(name, ring->clients, ring->client_count, sizeof(*ring->clients), name_against);
+}
+
 static int by_kid(const void *a, const void *b)
 {
     const struct keyring_entry *x = a, *y = b;
@@ -73,15 +112,34 @@ static int by_kid(const void *a, const void *b)
 enum err keyring_load(struct keyring *ring, const struct store *store, struct failure *f)
 {
     struct keyring fresh = {0};
-    if (store->ops->keys(store->self, add_row, &fresh, f) != ERR_OK) {
+    if (store->ops->clients(store->self, add_client, &fresh, f) != ERR_OK ||
+        store->ops->keys(store->self, add_row, &fresh, f) != ERR_OK) {
         clear(&fresh);
-        return failure_wrap(f, "load the clients' keys");
+        return failure_wrap(f, "load the clients and their keys");
     }
+    if (fresh.client_count > 0)
+        qsort(fresh.clients, fresh.client_count, sizeof(*fresh.clients), by_name);
     if (fresh.count > 0)
         qsort(fresh.entries, fresh.count, sizeof(*fresh.entries), by_kid);
+    for (size_t i = 0; i < fresh.count; i++) {
+        const struct ring_client *client = find_client(&fresh, fresh.entries[i].client);
+        if (client) /* else it was added in between, and the generation is a new one */
+            fresh.entries[i].limits = client->limits;
+    }
     clear(ring);
     *ring = fresh;
     return ERR_OK;
+}
+
+const struct client_limits *keyring_counted(const struct keyring *ring, const char *client)
+{
+    const struct ring_client *found = find_client(ring, client);
+    return found && client_limits_count(&found->limits) ? &found->limits : NULL;
+}
+
+bool keyring_counts(const struct keyring *ring)
+{
+    return ring->counted_count > 0;
 }
 
 static int kid_against(const void *kid, const void *entry)

@@ -1,4 +1,5 @@
-/* The clients' public keys, parsed once and kept until the database says that they changed. */
+/* The clients, with their limits, and their public keys, parsed once and kept until the database says
+ * that they changed. */
 #ifndef BERTH_WORKER_KEYRING_H
 #define BERTH_WORKER_KEYRING_H
 
@@ -7,6 +8,7 @@
 
 #include "core/limits.h"
 #include "core/request.h"
+#include "core/world.h"
 #include "db/store.h"
 #include "lib/jws.h"
 
@@ -16,6 +18,7 @@ struct keyring_entry {
     char kid[LIMIT_KID_LEN + 1];
     char client[LIMIT_NAME_LEN + 1];
     enum role role;
+    struct client_limits limits; /* of the client */
     enum jws_alg alg;
     bool revoked;
     int64_t not_before_ms, not_after_ms;
@@ -24,9 +27,14 @@ struct keyring_entry {
 
 struct keyring *keyring_new(void);
 void keyring_free(struct keyring *ring); /* NULL is fine */
-/* Reads all keys. On failure the ring is as it was. A key that does not parse is logged and kept
+/* Reads all clients and keys. On failure the ring is as it was. A key that does not parse is logged and kept
  * without its key: its tokens are rejected as bad_signature, the others go on. */
 enum err keyring_load(struct keyring *ring, const struct store *store, struct failure *f);
+/* The client's limits, if one of them is counted over its bookings; NULL: none is. Lives until the
+ * next load. */
+const struct client_limits *keyring_counted(const struct keyring *ring, const char *client);
+/* Whether any client has such a limit. */
+bool keyring_counts(const struct keyring *ring);
 /* NULL: no such key. The entry lives until the next load. */
 const struct keyring_entry *keyring_find(const struct keyring *ring, const char *kid);
 

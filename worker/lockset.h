@@ -3,6 +3,7 @@
 #define BERTH_WORKER_LOCKSET_H
 
 #include "worker/authenticate.h"
+#include "worker/wants.h"
 #include "worker/worker.h"
 
 /* One message of a batch. */
@@ -17,29 +18,30 @@ struct item {
 };
 
 struct lockset {
-    const char **names; /* machines that requests name; may repeat */
-    size_t name_count, name_capacity;
-    struct request_ref *refs; /* request ids to be looked up */
-    size_t ref_count, ref_capacity;
-    struct id_list chosen_ids; /* asked for by machine.register */
-    struct id_list bookings;   /* to be locked */
-    struct id_list machines;   /* to be locked */
-    struct id_list displacing; /* machines whose bookings an update may cancel */
-    const char **displacing_names;
-    size_t displacing_name_count, displacing_name_capacity;
-    int64_t known_from_ms; /* nobody in the batch looks below it */
+    struct wants wants;
+    /* To be locked, in this order. Machines and bookings that earlier attempts of the same batch
+     * found stay: ids only grow. */
+    struct client *clients; /* those that count: with a counted limit; by name */
+    size_t client_count, client_capacity;
+    struct id_list machines;
+    struct id_list bookings;
+    struct id_list shrinking; /* machines that an update of the batch may leave with less room */
+    int64_t known_from_ms;    /* nobody in the batch looks below it */
 };
 
 void lockset_fini(struct lockset *set);
-/* From the requests alone: which rows they name. Keeps what earlier attempts of the same batch
- * found to be locked (machines, bookings): ids only grow. */
+/* From the requests alone: which rows they name. */
 void lockset_collect(struct lockset *set, struct item *const *items, size_t count);
-/* Plain reads before any lock: names to ids, the machines of bookings, timelines that are missing
- * or stale. A cold timeline loaded under locks would make others time out. */
+/* Plain reads before any lock: names to ids, candidates of `any`, bookings of series and of machines
+ * that shrink, the machines and clients of bookings, timelines that are missing or stale. A cold
+ * timeline loaded under locks would make others time out. */
 enum err lockset_warm(struct lockset *set, struct worker *w, struct failure *f);
-/* Under the partitions' locks: locks machines, then bookings, each by ascending id; reads again
- * what the lock set was made from (ERR_WORLD_GREW: more must be locked; roll back and begin again,
- * the set has grown), reloads timelines that changed, looks up request ids. */
+/* Under the partitions' locks: locks clients, machines and bookings, each in the order of its keys;
+ * reads again what the lock set was made from (ERR_WORLD_GREW: more must be locked; roll back and
+ * begin again, the set has grown), reloads timelines that changed, looks up request ids.
+ *
+ * Candidates of `any` are not looked for again: of those that were locked the core sees the rows as
+ * they are now, and a machine that came up meanwhile is one that this batch comes before. */
 enum err lockset_take(struct lockset *set, struct worker *w, struct failure *f);
 
 #endif

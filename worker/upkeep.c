@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "core/decide.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "worker/claim.h"
@@ -191,6 +192,23 @@ static void note_now_and_then(struct worker *w)
     }
 }
 
+/* Memory: nobody looks at use that ended before the least clock of all partitions that are decided
+ * here, and never may one partition's clock alone say so: another one may be hours behind. One that
+ * has decided nothing yet, or stands halted, does not hold the others up; should it bring older
+ * messages, what they need is loaded again. */
+static void forget_past(struct worker *w)
+{
+    int64_t least_ms = INT64_MAX;
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        const struct part *part = &w->parts[i];
+        if (part_is_claimed(part) && part->state != PART_HALTED && part->row.clock_ms > 0 &&
+            part->row.clock_ms < least_ms)
+            least_ms = part->row.clock_ms;
+    }
+    if (least_ms < INT64_MAX)
+        world_forget_before(w->world, time_floor_s(least_ms));
+}
+
 static void ensure_group(struct worker *w)
 {
     struct failure f;
@@ -213,4 +231,5 @@ void upkeep(struct worker *w)
     set_positions(w);
     tend_running(w);
     note_now_and_then(w);
+    forget_past(w);
 }

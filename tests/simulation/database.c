@@ -84,6 +84,48 @@ const struct stored_decision *database_ever(const struct database *db, int32_t p
     return NULL;
 }
 
+struct client_version *database_client(struct database *db, const char *name)
+{
+    for (size_t i = 0; i < db->now.clients.count; i++) {
+        if (strcmp(db->now.clients.items[i].name, name) == 0)
+            return &db->now.clients.items[i];
+    }
+    return NULL;
+}
+
+static const struct client_limits *set_limits(const struct database *db, int64_t generation,
+                                              int client)
+{
+    static const struct client_limits none;
+    const struct client_limits *found = &none;
+    for (size_t i = 0; i < db->limits.count; i++) {
+        const struct limits_since *row = &db->limits.items[i];
+        if (row->client == client && row->generation <= generation)
+            found = &row->limits;
+    }
+    return found;
+}
+
+struct client_limits database_limits(const struct database *db, int64_t generation, int client)
+{
+    const struct client_limits *own = set_limits(db, generation, client);
+    const struct client_limits *farm = set_limits(db, generation, -1);
+    return (struct client_limits){
+        .booking_s = own->booking_s ? own->booking_s : farm->booking_s,
+        .ahead_s = own->ahead_s ? own->ahead_s : farm->ahead_s,
+        .allocations = own->allocations ? own->allocations : farm->allocations,
+        .gpus_at_once = own->gpus_at_once ? own->gpus_at_once : farm->gpus_at_once,
+        .gpu_hours_ahead = own->gpu_hours_ahead ? own->gpu_hours_ahead : farm->gpu_hours_ahead};
+}
+
+void database_clients(const struct database *db, int64_t generation, store_client_fn *fn, void *arg)
+{
+    for (int i = 0; i < TOKEN_CLIENTS; i++)
+        fn(arg, &(struct client_row){.name = token_client(i),
+                                     .role = i == 0 ? ROLE_ADMIN : ROLE_SUBMITTER,
+                                     .limits = database_limits(db, generation, i)});
+}
+
 void database_keys(const struct database *db, int64_t generation, store_key_fn *fn, void *arg)
 {
     for (size_t i = 0; i < db->keys.count; i++) {
@@ -119,6 +161,19 @@ size_t session_lock_count(const struct database *db, const struct session *sessi
     for (size_t i = 0; i < db->locks.count; i++)
         count += db->locks.items[i].session == session;
     return count;
+}
+
+struct id_list *session_locked(struct sim *sim, const struct session *session, enum lock_kind kind)
+{
+    const struct database *db = sim->db;
+    struct id_list *ids = arena_alloc(sim->arena, sizeof *ids);
+    ids->capacity = db->locks.count;
+    ids->ids = arena_alloc(sim->arena, db->locks.count * sizeof *ids->ids);
+    for (size_t i = 0; i < db->locks.count; i++) {
+        if (db->locks.items[i].session == session && db->locks.items[i].kind == kind)
+            id_list_add(ids, (int64_t)db->locks.items[i].key);
+    }
+    return ids;
 }
 
 static void wake_waiters(struct database *db)
@@ -284,6 +339,9 @@ static void apply(struct sim *sim, struct session *session)
         struct partition_row *row = database_partition(db, writes->partitions.items[i].part);
         *row = writes->partitions.items[i];
     }
+    for (size_t i = 0; i < writes->clients.count; i++)
+        database_client(db, writes->clients.items[i].name)->version =
+            writes->clients.items[i].version;
     for (size_t i = 0; i < writes->machines.count; i++) {
         struct machine_row *row = &writes->machines.items[i];
         row->born = row->born ? row->born : now->commits;
@@ -391,6 +449,7 @@ static struct tables copy_of(struct sim *sim, const struct tables *from)
 {
     struct tables copy = *from;
     COPY_LIST(sim, &copy.partitions);
+    COPY_LIST(sim, &copy.clients);
     COPY_LIST(sim, &copy.machines);
     COPY_LIST(sim, &copy.bookings);
     COPY_LIST(sim, &copy.allocations);
@@ -418,6 +477,25 @@ bool database_row_is_free(const struct database *db, int32_t part)
     return !find_lock(db, LOCK_PARTITION, (uint64_t)part);
 }
 
+bool database_set_limits(struct sim *sim, int client, const struct client_limits *limits)
+{
+    struct database *db = sim->db;
+    for (int32_t part = 0; part < sim->plan.partitions; part++) {
+        if (!database_row_is_free(db, part))
+            return false;
+    }
+    int64_t before = db->now.farm.key_generation, after = ++db->now.farm.key_generation;
+    *LIST_ADD(sim, &db->limits) = (struct limits_since){after, client, *limits};
+    for (int i = 0; i < TOKEN_CLIENTS; i++) {
+        struct client_limits old = database_limits(db, before, i);
+        struct client_limits new = database_limits(db, after, i);
+        if (old.gpus_at_once != new.gpus_at_once || old.gpu_hours_ahead != new.gpu_hours_ahead)
+            database_client(db, token_client(i))->version++;
+    }
+    sim_note(sim, 94, "limits set", client, limits->gpus_at_once);
+    return true;
+}
+
 /* --- life --- */
 
 void database_open(struct sim *sim)
@@ -430,6 +508,8 @@ void database_open(struct sim *sim)
     for (int32_t part = 0; part < sim->plan.partitions; part++)
         *LIST_ADD(sim, &db->now.partitions) = (struct partition_row){.part = part,
                                                                      .reject_offset = -1};
+    for (int i = 0; i < TOKEN_CLIENTS; i++)
+        *LIST_ADD(sim, &db->now.clients) = (struct client_version){token_client(i), 1};
     tokens_add_keys(sim);
     sim_after_ms(sim, HOUSEKEEPING_MS, housekeeping, db, 0);
 }

@@ -20,8 +20,13 @@ struct machine_row {
     int64_t version, capacity_changed_ms;
     int64_t born; /* number of the commit that registered it */
 };
+struct client_version {
+    const char *name;
+    int64_t version;
+};
 struct booking_row {
     int64_t id;
+    int64_t series; /* 0: none */
     const char *client, *user;
     int64_t start_ms, end_ms;
     enum booking_state state;
@@ -35,12 +40,19 @@ struct allocation_row {
     bool live;
     int64_t machine_version;
 };
+/* Limits of a client, or of the farm, from a key generation on. */
+struct limits_since {
+    int64_t generation;
+    int client; /* token_client(); -1: the farm's */
+    struct client_limits limits;
+};
 /* A decision and what its batch knew: for the fold. */
 struct stored_decision {
     struct decision_row row;
-    int64_t commit;         /* the number of its commit: 1, 2, 3 … */
-    int64_t seen;           /* commits that were there when its transaction began */
-    int64_t key_generation; /* that its transaction read */
+    const struct id_list *locked; /* machines whose rows its transaction had locked when it wrote */
+    int64_t commit;               /* the number of its commit: 1, 2, 3 … */
+    int64_t seen;                 /* commits that were there when its transaction began */
+    int64_t key_generation;       /* that its transaction read */
 };
 
 /* Zeroed is empty; items live in the simulation's arena. */
@@ -59,6 +71,7 @@ void *list_room(struct sim *sim, void *items, size_t count, size_t *capacity, si
 struct tables {
     struct farm_row farm;
     LIST_OF(struct partition_row) partitions;
+    LIST_OF(struct client_version) clients;
     LIST_OF(struct machine_row) machines;
     LIST_OF(struct booking_row) bookings;
     LIST_OF(struct allocation_row) allocations;
@@ -69,13 +82,14 @@ struct tables {
 /* What a transaction writes, as images of rows. */
 struct writes {
     LIST_OF(struct partition_row) partitions;
+    LIST_OF(struct client_version) clients;
     LIST_OF(struct machine_row) machines;
     LIST_OF(struct booking_row) bookings;
     LIST_OF(struct allocation_row) allocations;
     LIST_OF(struct stored_decision) decisions;
 };
 
-enum lock_kind { LOCK_PARTITION, LOCK_MACHINE, LOCK_BOOKING, LOCK_NAME, LOCK_REQUEST };
+enum lock_kind { LOCK_PARTITION, LOCK_CLIENT, LOCK_MACHINE, LOCK_BOOKING, LOCK_NAME, LOCK_REQUEST };
 
 struct session {
     uint64_t id;
@@ -106,8 +120,9 @@ struct database {
     bool has_backup;
     int64_t owners[PLAN_PARTITIONS_MAX]; /* lives of the processes that claimed them last */
     LIST_OF(struct key_row) keys;
-    LIST_OF(int64_t) key_since;   /* the generation from which on a key counts */
-    LIST_OF(int64_t) key_revoked; /* the generation from which on it is revoked; INT64_MAX */
+    LIST_OF(int64_t) key_since;          /* the generation from which on a key counts */
+    LIST_OF(int64_t) key_revoked;        /* the generation from which on it is revoked; INT64_MAX */
+    LIST_OF(struct limits_since) limits; /* in the order in which they were set */
     LIST_OF(struct session *) sessions;
     LIST_OF(struct held_lock) locks;
     /* All decisions that were ever committed, also those that a restored backup lacks. */
@@ -132,6 +147,13 @@ const struct stored_decision *database_decision(const struct database *db, int32
 /* From all that were ever committed: the newest with that number. */
 const struct stored_decision *database_ever(const struct database *db, int32_t part, int64_t seq);
 
+/* NULL: none. */
+struct client_version *database_client(struct database *db, const char *name);
+/* The clients with the limits that hold for them at that generation. */
+void database_clients(const struct database *db, int64_t generation, store_client_fn *fn,
+                      void *arg);
+/* The limits of one of them (token_client()). */
+struct client_limits database_limits(const struct database *db, int64_t generation, int client);
 /* The keys as they are at that generation. */
 void database_keys(const struct database *db, int64_t generation, store_key_fn *fn, void *arg);
 
@@ -149,6 +171,8 @@ bool session_holds(const struct database *db, const struct session *session, enu
 void session_rollback(struct sim *sim, struct session *session);
 /* Executes what was written, and gives the locks up. */
 void session_commit(struct sim *sim, struct session *session);
+/* The keys of the rows of that kind that the session has locked. */
+struct id_list *session_locked(struct sim *sim, const struct session *session, enum lock_kind kind);
 size_t session_lock_count(const struct database *db, const struct session *session);
 
 /* --- from outside --- */
@@ -164,5 +188,9 @@ void database_restore(struct sim *sim);
 /* For the operator's changes of single rows: they wait for nobody, so they are made only while no
  * one holds the row. False: somebody does. */
 bool database_row_is_free(const struct database *db, int32_t part);
+/* Sets the limits of a client, or of the farm (-1), as berth-admin does: while no batch is under way,
+ * with new versions of the clients whose counted limits change, and a new generation. False: some
+ * partition's row is locked. */
+bool database_set_limits(struct sim *sim, int client, const struct client_limits *limits);
 
 #endif

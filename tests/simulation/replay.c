@@ -28,14 +28,36 @@ static enum err keys_of_generation(void *self, store_key_fn *fn, void *arg, stru
     return ERR_OK;
 }
 
+static enum err clients_of_generation(void *self, store_client_fn *fn, void *arg, struct failure *f)
+{
+    const struct replay *r = self;
+    (void)f;
+    database_clients(r->sim->db, r->generation, fn, arg);
+    return ERR_OK;
+}
+
+/* All clients count here, those without limits, too: so their use is known when they get one. */
+static void put_clients(struct replay *r)
+{
+    for (int i = 0; i < TOKEN_CLIENTS; i++) {
+        struct client row = {.version = 1};
+        memcpy(row.name, token_client(i), strlen(token_client(i)) + 1);
+        world_client_timeline_start(r->world, world_client_put(r->world, &row), INT64_MIN);
+    }
+}
+
 static void load_keys(struct replay *r, int64_t generation)
 {
-    static const struct store_ops ops = {.keys = keys_of_generation};
+    static const struct store_ops ops = {.keys = keys_of_generation,
+                                         .clients = clients_of_generation};
     struct failure f;
     if (generation == r->generation)
         return;
     r->generation = generation;
     keyring_load(r->ring, &(struct store){.ops = &ops, .self = r}, &f);
+    for (int i = 0; i < TOKEN_CLIENTS; i++)
+        world_client(r->world, token_client(i))->limits = database_limits(r->sim->db, generation,
+                                                                          i);
 }
 
 /* Registered between the transaction's plain read and its commit, by another one: it was right not
@@ -198,7 +220,7 @@ static const struct allocation_row *find_allocation(const struct tables *tables,
 static void compare_booking(struct replay *r, const struct booking_row *row, size_t *allocations)
 {
     struct booking *booking = world_booking(r->world, row->id);
-    if (!booking || strcmp(booking->client, row->client) != 0 ||
+    if (!booking || strcmp(booking->client, row->client) != 0 || booking->series != row->series ||
         strcmp(booking->user, row->user) != 0 || booking->start_ms != row->start_ms ||
         booking->end_ms != row->end_ms || booking->state != row->state ||
         booking->version != row->version) {
@@ -248,6 +270,7 @@ void replay_check(struct sim *sim)
                        .ring = keyring_new(),
                        .generation = -1};
     world_batch_begin(r.world);
+    put_clients(&r);
     for (size_t i = 0; i < sim->db->now.decisions.count && !sim->failed; i++)
         decide_again(&r, &sim->db->now.decisions.items[i]);
     if (!sim->failed)

@@ -24,6 +24,7 @@ struct store_client {
     struct session *session; /* NULL: not connected */
     bool in_transaction;
     int64_t seen;
+    const struct id_list *locked; /* machines, when its transaction writes */
 };
 
 /* What is to happen to a call. `AFTER`: it has its effect, but the reply does not come. */
@@ -209,6 +210,18 @@ static enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failu
     if (err)
         return err;
     database_keys(c->db, c->db->now.farm.key_generation, fn, arg);
+    return leave(c, ERR_OK, fate, f);
+}
+
+static enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failure *f)
+{
+    struct store_client *c = self;
+    enum fate fate;
+    assert(!c->in_transaction);
+    enum err err = arrive(c, "clients", &fate, f);
+    if (err)
+        return err;
+    database_clients(c->db, c->db->now.farm.key_generation, fn, arg);
     return leave(c, ERR_OK, fate, f);
 }
 
@@ -467,6 +480,105 @@ static enum err store_find_machines_by_id(void *self, const int64_t *ids, size_t
     return leave(c, ERR_OK, fate, f);
 }
 
+/* More than match: those that are up, and sometimes do not carry the labels. */
+static enum err store_machines_matching(void *self, const struct labels *labels,
+                                        struct world *world, struct id_list *out, struct failure *f)
+{
+    struct store_client *c = self;
+    enum fate fate;
+    enum err err = arrive(c, "machines_matching", &fate, f);
+    if (err)
+        return err;
+    for (size_t i = 0; fate == GOES_WELL && i < c->db->now.machines.count; i++) {
+        const struct machine_row *row = &c->db->now.machines.items[i];
+        bool matches = row->state == MACHINE_UP;
+        for (size_t k = 0; k < labels->count; k++) {
+            const char *json = labels_to_json(world_arena(world),
+                                              &(struct labels){1, &labels->items[k]});
+            const char *pair = arena_strndup(world_arena(world), json + 1, strlen(json) - 2);
+            matches = matches && strstr(row->labels, pair);
+        }
+        if (matches || (row->state == MACHINE_UP && row->id % 3 == 0)) {
+            put_machine(c, row, world);
+            id_list_add(out, row->id);
+        }
+    }
+    return leave(c, ERR_OK, fate, f);
+}
+
+/* --- clients --- */
+
+static void put_clients(struct store_client *c, const struct client *clients, size_t count,
+                        struct world *world)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct client client = clients[i];
+        client.version = database_client(c->db, client.name)->version;
+        world_client_put(world, &client);
+    }
+}
+
+static enum err store_find_clients(void *self, const struct client *clients, size_t count,
+                                   struct world *world, struct failure *f)
+{
+    struct store_client *c = self;
+    enum fate fate;
+    enum err err = arrive(c, "find_clients", &fate, f);
+    if (err)
+        return err;
+    if (fate == GOES_WELL)
+        put_clients(c, clients, count, world);
+    return leave(c, ERR_OK, fate, f);
+}
+
+static enum err store_lock_clients(void *self, const struct client *clients, size_t count,
+                                   struct world *world, struct failure *f)
+{
+    struct store_client *c = self;
+    enum fate fate;
+    assert(c->in_transaction);
+    enum err err = arrive(c, "lock_clients", &fate, f);
+    if (err)
+        return err;
+    check_lock_order(c->sim, c->session, LOCK_CLIENT);
+    for (size_t i = 0; !err && i < count; i++) {
+        assert(i == 0 || strcmp(clients[i - 1].name, clients[i].name) < 0);
+        err = lock(c, LOCK_CLIENT, map_hash_text(MAP_SEED, clients[i].name), f);
+    }
+    if (!err && fate == GOES_WELL)
+        put_clients(c, clients, count, world);
+    return leave(c, err, fate, f);
+}
+
+static void load_client(struct store_client *c, struct world *world, struct client *client,
+                        int64_t known_from_ms)
+{
+    const struct tables *now = &c->db->now;
+    world_client_timeline_start(world, client, known_from_ms);
+    for (size_t k = 0; k < now->allocations.count; k++) {
+        const struct allocation_row *row = &now->allocations.items[k];
+        if (row->live && row->end_ms > known_from_ms &&
+            strcmp(database_booking(c->db, row->booking)->client, client->name) == 0)
+            world_client_timeline_add(world, client, row->start_ms, row->end_ms, row->amount);
+    }
+}
+
+static enum err store_load_client_timelines(void *self, struct world *world,
+                                            struct client *const *clients, size_t count,
+                                            int64_t known_from_ms, struct failure *f)
+{
+    struct store_client *c = self;
+    enum fate fate;
+    enum err err = arrive(c, "load_client_timelines", &fate, f);
+    if (err)
+        return err;
+    for (size_t i = 0; i < count && fate == GOES_WELL; i++)
+        load_client(c, world, clients[i], known_from_ms);
+    return leave(c, ERR_OK, fate, f);
+}
+
+/* --- machines and bookings --- */
+
 static enum err store_lock_machines(void *self, const struct id_list *ids, struct world *world,
                                     struct failure *f)
 {
@@ -544,10 +656,45 @@ static enum err store_bookings_on_machines(void *self, const struct id_list *mac
     return leave(c, ERR_OK, fate, f);
 }
 
+static enum err store_bookings_of_series(void *self, int64_t series, struct id_list *out,
+                                         struct failure *f)
+{
+    struct store_client *c = self;
+    enum fate fate;
+    int64_t ids[LIMIT_OCCURRENCES];
+    size_t count = series_booking_ids(series, ids);
+    enum err err = arrive(c, "bookings_of_series", &fate, f);
+    if (err)
+        return err;
+    for (size_t i = 0; fate == GOES_WELL && i < count; i++) {
+        const struct booking_row *row = database_booking(c->db, ids[i]);
+        if (row && row->series == series)
+            id_list_add(out, row->id);
+    }
+    return leave(c, ERR_OK, fate, f);
+}
+
+static enum err store_clients_of_bookings(void *self, const struct id_list *bookings,
+                                          store_name_fn *fn, void *arg, struct failure *f)
+{
+    struct store_client *c = self;
+    enum fate fate;
+    enum err err = arrive(c, "clients_of_bookings", &fate, f);
+    if (err)
+        return err;
+    for (size_t i = 0; fate == GOES_WELL && i < bookings->count; i++) {
+        const struct booking_row *row = database_booking(c->db, bookings->ids[i]);
+        if (row)
+            fn(arg, row->client);
+    }
+    return leave(c, ERR_OK, fate, f);
+}
+
 static void put_booking(struct store_client *c, const struct booking_row *row, struct world *world)
 {
     const struct tables *now = &c->db->now;
     struct booking *booking = world_booking_put(world, &(struct booking){.id = row->id,
+                                                                         .series = row->series,
                                                                          .client = row->client,
                                                                          .user = row->user,
                                                                          .start_ms = row->start_ms,
@@ -656,8 +803,10 @@ static enum err write_decision(struct store_client *c, const struct decision_row
             return duplicate(f, "request id");
     }
     struct stored_decision *copy = LIST_ADD(c->sim, &c->session->writes.decisions);
-    *copy = (struct stored_decision){
-        .row = *row, .seen = c->seen, .key_generation = c->session->key_generation};
+    *copy = (struct stored_decision){.row = *row,
+                                     .locked = c->locked,
+                                     .seen = c->seen,
+                                     .key_generation = c->session->key_generation};
     copy->row.client = copy_text(c, row->client);
     copy->row.request_id = copy_text(c, row->request_id);
     copy->row.subject = copy_text(c, row->subject);
@@ -668,6 +817,15 @@ static enum err write_decision(struct store_client *c, const struct decision_row
         copy->row.content_sha256 = sha256;
     }
     return ERR_OK;
+}
+
+/* Nobody but the batch's own lock lets a version grow. */
+static void write_client(struct store_client *c, const struct client *client)
+{
+    if (!session_holds(c->db, c->session, LOCK_CLIENT, map_hash_text(MAP_SEED, client->name)))
+        sim_fail(c->sim, "the row of client %s is written without its lock", client->name);
+    *LIST_ADD(c->sim, &c->session->writes.clients) = (struct client_version){
+        copy_text(c, client->name), client->version};
 }
 
 static enum err write_machine(struct store_client *c, const struct machine *machine,
@@ -704,6 +862,7 @@ static enum err write_booking(struct store_client *c, const struct booking *book
         return duplicate(f, "booking");
     *LIST_ADD(c->sim, &c->session->writes.bookings) = (struct booking_row){
         .id = booking->id,
+        .series = booking->series,
         .client = copy_text(c, booking->client),
         .user = copy_text(c, booking->user),
         .start_ms = booking->start_ms,
@@ -756,11 +915,14 @@ static enum err write_rows(struct store_client *c, const struct store_batch *bat
 {
     enum err err = ERR_OK;
     struct world *world = batch->world;
+    c->locked = session_locked(c->sim, c->session, LOCK_MACHINE);
     for (size_t i = 0; !err && i < batch->decision_count; i++)
         err = write_decision(c, &batch->decisions[i], f);
     process_sleep_us(c->process, sim_between(c->sim, 0, c->sim->plan.latency_us));
     if (!err && !c->session->alive)
         return not_connected(f);
+    for (size_t i = 0; !err && i < world_touched_client_count(world); i++)
+        write_client(c, world_touched_client(world, i));
     for (size_t i = 0; !err && i < world_touched_machine_count(world); i++)
         err = write_machine(c, world_touched_machine(world, i), world, f);
     process_sleep_us(c->process, sim_between(c->sim, 0, c->sim->plan.latency_us));
@@ -882,6 +1044,7 @@ static const struct store_ops ops = {
     .farm = store_farm,
     .halt_farm = store_halt_farm,
     .keys = store_keys,
+    .clients = store_clients,
     .claim = store_claim,
     .partition = store_partition,
     .halt_partition = store_halt_partition,
@@ -891,10 +1054,16 @@ static const struct store_ops ops = {
     .lock_partitions = store_lock_partitions,
     .find_machines = store_find_machines,
     .find_machines_by_id = store_find_machines_by_id,
+    .machines_matching = store_machines_matching,
+    .find_clients = store_find_clients,
+    .lock_clients = store_lock_clients,
+    .load_client_timelines = store_load_client_timelines,
     .lock_machines = store_lock_machines,
     .load_timelines = store_load_timelines,
     .machines_of_bookings = store_machines_of_bookings,
     .bookings_on_machines = store_bookings_on_machines,
+    .bookings_of_series = store_bookings_of_series,
+    .clients_of_bookings = store_clients_of_bookings,
     .lock_bookings = store_lock_bookings,
     .find_priors = store_find_priors,
     .write = store_write,

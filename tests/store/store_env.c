@@ -73,11 +73,22 @@ void admin_kill(struct store *store)
     assert_int_equal(admin_int(sql), 0);
 }
 
+static const char *const tables[] = {"allocation", "booking", "decision",          "machine",
+                                     "client_key", "client",  "request_partition", "farm"};
+
+void env_drop_tables(void)
+{
+    char sql[64];
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        snprintf(sql, sizeof sql, "DROP TABLE IF EXISTS %s", tables[i]);
+        admin_run(sql);
+    }
+    admin_run("DROP TABLE IF EXISTS schema_version");
+}
+
 int env_reset(void **state)
 {
     (void)state;
-    static const char *const tables[] = {"allocation", "booking", "decision",          "machine",
-                                         "client_key", "client",  "request_partition", "farm"};
     /* First the sessions, whatever the last test left in them: their locks go. */
     mysql_session_rollback(env.admin);
     must(env.a.ops->connect(env.a.self, &f));
@@ -118,6 +129,18 @@ void batch_begin(struct batch *batch)
     must(ops->begin(self, &f));
     must(ops->lock_partitions(self, &batch->part.part, 1, &batch->part, &farm, &f));
     assert_string_equal(farm.name, FARM);
+}
+
+void batch_take_client(struct batch *batch, const char *name, const struct client_limits *limits)
+{
+    const struct store_ops *ops = batch->store->ops;
+    struct client row = {.limits = *limits};
+    memcpy(row.name, name, strlen(name) + 1);
+    must(ops->lock_clients(batch->store->self, &row, 1, batch->world, &f));
+    struct client *client = world_client(batch->world, name);
+    assert_non_null(client);
+    if (!client->timeline)
+        must(ops->load_client_timelines(batch->store->self, batch->world, &client, 1, NOW_MS, &f));
 }
 
 void batch_take(struct batch *batch, const char *const *names, size_t count)

@@ -30,6 +30,9 @@ int env_start(void **state);
 int env_stop(void **state);
 int env_reset(void **state);
 
+/* There is no schema any more: whoever calls it migrates again. */
+void env_drop_tables(void);
+
 /* The call must succeed; prints the failure if not. */
 #define must(call)                                                                                 \
     do {                                                                                           \
@@ -83,13 +86,15 @@ void batch_end(struct batch *batch, bool committed);
 void batch_commit(struct batch *batch);
 /* Finds, locks and loads the named machines. */
 void batch_take(struct batch *batch, const char *const *names, size_t count);
+/* Locks the client's row and loads its timeline; its lock comes before those of machines. */
+void batch_take_client(struct batch *batch, const char *name, const struct client_limits *limits);
 
 /* Requests. */
 struct request register_machine(const char *name, int64_t gpus, int64_t memory_gib);
 struct request create_booking(const struct share *shares, size_t count, int64_t start_ms,
                               int64_t end_ms);
 
-extern const struct CMUnitTest session_tests[], world_tests[], fault_tests[];
-extern const size_t session_test_count, world_test_count, fault_test_count;
+extern const struct CMUnitTest session_tests[], world_tests[], client_tests[], fault_tests[];
+extern const size_t session_test_count, world_test_count, client_test_count, fault_test_count;
 
 #endif

@@ -174,7 +174,7 @@ static void test_schema(void **state)
     admin_run("UPDATE schema_version SET sha256 = REPEAT('x', 32) WHERE version = 1");
     must_fail(migrate_check(env.admin, &f), ERR_DB_SCHEMA);
     must_fail(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f), ERR_DB_SCHEMA);
-    admin_run("DELETE FROM schema_version");
+    env_drop_tables();
     must_fail(OPS(&env.a)->connect(SELF(&env.a), &f), ERR_DB_SCHEMA);
     must(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f));
     admin_run("INSERT INTO schema_version VALUES (99, '0099_future.sql', REPEAT('x', 32), 1, 1)");
@@ -184,7 +184,77 @@ static void test_schema(void **state)
     must(OPS(&env.a)->connect(SELF(&env.a), &f));
 }
 
+/* A program and a schema of which one is a release older: each says what to do. */
+static void test_schema_of_another_release(void **state)
+{
+    (void)state;
+    struct failure why = {0};
+    assert_int_equal(migrate_run(env.admin, migrations, migration_count - 1, NULL, NULL, &why),
+                     ERR_DB_SCHEMA);
+    assert_non_null(strstr(why.text, "use a newer release of Berth"));
+    env_drop_tables();
+    must(migrate_run(env.admin, migrations, migration_count - 1, NULL, NULL, &f));
+    assert_int_equal(OPS(&env.a)->connect(SELF(&env.a), &why), ERR_DB_SCHEMA);
+    assert_non_null(strstr(why.text, "run `berth-admin migrate`"));
+    must(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f));
+    must(OPS(&env.a)->connect(SELF(&env.a), &f));
+}
+
 #define SQL(text) (const unsigned char *)(text), sizeof(text) - 1
+
+/* As if the migration had been cut off when so many of its statements were counted. */
+static void note_counted(const struct migration *migration, int64_t counted)
+{
+    struct buf insert = {0};
+    buf_printf(&insert,
+               "INSERT INTO schema_version (version, name, sha256, statements_done) "
+               "VALUES (%d, ",
+               migration->version);
+    sql_text(&insert, migration->name);
+    buf_puts(&insert, ", UNHEX(SHA2(");
+    sql_bytes(&insert, migration->sql, migration->sql_len);
+    buf_printf(&insert, ", 256)), %d)", (int)counted);
+    admin_run(insert.data);
+    buf_fini(&insert);
+}
+
+/* Runs the first statements of a migration; returns how many those were. */
+static int64_t run_statements(const struct migration *migration, int64_t most)
+{
+    const char *statement;
+    size_t len, at = 0;
+    int64_t count = 0;
+    while (count < most && migrate_next_statement((const char *)migration->sql, migration->sql_len,
+                                                  &at, &statement, &len)) {
+        must(mysql_session_exec(env.admin, "step", statement, len, &f));
+        must(mysql_session_commit(env.admin, &f));
+        count++;
+    }
+    return count;
+}
+
+/* Our own migrations, cut off between any statement and its being counted. */
+static void test_migrations_taken_up(void **state)
+{
+    (void)state;
+    for (size_t last = 1; last <= migration_count; last++) {
+        const struct migration *migration = &migrations[last - 1];
+        for (int64_t done = 1, ran = 1; ran == done; done++) {
+            env_drop_tables();
+            must(migrate_run(env.admin, migrations, last - 1, NULL, NULL, &f));
+            note_counted(migration, done - 1);
+            ran = run_statements(migration, done);
+            if (ran < done) /* there are no more: only the last note was missing */
+                admin_run("UPDATE schema_version SET statements_done = statements_done - 1 "
+                          "WHERE applied_at_ms IS NULL");
+            must(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f));
+            must(migrate_check(env.admin, &f));
+            assert_int_equal(admin_int("SELECT COUNT(*) FROM information_schema.columns WHERE "
+                                       "table_schema = DATABASE() AND column_name = 'series'"),
+                             1);
+        }
+    }
+}
 
 /* Cut off when a statement was done but not counted yet, and taken up. */
 static void test_migrate_taken_up(void **state)
@@ -193,45 +263,45 @@ static void test_migrate_taken_up(void **state)
     static const char *const statements[] = {
         "CREATE TABLE extra (\n  id INT PRIMARY KEY,\n  n INT)", "ALTER TABLE extra ADD m INT",
         "INSERT INTO extra VALUES (1, 2, 3)", "DROP TABLE gone"};
-    struct migration list[2] = {
-        migrations[0],
-        {2, "0002_more.sql",
-         SQL("-- a; comment;\nCREATE TABLE extra (\n  id INT PRIMARY KEY,\n  n INT);\n\n"
-             "ALTER TABLE extra ADD m INT;\n  -- b;\nINSERT INTO extra VALUES (1, 2, 3);\n"
-             "DROP TABLE gone")},
-    };
+    struct migration list[8];
+    assert_true(migration_count < sizeof list / sizeof list[0]);
+    memcpy(list, migrations, migration_count * sizeof list[0]);
+    int version = (int)migration_count + 1;
+    list[version - 1] = (struct migration){
+        version, "more.sql",
+        SQL("-- a; comment;\nCREATE TABLE extra (\n  id INT PRIMARY KEY,\n  n INT);\n\n"
+            "ALTER TABLE extra ADD m INT;\n  -- b;\nINSERT INTO extra VALUES (1, 2, 3);\n"
+            "DROP TABLE gone")};
     const int counted_before_crash[] = {0, 1, 3}; /* an INSERT is counted when it is done */
     for (size_t i = 0; i < 3; i++) {
         int counted = counted_before_crash[i];
         admin_run("CREATE TABLE gone (id INT)");
         for (int k = 0; k <= counted; k++)
             admin_run(statements[k]);
-        struct buf insert = {0};
-        buf_puts(&insert, "INSERT INTO schema_version (version, name, sha256, statements_done) "
-                          "VALUES (2, '0002_more.sql', UNHEX(SHA2(");
-        sql_bytes(&insert, list[1].sql, list[1].sql_len);
-        buf_printf(&insert, ", 256)), %d)", counted);
-        admin_run(insert.data);
-        buf_fini(&insert);
+        note_counted(&list[version - 1], counted);
         must_fail(migrate_check(env.admin, &f), ERR_DB_SCHEMA);
-        must(migrate_run(env.admin, list, 2, NULL, NULL, &f));
-        must(migrate_run(env.admin, list, 2, NULL, NULL, &f));
+        must(migrate_run(env.admin, list, (size_t)version, NULL, NULL, &f));
+        must(migrate_run(env.admin, list, (size_t)version, NULL, NULL, &f));
         assert_int_equal(admin_int("SELECT COUNT(*) FROM extra WHERE m = 3"), 1);
         admin_run("DROP TABLE extra");
-        admin_run("DELETE FROM schema_version WHERE version = 2");
+        admin_run("DELETE FROM schema_version WHERE name = 'more.sql'");
     }
 }
 
 static void test_migrate_error(void **state)
 {
     (void)state;
-    struct migration list[2] = {
-        migrations[0], {2, "0002_bad.sql", SQL("CREATE TABLE ok_then (id INT);\nNOT SQL;\n")}};
-    must_fail(migrate_run(env.admin, list, 2, NULL, NULL, &f), ERR_DB_ERROR);
-    assert_int_equal(admin_int("SELECT statements_done FROM schema_version WHERE version = 2"), 1);
+    struct migration list[8];
+    assert_true(migration_count < sizeof list / sizeof list[0]);
+    memcpy(list, migrations, migration_count * sizeof list[0]);
+    list[migration_count] = (struct migration){(int)migration_count + 1, "bad.sql",
+                                               SQL("CREATE TABLE ok_then (id INT);\nNOT SQL;\n")};
+    must_fail(migrate_run(env.admin, list, migration_count + 1, NULL, NULL, &f), ERR_DB_ERROR);
+    assert_int_equal(admin_int("SELECT statements_done FROM schema_version WHERE name = 'bad.sql'"),
+                     1);
     must_fail(migrate_check(env.admin, &f), ERR_DB_SCHEMA);
     admin_run("DROP TABLE ok_then");
-    admin_run("DELETE FROM schema_version WHERE version = 2");
+    admin_run("DELETE FROM schema_version WHERE name = 'bad.sql'");
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, env_reset)
@@ -245,6 +315,8 @@ const struct CMUnitTest session_tests[] = {
     TEST(test_keys),
     TEST(test_session_settings),
     TEST(test_schema),
+    TEST(test_schema_of_another_release),
+    TEST(test_migrations_taken_up),
     TEST(test_migrate_taken_up),
     TEST(test_migrate_error),
 };

@@ -14,6 +14,7 @@ int main(void)
     } groups[] = {
         {"session", session_tests, session_test_count},
         {"world", world_tests, world_test_count},
+        {"clients", client_tests, client_test_count},
         {"faults", fault_tests, fault_test_count},
     };
     int failed = 0;
