@@ -95,6 +95,9 @@ void cli_print_booking(const struct cli *cli, const json_t *booking);
 void cli_print_machine(const struct cli *cli, const json_t *machine);
 /* A booking on one line. */
 void cli_print_booking_row(const struct cli *cli, const json_t *booking);
+/* "  4 GPUs     64 GiB", of the object's own members. Returns buf. */
+#define CLI_AMOUNT_LEN 64
+const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN]);
 /* Machines and amounts, a line each. */
 void cli_print_shares(const json_t *shares);
 /* The time in this member; 0: there is none. */
@@ -111,7 +114,7 @@ int cli_get_all(const struct cli *cli, const char *collection, const char *filte
 struct cli_asked {
     const char *window; /* how its times were understood; NULL or "": it has none */
     int64_t length_ms;  /* of its window; 0: not known */
-    bool repeats;       /* it recurs */
+    const char *repeat; /* how it recurs; NULL: it does not */
 };
 /* Signs and sends the request (takes it), waits, prints the decision; or what --dry-run prints.
  * `asked` may be NULL. Returns the exit code. */
@@ -125,6 +128,8 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
 /* TSV of a message that was published, and whose decision nobody waits for. */
 void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
                              int64_t offset);
+/* "`outcome`, `reason`, …": the columns of a decision in TSV, for the documentation. */
+void cli_print_columns(FILE *out);
 /* The command that was typed, with another start and with this length: ready to be pasted into a
  * shell. It gets a request id of its own. Caller frees. */
 char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms);

@@ -167,16 +167,13 @@ static enum err take_booking(struct cli *cli, struct cli_booking *out, struct fa
 
 /* ---- the command --------------------------------------------------------------------------- */
 
-/* What was understood; caller frees. */
-static char *show_window(const struct cli *cli, const struct cli_booking *booking)
+/* Caller frees; NULL: it does not recur. */
+static char *show_repeat(const struct cli_repeat *repeat)
 {
-    char window[CLI_WINDOW_LEN];
-    const struct cli_repeat *repeat = &booking->repeat;
-    cli_window_show(&booking->window, cli->zone, window);
-    if (repeat->count == 0)
-        return xstrdup(window);
-    return xasprintf("%s, each %s, %" PRId64 " in all, by the clock of %s", window, repeat->every,
-                     repeat->count, repeat->zone);
+    return repeat->count == 0
+               ? NULL
+               : xasprintf("each %s, %" PRId64 " time%s, by the clock of %s", repeat->every,
+                           repeat->count, repeat->count == 1 ? "" : "s", repeat->zone);
 }
 
 int cli_book(struct cli *cli)
@@ -191,12 +188,13 @@ int cli_book(struct cli *cli)
     if (code == EXIT_CODE_OK)
         code = resolve_any(cli, &booking.any);
     if (code == EXIT_CODE_OK) {
-        char *window = show_window(cli, &booking);
-        struct cli_asked asked = {.window = window,
+        char window[CLI_WINDOW_LEN];
+        char *repeat = show_repeat(&booking.repeat);
+        struct cli_asked asked = {.window = cli_window_show(&booking.window, cli->zone, window),
                                   .length_ms = cli_window_length_ms(&booking.window),
-                                  .repeats = booking.repeat.count > 0};
+                                  .repeat = repeat};
         code = cli_decide(cli, cli_request_create(&booking), &asked);
-        free(window);
+        free(repeat);
     }
     json_decref(booking.any.labels);
     return code;

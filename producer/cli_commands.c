@@ -369,6 +369,23 @@ static void print_option_rows(FILE *out, const struct option_spec *spec)
     }
 }
 
+static void print_output(FILE *out)
+{
+    fputs("\n## Output\n\n"
+          "`text` is for people and may change. `json` is one object a line, with the names of "
+          "events "
+          "and of\nthe reader; what is rejected or fails is a problem object. `tsv` has a line of "
+          "names "
+          "first and `-` in\nempty fields; new columns come at the end. Those of a decision are\n",
+          out);
+    cli_print_columns(out);
+    fputs(
+        ".\n`machines` and `free` are written as `berth book` takes them, `limit` as "
+        "NAME:LIMIT:USED:ASKED,\nlists with commas. A series has a row for each occurrence; of one "
+        "that was left out `state` is\n`left_out`, and `reason` and `machine` say why.\n",
+        out);
+}
+
 void cli_print_markdown(FILE *out)
 {
     fputs("# `berth`, the command line\n\n"
@@ -384,6 +401,7 @@ void cli_print_markdown(FILE *out)
     print_option_rows(out, common_options);
     fputs("\nOptions before the command only:\n\n| option | meaning |\n| --- | --- |\n", out);
     print_option_rows(out, program_options);
+    print_output(out);
     for (size_t i = 0; i < cli_command_count; i++) {
         const struct command_spec *spec = &cli_commands[i].spec;
         bool several = strchr(spec->example, '\n') != NULL;

@@ -15,7 +15,7 @@
 /* ---- dry run ------------------------------------------------------------------------------- */
 
 static int print_dry_run(const struct cli *cli, const struct berth_message *message,
-                         const char *window)
+                         const struct cli_asked *asked)
 {
     char topic[256];
     snprintf(topic, sizeof topic, "%srequests", config_string(cli->cfg, "farm.topic_prefix"));
@@ -31,8 +31,10 @@ static int print_dry_run(const struct cli *cli, const struct berth_message *mess
         return EXIT_CODE_OK;
     }
     char *text = json_dumps(claims, JSON_INDENT(2));
-    if (cli->format == CLI_TEXT && *window)
-        printf("window: %s\n", window);
+    if (cli->format == CLI_TEXT && asked && asked->window && *asked->window)
+        printf("window: %s\n", asked->window);
+    if (cli->format == CLI_TEXT && asked && asked->repeat)
+        printf("repeat: %s\n", asked->repeat);
     printf("claims: %s\ntopic: %s\n", cli->format == CLI_TEXT ? text : message->claims, topic);
     if (message->key)
         printf("key: %s\n", message->key);
@@ -185,7 +187,7 @@ int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked)
         return cli_fail_client(cli, &error, NULL);
     if (!cli_has(cli, "dry-run"))
         return send_and_wait(cli, message, wait_ms, asked);
-    code = print_dry_run(cli, message, asked && asked->window ? asked->window : "");
+    code = print_dry_run(cli, message, asked);
     berth_message_free(message);
     return code;
 }

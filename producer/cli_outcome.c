@@ -75,6 +75,12 @@ static const char *const column_names[COLUMN_COUNT] = {
 #undef COLUMN_NAME
 };
 
+void cli_print_columns(FILE *out)
+{
+    for (size_t i = 0; i < COLUMN_COUNT; i++)
+        fprintf(out, "%s`%s`", i > 0 ? ", " : "", column_names[i]);
+}
+
 /* Zeroed: empty. The cells belong to it. */
 struct row {
     char *cells[COLUMN_COUNT];
@@ -392,12 +398,13 @@ char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms)
 static void note_free(const struct cli *cli, const json_t *data)
 {
     const json_t *frees = json_object_get(data, "machines_free"), *item;
+    char amount[CLI_AMOUNT_LEN];
     size_t i;
     if (json_array_size(frees) < 2)
         return;
-    json_array_foreach(frees, i, item) cli_note(
-        cli, "%s %-20s %3" PRId64 " GPUs %6" PRId64 " GiB", i == 0 ? "free then:" : "          ",
-        text_of(item, "machine"), number_of(item, "gpus"), number_of(item, "memory_gib"));
+    json_array_foreach(frees, i, item)
+        cli_note(cli, "%s %-20s %s", i == 0 ? "free then:" : "          ", text_of(item, "machine"),
+                 cli_amount_show(item, amount));
 }
 
 static void note_next(const struct cli *cli, const json_t *data, const struct cli_asked *asked)
@@ -412,7 +419,7 @@ static void note_next(const struct cli *cli, const json_t *data, const struct cl
     }
     cli_note(cli, "next available: %s",
              cli_time_window(ms, ms + asked->length_ms, cli->zone, moment));
-    if (asked->repeats)
+    if (asked->repeat)
         return;
     char *command = cli_command_at(cli, ms, asked->length_ms);
     cli_note(cli, "to have it then:");
@@ -443,10 +450,12 @@ static void print_rejected(const struct cli *cli, const json_t *event,
             detail ? detail : "no detail was given");
     if (asked && asked->window && *asked->window)
         cli_note(cli, "asked for: %s", asked->window);
+    if (asked && asked->repeat)
+        cli_note(cli, "           %s", asked->repeat);
     note_free(cli, data);
     note_in_use(cli, data);
     note_next(cli, data, asked);
-    if (asked && asked->repeats && !cli_has(cli, "skip-conflicts") && reason &&
+    if (asked && asked->repeat && !cli_has(cli, "skip-conflicts") && reason &&
         strcmp(reason, "insufficient_capacity") == 0)
         cli_note(cli, "--skip-conflicts books those occurrences that fit");
 }

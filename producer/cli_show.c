@@ -66,13 +66,21 @@ static void print_booking_row(const json_t *booking)
     free(shares);
 }
 
+const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN])
+{
+    int64_t gpus = number_of(object, "gpus");
+    snprintf(buf, CLI_AMOUNT_LEN, "%3" PRId64 " %-4s %6" PRId64 " GiB", gpus,
+             gpus == 1 ? "GPU" : "GPUs", number_of(object, "memory_gib"));
+    return buf;
+}
+
 void cli_print_shares(const json_t *shares)
 {
+    char amount[CLI_AMOUNT_LEN];
     size_t i;
     const json_t *share;
     json_array_foreach(shares, i, share)
-        printf("  %-20s %3" PRId64 " GPUs %6" PRId64 " GiB\n", text_of(share, "machine"),
-               number_of(share, "gpus"), number_of(share, "memory_gib"));
+        printf("  %-20s %s\n", text_of(share, "machine"), cli_amount_show(share, amount));
 }
 
 void cli_print_booking(const struct cli *cli, const json_t *booking)
@@ -142,9 +150,9 @@ void cli_print_machine(const struct cli *cli, const json_t *machine)
             text_of(machine, "name"), text_of(machine, "state"), gpus, memory, id, version, labels};
         cli_print_tsv(row, 7);
     } else {
-        printf("machine %-20s %-8s %3" PRId64 " GPUs %6" PRId64 " GiB%s%s\n",
-               text_of(machine, "name"), text_of(machine, "state"), number_of(machine, "gpus"),
-               number_of(machine, "memory_gib"), *labels ? "  " : "", labels);
+        char amount[CLI_AMOUNT_LEN];
+        printf("machine %-20s %-8s %s%s%s\n", text_of(machine, "name"), text_of(machine, "state"),
+               cli_amount_show(machine, amount), *labels ? "  " : "", labels);
     }
     free(labels);
 }

@@ -153,14 +153,14 @@ static void no_room(void **state)
                               "\"reason\":\"insufficient_capacity\",\"detail\":\"gpu-01 is full.\","
                               "\"machine\":\"gpu-01\",\"free\":{\"gpus\":0,\"memory_gib\":64},"
                               "\"machines_free\":[{\"machine\":\"gpu-01\",\"gpus\":0,"
-                              "\"memory_gib\":64},{\"machine\":\"gpu-02\",\"gpus\":8,"
+                              "\"memory_gib\":64},{\"machine\":\"gpu-02\",\"gpus\":1,"
                               "\"memory_gib\":512}],\"next_available\":\"2026-12-01T04:00:00Z\"");
     struct expected expected = {
         .out = "",
         .err = "berth: rejected: insufficient_capacity: gpu-01 is full.\n"
                "berth: asked for: Tue 2026-12-01 03:00 CET (02:00Z) – 05:00 CET, 2h\n"
                "berth: free then: gpu-01                 0 GPUs     64 GiB\n"
-               "berth:            gpu-02                 8 GPUs    512 GiB\n"
+               "berth:            gpu-02                 1 GPU     512 GiB\n"
                "berth: next available: Tue 2026-12-01 05:00 CET (04:00Z) – 07:00 CET, 2h\n"
                "berth: to have it then:\n"
                "berth book gpu-01:1 gpu-02:1 --start 2026-12-01T05:00:00+01:00 --for 2h\n",
@@ -170,7 +170,7 @@ static void no_room(void **state)
     /* `why` knows only what the event says. */
     expected.err = "berth: rejected: insufficient_capacity: gpu-01 is full.\n"
                    "berth: free then: gpu-01                 0 GPUs     64 GiB\n"
-                   "berth:            gpu-02                 8 GPUs    512 GiB\n"
+                   "berth:            gpu-02                 1 GPU     512 GiB\n"
                    "berth: next available: Tue 2026-12-01 05:00 CET\n";
     check_printed(&cli, event, NULL, &expected);
     cli.format = CLI_TSV;
@@ -180,7 +180,7 @@ static void no_room(void **state)
         "booking\tversion\tstate\tstart\tend\tmachines\tmachine\tfree\tnext_available\tfitting\t"
         "in_use\tlimit\tdisplaced\n"
         "rejected\tinsufficient_capacity\t-\t3-1042\tr-1\t3\t1187\t-\t-\t-\t-\t-\t-\t-\t-\tgpu-01\t"
-        "gpu-01:0:64,gpu-02:8:512\t2026-12-01T04:00:00Z\t-\t-\t-\t-\n";
+        "gpu-01:0:64,gpu-02:1:512\t2026-12-01T04:00:00Z\t-\t-\t-\t-\n";
     expected.err = "berth: rejected: insufficient_capacity: gpu-01 is full.\n";
     check_printed(&cli, event, &asked, &expected);
     untype(&cli);
@@ -234,13 +234,15 @@ static void a_series_without_room(void **state)
 {
     (void)state;
     struct cli cli;
-    const struct cli_asked asked = {.length_ms = 2 * HOUR_MS, .repeats = true};
+    const struct cli_asked asked = {.length_ms = 2 * HOUR_MS,
+                                    .repeat = "each day, 2 times, by the clock of UTC"};
     const char *event = EVENT("rejected", "",
                               "\"reason\":\"insufficient_capacity\",\"detail\":\"Occurrence 2.\","
                               "\"machine\":\"gpu-01\",\"next_available\":\"2026-12-01T04:00:00Z\"");
     struct expected expected = {
         .out = "",
         .err = "berth: rejected: insufficient_capacity: Occurrence 2.\n"
+               "berth:            each day, 2 times, by the clock of UTC\n"
                "berth: next available: Tue 2026-12-01 05:00 CET (04:00Z) – 07:00 CET, 2h\n"
                "berth: --skip-conflicts books those occurrences that fit\n",
         .code = 3};
@@ -250,6 +252,7 @@ static void a_series_without_room(void **state)
     type(&cli, ARGV("book", "gpu-01:1", "--start", "@0", "--for", "2h", "--repeat", "day",
                     "--skip-conflicts"));
     expected.err = "berth: rejected: insufficient_capacity: Occurrence 2.\n"
+                   "berth:            each day, 2 times, by the clock of UTC\n"
                    "berth: next available: Tue 2026-12-01 05:00 CET (04:00Z) – 07:00 CET, 2h\n";
     check_printed(&cli, event, &asked, &expected);
     untype(&cli);
