@@ -10,6 +10,7 @@
 struct amend {
     int64_t booking;
     struct cli_change change;
+    int64_t length_ms;        /* that it shall have; 0: not known */
     bool replaces;            /* its machines, by `shares` */
     struct cli_shares shares; /* operands, or those of --set */
     bool edits;               /* --set or --drop: the others stay */
@@ -139,6 +140,12 @@ static enum err resolve(const struct cli *cli, const json_t *booking, struct ame
     if (cli_change_needs_booking(&amend->change) && (start_ms == 0 || end_ms == 0))
         return failure_set(f, ERR_FAILED, "the reader does not say when the booking is");
     enum err err = cli_change_resolve(&amend->change, start_ms, end_ms, f);
+    const struct cli_window *window = &amend->change.window;
+    if (booking)
+        amend->length_ms = (window->has_end ? window->end_ms : end_ms) -
+                           (window->has_start ? window->start_ms : start_ms);
+    else
+        amend->length_ms = cli_window_length_ms(window);
     if (err == ERR_OK && amend->edits)
         err = edit_shares(cli, booking, amend, f);
     return err;
@@ -177,7 +184,7 @@ int cli_amend(struct cli *cli)
     if (code != EXIT_CODE_OK)
         return code;
     struct cli_asked asked = {.window = cli_window_show(&amend.change.window, cli->zone, window),
-                              .length_ms = cli_window_length_ms(&amend.change.window)};
+                              .length_ms = amend.length_ms};
     json_t *request = cli_request_amend(amend.booking, &amend.change.window,
                                         amend.replaces ? &amend.shares : NULL);
     return cli_decide(cli, request, &asked);
