@@ -63,7 +63,8 @@ struct admin_column {
     const char *key;     /* NULL ends the table */
     const char *heading; /* of text output */
 };
-/* Takes `items`, an array of objects. JSON: {"items": […]}. */
+/* Takes `items`, an array of objects. JSON: {"items": […]}. A cell that is an object is shown as
+ * "name=value …" in text and TSV. */
 void admin_print_rows(const struct admin *admin, const struct admin_column *columns, json_t *items);
 /* Takes the object. Text: a line for each column. */
 void admin_print_object(const struct admin *admin, const struct admin_column *columns,
@@ -84,6 +85,8 @@ enum err admin_migrate(struct admin *admin, struct failure *f);
 enum err admin_status(struct admin *admin, struct failure *f);
 enum err admin_farm_resume(struct admin *admin, struct failure *f);
 enum err admin_client_add(struct admin *admin, struct failure *f);
+enum err admin_farm_limit(struct admin *admin, struct failure *f);
+enum err admin_client_limit(struct admin *admin, struct failure *f);
 enum err admin_client_list(struct admin *admin, struct failure *f);
 enum err admin_key_add(struct admin *admin, struct failure *f);
 enum err admin_key_list(struct admin *admin, struct failure *f);

@@ -9,6 +9,7 @@
 
 #include "core/limits.h"
 #include "core/request.h"
+#include "db/admin_limits.h"
 #include "lib/cli_time.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -83,25 +84,30 @@ enum err admin_client_add(struct admin *admin, struct failure *f)
 
 enum err admin_client_list(struct admin *admin, struct failure *f)
 {
-    static const struct admin_column columns[] = {
-        {"client", "CLIENT"}, {"role", "ROLE"}, {"keys", "KEYS"}, {"added_at", "ADDED"}, {0}};
+    static const struct admin_column columns[] = {{"client", "CLIENT"}, {"role", "ROLE"},
+                                                  {"keys", "KEYS"},     {"added_at", "ADDED"},
+                                                  {"limits", "LIMITS"}, {0}};
     MYSQL_RES *res = NULL;
     enum err err = admin_open_database(admin, true, f);
     if (!err)
         err = mysql_session_read(
             admin->session, "list the clients",
-            "SELECT c.name, c.role, COUNT(k.kid), c.added_at_ms FROM client c LEFT JOIN "
-            "client_key k ON k.client = c.name AND k.revoked_at_ms IS NULL "
-            "GROUP BY c.name, c.role, c.added_at_ms ORDER BY c.name",
+            "SELECT c.name, c.role, COUNT(k.kid), c.added_at_ms, " ADMIN_LIMIT_COLUMNS(
+                c) " FROM client c LEFT JOIN client_key k ON k.client = c.name AND k.revoked_at_ms "
+                   "IS NULL "
+                   "GROUP BY c.name, c.role, c.added_at_ms, " ADMIN_LIMIT_COLUMNS(
+                       c) " ORDER BY c.name",
             &res, f);
     if (err)
         return err;
     json_t *items = json_array();
     MYSQL_ROW row;
     while ((row = mysql_fetch_row(res)))
-        json_array_append_new(items, json_pack("{s:s, s:s, s:I, s:o}", "client", row[0], "role",
-                                               row[1], "keys", (json_int_t)field_int(row[2]),
-                                               "added_at", admin_json_time(field_int(row[3]))));
+        json_array_append_new(items,
+                              json_pack("{s:s, s:s, s:I, s:o, s:o}", "client", row[0], "role",
+                                        row[1], "keys", (json_int_t)field_int(row[2]), "added_at",
+                                        admin_json_time(field_int(row[3])), "limits",
+                                        admin_json_limits(row + 4)));
     mysql_free_result(res);
     admin_print_rows(admin, columns, items);
     return ERR_OK;

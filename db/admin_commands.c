@@ -27,6 +27,14 @@ static const struct option_spec client_add_options[] = {
     {"role", 0, "ROLE", "submitter: books for itself; admin: looks after machines, too (required)"},
     {0},
 };
+static const struct option_spec limit_options[] = {
+    {"booking", 0, "DURATION", "the longest booking, as in 12h"},
+    {"ahead", 0, "DURATION", "the furthest start from now, as in 4w"},
+    {"allocations", 0, "N", "the most machines in one booking"},
+    {"gpus-at-once", 0, "N", "the most GPUs held at any instant, over all bookings"},
+    {"gpu-hours-ahead", 0, "N", "the most GPU-hours booked from now on, over all bookings"},
+    {0},
+};
 static const struct option_spec key_add_options[] = {
     {"public-key", 0, "FILE", "the public key, PEM or JWK (required)"},
     {"kid", 0, "KID", "the key's name in tokens (its RFC 7638 thumbprint)"},
@@ -83,6 +91,18 @@ const struct admin_command admin_commands[] = {
               .example = "berth-admin client list",
               COMMON},
      .run = admin_client_list},
+    {.spec = {.name = "berth-admin client limit",
+              .operands = "NAME",
+              .description =
+                  "Shows or sets what a client may book.\n"
+                  "A limit of its own takes the place of the farm's and may be higher; `none`\n"
+                  "clears it. It counts from the workers' next batch on, for what is asked for\n"
+                  "then: bookings that are there stay.",
+              .example = "berth-admin client limit batch-1 --gpus-at-once 64 --booking none",
+              .options = limit_options,
+              COMMON},
+     .run = admin_client_limit,
+     .operand_count = 1},
     {.spec = {.name = "berth-admin key add",
               .operands = "CLIENT",
               .description = "Registers a client's public key.\n"
@@ -128,6 +148,14 @@ const struct admin_command admin_commands[] = {
               COMMON},
      .run = admin_reject,
      .operand_count = 2},
+    {.spec = {.name = "berth-admin farm limit",
+              .description =
+                  "Shows or sets what clients may book that have no limit of their own.\n"
+                  "`none` clears one.",
+              .example = "berth-admin farm limit --booking 1w --gpu-hours-ahead 5000",
+              .options = limit_options,
+              COMMON},
+     .run = admin_farm_limit},
     {.spec = {.name = "berth-admin farm resume",
               .description = "Lets a halted farm go on.\n"
                              "Refused while an event topic is ahead of the database.",

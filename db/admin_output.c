@@ -15,7 +15,7 @@
 #include "lib/timetext.h"
 #include "schemas/problem.h"
 
-#define COLUMNS_MAX 16
+#define COLUMNS_MAX 24
 
 /* --- database --- */
 
@@ -84,6 +84,17 @@ json_t *admin_json_time(int64_t ms)
 
 /* --- tables --- */
 
+/* "a=1 b=2"; caller frees. */
+static char *members_text(const json_t *object)
+{
+    struct buf text = {0};
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value) buf_printf(
+        &text, "%s%s=%" JSON_INTEGER_FORMAT, text.len ? " " : "", key, json_integer_value(value));
+    return text.data ? text.data : xstrdup("");
+}
+
 /* The cell as text; caller frees. Tabs and line ends would end the cell. */
 static char *cell_text(const json_t *row, const char *key)
 {
@@ -95,6 +106,8 @@ static char *cell_text(const json_t *row, const char *key)
         text = xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else if (json_is_boolean(value))
         text = xstrdup(json_is_true(value) ? "yes" : "no");
+    else if (json_is_object(value))
+        text = members_text(value);
     else
         text = xstrdup("");
     for (char *c = text; *c; c++)

@@ -4,6 +4,7 @@
 #include "db/admin.h"
 #include "db/admin_farm.h"
 #include "db/admin_kafka.h"
+#include "db/admin_limits.h"
 #include "db/migrate.h"
 
 static const struct admin_column columns[] = {{"farm", "Farm"},
@@ -17,6 +18,7 @@ static const struct admin_column columns[] = {{"farm", "Farm"},
                                               {"machines_up", "Machines up"},
                                               {"clients", "Clients"},
                                               {"keys", "Valid keys"},
+                                              {"limits", "Limits of all clients"},
                                               {"schema_version", "Schema version"},
                                               {"database", "Database"},
                                               {"kafka_cluster", "Kafka cluster"},
@@ -51,6 +53,19 @@ static enum err add_counts(struct admin *admin, json_t *object, struct failure *
     for (size_t i = 0; !err && i < sizeof counts / sizeof counts[0]; i++)
         err = add_int(admin, object, counts[i].key, counts[i].sql, f);
     return err;
+}
+
+static enum err add_limits(struct admin *admin, json_t *object, struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_read(admin->session, "read the limits",
+                                      "SELECT " ADMIN_LIMIT_COLUMNS(farm) " FROM farm", &res, f);
+    if (err)
+        return err;
+    MYSQL_ROW row = mysql_fetch_row(res);
+    json_object_set_new(object, "limits", row ? admin_json_limits(row) : json_null());
+    mysql_free_result(res);
+    return ERR_OK;
 }
 
 /* The logs' ends against the rows. The rows are read first, so that a busy farm cannot look ahead
@@ -95,6 +110,8 @@ enum err admin_status(struct admin *admin, struct failure *f)
                            admin_json_text(farm.halted), "partitions", (json_int_t)farm.partitions);
         err = add_counts(admin, object, f);
     }
+    if (!err)
+        err = add_limits(admin, object, f);
     if (!err)
         err = add_backlog(admin, &kafka, object, f);
     if (!err) {
