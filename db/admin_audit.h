@@ -44,6 +44,7 @@ struct audit_booking {
     int64_t id;
     int64_t version; /* of the newest event about it; 0: only displacements so far */
     int64_t facts;   /* events about it, duplicates aside: as many as it has versions */
+    int64_t series;  /* 0: none */
     const char *client, *user;
     enum booking_state state;
     int64_t start_ms, end_ms;

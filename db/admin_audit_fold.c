@@ -104,17 +104,20 @@ static struct amount get_amount(const json_t *object)
     return (struct amount){get_int(object, "gpus"), get_int(object, "memory_gib")};
 }
 
-static void fold_booking(struct audit *audit, const json_t *data)
+/* `data`: what the event says of it. `owner`: its member `booking`, of the same series, which alone
+ * names client and user. */
+static void fold_booking(struct audit *audit, int64_t id, const json_t *data, const json_t *owner)
 {
-    struct audit_booking *booking = need_booking(audit, get_int(data, "id"));
+    struct audit_booking *booking = need_booking(audit, id);
     int64_t version = get_int(data, "version");
     booking->facts++;
     if (version <= booking->version)
         return;
     const json_t *shares = json_object_get(data, "allocations");
     booking->version = version;
-    booking->client = arena_strdup(audit->arena, get_text(data, "client"));
-    booking->user = arena_strdup(audit->arena, get_text(data, "user"));
+    booking->series = get_int(owner, "series");
+    booking->client = arena_strdup(audit->arena, get_text(owner, "client"));
+    booking->user = arena_strdup(audit->arena, get_text(owner, "user"));
     booking->state = booking_state_from_name(get_text(data, "state"));
     booking->start_ms = get_time(data, "start");
     booking->end_ms = get_time(data, "end");
@@ -127,6 +130,19 @@ static void fold_booking(struct audit *audit, const json_t *data)
             .machine = arena_strdup(audit->arena, get_text(share, "machine")),
             .amount = get_amount(share),
         };
+    }
+}
+
+/* Its occurrences that were booked or ended; `booking` is one of them. */
+static void fold_series(struct audit *audit, const json_t *occurrences, const json_t *booking)
+{
+    const json_t *occurrence;
+    size_t i;
+    json_array_foreach(occurrences, i, occurrence)
+    {
+        int64_t id = get_int(occurrence, "booking");
+        if (id > 0)
+            fold_booking(audit, id, occurrence, booking);
     }
 }
 
@@ -161,10 +177,13 @@ static void fold_event(struct audit *audit, const json_t *data)
 {
     const json_t *booking = json_object_get(data, "booking");
     const json_t *machine = json_object_get(data, "machine");
+    const json_t *series = json_object_get(data, "series");
     if (json_object_get(data, "duplicate_of") || json_object_get(data, "reason"))
         return;
-    if (json_is_object(booking))
-        fold_booking(audit, booking);
+    if (json_is_object(series))
+        fold_series(audit, json_object_get(series, "occurrences"), booking);
+    else if (json_is_object(booking))
+        fold_booking(audit, get_int(booking, "id"), booking, booking);
     if (json_is_object(machine))
         fold_machine(audit, machine);
     const json_t *displaced;

@@ -7,7 +7,8 @@
 /* --- bookings --- */
 
 #define BOOKINGS_SQL                                                                               \
-    "SELECT id, client, user_name, start_ms, end_ms, state, version FROM booking ORDER BY id"
+    "SELECT id, client, user_name, start_ms, end_ms, state, version, series FROM booking "         \
+    "ORDER BY id"
 
 static const char *find_booking_difference(MYSQL_ROW row, const struct audit_booking *booking)
 {
@@ -23,6 +24,8 @@ static const char *find_booking_difference(MYSQL_ROW row, const struct audit_boo
         return "client";
     if (strcmp(row[2], booking->user) != 0)
         return "user_name";
+    if (field_int(row[7]) != booking->series)
+        return "series";
     return field_int(row[3]) != booking->start_ms ? "start_ms" : NULL;
 }
 

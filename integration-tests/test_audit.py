@@ -124,12 +124,16 @@ PLANTS = {
         {"booking_different"}),
     "booking unknown": (
         ["INSERT INTO booking SELECT id + 40960000, client, user_name, start_ms, end_ms, state, "
-         "version FROM booking ORDER BY id LIMIT 1"],
+         "version, series FROM booking ORDER BY id LIMIT 1"],
         ["DELETE FROM booking WHERE id >= 40960000"],
         {"booking_unknown"}),
     "booking version": (
         ["UPDATE booking SET version = version + 1 ORDER BY id LIMIT 1"],
         ["UPDATE booking SET version = version - 1 ORDER BY id LIMIT 1"],
+        {"booking_different"}),
+    "booking series": (
+        ["UPDATE booking SET series = 12345678 WHERE series IS NULL ORDER BY id LIMIT 1"],
+        ["UPDATE booking SET series = NULL WHERE series = 12345678"],
         {"booking_different"}),
     "machine capacity": (
         ["UPDATE machine SET gpus = gpus + 1 WHERE name = 'gpu-01'"],

@@ -342,6 +342,19 @@ class Step:
     displaced: dict | None = None
 
 
+def bookings_of(event, wrong):
+    """What an accepted event says of bookings: of one, or of each occurrence of a series."""
+    booking = event.data.get("booking")
+    series = event.data.get("series")
+    if series is None:
+        return [booking] if booking else []
+    found = [{**booking, **{key: value for key, value in item.items() if key != "booking"},
+              "id": item["booking"]} for item in series["occurrences"] if "booking" in item]
+    wrong(found and found[0] == booking and booking.get("series") == series["id"],
+          f"event {event.id}: its booking is not the first of its series")
+    return found
+
+
 def steps_of_bookings(picture, wrong):
     """{booking id: its versions 1, 2, 3 …}"""
     found = defaultdict(dict)
@@ -349,9 +362,8 @@ def steps_of_bookings(picture, wrong):
         now_ms = millis(event.json["time"])
         changes = [(item["id"], item["version"], Step(now_ms, event, None, item))
                    for item in event.data.get("displaced", ())]
-        if "booking" in event.data:
-            booking = event.booking
-            changes.append((booking["id"], booking["version"], Step(now_ms, event, booking)))
+        changes += [(booking["id"], booking["version"], Step(now_ms, event, booking))
+                    for booking in bookings_of(event, wrong)]
         for ident, version, step in changes:
             wrong(version not in found[ident], f"booking {ident} has version {version} twice")
             found[ident][version] = step
@@ -367,8 +379,10 @@ def fold_booking(ident, steps, wrong):
     """A booking's last state and its use over time."""
     use, state = Use(), None
     first = steps[0]
+    occurrence, made = ident // 4096 >> 32, first.event.sequence * 4096 + first.event.partition
     wrong(first.booking is not None and first.event.data["request"]["type"] == "booking.create"
-          and ident == first.event.sequence * 4096 + first.event.partition,
+          and ident == (occurrence << 32) * 4096 + made
+          and first.booking.get("series") in (made, None if occurrence == 0 else made),
           f"booking {ident} was not made by its first event {first.event.id}")
     for step in steps:
         ceil_ms = ceil_s(step.now_ms)
@@ -408,8 +422,9 @@ def check_bookings(picture, wrong):
     for ident in set(steps) & set(picture.bookings):
         state, use = fold_booking(ident, steps[ident], wrong)
         row = picture.bookings[ident]
-        wrong((row["client"], row["user_name"], row["state"], row["version"])
-              == (state["client"], state["user"], state["state"], len(steps[ident]))
+        wrong((row["client"], row["user_name"], row["state"], row["version"], row["series"])
+              == (state["client"], state["user"], state["state"], len(steps[ident]),
+                  state.get("series"))
               and (row["start_ms"], row["end_ms"]) == (millis(state["start"]), millis(state["end"])),
               f"booking {ident}: the row is {row}, by its events it is {state}")
         wrong(stored[ident].joined() == use.joined(),
@@ -465,6 +480,22 @@ def check_capacity(picture, wrong):
             wrong(gpus <= limit[0] and memory <= limit[1],
                   f"machine {name} is over-booked from {at_ms} on: {gpus} GPUs and {memory} GiB of "
                   f"{limit}")
+
+
+def check_client(picture, client, gpus_at_once, wrong):
+    """A sweep over the live rows of a client's bookings, on all machines. The limit must have been
+    there before the first of them."""
+    changes = defaultdict(int)
+    for row in picture.allocations:
+        if row["live"] and picture.bookings[row["booking"]]["client"] == client:
+            changes[row["start_ms"]] += row["gpus"]
+            changes[row["end_ms"]] -= row["gpus"]
+    held = most = 0
+    for at_ms in sorted(changes):
+        held += changes[at_ms]
+        most = max(most, held)
+        wrong(held <= gpus_at_once, f"client {client} holds {held} GPUs from {at_ms} on")
+    return most
 
 
 CHECKS = (check_decisions, check_events, check_duplicates, check_bookings, check_machines,
