@@ -7,8 +7,10 @@ SchemaFault and are meant for other tests.
 """
 
 import copy
+import datetime
 import json
 import re
+import zoneinfo
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from jsonschema import Draft202012Validator, validators
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
 DEPTH_MAX = 32
+SERIES_SHARES = 2048
 INT64 = range(-(2**63), 2**63)
 
 
@@ -138,6 +141,63 @@ def stock_accepts(payload):
         return False
 
 
+def zone(name):
+    """The zone with the text of a schema's `zone`; None if the database has none of that name."""
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def at(text):
+    """A time of a message."""
+    return datetime.datetime.fromisoformat(text.removesuffix("Z") + "+00:00")
+
+
+def at_reading(reading, rules):
+    """The instant at which the zone's clocks show a naive time. zoneinfo's fold=0 is the first of
+    two, and the offset before a gap (PEP 495), which is what RFC 5545 asks for."""
+    return reading.replace(tzinfo=rules, fold=0).astimezone(datetime.timezone.utc)
+
+
+def windows(request):
+    """The windows, [(start, end)], of a booking.create with `repeat`, in our own words."""
+    repeat = request["repeat"]
+    rules, start = zone(repeat["zone"]), at(request["start"])
+    step = datetime.timedelta(days={"day": 1, "week": 7}[repeat["every"]])
+    length = datetime.timedelta(seconds=request.get("duration_s", 0))
+    end = at(request["end"]) if "end" in request else start + length
+    out = [(start, end)]
+    for index in range(1, repeat["count"]):
+        first, last = (at_reading(t.astimezone(rules).replace(tzinfo=None) + index * step, rules)
+                       for t in (start, end))
+        out.append((first, last if "end" in request else first + length))
+    return out
+
+
+LAST_OF_2999 = datetime.datetime(2999, 12, 31, 23, 59, 59, tzinfo=datetime.timezone.utc)
+
+
+def _repeat_rules(request):
+    repeat = request["repeat"]
+    if zone(repeat["zone"]) is None:
+        return [("/request/repeat/zone", "no such zone")]
+    machines = request["any"]["count"] if "any" in request else len(request.get("allocations", []))
+    if machines * repeat["count"] > SERIES_SHARES:
+        return [("/request/repeat/count", "too many machines")]
+    try:
+        days = {"day": 1, "week": 7}[repeat["every"]] * (repeat["count"] - 1) + 2
+        end = at(request["end"]) if "end" in request else \
+            at(request["start"]) + datetime.timedelta(seconds=request["duration_s"])
+        if max(at(request["start"]), end) + datetime.timedelta(days=days) > LAST_OF_2999:
+            return [("/request/repeat", "too late")]
+    except OverflowError:
+        return [("/request/repeat", "too late")]
+    if any(end <= start for start, end in windows(request)):
+        return [("/request/repeat", "an occurrence that is empty")]
+    return []
+
+
 def _claims_rules(claims):
     """What the schema only notes as x-berth-rule and x-berth-distinct."""
     request = claims["request"]
@@ -148,6 +208,8 @@ def _claims_rules(claims):
     for index, machine in enumerate(machines):
         if machine in machines[:index]:
             faults.append((f"/request/allocations/{index}/machine", "named before"))
+    if "repeat" in request and not faults:
+        faults += _repeat_rules(request)
     return faults
 
 
@@ -172,6 +234,27 @@ def _subject_of(data):
     return f"machine/{data['machine']['name']}"
 
 
+def _series_rules(data):
+    if "series" not in data:
+        return []
+    faults = []
+    bookings = [item for item in data["series"]["occurrences"] if "booking" in item]
+    ids = [item["booking"] for item in bookings]
+    if not bookings or data["booking"]["id"] != ids[0]:
+        faults.append(("/data/booking/id", "not the first of the series"))
+    if data["booking"].get("series") != data["series"]["id"]:
+        faults.append(("/data/booking/series", "not the series"))
+    if sorted(set(ids)) != ids:
+        faults.append(("/data/series/occurrences", "ids do not ascend"))
+    if bookings and any(bookings[0][name] != data["booking"][name]
+                        for name in ("version", "state", "start", "end")):
+        faults.append(("/data/series/occurrences/0", "not the booking"))
+    if any(item["end"] <= item["start"] for item in data["series"]["occurrences"]
+           if item.get("state") != "released"):
+        faults.append(("/data/series/occurrences", "an empty window"))
+    return faults
+
+
 def _event_rules(event):
     """What must agree inside one event."""
     partition, sequence = event["id"].split("-")
@@ -190,6 +273,7 @@ def _event_rules(event):
     machines = [item["machine"] for item in event["data"].get("booking", {}).get("allocations", [])]
     if len(set(machines)) != len(machines):
         faults.append(("/data/booking/allocations", "a machine twice"))
+    faults += _series_rules(event["data"])
     displaced = [item["id"] for item in event["data"].get("displaced", [])]
     if sorted(set(displaced)) != displaced:
         faults.append(("/data/displaced", "ids do not ascend"))

@@ -91,6 +91,7 @@ def number(node):
 def limits():
     text = (ROOT / "core" / "limits.h").read_text(encoding="utf-8")
     text += (ROOT / "schemas" / "claims.h").read_text(encoding="utf-8")
+    text += (ROOT / "lib" / "zone.h").read_text(encoding="utf-8")
     found = re.findall(r"^#define +(\w+) +(.+)$", text, re.M)
     return {name: number(ast.parse(re.sub(r"INT64_C", "", value), mode="eval").body)
             for name, value in found if not name.endswith("_H")}
@@ -116,21 +117,31 @@ def test_numbers_are_those_of_the_code():
         (defs["seconds"]["maximum"], "LIMIT_TIME_S"),
         (defs["booking.create"]["properties"]["duration_s"]["maximum"], "LIMIT_TIME_S"),
         (defs["booking_id"]["maximum"], "CLAIMS_BOOKING_ID_MAX"),
+        (defs["booking.cancel"]["properties"]["series"]["maximum"], "CLAIMS_BOOKING_ID_MAX"),
+        (defs["any"]["properties"]["count"]["maximum"], "LIMIT_ALLOCATIONS"),
+        (defs["repeat"]["properties"]["count"]["maximum"], "LIMIT_OCCURRENCES"),
+        (defs["repeat"]["properties"]["zone"]["maxLength"], "ZONE_NAME_LEN"),
+        (schema_check.SERIES_SHARES, "LIMIT_SERIES_SHARES"),
         (schema_check.DEPTH_MAX, "CLAIMS_DEPTH_MAX"),
     ]
     accepted = schema_check.schema("event-accepted")["$defs"]
     rejected = schema_check.schema("event-rejected")["properties"]["data"]["properties"]
+    rejected_defs = schema_check.schema("event-rejected")["$defs"]
     pairs += [
         (accepted["gpus"]["maximum"], "LIMIT_GPUS"),
         (accepted["memory_gib"]["maximum"], "LIMIT_MEMORY_GIB"),
         (accepted["user"]["maxLength"], "LIMIT_USER_CHARS"),
-        (accepted["booking"]["properties"]["id"]["maximum"], "CLAIMS_BOOKING_ID_MAX"),
-        (accepted["booking"]["properties"]["allocations"]["maxItems"], "LIMIT_ALLOCATIONS"),
+        (accepted["booking_id"]["maximum"], "CLAIMS_BOOKING_ID_MAX"),
+        (accepted["series_id"]["maximum"], "CLAIMS_BOOKING_ID_MAX"),
+        (accepted["allocations"]["maxItems"], "LIMIT_ALLOCATIONS"),
+        (accepted["series"]["properties"]["occurrences"]["maxItems"], "LIMIT_OCCURRENCES"),
         (schema_check.schema("event-accepted")["properties"]["data"]["properties"]["displaced"]
          ["maxItems"], "LIMIT_DISPLACED"),
         (accepted["partition"]["maximum"] + 1, "LIMIT_PARTITIONS"),
-        (rejected["free"]["properties"]["gpus"]["maximum"], "LIMIT_GPUS"),
-        (rejected["free"]["properties"]["memory_gib"]["maximum"], "LIMIT_MEMORY_GIB"),
+        (rejected_defs["gpus"]["maximum"], "LIMIT_GPUS"),
+        (rejected_defs["memory_gib"]["maximum"], "LIMIT_MEMORY_GIB"),
+        (rejected["machines_free"]["maxItems"], "LIMIT_ALLOCATIONS"),
+        (rejected["in_use"]["maxItems"], "LIMIT_LISTED_BOOKINGS"),
         (rejected["detail"]["maxLength"], "LIMIT_DETAIL_LEN"),
     ]
     assert [(value, name) for value, name in pairs] == [(limit[name], name) for _, name in pairs]
@@ -219,12 +230,16 @@ NASTY = [
     "1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "٣", [], {}, [[]],
     [{}], {"a": "b"}, {"a": 1}, {"": ""}, {"a/b~c": "d"}, ["a"],
     [{"machine": "a", "gpus": 1, "memory_gib": 1}],
-    [{"machine": "a", "gpus": 0, "memory_gib": 0}],
+    [{"machine": "a", "gpus": 0, "memory_gib": 0}], {"count": 1, "gpus": 1, "memory_gib": 0},
+    {"every": "week", "count": 366, "zone": "America/New_York"}, "week", 366, 367,
+    {"every": "day", "count": 9, "zone": "UTC"}, "Australia/Lord_Howe", "UTC", "UTC+5", "Etc/GMT+5",
+    "2026-03-28T01:30:00Z", "2026-10-24T00:30:00Z", "2999-12-30T00:00:00Z",
     [{"machine": "a", "gpus": 1, "memory_gib": 1}, {"machine": "a", "gpus": 1, "memory_gib": 1}],
 ]
 NAMES = ["iss", "sub", "aud", "iat", "exp", "nbf", "jti", "request", "type", "machine", "gpus",
          "memory_gib", "labels", "id", "state", "displace", "booking", "start", "end",
-         "duration_s", "allocations", "any", "repeat", "x", ""]
+         "duration_s", "allocations", "any", "repeat", "skip_conflicts", "count", "every", "zone",
+         "series", "x", ""]
 
 
 def places(value, path=()):

@@ -3,8 +3,8 @@
 #include "reader/handlers.h"
 
 /* Lets clients ask before they send: unknown fields and types of requests are rejected. */
-#define REQUEST_SCHEMA_VERSION 1
-#define EVENT_SCHEMA_VERSION   1
+#define REQUEST_SCHEMA_VERSION 2
+#define EVENT_SCHEMA_VERSION   2
 
 enum err handle_farm(struct call *call, struct failure *f)
 {

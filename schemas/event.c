@@ -16,6 +16,7 @@
 #define DISPLACED_ROOM 160
 #define SHARE_ROOM     96
 #define LABEL_ROOM     64
+#define WINDOW_ROOM    160
 
 char *event_id(struct arena *arena, int32_t part, int64_t seq)
 {
@@ -58,6 +59,10 @@ static void put_booking(struct jsonout *out, const struct booking_view *booking)
     jsonout_int(out, booking->id);
     JSONOUT_RAW(out, ",\"version\":");
     jsonout_int(out, booking->version);
+    if (booking->series != 0) {
+        JSONOUT_RAW(out, ",\"series\":");
+        jsonout_int(out, booking->series);
+    }
     JSONOUT_RAW(out, ",\"client\":");
     jsonout_string(out, booking->client);
     JSONOUT_RAW(out, ",\"user\":");
@@ -71,6 +76,65 @@ static void put_booking(struct jsonout *out, const struct booking_view *booking)
     JSONOUT_RAW(out, ",\"allocations\":");
     put_shares(out, booking->shares, booking->share_count);
     JSONOUT_RAW(out, "}");
+}
+
+static void put_left_out(struct jsonout *out, const struct occurrence *occurrence)
+{
+    JSONOUT_RAW(out, ",\"reason\":");
+    jsonout_string(out, reason_name(occurrence->reason));
+    if (occurrence->machine != NULL) {
+        JSONOUT_RAW(out, ",\"machine\":");
+        jsonout_string(out, occurrence->machine);
+    }
+}
+
+static void put_occurrence(struct jsonout *out, const struct occurrence *occurrence,
+                           bool with_shares)
+{
+    bool booked = occurrence->booking != 0;
+    assert(booked == (occurrence->reason == REASON_NONE));
+    JSONOUT_RAW(out, "{");
+    if (booked) {
+        JSONOUT_RAW(out, "\"booking\":");
+        jsonout_int(out, occurrence->booking);
+        JSONOUT_RAW(out, ",\"version\":");
+        jsonout_int(out, occurrence->version);
+        JSONOUT_RAW(out, ",\"state\":");
+        jsonout_string(out, booking_state_name(occurrence->state));
+        JSONOUT_RAW(out, ",");
+    }
+    JSONOUT_RAW(out, "\"start\":");
+    jsonout_time(out, occurrence->window.start_ms);
+    JSONOUT_RAW(out, ",\"end\":");
+    jsonout_time(out, occurrence->window.end_ms);
+    if (!booked) {
+        put_left_out(out, occurrence);
+    } else if (with_shares) {
+        JSONOUT_RAW(out, ",\"allocations\":");
+        put_shares(out, occurrence->shares, occurrence->share_count);
+    }
+    JSONOUT_RAW(out, "}");
+}
+
+/* A series begins with at most LIMIT_SERIES_SHARES machines in all, but each of its bookings can be
+ * amended to hold LIMIT_ALLOCATIONS. Many that run at once and are released together could then fill
+ * more than an event: those that come behind that many machines are shown without theirs. */
+static void put_series(struct jsonout *out, const struct series_view *series)
+{
+    size_t shown = 0;
+    assert(series->count <= LIMIT_OCCURRENCES);
+    JSONOUT_RAW(out, ",\"series\":{\"id\":");
+    jsonout_int(out, series->id);
+    JSONOUT_RAW(out, ",\"occurrences\":[");
+    for (size_t i = 0; i < series->count; i++) {
+        const struct occurrence *occurrence = &series->occurrences[i];
+        bool with_shares = shown + occurrence->share_count <= LIMIT_SERIES_SHARES;
+        if (i > 0)
+            JSONOUT_RAW(out, ",");
+        put_occurrence(out, occurrence, with_shares);
+        shown += with_shares ? occurrence->share_count : 0;
+    }
+    JSONOUT_RAW(out, "]}");
 }
 
 static void put_machine(struct jsonout *out, const struct machine_view *machine)
@@ -116,10 +180,51 @@ static void put_accepted(struct jsonout *out, const struct decision *dec)
     assert(dec->booking != NULL || dec->machine != NULL);
     if (dec->booking != NULL)
         put_booking(out, dec->booking);
+    if (dec->series != NULL)
+        put_series(out, dec->series);
     if (dec->machine != NULL)
         put_machine(out, dec->machine);
     if (dec->displaced_count > 0)
         put_displaced(out, dec->displaced, dec->displaced_count);
+}
+
+static void put_frees(struct jsonout *out, const struct machine_free *frees, size_t count)
+{
+    JSONOUT_RAW(out, ",\"machines_free\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            JSONOUT_RAW(out, ",");
+        JSONOUT_RAW(out, "{\"machine\":");
+        jsonout_string(out, frees[i].machine);
+        JSONOUT_RAW(out, ",");
+        put_amount(out, frees[i].free);
+        JSONOUT_RAW(out, "}");
+    }
+    JSONOUT_RAW(out, "]");
+}
+
+static void put_in_use(struct jsonout *out, const int64_t *bookings, size_t count)
+{
+    JSONOUT_RAW(out, ",\"in_use\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            JSONOUT_RAW(out, ",");
+        jsonout_int(out, bookings[i]);
+    }
+    JSONOUT_RAW(out, "]");
+}
+
+static void put_limit(struct jsonout *out, const struct limit_view *limit)
+{
+    JSONOUT_RAW(out, ",\"limit\":{\"name\":");
+    jsonout_string(out, limit->name);
+    JSONOUT_RAW(out, ",\"limit\":");
+    jsonout_int(out, limit->limit);
+    JSONOUT_RAW(out, ",\"used\":");
+    jsonout_int(out, limit->used);
+    JSONOUT_RAW(out, ",\"asked\":");
+    jsonout_int(out, limit->asked);
+    JSONOUT_RAW(out, "}");
 }
 
 static void put_rejected(struct jsonout *out, const struct decision *dec)
@@ -142,10 +247,20 @@ static void put_rejected(struct jsonout *out, const struct decision *dec)
         put_amount(out, dec->free);
         JSONOUT_RAW(out, "}");
     }
+    if (dec->free_count > 0)
+        put_frees(out, dec->frees, dec->free_count);
+    if (dec->fitting >= 0) {
+        JSONOUT_RAW(out, ",\"fitting\":");
+        jsonout_int(out, dec->fitting);
+    }
     if (dec->next_available_ms != TIME_NONE) {
         JSONOUT_RAW(out, ",\"next_available\":");
         jsonout_time(out, dec->next_available_ms);
     }
+    if (dec->in_use_count > 0)
+        put_in_use(out, dec->in_use, dec->in_use_count);
+    if (dec->limit != NULL)
+        put_limit(out, dec->limit);
 }
 
 /* What may be said of the request: of one that did not verify, nothing that it says. */
@@ -275,6 +390,9 @@ static size_t room_for(const struct decision *dec)
     size_t room = EVENT_ROOM + dec->displaced_count * DISPLACED_ROOM;
     if (dec->booking != NULL)
         room += dec->booking->share_count * SHARE_ROOM;
+    if (dec->series != NULL)
+        room += dec->series->count * (WINDOW_ROOM + dec->booking->share_count * SHARE_ROOM);
+    room += dec->free_count * SHARE_ROOM;
     if (dec->machine != NULL)
         room += dec->machine->labels.count * LABEL_ROOM;
     if (dec->duplicate_of != NULL)

@@ -72,6 +72,8 @@ json_t *booking_view_json(const struct booking_view *booking)
     json_t *object = json_object();
     set(object, "id", json_integer(booking->id));
     set(object, "version", json_integer(booking->version));
+    if (booking->series != 0)
+        set(object, "series", json_integer(booking->series));
     set(object, "client", json_string(booking->client));
     set(object, "user", json_string(booking->user));
     set(object, "state", json_string(booking_state_name(booking->state)));

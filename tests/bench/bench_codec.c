@@ -88,7 +88,8 @@ int main(int argc, char **argv)
                                       .booking = &booking,
                                       .subject_kind = SUBJECT_BOOKING,
                                       .subject_booking = booking.id,
-                                      .next_available_ms = TIME_NONE};
+                                      .next_available_ms = TIME_NONE,
+                                      .fitting = -1};
     struct bench bench = {.arena = arena_new(),
                           .input = {.farm = "demo",
                                     .part = 3,

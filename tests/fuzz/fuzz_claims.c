@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct credential credential = {.client = "batch-1"};
     struct booking_view booking = {.id = 1, .version = 1, .client = "c", .user = claims.user};
     struct machine_view machine = {.id = 1, .version = 1};
-    struct decision decision = {.verified = true, .next_available_ms = TIME_NONE};
+    struct decision decision = {.verified = true, .next_available_ms = TIME_NONE, .fitting = -1};
     const struct event_input in = {.farm = "demo",
                                    .seq = 1,
                                    .message_sha256 = sha256,
@@ -121,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     const struct prior prior = {.part = 0, .seq = 1, .event = event.bytes, .event_len = event.len};
     decision = (struct decision){
-        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE};
+        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE, .fitting = -1};
     check_event(&in, arena, &event);
     arena_free(arena);
     return 0;

@@ -352,13 +352,13 @@ static void test_phrases(void **state)
                  "one JSON object (RFC 8259) without duplicate members, the claims");
     assert_fault(decode("{}"), "/iat", "an integer from 0 to 253402300799 (it is missing)");
     assert_fault(decode_request("{\"type\":\"booking.cancel\",\"boking\":7}"), "/request/boking",
-                 "no field but type, booking (did you mean booking?)");
+                 "no field but type, booking, series (did you mean booking?)");
     assert_fault(decode_request("{\"type\":\"booking.cancel\",\"booking\":7,\"why\":\"\"}"),
-                 "/request/why", "no field but type, booking");
+                 "/request/why", "no field but type, booking, series");
     assert_fault(decode_request("{\"type\":\"booking.create\",\"duration\":7}"),
                  "/request/duration",
-                 "no field but type, start, end, duration_s, allocations (did you mean "
-                 "duration_s?)");
+                 "no field but type, start, end, duration_s, allocations, any, repeat, "
+                 "skip_conflicts (did you mean duration_s?)");
     assert_fault(decode_request("{\"type\":\"booking.cancle\",\"booking\":7}"), "/request/type",
                  "one of machine.register, machine.update, booking.create, booking.amend, "
                  "booking.cancel (did you mean booking.cancel?)");

@@ -47,7 +47,7 @@ static int setup(void **state)
                              .user = "alice",
                              .id = "0192f3a1-7c1e-7b6e-8f00-0123456789ab",
                              .type = REQUEST_BOOKING_CREATE};
-    decision = (struct decision){.verified = true, .next_available_ms = TIME_NONE};
+    decision = (struct decision){.verified = true, .next_available_ms = TIME_NONE, .fitting = -1};
     input = (struct event_input){.farm = "demo",
                                  .part = 3,
                                  .seq = 1042,
@@ -343,7 +343,7 @@ static struct event repeat(const struct event *first, const char *name)
     static struct prior prior;
     prior = (struct prior){.part = 3, .seq = 1042, .event = first->bytes, .event_len = first->len};
     decision = (struct decision){
-        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE};
+        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE, .fitting = -1};
     input.part = 5;
     input.seq = 8;
     input.log_offset = 99;
@@ -421,7 +421,7 @@ static void test_largest_update(void **state)
     const struct prior prior = {
         .part = 4095, .seq = INT64_MAX, .event = event.bytes, .event_len = event.len};
     decision = (struct decision){
-        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE};
+        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE, .fitting = -1};
     struct event again = encode();
     assert_true(again.len > event.len);
     assert_jansson_agrees(&again);

@@ -133,7 +133,7 @@ static void test_booking_view(void **state)
                                          .share_count = 2,
                                          .shares = shares};
     const struct decision decision = {
-        .verified = true, .booking = &booking, .next_available_ms = TIME_NONE};
+        .verified = true, .booking = &booking, .next_available_ms = TIME_NONE, .fitting = -1};
     assert_same(data_of(&decision, "booking"), booking_view_json(&booking));
     assert_dump(time_json(booking.start_ms), "\"2026-12-01T02:00:00Z\"");
     assert_dump(shares_json(NULL, 0), "[]");
@@ -150,7 +150,7 @@ static void test_machine_view(void **state)
                                          .labels = {2, items},
                                          .state = MACHINE_DRAINING};
     const struct decision decision = {
-        .verified = true, .machine = &machine, .next_available_ms = TIME_NONE};
+        .verified = true, .machine = &machine, .next_available_ms = TIME_NONE, .fitting = -1};
     assert_same(data_of(&decision, "machine"), machine_view_json(&machine));
 }
 

@@ -1,0 +1,34 @@
+/* The windows of a recurring booking: a wall clock's times, held over changes of the clock. Only for
+ * schemas/claims*.c; docs/messages.md says the same for people. */
+#ifndef BERTH_SCHEMAS_REPEAT_H
+#define BERTH_SCHEMAS_REPEAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/request.h"
+#include "lib/zone.h"
+
+/* `repeat` as it was asked for. */
+struct repeat {
+    int64_t step_days; /* 0: not given */
+    int64_t count;     /* 1..LIMIT_OCCURRENCES */
+    struct zone *zone; /* as zone_find gave it */
+};
+
+enum repeat_fault {
+    REPEAT_OK,
+    REPEAT_EMPTY, /* an occurrence ends before it begins, around a change of the clock */
+    REPEAT_LATE,  /* an occurrence may end after ZONE_TIME_MAX_S, or two days before */
+};
+
+/* Works out the windows, windows[0 .. count-1], of create's start_ms (given) and its end_ms or
+ * duration_ms. The first is what these say. The others begin when the zone's clocks show the first
+ * one's time of day, each step_days after the one before, as zone_utc_s says; they last the
+ * duration or, with an end, until the clocks show the end's time of day, so that they can be longer
+ * or shorter by a change between. Their starts never go back, but for a day that a zone skips as a
+ * whole two can be the same. */
+enum repeat_fault repeat_windows(const struct repeat *repeat, const struct booking_create *create,
+                                 struct window *windows);
+
+#endif
