@@ -206,7 +206,7 @@ static void refusals(void **state)
         {{.request_json = "{\"type\":\"booking.cancel\",\"booking\":1,\"booking\":2}"},
          "not JSON",
          ""},
-        {{.request_json = "{\"type\":\"booking.cancel\"}"}, "expected", "/request/booking"},
+        {{.request_json = "{\"type\":\"booking.cancel\"}"}, "expected", "/request"},
         {{.request_json = "{\"type\":\"booking.cancel\",\"booking\":1.5}"},
          "expected",
          "/request/booking"},
