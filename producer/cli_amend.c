@@ -10,7 +10,7 @@
 struct amend {
     int64_t booking;
     struct cli_change change;
-    int64_t length_ms;        /* that it shall have; 0: not known */
+    struct cli_window shown;  /* that it shall have, as far as that is known */
     bool replaces;            /* its machines, by `shares` */
     struct cli_shares shares; /* operands, or those of --set */
     bool edits;               /* --set or --drop: the others stay */
@@ -140,12 +140,13 @@ static enum err resolve(const struct cli *cli, const json_t *booking, struct ame
     if (cli_change_needs_booking(&amend->change) && (start_ms == 0 || end_ms == 0))
         return failure_set(f, ERR_FAILED, "the reader does not say when the booking is");
     enum err err = cli_change_resolve(&amend->change, start_ms, end_ms, f);
-    const struct cli_window *window = &amend->change.window;
+    amend->shown = amend->change.window;
+    if (booking && !amend->shown.has_start)
+        amend->shown.start_ms = start_ms;
+    if (booking && !amend->shown.has_end)
+        amend->shown.end_ms = end_ms;
     if (booking)
-        amend->length_ms = (window->has_end ? window->end_ms : end_ms) -
-                           (window->has_start ? window->start_ms : start_ms);
-    else
-        amend->length_ms = cli_window_length_ms(window);
+        amend->shown.has_start = amend->shown.has_end = true;
     if (err == ERR_OK && amend->edits)
         err = edit_shares(cli, booking, amend, f);
     return err;
@@ -173,6 +174,16 @@ static int look_up(const struct cli *cli, struct amend *amend)
 
 /* ---- the commands -------------------------------------------------------------------------- */
 
+static const char *show_window(const struct cli_window *window, const char *zone,
+                               char buf[CLI_WINDOW_LEN])
+{
+    char moment[CLI_WINDOW_LEN];
+    if (window->has_start || !window->has_end)
+        return cli_window_show(window, zone, buf);
+    snprintf(buf, CLI_WINDOW_LEN, "until %.100s", cli_time_show(window->end_ms, zone, moment));
+    return buf;
+}
+
 int cli_amend(struct cli *cli)
 {
     struct failure f;
@@ -183,8 +194,8 @@ int cli_amend(struct cli *cli)
     int code = look_up(cli, &amend);
     if (code != EXIT_CODE_OK)
         return code;
-    struct cli_asked asked = {.window = cli_window_show(&amend.change.window, cli->zone, window),
-                              .length_ms = amend.length_ms};
+    struct cli_asked asked = {.window = show_window(&amend.shown, cli->zone, window),
+                              .length_ms = cli_window_length_ms(&amend.shown)};
     json_t *request = cli_request_amend(amend.booking, &amend.change.window,
                                         amend.replaces ? &amend.shares : NULL);
     return cli_decide(cli, request, &asked);
