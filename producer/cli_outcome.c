@@ -417,7 +417,7 @@ static void note_next(const struct cli *cli, const json_t *data, const struct cl
         cli_note(cli, "next available: %s", cli_time_show(ms, cli->zone, moment));
         return;
     }
-    cli_note(cli, "next available: %s",
+    cli_note(cli, "next available%s: %s", asked->repeat ? " for that occurrence" : "",
              cli_time_window(ms, ms + asked->length_ms, cli->zone, moment));
     if (asked->repeat)
         return;

@@ -239,13 +239,13 @@ static void a_series_without_room(void **state)
     const char *event = EVENT("rejected", "",
                               "\"reason\":\"insufficient_capacity\",\"detail\":\"Occurrence 2.\","
                               "\"machine\":\"gpu-01\",\"next_available\":\"2026-12-01T04:00:00Z\"");
-    struct expected expected = {
-        .out = "",
-        .err = "berth: rejected: insufficient_capacity: Occurrence 2.\n"
-               "berth:            each day, 2 times, by the clock of UTC\n"
-               "berth: next available: Tue 2026-12-01 05:00 CET (04:00Z) – 07:00 CET, 2h\n"
-               "berth: --skip-conflicts books those occurrences that fit\n",
-        .code = 3};
+    struct expected expected = {.out = "",
+                                .err = "berth: rejected: insufficient_capacity: Occurrence 2.\n"
+                                       "berth:            each day, 2 times, by the clock of UTC\n"
+                                       "berth: next available for that occurrence: Tue 2026-12-01 "
+                                       "05:00 CET (04:00Z) – 07:00 CET, 2h\n"
+                                       "berth: --skip-conflicts books those occurrences that fit\n",
+                                .code = 3};
     type(&cli, ARGV("book", "gpu-01:1", "--start", "@0", "--for", "2h", "--repeat", "day"));
     check_printed(&cli, event, &asked, &expected);
     untype(&cli);
@@ -253,7 +253,8 @@ static void a_series_without_room(void **state)
                     "--skip-conflicts"));
     expected.err = "berth: rejected: insufficient_capacity: Occurrence 2.\n"
                    "berth:            each day, 2 times, by the clock of UTC\n"
-                   "berth: next available: Tue 2026-12-01 05:00 CET (04:00Z) – 07:00 CET, 2h\n";
+                   "berth: next available for that occurrence: Tue 2026-12-01 05:00 CET (04:00Z) – "
+                   "07:00 CET, 2h\n";
     check_printed(&cli, event, &asked, &expected);
     untype(&cli);
 }
