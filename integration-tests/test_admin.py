@@ -101,8 +101,8 @@ def test_clients_and_keys(farm):
     farm.admin_command("key", "add", "ops", "--public-key", path, status=1)
     farm.admin_command("key", "add", "nobody", "--public-key", path, status=5)
     farm.admin_command("key", "add", "ops", "--public-key", farm.folder / "none", status=2)
-    farm.admin_command("key", "revoke", kid)
-    farm.admin_command("key", "revoke", kid)
+    farm.admin_command("key", "revoke", "--", kid)
+    farm.admin_command("key", "revoke", "--", kid)
     farm.admin_command("key", "revoke", "none", status=5)
     assert farm.row("SELECT key_generation AS n FROM farm")["n"] == generation + 2
     lines = farm.admin_command("key", "list", "-o", "tsv").stdout.splitlines()
