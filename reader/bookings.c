@@ -7,7 +7,8 @@
 #include "reader/handlers.h"
 #include "schemas/rows.h"
 
-#define BOOKING_COLUMNS "b.id, b.client, b.user_name, b.state, b.start_ms, b.end_ms, b.version"
+#define BOOKING_COLUMNS                                                                            \
+    "b.id, b.client, b.user_name, b.state, b.start_ms, b.end_ms, b.version, b.series"
 
 /* A page of bookings. Strings live in the call's arena. */
 struct page {
@@ -35,7 +36,8 @@ static enum err read_bookings(struct call *call, const struct buf *sql, struct p
                                       .state = booking_state_from_name(row[3]),
                                       .start_ms = field_int(row[4]),
                                       .end_ms = field_int(row[5]),
-                                      .version = field_int(row[6])};
+                                      .version = field_int(row[6]),
+                                      .series = field_int(row[7])};
         page->ids[page->count++] = view->id;
         if (view->state == BOOKING_STATE_COUNT)
             err = failure_set(f, ERR_DB_ERROR, "booking %" PRId64 " has an unknown state",
