@@ -4,10 +4,12 @@ every request sent has exactly one outcome."""
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import jwt
 import pytest
@@ -189,6 +191,157 @@ def test_machines(served, berth, ops):
     assert listed[0].split("\t") == ["machine", "state", "gpus", "memory_gib", "id", "version",
                                      "labels"]
     assert any(line.startswith("gpu-77\tretired\t2\t32\t77\t") for line in listed)
+    check_farm(served)
+
+
+def test_any_machines_that_fit(served, berth, ops):
+    for number in range(3):
+        ops("machine", "add", f"any-{number}", "--gpus", 8, "--mem", 64, "--label", "kind=any",
+            "--label", f"rack={number % 2}")
+    start = tomorrow()
+    window = ("--label", "kind=any", "--start", rfc3339(start), "--for", "2h")
+
+    def chosen(*words):
+        booking = berth.json("book", "--any", *words, *window)["data"]["booking"]
+        return sorted(booking["allocations"], key=lambda item: item["machine"])
+
+    said = berth.json("book", "--any", 2, "--gpus", 4, *window, "--request-id", "any-1",
+                      "--dry-run")
+    assert (said["key"], said["partition"]) == ("any-1", None)
+    assert chosen(2, "--gpus", 4, "--mem", 16) == [share("any-0", 4, 16), share("any-1", 4, 16)]
+    # The fullest that it fits into, so that large holes stay; then whole machines, and by label.
+    assert chosen(1, "--gpus", 4) == [share("any-0", 4, 0)]
+    assert chosen(1, "--mem", 8, "--label", "rack=1") == [share("any-1", 0, 8)]
+    assert chosen(1) == [share("any-2", 8, 64)]
+
+    full = ("book", "--any", 2, "--gpus", 4, *window)
+    rejected = berth.json(*full, status=3)
+    assert (rejected["reason"], rejected["fitting"]) == ("insufficient_capacity", 1)
+    assert rejected["next_available"] == rfc3339(start + 2 * HOUR)
+    row = berth(*full, "-o", "tsv", status=3).stdout.splitlines()
+    row = dict(zip(row[0].split("\t"), row[1].split("\t")))
+    assert (row["fitting"], row["next_available"]) == ("1", rfc3339(start + 2 * HOUR))
+    # What it offers can be pasted as it is.
+    told = berth(*full, "--request-id", "any-full", "--user", "it's me", status=3).stderr
+    assert told.splitlines()[-2] == "berth: to have it then:"
+    words = shlex.split(told.splitlines()[-1])
+    assert words[0] == "berth" and "any-full" not in words
+    event = berth.json(*words[1:])
+    assert event["data"]["request"]["user"] == "it's me"
+    assert event["data"]["booking"]["start"] == rfc3339(start + 2 * HOUR)
+    assert event["data"]["booking"]["end"] == rfc3339(start + 4 * HOUR)
+
+    ops("machine", "add", "any-small", "--gpus", 4, "--mem", 32, "--label", "kind=any")
+    assert "differ: give --gpus and --mem" in berth("book", "--any", 1, *window, status=2).stderr
+    berth("book", "--any", 1, "--label", "kind=none", "--for", "1h", status=5)
+    too_many = berth.json("book", "--any", 5, "--gpus", 1, *window, status=3)
+    assert (too_many["reason"], too_many["fitting"]) == ("exceeds_machine", 4)
+    check_farm(served)
+
+
+def next_clock_change(zone):
+    """The last day before the next one on which the clocks are changed."""
+    def offset(day):
+        return datetime(day.year, day.month, day.day, 12, tzinfo=zone).utcoffset()
+    days = (date.today() + timedelta(days=number) for number in range(2, 400))
+    return next(day for day in days if offset(day) != offset(day + timedelta(days=1)))
+
+
+def test_series(served, berth, ops):
+    ops("machine", "add", "series-1", "--gpus", 8, "--mem", 64)
+    zone = ZoneInfo("Europe/Paris")
+    days = [next_clock_change(zone) + timedelta(days=number) for number in range(3)]
+    words = ("--start", f"{days[0]} 09:00", "--for", "2h", "--repeat", "day", "--count", 3)
+
+    event = berth.json("book", "series-1:4", *words, "--zone", "Europe/Paris")
+    series = event["data"]["series"]
+    occurrences = series["occurrences"]
+    # Nine o'clock by the clock of Paris, whatever it is in UTC.
+    assert [f"{moment(item['start']).astimezone(zone):%Y-%m-%d %H:%M}" for item in occurrences] \
+        == [f"{day} 09:00" for day in days]
+    assert len({moment(item["start"]).hour for item in occurrences}) == 2
+    numbers = [item["booking"] for item in occurrences]
+    assert numbers[0] == series["id"] == event["data"]["booking"]["id"]
+    assert len(set(numbers)) == 3 and len({number % 4096 for number in numbers}) == 1
+    for number in numbers:
+        assert berth.json("show", number)["series"] == series["id"]
+    assert f"of series {series['id']}" in berth("show", numbers[1]).stdout
+
+    # All or none, or with --skip-conflicts those that fit.
+    full = ("book", "series-1:5", *words, "--tz", "Europe/Paris")
+    berth("cancel", numbers[0])
+    berth("cancel", numbers[2])
+    refused = berth(*full, status=3)
+    assert "insufficient_capacity" in refused.stderr and "--skip-conflicts" in refused.stderr
+    rows = [line.split("\t") for line in
+            berth(*full, "--skip-conflicts", "-o", "tsv").stdout.splitlines()]
+    rows = [dict(zip(rows[0], row)) for row in rows[1:]]
+    assert [row["state"] for row in rows] == ["booked", "left_out", "booked"]
+    assert [row["reason"] for row in rows] == ["-", "insufficient_capacity", "-"]
+    assert (rows[1]["machine"], rows[1]["booking"]) == ("series-1", "-")
+    assert [row["start"] for row in rows] == [item["start"] for item in occurrences]
+    second = rows[0]["series"]
+
+    # The first booking has the series' id: ending it alone says so.
+    told = berth("cancel", rows[0]["booking"])
+    assert f"berth cancel --series {second}" in told.stderr
+    ended = berth.json("cancel", "--series", second)["data"]["series"]
+    assert ended["id"] == int(second)
+    assert [(item["booking"], item["state"]) for item in ended["occurrences"]] == \
+        [(int(rows[2]["booking"]), "cancelled")]
+    assert "booking_over" in berth("cancel", "--series", second, status=3).stderr
+    assert "unknown_booking" in berth("cancel", "--series", 1, status=3).stderr
+    assert "cancelled 1" in berth("cancel", "--series", series["id"]).stdout
+    listed = berth("list", "--machine", "series-1", "--state", "booked", "-o", "tsv",
+                   "--no-headers").stdout
+    assert listed == ""
+
+    # No clock is named: that of a TZ that is no zone's name is nobody's.
+    for tz in ("", "CET-1CEST"):
+        told = berth("book", "series-1:1", *words, status=2, TZ=tz).stderr
+        assert "--zone" in told
+    assert berth.json("book", "series-1:1", *words, "--dry-run", TZ=":Australia/Lord_Howe")[
+        "claims"]["request"]["repeat"] == {"every": "day", "count": 3,
+                                           "zone": "Australia/Lord_Howe"}
+    check_farm(served)
+
+
+def test_what_stands_in_the_way(served, berth, ops):
+    ops("machine", "add", "way-1", "--gpus", 8, "--mem", 64)
+    start = tomorrow()
+    numbers = [berth.json("book", "way-1:4", "--start", rfc3339(start), "--for", "1h")["data"][
+        "booking"]["id"] for _ in range(2)]
+    refused = ops.json("machine", "retire", "way-1", status=3)
+    assert (refused["reason"], refused["in_use"]) == ("capacity_in_use", numbers)
+    told = ops("machine", "update", "way-1", "--gpus", 4, status=3).stderr
+    assert f"in the way: booking {numbers[1]}\n" in told and "--displace" in told
+
+    refused = berth.json("book", "way-1:8", "gpu-03:1", "--start", rfc3339(start), "--for", "2h",
+                         status=3)
+    assert refused["machines_free"][0] == share("way-1", 0, 64)
+    assert refused["machines_free"][1]["machine"] == "gpu-03"
+    assert refused["next_available"] == rfc3339(start + HOUR)
+    told = berth("book", "way-1:8", "gpu-03:1", "--start", rfc3339(start), "--for", "2h", "--tz",
+                 "Asia/Tokyo", status=3).stderr
+    assert "free then: way-1 " in told and " JST (" in told
+    pasted = berth.json(*shlex.split(told.splitlines()[-1])[1:])
+    assert pasted["data"]["booking"]["start"] == rfc3339(start + HOUR)
+
+    served.admin_command("client", "limit", "batch-2", "--gpus-at-once", 6)
+    other = Cli(served, served.batch_2)
+    window = ("--start", rfc3339(start + 8 * HOUR), "--for", "1h")
+    other("book", "way-1:5", *window)
+    refused = other.json("book", "way-1:2", *window, status=3)
+    assert (refused["reason"], refused["limit"]) == (
+        "limit_exceeded", {"name": "gpus_at_once", "limit": 6, "used": 5, "asked": 2})
+    row = other("book", "way-1:2", *window, "-o", "tsv", "--no-headers", status=3).stdout
+    assert "\tgpus_at_once:6:5:2\t" in row
+    assert "The limit gpus_at_once of batch-2" in other("book", "way-1:2", *window, status=3).stderr
+
+    told = ops("machine", "retire", "way-1", "--displace").stdout
+    for number in (*numbers, pasted["data"]["booking"]["id"]):
+        assert f"displaced: booking {number} of batch-1, now cancelled" in told
+        assert berth.json("show", number)["state"] == "cancelled"
     check_farm(served)
 
 

@@ -133,7 +133,13 @@ static void routes(void **state)
          "\"gpus\":1,\"memory_gib\":1},{\"machine\":\"m-1\",\"gpus\":1,\"memory_gib\":1}]}",
          "m-2", -1},
         {"{\"type\":\"booking.create\",\"duration_s\":60,\"allocations\":[]}", "id-1", -1},
+        {"{\"type\":\"booking.create\",\"duration_s\":60,\"any\":{\"count\":2,\"gpus\":1,"
+         "\"memory_gib\":0,\"labels\":{\"machine\":\"m-1\"}}}",
+         "id-1", -1},
         {"{\"type\":\"booking.cancel\",\"booking\":4268035}", NULL, 4268035 % 4096},
+        /* The second occurrence, and the whole series: where the first one was made. */
+        {"{\"type\":\"booking.cancel\",\"booking\":17592190312451}", NULL, 4268035 % 4096},
+        {"{\"type\":\"booking.cancel\",\"series\":4268035}", NULL, 4268035 % 4096},
         {"{\"type\":\"booking.amend\",\"booking\":8195,\"allocations\":[{\"machine\":\"m-2\","
          "\"gpus\":1,\"memory_gib\":1}]}",
          NULL, 3},
