@@ -208,6 +208,7 @@ static enum err decide_and_write(struct batch *b, struct failure *f)
 /* Committed: the rows are the truth, and the events may go out. */
 static void adopt_and_publish(struct batch *b)
 {
+    worker_store_worked(b->w);
     for (size_t p = 0; p < b->part_count; p++) {
         struct part *part = b->parts[p];
         part->row = b->rows[p];

@@ -30,12 +30,16 @@ static void step_failed(struct worker *w, struct part *part, const struct failur
     }
     if (f->err == ERR_LOG_FULL)
         return; /* what is sent makes room */
-    struct log_quoted quoted;
-    log_warn("partition not ready, will be tried again", "part=%" PRId32 " state=%s err=%s",
-             part->number, part_state_name(part->state), log_quote(&quoted, f->text));
-    part->look_again_ms = mono(w) + backoff_next(&w->check_pause);
-    if (err_is_connection(f->err))
+    if (err_is_connection(f->err) || f->err == ERR_DB_SERVER) {
         worker_store_failed(w, f);
+        return;
+    }
+    struct log_quoted quoted;
+    if (part->told != f->err)
+        log_warn("partition not ready, will be tried again", "part=%" PRId32 " state=%s err=%s",
+                 part->number, part_state_name(part->state), log_quote(&quoted, f->text));
+    part->told = f->err;
+    part->look_again_ms = mono(w) + backoff_next(&w->check_pause);
 }
 
 static bool nothing_outstanding(const struct part *part)
@@ -259,6 +263,7 @@ static void advance_checking(struct worker *w, struct part *part)
         return;
     }
     backoff_reset(&w->check_pause);
+    part->told = ERR_OK;
     part_set(part, PART_RUNNING, NULL);
     w->positions_changed = true;
 }
@@ -361,14 +366,17 @@ static bool tails_are_checked(struct worker *w)
     if (mono(w) < w->tails_ms)
         return false;
     if (claim_check_tails(w, &f) != ERR_OK) {
-        log_warn("the database is not yet compared with the event topic", "err=%s",
-                 log_quote(&quoted, f.text));
         w->tails_ms = mono(w) + backoff_next(&w->check_pause);
-        if (err_is_connection(f.err))
+        if (err_is_connection(f.err) || f.err == ERR_DB_SERVER) {
             worker_store_failed(w, &f);
+        } else if (!w->tails_told) {
+            log_warn("the database is not yet compared with the event topic", "err=%s",
+                     log_quote(&quoted, f.text));
+            w->tails_told = true;
+        }
         return false;
     }
-    w->tails_due = false;
+    w->tails_due = w->tails_told = false;
     return !w->farm_halted;
 }
 

@@ -1,5 +1,6 @@
 /* berth-worker: decides booking requests. Parses, wires and runs. */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "db/mysql_store.h"
@@ -52,13 +53,16 @@ static enum err open_worker(const struct worker_settings *settings, struct store
     const struct worker_env env = {
         .wall_ms = env_wall_ms, .mono_ms = env_mono_ms, .sleep_ms = env_sleep_ms};
     struct backoff pause;
+    char told[FAILURE_TEXT_LEN] = "";
     backoff_init(&pause, START_RETRY_MIN_MS, START_RETRY_MAX_MS);
     while (!service_stopping()) {
         enum err err = worker_open(settings, &env, store, log, out, f);
         if (err == ERR_OK || !service_can_pass(err))
             return err;
         struct log_quoted quoted;
-        log_warn("cannot start yet", "err=%s", log_quote(&quoted, f->text));
+        if (strcmp(told, f->text) != 0) /* once for each cause */
+            log_warn("cannot start yet", "err=%s", log_quote(&quoted, f->text));
+        snprintf(told, sizeof told, "%s", f->text);
         clock_sleep_ms(backoff_next(&pause));
     }
     return failure_set(f, ERR_INTERRUPTED, "stopped while starting");

@@ -38,18 +38,19 @@ struct part {
     /* The row as we last wrote or read it; row.epoch is ours unless the state is FOREIGN,
      * CLAIMING or LOST. */
     struct partition_row row;
-    bool row_known;          /* row is what the database shows; false after an unknown outcome */
-    bool tail_known;         /* sent_seq and acked_seq stand on a tail that was read */
-    int64_t sent_seq;        /* the last event that the producer was given */
-    int64_t acked_seq;       /* the last event that is in the topic; events arrive there in order */
-    bool full;               /* paused: too many events are not acknowledged */
-    bool seek_back;          /* messages behind row.next_offset were dropped: fetch them again */
-    int64_t hole_at;         /* the offset above the expected one that a seek back was made for */
-    int64_t one_by_one;      /* suspect: so many messages are taken alone, see arrival.c */
-    bool wait_told;          /* why it waits is in the log already */
-    bool has_suspect;        /* arrival.c's own: such a message has arrived */
-    bool excused;            /* progress_epoch does not count this owner, see claim_excuse */
-    int64_t look_again_ms;   /* monotonic; nothing is tried before */
+    bool row_known;        /* row is what the database shows; false after an unknown outcome */
+    bool tail_known;       /* sent_seq and acked_seq stand on a tail that was read */
+    int64_t sent_seq;      /* the last event that the producer was given */
+    int64_t acked_seq;     /* the last event that is in the topic; events arrive there in order */
+    bool full;             /* paused: too many events are not acknowledged */
+    bool seek_back;        /* messages behind row.next_offset were dropped: fetch them again */
+    int64_t hole_at;       /* the offset above the expected one that a seek back was made for */
+    int64_t one_by_one;    /* suspect: so many messages are taken alone, see arrival.c */
+    bool wait_told;        /* why it waits is in the log already */
+    enum err told;         /* the last fault of a step that was logged; ERR_OK: none since it ran */
+    bool has_suspect;      /* arrival.c's own: such a message has arrived */
+    bool excused;          /* progress_epoch does not count this owner, see claim_excuse */
+    int64_t look_again_ms; /* monotonic; nothing is tried before */
     int64_t published_noted; /* published_seq as stored */
 };
 

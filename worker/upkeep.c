@@ -21,7 +21,9 @@ static void ensure_session(struct worker *w)
         if (mono(w) - w->session_used_ms < WORKER_PING_MS)
             return;
         w->session_used_ms = mono(w);
-        if (store->ops->ping(store->self, &f) != ERR_OK)
+        if (store->ops->ping(store->self, &f) == ERR_OK)
+            worker_store_worked(w);
+        else
             worker_store_failed(w, &f);
         return;
     }
@@ -39,8 +41,6 @@ static void ensure_session(struct worker *w)
     w->session_up = true;
     w->session_used_ms = mono(w);
     w->connection_id = store->ops->connection_id(store->self);
-    backoff_reset(&w->session_pause);
-    w->session_fault_logged = false;
     w->tails_due = true;
     w->tails_ms = 0;
     log_info("database session opened", "connection=%" PRIu64, w->connection_id);

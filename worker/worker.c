@@ -34,11 +34,12 @@ bool worker_consumes(const struct worker *w, const struct part *part)
  * last COMMIT happened, and whether another owner came. */
 void worker_store_failed(struct worker *w, const struct failure *f)
 {
-    if (w->session_up || !w->session_fault_logged) {
-        struct log_quoted quoted;
+    struct log_quoted quoted;
+    if (!w->session_fault_logged)
         log_warn("database session lost", "err=%s", log_quote(&quoted, f->text));
-        w->session_fault_logged = true;
-    }
+    else
+        log_debug("database session not usable", "err=%s", log_quote(&quoted, f->text));
+    w->session_fault_logged = true;
     w->session_up = false;
     w->session_retry_ms = mono(w) + backoff_next(&w->session_pause);
     for (int32_t i = 0; i < w->farm.partitions; i++) {
@@ -48,6 +49,12 @@ void worker_store_failed(struct worker *w, const struct failure *f)
             part_set(part, PART_CHECKING, "the database session was lost");
     }
     w->positions_changed = true;
+}
+
+void worker_store_worked(struct worker *w)
+{
+    backoff_reset(&w->session_pause);
+    w->session_fault_logged = false;
 }
 
 void worker_halt_part(struct worker *w, struct part *part, const char *why)

@@ -77,9 +77,11 @@ struct worker {
     int64_t session_used_ms;  /* monotonic */
     int64_t session_retry_ms; /* monotonic: not before */
     struct backoff session_pause;
-    bool session_fault_logged;
-    bool tails_due;   /* a new session: first see that the database is not an older one */
-    int64_t tails_ms; /* monotonic: not before */
+    bool
+        session_fault_logged; /* until it has worked again: a server can let us in and refuse all */
+    bool tails_due;           /* a new session: first see that the database is not an older one */
+    bool tails_told;          /* why that cannot be seen yet is in the log already */
+    int64_t tails_ms;         /* monotonic: not before */
 
     int64_t producer_retry_ms; /* monotonic: no new producer before */
     struct backoff producer_pause;
@@ -119,6 +121,8 @@ bool worker_consumes(const struct worker *w, const struct part *part);
 
 /* Notes an error of the store: a lost session sends every claimed partition back to CHECKING. */
 void worker_store_failed(struct worker *w, const struct failure *f);
+/* The store did what it is for, so its next fault is a new one. */
+void worker_store_worked(struct worker *w);
 /* Halts one partition (in its row too, if that can be) or the whole farm. */
 void worker_halt_part(struct worker *w, struct part *part, const char *why);
 void worker_halt_farm(struct worker *w, const char *why);
