@@ -113,7 +113,7 @@ all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(
 	$(unit_sources) $(unit_helpers) $(tool_sources) $(bench_sources) $(fuzz_sources)
 
 # ---- what people call --------------------------------------------------------------------------
-.PHONY: all libs tests tools test unit integration demo demo-stop bench bench-core soak-core lint format fuzz asan tsan coverage \
+.PHONY: all libs tests tools test unit integration demo demo-stop bench bench-core soak-core faults crash-points lint format fuzz asan tsan coverage \
 	stack-up stack-down install clean help setup
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
@@ -134,6 +134,14 @@ integration: all ## run the integration tests against this build (PYTEST_ARGS='-
 	dev/venv
 	BERTH_BIN=$(abspath $(O)/bin) \
 		var/venv/bin/pytest -n 2 --dist loadgroup integration-tests $(PYTEST_ARGS)
+
+faults: all ## make every fault of the integration tests BERTH_FAULT_REPEATS (20) times; last line JSON
+	dev/venv
+	BERTH_BIN=$(abspath $(O)/bin) dev/faults faults $(PYTEST_ARGS)
+
+crash-points: all ## kill a worker at each of its writes and sends over a whole run; last line JSON
+	dev/venv
+	BERTH_BIN=$(abspath $(O)/bin) dev/faults crash-points $(PYTEST_ARGS)
 
 asan: ## unit tests under ASan and UBSan
 	$(MAKE) SAN=1 unit

@@ -7,88 +7,123 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from berthtest.check import check_farm, millis
-from berthtest.farm import create, share
-from berthtest.load import Load, Prober, outcomes, seed_for
+from berthtest.farm import Farm, create, share
+from berthtest.faults import REPEATS, Trials, loaded, patient
+from berthtest.load import outcomes
+from berthtest.servers import Broker, wipe_stack
 from berthtest.wait import NotInTime, wait_until
+
+pytestmark = patient
 
 HOUR = 3600
 
 
-def loaded(farm, name, workers=2):
-    """A farm with workers, and a load for it."""
-    running = [farm.start_worker() for _ in range(workers)]
-    machines = [f"node-{number:02d}" for number in range(20)]
-    farm.register(*machines, gpus=8, memory_gib=64)
-    farm.wait_owned(*running)
-    return running, Load(farm, machines, seed_for(name))
-
-
-def in_the_middle(farm, load, count=500):
-    """Sends so many requests, and comes back when some of them are decided."""
-    before = len(farm.events.events)
-    load.send(count)
-    farm.events.wait(lambda: len(farm.events.events) > before + load.random.randint(1, count // 2),
-                     "some are decided")
-
-
 def test_database_is_killed(farm, say):
     workers, load = loaded(farm, "database-killed")
-    seconds = []
-    for _ in range(2):
-        in_the_middle(farm, load)
-        farm.database.kill()
-        load.send(200)
-        farm.flush(load.positions)
-        assert all(worker.running() for worker in workers)
-        farm.database.start()
-        seconds.append(Prober(farm, range(farm.partitions)).wait(30))
-        load.learn()
-    say("seconds from the database's start until all partitions decide",
-        [round(s, 2) for s in seconds])
-    say("decisions", outcomes(load.finish()))
-    assert all(worker.running() for worker in workers)
+    trials = Trials(farm, load, workers, say)
+    for _ in range(max(2, REPEATS)):
+        with trials.fault(f"kill -9 of {farm.database.kind}", 500):
+            farm.database.kill()
+            load.send(200)
+            farm.flush(load.positions)
+            farm.database.start()
     for worker in workers:  # it says so, but not at every attempt
-        assert 1 <= worker.text().count("database session lost") <= 4, worker.tail(60)
-    check_farm(farm)
+        told = worker.text().count("database session lost")
+        assert 1 <= told <= 2 * max(2, REPEATS), worker.tail(60)
+    trials.finish()
+    say("decisions", outcomes(farm.events.events))
 
 
 def test_broker_is_killed(farm, say):
     workers, load = loaded(farm, "broker-killed")
-    in_the_middle(farm, load)
-    farm.broker.kill()
-    load.send(200)
-    farm.broker.start()
-    seconds = Prober(farm, range(farm.partitions)).wait(60)
-    say("seconds from the broker's start until all partitions decide", round(seconds, 2))
-    load.learn()
-    load.send(200)
-    say("decisions", outcomes(load.finish()))
-    assert all(worker.running() for worker in workers)
-    check_farm(farm)
+    trials = Trials(farm, load, workers, say)
+    for _ in range(REPEATS):
+        with trials.fault("kill -9 of the only broker", 500):
+            farm.broker.kill()
+            load.send(200)
+            farm.broker.start()
+        load.send(200)
+    trials.finish()
+    say("decisions", outcomes(farm.events.events))
+
+
+def kill_sessions(farm):
+    """KILL of the workers' own sessions; how many."""
+    killed = 0
+    for row in farm.rows("SELECT id FROM information_schema.processlist WHERE user = 'berth'"
+                         " AND db = %s", farm.database_name):
+        try:
+            farm.rows(f"KILL {row['id']}")
+            killed += 1
+        except farm.sql.OperationalError:
+            pass  # it ended by itself
+    return killed
 
 
 def test_sessions_are_killed(farm, say):
-    """KILL of the workers' own sessions, in the middle of transactions among other moments."""
+    """In the middle of transactions among other moments."""
     workers, load = loaded(farm, "session-killed")
+    trials = Trials(farm, load, workers, say)
     killed = 0
-    for _ in range(8):
-        in_the_middle(farm, load, 200)
-        for row in farm.rows("SELECT id FROM information_schema.processlist WHERE user = 'berth'"
-                             " AND db = %s", farm.database_name):
-            try:
-                farm.rows(f"KILL {row['id']}")
-                killed += 1
-            except farm.sql.OperationalError:
-                pass  # it ended by itself
-        load.learn()
+    for _ in range(max(8, REPEATS)):
+        with trials.fault("KILL of the workers' sessions", 200):
+            killed += kill_sessions(farm)
     say("sessions killed", killed)
     assert killed >= 8
-    load.finish()
-    assert all(worker.running() for worker in workers)
-    check_farm(farm)
+    trials.finish()
+
+
+@pytest.fixture(scope="module", name="cluster")
+def fixture_cluster(servers):
+    """Three brokers that are one cluster."""
+    stack = servers.another("cluster", "mysql", STACK_BROKERS="3")
+    stack.run("start-kafka")
+    try:
+        yield Broker(stack)
+    finally:
+        wipe_stack(stack)
+
+
+def leader_of(broker, topic, part):
+    return broker.topics()[topic].partitions[part].leader
+
+
+@pytest.mark.parametrize("database", ["mysql"], indirect=True)
+def test_cluster_loses_a_leader(cluster, database, tmp_path, say):
+    """Three brokers, three copies, two of which must have each message; the one that leads a
+    partition dies under load, and comes back."""
+    farm = Farm(cluster, database, tmp_path)
+    try:
+        farm.init("--replication-factor", 3)
+        for topic in (farm.request_topic, farm.event_topic):
+            resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[
+                ConfigEntry("min.insync.replicas", "2",
+                            incremental_operation=AlterConfigOpType.SET)])
+            for future in cluster.admin.incremental_alter_configs([resource]).values():
+                future.result()
+        workers, load = loaded(farm, "leader-lost")
+        trials = Trials(farm, load, workers, say)
+        for number in range(REPEATS):
+            topic = (farm.request_topic, farm.event_topic)[number % 2]
+            leader = leader_of(cluster, topic, load.random.randrange(farm.partitions))
+            with trials.fault("kill -9 of a partition's leader, one of three brokers"):
+                cluster.kill(leader)
+                load.send(200)
+            cluster.start(leader)
+            wait_until(lambda: in_sync(cluster, farm), "all copies are in sync again", 60)
+        trials.finish()
+    finally:
+        farm.close()
+
+
+def in_sync(broker, farm):
+    """Whether no partition lacks a copy."""
+    topics = broker.topics()
+    return all(len(part.isrs) == 3 for name in (farm.request_topic, farm.event_topic)
+               for part in topics[name].partitions.values())
 
 
 def test_an_open_transaction_of_somebody_else(farm):

@@ -105,9 +105,9 @@ class Farm:
 
     # ---- life ----------------------------------------------------------------------------------
 
-    def init(self):
+    def init(self, *options):
         """What every farm needs: init, an admin and two submitters with keys."""
-        self.admin_command("init", "--farm", self.name, "--partitions", self.partitions)
+        self.admin_command("init", "--farm", self.name, "--partitions", self.partitions, *options)
         self.add_client("ops", "admin", "ES256")
         self.add_client("batch-1", "submitter", "ES256")
         self.add_client("batch-2", "submitter", "RS256")
@@ -173,16 +173,17 @@ class Farm:
     def audit(self, status=0):
         return self.admin_command("audit", status=status)
 
-    def start(self, name, *arguments, environment=None):
+    def start(self, name, *arguments, environment=None, wrapper=()):
         log = self.folder / f"{name}-{len(self.processes)}.log"
-        process = Process(name, arguments, environment or self.environment(), log)
+        process = Process(name, arguments, environment or self.environment(), log, wrapper)
         self.processes.append(process)
         return process
 
-    def start_worker(self, *arguments, ready=True, **environment):
+    def start_worker(self, *arguments, ready=True, wrapper=(), **environment):
         """A worker; `ready` waits until it has joined the group, not until it owns partitions."""
         settings = {"BERTH_WORKER_NAME": f"worker-{len(self.processes)}", **environment}
-        worker = self.start("berth-worker", *arguments, environment=self.environment(**settings))
+        worker = self.start("berth-worker", *arguments, environment=self.environment(**settings),
+                            wrapper=wrapper)
         if ready:
             worker.wait_log("worker ready")
         return worker

@@ -22,13 +22,16 @@ def program(name):
 class Process:
     """A program that runs until it is stopped, with its log in a file."""
 
-    def __init__(self, name, arguments, environment, log):
+    def __init__(self, name, arguments, environment, log, wrapper=()):
+        """`wrapper`: a program, with arguments, that runs ours; `pid` is then the wrapper's."""
         self.name = name
         self.log = log
+        # Should the tests themselves be killed, the kernel ends the program as well.
+        tied = ["setpriv", "--pdeathsig", "KILL"]
+        command = [*tied, *map(str, wrapper), *(tied if wrapper else ()), program(name)]
         with log.open("ab") as out:
-            # Should the tests themselves be killed, the kernel ends the program as well.
             self.child = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", program(name), *map(str, arguments)],
+                [*command, *map(str, arguments)],
                 env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True)
         self.pid = self.child.pid

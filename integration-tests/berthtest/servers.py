@@ -6,6 +6,7 @@ keep them there and to find them running the next time.
 """
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -36,14 +37,17 @@ def read_environment(path):
 class Stack:
     """One folder of dev/stack."""
 
-    def __init__(self, folder, kind):
+    def __init__(self, folder, kind, **settings):
         self.folder = folder
         self.kind = kind
+        self.settings = settings  # STACK_… variables
 
-    def run(self, command):
-        environment = {**os.environ, "STACK_DIR": str(self.folder), "STACK_DB": self.kind}
-        done = subprocess.run([str(ROOT / "dev/stack"), command], env=environment, cwd=ROOT,
-                              capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
+    def run(self, command, *number):
+        environment = {**os.environ, "STACK_DIR": str(self.folder), "STACK_DB": self.kind,
+                       **self.settings}
+        done = subprocess.run([str(ROOT / "dev/stack"), command, *map(str, number)],
+                              env=environment, cwd=ROOT, capture_output=True, text=True,
+                              timeout=COMMAND_LIMIT_S, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"dev/stack {command} in {self.folder}: {done.stderr}{done.stdout}")
 
@@ -55,18 +59,22 @@ class Stack:
 
 
 class Broker:
-    """The Kafka broker."""
+    """The Kafka broker, or several that are one cluster."""
 
     def __init__(self, stack):
         self.stack = stack
-        self.bootstrap = stack.environment()["BERTH_KAFKA_BOOTSTRAP_SERVERS"]
+        environment = stack.environment()
+        self.bootstrap = environment["BERTH_KAFKA_BOOTSTRAP_SERVERS"]
+        # Its second listener, and the address at which that says that it is.
+        self.proxied = environment.get("STACK_KAFKA_PROXIED")
+        self.proxy = environment.get("STACK_KAFKA_PROXY")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
-    def kill(self):
-        self.stack.run("kill-kafka")
+    def kill(self, *number):
+        self.stack.run("kill-kafka", *number)
 
-    def start(self):
-        self.stack.run("start-kafka")
+    def start(self, *number):
+        self.stack.run("start-kafka", *number)
         assert self.stack.environment()["BERTH_KAFKA_BOOTSTRAP_SERVERS"] == self.bootstrap
 
     def topics(self):
@@ -147,7 +155,8 @@ class Servers:
         self.keep = kept is not None
         self.folder = Path(kept, os.environ.get("PYTEST_XDIST_WORKER", "")).absolute() if kept \
             else ROOT / "var/it" / str(os.getpid())
-        self.stacks = {kind: Stack(self.folder / kind, kind) for kind in ("mysql", "mariadb")}
+        self.stacks = {"mysql": Stack(self.folder / "mysql", "mysql", STACK_PROXY="1"),
+                       "mariadb": Stack(self.folder / "mariadb", "mariadb")}
         self.databases = {}
         self.broker = None
 
@@ -171,16 +180,30 @@ class Servers:
         if not self.keep:
             wipe(self.folder)
 
+    def another(self, name, kind, **settings):
+        """A stack for a few tests, which end it with wipe_stack."""
+        return Stack(self.folder / name, kind, **settings)
+
+
+def wipe_stack(stack):
+    """Ends a stack and removes it, with the file systems that were mounted in it."""
+    # Its data is not needed any more, so its servers need not end in order.
+    for command in ("kill-kafka", "kill-db"):
+        stack.run(command)
+    for line in Path("/proc/mounts").read_text().splitlines():
+        where = line.split()[1]
+        if where.startswith(f"{stack.folder}/"):
+            subprocess.run(["umount", "-l", where], check=True)
+    stack.run("wipe")
+    shutil.rmtree(stack.folder, ignore_errors=True)
+
 
 def wipe(folder):
     """Stops the servers in a session's folder and removes it."""
-    def one(kind):
-        if (folder / kind).is_dir():
-            # Their data is not needed any more, so they need not end in order.
-            for command in ("kill-kafka", "kill-db", "wipe"):
-                Stack(folder / kind, kind).run(command)
+    stacks = [Stack(path.parent, json.loads(path.read_text())["database"])
+              for path in folder.glob("*/stack.json")]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(one, ("mysql", "mariadb")))
+        list(pool.map(wipe_stack, stacks))
     shutil.rmtree(folder, ignore_errors=True)
 
 

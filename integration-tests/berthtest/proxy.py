@@ -1,0 +1,197 @@
+"""A TCP proxy that does what networks do: it stalls, cuts, closes one half, and loses an answer.
+
+    with Proxy(("127.0.0.1", 3306)) as proxy:      # listens on proxy.port
+        proxy.stall()                              # bytes wait, in both directions
+        proxy.resume()
+        proxy.cut()                                # every connection ends with a reset
+        proxy.half_close("client")                 # clients see the end; the server sees nothing
+        lost = proxy.swallow(is_commit)            # the next such request arrives, its answer does not
+        lost.wait(10)
+
+Each connection has two threads, one for each direction.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+
+CHUNK = 65536
+# A MySQL packet of 7 bytes, number 0: COM_QUERY "COMMIT".
+COMMIT = b"\x07\x00\x00\x00\x03COMMIT"
+KAFKA_PRODUCE = 0
+
+
+def is_commit(chunk):
+    """A request to a MySQL server that ends a transaction."""
+    return chunk.endswith(COMMIT)
+
+
+def is_produce(chunk):
+    """A request to a Kafka broker that appends messages: size, then the number of the API."""
+    return len(chunk) >= 6 and struct.unpack_from(">h", chunk, 4)[0] == KAFKA_PRODUCE
+
+
+class Connection:
+    """One client's connection and the one to the server that was made for it."""
+
+    def __init__(self, proxy, client, server):
+        self.proxy = proxy
+        self.ends = {"client": client, "server": server}
+        self.deaf = set()  # towards these nothing is passed on any more
+        self.lost = None  # set when the server's next answer is to be lost
+        for source, target in (("client", "server"), ("server", "client")):
+            threading.Thread(target=self.pump, args=(source, target), daemon=True).start()
+
+    def pump(self, source, target):
+        """Passes on what comes from one end to the other, until one of them closes."""
+        try:
+            while True:
+                chunk = self.ends[source].recv(CHUNK)
+                if not chunk:
+                    break
+                self.proxy.flowing.wait()
+                if source == "client":
+                    self.look_for_request(chunk)
+                elif self.lost is not None:
+                    # The answer is here, so what was asked for is done; nobody will hear of it.
+                    self.deaf.add("client")
+                    if self.proxy.cut_after_loss:
+                        self.cut()
+                    self.lost.set()
+                if target not in self.deaf:
+                    self.ends[target].sendall(chunk)
+            if target not in self.deaf:
+                self.ends[target].shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+
+    def look_for_request(self, chunk):
+        match, event = self.proxy.take_swallow(chunk)
+        if match:
+            self.lost = event
+
+    def half_close(self, towards):
+        """That end sees the end of the stream; the other one goes on and is not heard."""
+        self.deaf.add(towards)
+        with contextlib.suppress(OSError):
+            self.ends[towards].shutdown(socket.SHUT_WR)
+
+    def cut(self):
+        """Both ends see a reset."""
+        for end in self.ends.values():
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Sends nothing, but wakes up the thread that reads from it.
+        self.close(socket.SHUT_RD)
+
+    def close(self, how=socket.SHUT_RDWR):
+        for end in self.ends.values():
+            with contextlib.suppress(OSError):
+                end.shutdown(how)
+            end.close()
+        self.proxy.forget(self)
+
+
+class Proxy:
+    """Listens on `port` of this host (0: any) and passes on to `upstream`."""
+
+    def __init__(self, upstream, port=0, host="127.0.0.1"):
+        self.upstream = upstream
+        self.connections = set()
+        self.lock = threading.Lock()
+        self.flowing = threading.Event()
+        self.flowing.set()
+        self.open = True
+        self.wanted = None  # (predicate, event) of the request whose answer is to be lost
+        self.cut_after_loss = False
+        self.accepted = 0
+        self.listener = socket.create_server((host, port), backlog=64)
+        self.host, self.port = self.listener.getsockname()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.open = False
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.flowing.set()
+        self.cut()
+
+    @property
+    def address(self):
+        return f"{self.host}:{self.port}"
+
+    def accept(self):
+        while self.open:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        """Also a new connection waits while the proxy stalls."""
+        self.flowing.wait()
+        try:
+            server = socket.create_connection(self.upstream, timeout=10)
+        except OSError:
+            client.close()
+            return
+        for end in (client, server):
+            end.settimeout(None)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self.lock:
+            self.accepted += 1
+            self.connections.add(Connection(self, client, server))
+
+    def forget(self, connection):
+        with self.lock:
+            self.connections.discard(connection)
+
+    def current(self):
+        with self.lock:
+            return list(self.connections)
+
+    # ---- faults ----
+
+    def stall(self):
+        self.flowing.clear()
+
+    def resume(self):
+        self.flowing.set()
+
+    def cut(self):
+        """Ends all connections; how many."""
+        connections = self.current()
+        for connection in connections:
+            connection.cut()
+        return len(connections)
+
+    def half_close(self, towards):
+        """`towards`: "client" or "server", who sees the end of the stream; how many."""
+        connections = self.current()
+        for connection in connections:
+            connection.half_close(towards)
+        return len(connections)
+
+    def swallow(self, predicate, cut):
+        """The answer to the next request that fits is lost: the connection is cut then, or stays
+        and is silent. The event that tells when it has happened."""
+        event = threading.Event()
+        with self.lock:
+            self.cut_after_loss = cut
+            self.wanted = (predicate, event)
+        return event
+
+    def take_swallow(self, chunk):
+        """(True, event) if this is the request that swallow waits for."""
+        with self.lock:
+            if self.wanted is None or not self.wanted[0](chunk):
+                return False, None
+            event, self.wanted = self.wanted[1], None
+            return True, event
+

@@ -1,0 +1,102 @@
+"""A network that stalls, cuts, closes one half and loses answers, between workers and their servers.
+
+One of two workers talks through the proxy, so that it comes to harm alone and the other takes over
+what it cannot hold.
+"""
+
+import time
+
+import pytest
+
+from berthtest.faults import REPEATS, Trials, load_for, patient
+from berthtest.proxy import Proxy, is_commit, is_produce
+
+pytestmark = patient
+# Longer than Kafka lets a member be silent (6 s), and shorter.
+STALLS_S = (1.5, 8)
+
+
+def pick_stall(number):
+    return STALLS_S[number % len(STALLS_S)]
+
+
+def lose_answer(proxy, load, predicate, cut):
+    """The next such request is answered, and the answer does not come."""
+    lost = proxy.swallow(predicate, cut)
+    load.send(100)
+    load.farm.flush(load.positions)
+    assert lost.wait(20), "no such request came"
+
+
+def stall(proxy, load, seconds):
+    """Nothing passes for so long."""
+    proxy.stall()
+    load.send(50)
+    load.farm.flush(load.positions)
+    time.sleep(seconds)  # the fault itself
+    proxy.resume()
+
+
+def cut(proxy, load):
+    assert proxy.cut() > 0
+    load.send(20)
+
+
+def half_close(proxy, load, towards):
+    assert proxy.half_close(towards) > 0
+    load.send(20)
+
+
+def two_workers(farm, name, say, **through_proxy):
+    workers = [farm.start_worker(**through_proxy), farm.start_worker()]
+    load = load_for(farm, workers, name)
+    return load, Trials(farm, load, workers, say)
+
+
+def test_between_worker_and_database(farm, say):
+    database = farm.database
+    with Proxy((database.host, database.port)) as proxy:
+        load, trials = two_workers(farm, "network-database", say,
+                                   BERTH_DB_HOST=proxy.host, BERTH_DB_PORT=proxy.port)
+        faults = {
+            "database: connection cut": lambda n: cut(proxy, load),
+            "database: half-closed towards the worker": lambda n: half_close(proxy, load, "client"),
+            "database: half-closed towards the server": lambda n: half_close(proxy, load, "server"),
+            "database: answer to COMMIT lost, then cut":
+                lambda n: lose_answer(proxy, load, is_commit, cut=True),
+            "database: answer to COMMIT lost, then silence":
+                lambda n: lose_answer(proxy, load, is_commit, cut=False),
+            "database: stalled": lambda n: stall(proxy, load, pick_stall(n)),
+        }
+        for number in range(REPEATS):
+            for kind, make in faults.items():
+                with trials.fault(kind):
+                    make(number)
+                # So that the next fault meets a worker that works through the proxy.
+                farm.wait_owned(*trials.workers)
+        trials.finish()
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_between_worker_and_kafka(farm, say):
+    broker = farm.broker
+    host, port = broker.proxied.split(":")
+    with Proxy((host, int(port)), int(broker.proxy.rpartition(":")[2])) as proxy:
+        load, trials = two_workers(farm, "network-kafka", say,
+                                   BERTH_KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        faults = {
+            "Kafka: connections cut": lambda n: cut(proxy, load),
+            "Kafka: half-closed towards the worker": lambda n: half_close(proxy, load, "client"),
+            "Kafka: half-closed towards the broker": lambda n: half_close(proxy, load, "server"),
+            "Kafka: acknowledgement of events lost, then cut":
+                lambda n: lose_answer(proxy, load, is_produce, cut=True),
+            "Kafka: acknowledgement of events lost, then silence":
+                lambda n: lose_answer(proxy, load, is_produce, cut=False),
+            "Kafka: stalled": lambda n: stall(proxy, load, pick_stall(n)),
+        }
+        for number in range(REPEATS):
+            for kind, make in faults.items():
+                with trials.fault(kind):
+                    make(number)
+                farm.wait_owned(*trials.workers)
+        trials.finish()
