@@ -191,6 +191,12 @@ const struct config_key config_keys[] = {
      .min = 1,
      .max = 3600,
      .doc = "An HTTP connection without traffic for so long is closed."},
+    {.name = "reader.cors_origin",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_READER,
+     .fallback = "*",
+     .doc = "Whose web pages may read: `*` for all, one origin such as https://farm.example, or "
+            "`none`."},
     {.name = "reader.db_connections",
      .type = CONFIG_INT,
      .programs = PROGRAM_READER,

@@ -91,48 +91,82 @@ static enum err read_shares(struct call *call, struct page *page, struct failure
     return err;
 }
 
+/* What a list is asked for. */
+struct filter {
+    int64_t limit, after, from_ms, to_ms, series;
+    const char *client, *machine, *state;
+};
+
 /* False: the answer is a problem already. */
-static bool build_list(struct call *call, int64_t limit, struct buf *sql)
+static bool read_filter(struct call *call, struct filter *filter)
 {
-    const char *client, *machine, *state = call->params[PARAM_STATE];
-    int64_t after;
-    if (!call_id(call, PARAM_AFTER, &after) || !call_name(call, PARAM_CLIENT, &client) ||
-        !call_name(call, PARAM_MACHINE, &machine))
+    *filter = (struct filter){
+        .from_ms = TIME_NONE, .to_ms = TIME_NONE, .state = call->params[PARAM_STATE]};
+    if (!call_limit(call, &filter->limit) || !call_id(call, PARAM_AFTER, &filter->after) ||
+        !call_name(call, PARAM_CLIENT, &filter->client) ||
+        !call_name(call, PARAM_MACHINE, &filter->machine) ||
+        !call_time(call, PARAM_FROM, &filter->from_ms) ||
+        !call_time(call, PARAM_TO, &filter->to_ms) ||
+        !call_number(call, PARAM_SERIES, 1, INT64_MAX, &filter->series))
         return false;
-    if (state && booking_state_from_name(state) == BOOKING_STATE_COUNT) {
+    if (filter->from_ms != TIME_NONE && filter->to_ms != TIME_NONE &&
+        filter->to_ms <= filter->from_ms)
+        call_problem(call, PROBLEM_INVALID_PARAMETER, "to", "to must be after from.");
+    if (filter->state && booking_state_from_name(filter->state) == BOOKING_STATE_COUNT)
         call_problem(call, PROBLEM_INVALID_PARAMETER, "state",
                      "state must be booked, cancelled or released.");
-        return false;
-    }
-    buf_printf(sql, "SELECT " BOOKING_COLUMNS " FROM booking b WHERE b.id > %" PRId64, after);
-    if (client) {
+    return !call->has_problem;
+}
+
+/* Bookings that held the machine in the window (or at any time), also in an earlier part of it. */
+static void add_machine(struct buf *sql, const struct filter *filter)
+{
+    buf_puts(sql, " AND b.id IN (SELECT a.booking FROM allocation a JOIN machine m ON "
+                  "m.id = a.machine WHERE a.live = 1 AND m.name = ");
+    sql_text(sql, filter->machine);
+    if (filter->from_ms != TIME_NONE)
+        buf_printf(sql, " AND a.end_ms > %" PRId64, filter->from_ms);
+    if (filter->to_ms != TIME_NONE)
+        buf_printf(sql, " AND a.start_ms < %" PRId64, filter->to_ms);
+    buf_puts(sql, ")");
+}
+
+static void build_list(const struct call *call, const struct filter *filter, struct buf *sql)
+{
+    buf_printf(sql, "SELECT " BOOKING_COLUMNS " FROM booking b WHERE b.id > %" PRId64,
+               filter->after);
+    if (filter->client) {
         buf_puts(sql, " AND b.client = ");
-        sql_text(sql, client);
+        sql_text(sql, filter->client);
     }
-    if (state) {
+    if (call->params[PARAM_USER]) {
+        buf_puts(sql, " AND b.user_name = ");
+        sql_text(sql, call->params[PARAM_USER]);
+    }
+    if (filter->state) {
         buf_puts(sql, " AND b.state = ");
-        sql_text(sql, state);
+        sql_text(sql, filter->state);
     }
-    if (machine) {
-        buf_puts(sql, " AND EXISTS (SELECT 1 FROM allocation a JOIN machine m ON m.id = a.machine"
-                      " WHERE a.booking = b.id AND a.live = 1 AND m.name = ");
-        sql_text(sql, machine);
-        buf_puts(sql, ")");
-    }
-    buf_printf(sql, " ORDER BY b.id LIMIT %" PRId64, limit + 1);
-    return true;
+    if (filter->from_ms != TIME_NONE)
+        buf_printf(sql, " AND b.end_ms > %" PRId64, filter->from_ms);
+    if (filter->to_ms != TIME_NONE)
+        buf_printf(sql, " AND b.start_ms < %" PRId64, filter->to_ms);
+    if (filter->machine)
+        add_machine(sql, filter);
+    buf_printf(sql, " ORDER BY b.id LIMIT %" PRId64, filter->limit + 1);
 }
 
 enum err handle_bookings(struct call *call, struct failure *f)
 {
-    int64_t limit;
+    struct filter filter;
     struct buf sql = {0};
     struct page page = {0};
     char next[24];
-    if (!call_limit(call, &limit) || !build_list(call, limit, &sql))
+    if (!read_filter(call, &filter))
         return ERR_OK;
+    build_list(call, &filter, &sql);
     enum err err = read_bookings(call, &sql, &page, f);
-    bool more = (int64_t)page.count > limit;
+    bool more = (int64_t)page.count > filter.limit;
     if (more)
         page.count--;
     if (err == ERR_OK)

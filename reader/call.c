@@ -2,20 +2,24 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "core/limits.h"
-#include "core/request.h"
+#include "core/decide.h"
+#include "lib/cli_time.h"
+#include "lib/timetext.h"
 
 const char *param_name(enum param param)
 {
-    static const char *const names[PARAM_COUNT] = {
-        [PARAM_LIMIT] = "limit",     [PARAM_AFTER] = "after", [PARAM_CLIENT] = "client",
-        [PARAM_MACHINE] = "machine", [PARAM_STATE] = "state",
+    static const char *const names[PARAM_COUNT_OF_ALL] = {
+#define PARAM_NAME(id, name) name,
+        PARAM_TABLE(PARAM_NAME)
+#undef PARAM_NAME
     };
-    assert(param < PARAM_COUNT);
+    assert(param < PARAM_COUNT_OF_ALL);
     return names[param];
 }
 
@@ -46,17 +50,117 @@ static bool parse_int(const char *text, int64_t *out)
     return true;
 }
 
-bool call_limit(struct call *call, int64_t *limit_out)
+bool call_number(struct call *call, enum param param, int64_t min, int64_t max, int64_t *out)
 {
-    const char *text = call->params[PARAM_LIMIT];
-    int64_t limit = PAGE_DEFAULT;
-    if (text && (!parse_int(text, &limit) || limit < 1 || limit > PAGE_MAX)) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, "limit",
-                     "limit must be a number from 1 to %d.", PAGE_MAX);
+    const char *text = call->params[param];
+    int64_t value;
+    if (!text)
+        return true;
+    if (!parse_int(text, &value) || value < min || value > max) {
+        call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param),
+                     "%s must be a number from %" PRId64 " to %" PRId64 ".", param_name(param), min,
+                     max);
         return false;
     }
-    *limit_out = limit;
+    *out = value;
     return true;
+}
+
+bool call_limit(struct call *call, int64_t *limit_out)
+{
+    *limit_out = PAGE_DEFAULT;
+    return call_number(call, PARAM_LIMIT, 1, PAGE_MAX, limit_out);
+}
+
+bool call_time(struct call *call, enum param param, int64_t *out_ms)
+{
+    const char *text = call->params[param];
+    if (!text || timetext_parse(text, strlen(text), out_ms))
+        return true;
+    call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param),
+                 "%s must be a time like 2026-12-01T02:00:00Z (RFC 3339, whole seconds; the + of "
+                 "an offset is written %%2B).",
+                 param_name(param));
+    return false;
+}
+
+bool call_window(struct call *call, int64_t length_ms, struct window *out)
+{
+    out->start_ms = time_floor_s(call->now_ms);
+    if (!call_time(call, PARAM_FROM, &out->start_ms))
+        return false;
+    out->end_ms = out->start_ms + length_ms;
+    if (!call_time(call, PARAM_TO, &out->end_ms))
+        return false;
+    if (out->start_ms < out->end_ms)
+        return true;
+    call_problem(call, PROBLEM_INVALID_PARAMETER, "to", "to must be after from.");
+    return false;
+}
+
+bool call_duration(struct call *call, enum param param, int64_t *out_ms)
+{
+    const char *text = call->params[param];
+    struct failure f;
+    int64_t ms;
+    if (!text)
+        return true;
+    if (cli_duration_parse(text, &ms, &f) != ERR_OK || ms < 1000 ||
+        ms > LIMIT_AHEAD_S * INT64_C(1000)) {
+        call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param),
+                     "%s must be a duration like 45m, 2h30m or 1w2d, up to two years.",
+                     param_name(param));
+        return false;
+    }
+    *out_ms = ms;
+    return true;
+}
+
+static int compare_labels(const void *a, const void *b)
+{
+    return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
+}
+
+/* KEY=VALUE in place of the text. */
+static bool split_label(struct arena *arena, const char *text, struct label *out)
+{
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text)
+        return false;
+    out->key = arena_strndup(arena, text, (size_t)(equals - text));
+    out->value = equals + 1;
+    return name_is_valid(out->key, LIMIT_LABEL_KEY_LEN, "/");
+}
+
+bool call_labels(struct call *call, struct labels *out)
+{
+    struct label *items = arena_alloc(call->arena, sizeof(*items) * (call->label_count + 1));
+    for (size_t i = 0; i < call->label_count; i++) {
+        if (!split_label(call->arena, call->labels[i], &items[i])) {
+            call_problem(call, PROBLEM_INVALID_PARAMETER, "label",
+                         "label must be KEY=VALUE, as in label=gpu=a100.");
+            return false;
+        }
+    }
+    qsort(items, call->label_count, sizeof(*items), compare_labels);
+    for (size_t i = 1; i < call->label_count; i++) {
+        if (strcmp(items[i - 1].key, items[i].key) == 0) {
+            call_problem(call, PROBLEM_INVALID_PARAMETER, "label",
+                         "label names the key %.63s twice.", items[i].key);
+            return false;
+        }
+    }
+    *out = (struct labels){.count = call->label_count, .items = items};
+    return true;
+}
+
+bool call_required(struct call *call, enum param param)
+{
+    if (call->params[param])
+        return true;
+    call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param), "%s must be given.",
+                 param_name(param));
+    return false;
 }
 
 bool call_id(struct call *call, enum param param, int64_t *id_out)

@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include "core/arena.h"
+#include "core/limits.h"
+#include "core/request.h"
 #include "db/mysql_session.h"
 #include "schemas/problem.h"
 
@@ -16,19 +18,65 @@
 #define PAGE_MAX       1000
 
 /* Query parameters of all routes. */
-enum param { PARAM_LIMIT, PARAM_AFTER, PARAM_CLIENT, PARAM_MACHINE, PARAM_STATE, PARAM_COUNT };
+#define PARAM_TABLE(X)                                                                             \
+    X(LIMIT, "limit")                                                                              \
+    X(AFTER, "after")                                                                              \
+    X(CLIENT, "client")                                                                            \
+    X(USER, "user")                                                                                \
+    X(MACHINE, "machine")                                                                          \
+    X(STATE, "state")                                                                              \
+    X(LABEL, "label")                                                                              \
+    X(SERIES, "series")                                                                            \
+    X(FROM, "from")                                                                                \
+    X(TO, "to")                                                                                    \
+    X(GPUS, "gpus")                                                                                \
+    X(MEMORY_GIB, "memory_gib")                                                                    \
+    X(DURATION, "duration")                                                                        \
+    X(COUNT, "count")                                                                              \
+    X(HORIZON, "horizon")                                                                          \
+    X(BY, "by")                                                                                    \
+    X(OUTCOME, "outcome")
+
+enum param {
+#define PARAM_ENUM(id, name) PARAM_##id,
+    PARAM_TABLE(PARAM_ENUM)
+#undef PARAM_ENUM
+        PARAM_COUNT_OF_ALL
+};
 const char *param_name(enum param param);
 
+struct availability;
+
+/* What the handlers of one server share; all of it may be used by several threads. */
+struct reader {
+    struct session_pool *pool;
+    struct availability *availability;
+};
+
+/* A long answer in pieces: whoever made it knows where it stands. */
+struct stream {
+    /* Appends the next piece to `out`, and says whether more follows. */
+    enum err (*next)(struct stream *stream, struct mysql_session *db, struct buf *out,
+                     bool *more_out, struct failure *f);
+    void (*free)(struct stream *stream);
+};
+
 struct call {
-    struct mysql_session *db;
+    struct reader *reader;
+    struct mysql_session *db; /* NULL for a route that asks no database */
     struct arena *arena;
-    const char *path_args[CALL_PATH_ARGS]; /* what stands for {…} in the route's path, decoded */
-    const char *params[PARAM_COUNT];       /* NULL: not given */
-    /* The answer: a JSON value (the call's reference), or text that is JSON already, or a problem.
-     * A handler that returns an error has left no answer. */
+    int64_t now_ms;
+    const char *path_args[CALL_PATH_ARGS];  /* what stands for {…} in the route's path, decoded */
+    const char *params[PARAM_COUNT_OF_ALL]; /* NULL: not given; of `label` the last one */
+    const char *labels[LIMIT_LABELS];       /* each `label` */
+    size_t label_count;
+    /* The answer: a JSON value (the call's reference), or text (JSON, unless content_type says
+     * otherwise), or a stream, or a problem. A handler that returns an error has left none. */
     json_t *body;
     char *text; /* heap */
     size_t text_len;
+    const char *content_type; /* NULL: application/json */
+    struct stream *stream;
     bool has_problem;
     struct problem problem;
 };
@@ -42,6 +90,18 @@ bool call_limit(struct call *call, int64_t *limit_out);
 bool call_id(struct call *call, enum param param, int64_t *id_out);
 /* An id in the path; -1: it is none, so nothing has it. */
 int64_t call_path_id(const char *text);
+/* A whole number within bounds; absent gives what *out holds already. */
+bool call_number(struct call *call, enum param param, int64_t min, int64_t max, int64_t *out);
+/* A moment: RFC 3339, whole seconds; absent gives what *out_ms holds already. */
+bool call_time(struct call *call, enum param param, int64_t *out_ms);
+/* `from` and `to`, from < to; absent: from now (cut to the second) on, `length_ms` long. */
+bool call_window(struct call *call, int64_t length_ms, struct window *out);
+/* A duration like 2h30m, of at least a second; absent gives what *out_ms holds already. */
+bool call_duration(struct call *call, enum param param, int64_t *out_ms);
+/* Each `label`, KEY=VALUE; sorted by key, in the arena. */
+bool call_labels(struct call *call, struct labels *out);
+/* A parameter that must be there. */
+bool call_required(struct call *call, enum param param);
 /* A parameter that is a name; absent gives NULL. */
 bool call_name(struct call *call, enum param param, const char **name_out);
 /* {"items": […], "next": "…"}; takes items. next NULL: the last page. */

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <string.h>
 
 #include "core/limits.h"
@@ -31,6 +32,107 @@ enum err handle_decision(struct call *call, struct failure *f)
                            "decided yet, or was rejected before its id counted.",
                            request_id, client);
     mysql_free_result(rows);
+    buf_fini(&sql);
+    return err;
+}
+
+/* --- lists of decisions: their events, byte for byte ---------------------------------------- */
+
+/* {"items":[event,…] of the query's rows (seq, event), at most `limit`; more rows: "next" is the
+ * last one's sequence. */
+static enum err answer_events(struct call *call, const struct buf *sql, int64_t limit,
+                              struct failure *f)
+{
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    struct buf text = {0};
+    int64_t count = 0, last = 0;
+    enum err err = mysql_session_query(call->db, "read decisions", sql->data, sql->len, &rows, f);
+    if (err != ERR_OK)
+        return err;
+    buf_puts(&text, "{\"items\":[");
+    while (count < limit && (row = mysql_fetch_row(rows))) {
+        if (count++ > 0)
+            buf_puts(&text, ",");
+        buf_append(&text, row[1], mysql_fetch_lengths(rows)[1]);
+        last = field_int(row[0]);
+    }
+    buf_puts(&text, "]");
+    if ((int64_t)mysql_num_rows(rows) > limit)
+        buf_printf(&text, ",\"next\":\"%" PRId64 "\"", last);
+    buf_puts(&text, "}");
+    mysql_free_result(rows);
+    call->text = text.data;
+    call->text_len = text.len;
+    return ERR_OK;
+}
+
+static enum err partition_exists(struct call *call, int64_t part, bool *exists_out,
+                                 struct failure *f)
+{
+    char sql[80];
+    MYSQL_RES *rows = NULL;
+    snprintf(sql, sizeof sql, "SELECT 1 FROM request_partition WHERE part = %" PRId64, part);
+    enum err err = mysql_session_read(call->db, "read partition", sql, &rows, f);
+    if (err == ERR_OK)
+        *exists_out = mysql_num_rows(rows) > 0;
+    mysql_free_result(rows);
+    return err;
+}
+
+enum err handle_partition_decisions(struct call *call, struct failure *f)
+{
+    int64_t part = call_path_id(call->path_args[0]), after, limit;
+    bool exists = false;
+    if (!call_limit(call, &limit) || !call_id(call, PARAM_AFTER, &after))
+        return ERR_OK;
+    enum err err = partition_exists(call, part, &exists, f);
+    if (err != ERR_OK)
+        return err;
+    if (!exists)
+        return call_problem(call, PROBLEM_NOT_FOUND, NULL,
+                            "There is no partition %.40s; GET /v1/farm says how many there are.",
+                            call->path_args[0]);
+    struct buf sql = {0};
+    buf_printf(&sql,
+               "SELECT seq, event FROM decision WHERE part = %" PRId64 " AND seq > %" PRId64
+               " ORDER BY seq LIMIT %" PRId64,
+               part, after, limit + 1);
+    err = answer_events(call, &sql, limit, f);
+    buf_fini(&sql);
+    return err;
+}
+
+/* The decisions that made and changed a booking: its own (by subject), and the updates of machines
+ * of its that displaced it. */
+enum err handle_booking_decisions(struct call *call, struct failure *f)
+{
+    int64_t id = call_path_id(call->path_args[0]);
+    bool exists = false;
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    buf_printf(&sql, "SELECT 1 FROM booking WHERE id = %" PRId64, id);
+    enum err err = mysql_session_query(call->db, "read booking", sql.data, sql.len, &rows, f);
+    if (err == ERR_OK)
+        exists = mysql_num_rows(rows) > 0;
+    mysql_free_result(rows);
+    if (err == ERR_OK && !exists)
+        call_problem(call, PROBLEM_NOT_FOUND, NULL,
+                     "No booking has the id %.40s; GET /v1/bookings lists them.",
+                     call->path_args[0]);
+    if (err == ERR_OK && exists) {
+        buf_clear(&sql);
+        buf_printf(&sql,
+                   "SELECT seq, event FROM (SELECT part, seq, time_ms, event FROM decision "
+                   "WHERE subject = 'booking/%" PRId64 "' UNION ALL SELECT d.part, d.seq, "
+                   "d.time_ms, d.event FROM (SELECT DISTINCT machine FROM allocation WHERE "
+                   "booking = %" PRId64 ") a JOIN machine m ON m.id = a.machine JOIN decision d "
+                   "ON d.subject = CONCAT('machine/', m.name) AND d.outcome = 'accepted' WHERE "
+                   "LOCATE('{\"id\":%" PRId64 ",', d.event) > 0) h "
+                   "ORDER BY time_ms, part, seq LIMIT %d",
+                   id, id, id, PAGE_MAX);
+        err = answer_events(call, &sql, PAGE_MAX, f);
+    }
     buf_fini(&sql);
     return err;
 }

@@ -2,18 +2,77 @@
 
 #include <string.h>
 
-#define PAGE ((1u << PARAM_LIMIT) | (1u << PARAM_AFTER))
+#define BIT(param) (1u << PARAM_##param)
+#define PAGE       (BIT(LIMIT) | BIT(AFTER))
+#define WINDOW     (BIT(FROM) | BIT(TO))
+
+/* What the old API's POSTs are told. */
+#define OLD_POST                                                                                   \
+    "Berth takes no changes over HTTP: book with `berth book`, or publish a signed request; see "  \
+    "docs/from-the-flask-api.md."
 
 static const struct route routes[] = {
-    {"/v1/machines", handle_machines, PAGE | 1u << PARAM_STATE, "all machines, by name"},
-    {"/v1/machines/{name}", handle_machine, 0, "one machine"},
-    {"/v1/bookings", handle_bookings,
-     PAGE | 1u << PARAM_CLIENT | 1u << PARAM_MACHINE | 1u << PARAM_STATE, "bookings, by id"},
-    {"/v1/bookings/{id}", handle_booking, 0, "one booking"},
-    {"/v1/decisions/{client}/{request_id}", handle_decision, 0,
-     "the event of the decision that used a request id up"},
-    {"/v1/farm", handle_farm, 0, "the farm, and what it understands"},
-    {"/healthz", NULL, 0, "whether the process answers"},
+    {.path = "/v1/farm", .handler = handle_farm, .doc = "the farm, and what it understands"},
+    {.path = "/v1/machines",
+     .handler = handle_machines,
+     .params = PAGE | BIT(STATE) | BIT(LABEL),
+     .doc = "machines, by name"},
+    {.path = "/v1/machines/{name}", .handler = handle_machine, .doc = "one machine"},
+    {.path = "/v1/machines/{name}/timeline",
+     .handler = handle_timeline,
+     .params = WINDOW,
+     .doc = "who holds what of it over a window, and what is free"},
+    {.path = "/v1/bookings",
+     .handler = handle_bookings,
+     .params = PAGE | WINDOW | BIT(CLIENT) | BIT(USER) | BIT(MACHINE) | BIT(STATE),
+     .doc = "bookings, by id"},
+    {.path = "/v1/bookings/{id}", .handler = handle_booking, .doc = "one booking"},
+    {.path = "/v1/bookings/{id}/decisions",
+     .handler = handle_booking_decisions,
+     .doc = "the events of the decisions that made and changed it"},
+    {.path = "/v1/decisions/{client}/{request_id}",
+     .handler = handle_decision,
+     .doc = "the event of the decision that used a request id up"},
+    {.path = "/v1/partitions/{part}/decisions",
+     .handler = handle_partition_decisions,
+     .params = PAGE,
+     .doc = "a partition's events after a sequence"},
+    {.path = "/v1/availability",
+     .handler = handle_availability,
+     .params = BIT(GPUS) | BIT(MEMORY_GIB) | BIT(DURATION) | BIT(COUNT) | BIT(LABEL) |
+               BIT(MACHINE) | BIT(FROM) | BIT(HORIZON) | BIT(LIMIT),
+     .doc = "when something is free"},
+    {.path = "/v1/usage",
+     .handler = handle_usage,
+     .params = WINDOW,
+     .doc = "GPU-hours booked and offered"},
+    {.path = "/healthz",
+     .handler = handle_healthz,
+     .without_database = true,
+     .doc = "whether the process answers"},
+    {.path = "/readyz", .handler = handle_readyz, .doc = "whether the database answers"},
+    {.path = "/Ressource", .handler = handle_flask_machines, .slash = true, .instead = OLD_POST},
+    {.path = "/Ressource/{id}",
+     .handler = handle_flask_machine,
+     .slash = true,
+     .instead = OLD_POST},
+    {.path = "/Reservation", .handler = handle_flask_bookings, .slash = true, .instead = OLD_POST},
+    {.path = "/Reservation/{id}",
+     .handler = handle_flask_booking,
+     .slash = true,
+     .instead = OLD_POST},
+    {.path = "/RessourceReserve",
+     .handler = handle_flask_shares,
+     .slash = true,
+     .instead = OLD_POST},
+    {.path = "/RessourceReserve/idRessource/{id}",
+     .handler = handle_flask_shares_of_machine,
+     .slash = true,
+     .instead = OLD_POST},
+    {.path = "/RessourceReserve/idReservation/{id}",
+     .handler = handle_flask_shares_of_booking,
+     .slash = true,
+     .instead = OLD_POST},
 };
 
 /* One segment: up to the next '/' or the end. */
@@ -39,6 +98,8 @@ static bool matches(const struct route *route, const char *path, struct arena *a
         want += want_len;
         path += len;
     }
+    if (route->slash && strcmp(path, "/") == 0)
+        path++;
     return *want == '\0' && *path == '\0';
 }
 

@@ -8,10 +8,13 @@
 #include "reader/handlers.h"
 
 struct route {
-    const char *path;    /* "/v1/machines/{name}": {…} stands for one segment */
-    handler_fn *handler; /* NULL: the process itself answers "ok" (no database) */
-    unsigned params;     /* bits 1 << PARAM_… */
+    const char *path; /* "/v1/machines/{name}": {…} stands for one segment */
+    handler_fn *handler;
+    unsigned params; /* bits 1 << PARAM_… */
     const char *doc;
+    bool without_database; /* the process answers by itself */
+    bool slash;            /* with a '/' behind it, too */
+    const char *instead;   /* what a POST to it is told; NULL: what all are told */
 };
 
 /* The route of a decoded path (without its query), with its {…} segments in args (copies in the

@@ -1,5 +1,6 @@
 #include "reader/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <microhttpd.h>
@@ -7,126 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/jws.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "reader/address.h"
+#include "reader/answer.h"
+#include "reader/availability.h"
 #include "reader/routes.h"
 
 /* Memory of one connection: bounds a request's header. */
 #define CONNECTION_MEMORY (32 * 1024)
-#define RETRY_AFTER_S     "1"
 
 struct server {
     struct MHD_Daemon *daemon;
-    struct session_pool *pool;
+    struct reader reader;
+    struct answer_settings answers;
 };
-
-struct answer {
-    int status;
-    const char *content_type;
-    char *body; /* heap, taken by libmicrohttpd */
-    size_t len;
-    const char *allow; /* for 405 */
-};
-
-/* --- answers -------------------------------------------------------------------------------- */
-
-static void answer_json(struct answer *answer, json_t *value)
-{
-    answer->body = json_dumps(value, JSON_COMPACT);
-    if (!answer->body)
-        abort(); /* out of memory, or text that is not UTF-8: problem_json and rows exclude that */
-    answer->len = strlen(answer->body);
-    json_decref(value);
-}
-
-static void answer_problem(struct answer *answer, const struct problem *problem)
-{
-    answer->status = problem_status(problem->code);
-    answer->content_type = PROBLEM_CONTENT_TYPE;
-    answer_json(answer, problem_json(problem));
-}
-
-static void answer_call(struct answer *answer, struct call *call)
-{
-    if (call->has_problem) {
-        answer_problem(answer, &call->problem);
-        return;
-    }
-    answer->status = MHD_HTTP_OK;
-    answer->content_type = "application/json";
-    if (call->text) {
-        answer->body = call->text;
-        answer->len = call->text_len;
-    } else {
-        answer_json(answer, call->body);
-    }
-}
-
-/* The caller learns that it failed, the log why. */
-static void answer_failure(struct answer *answer, const struct failure *f)
-{
-    struct log_quoted quoted;
-    bool passes = err_is_retryable(f->err) || err_is_connection(f->err);
-    log_warn("request failed", "err=%s", log_quote(&quoted, f->text));
-    answer_problem(answer,
-                   &(struct problem){.code = passes ? PROBLEM_UNAVAILABLE : PROBLEM_INTERNAL,
-                                     .detail = passes ? "The database does not answer; try again "
-                                                        "in a moment."
-                                                      : "The reader could not answer; its log "
-                                                        "says why."});
-}
-
-/* A strong validator over the bytes. */
-static void make_etag(const struct answer *answer, char etag[40])
-{
-    uint8_t digest[32];
-    sha256(answer->body, answer->len, digest);
-    char *at = etag;
-    *at++ = '"';
-    for (int i = 0; i < 16; i++, at += 2)
-        snprintf(at, 3, "%02x", digest[i]);
-    *at++ = '"';
-    *at = '\0';
-}
-
-/* If-None-Match: a list of tags, or * (RFC 9110 §13.1.2, weak comparison). */
-static bool etag_matches(const char *header, const char *etag)
-{
-    return header && (strcmp(header, "*") == 0 || strstr(header, etag) != NULL);
-}
-
-static enum MHD_Result send_answer(struct MHD_Connection *connection, struct answer *answer)
-{
-    char etag[40] = "";
-    if (answer->status == MHD_HTTP_OK) {
-        make_etag(answer, etag);
-        if (etag_matches(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "If-None-Match"),
-                         etag)) {
-            answer->status = MHD_HTTP_NOT_MODIFIED;
-            answer->len = 0;
-        }
-    }
-    struct MHD_Response *response = MHD_create_response_from_buffer(answer->len, answer->body,
-                                                                    MHD_RESPMEM_MUST_FREE);
-    if (!response) {
-        free(answer->body);
-        return MHD_NO;
-    }
-    if (answer->status != MHD_HTTP_NOT_MODIFIED)
-        MHD_add_response_header(response, "Content-Type", answer->content_type);
-    MHD_add_response_header(response, "Cache-Control", "no-cache");
-    if (etag[0])
-        MHD_add_response_header(response, "ETag", etag);
-    if (answer->allow)
-        MHD_add_response_header(response, "Allow", answer->allow);
-    if (answer->status == MHD_HTTP_SERVICE_UNAVAILABLE)
-        MHD_add_response_header(response, "Retry-After", RETRY_AFTER_S);
-    enum MHD_Result result = MHD_queue_response(connection, (unsigned)answer->status, response);
-    MHD_destroy_response(response);
-    return result;
-}
 
 /* --- calls ---------------------------------------------------------------------------------- */
 
@@ -135,19 +32,34 @@ struct reading_params {
     const struct route *route;
 };
 
+/* One `label` more; false: the answer is a problem. */
+static bool read_label(struct call *call, const char *value)
+{
+    if (call->label_count == LIMIT_LABELS) {
+        call_problem(call, PROBLEM_INVALID_PARAMETER, "label", "A machine has at most %d labels.",
+                     LIMIT_LABELS);
+        return false;
+    }
+    call->labels[call->label_count++] = value;
+    return true;
+}
+
 static enum MHD_Result read_param(void *arg, enum MHD_ValueKind kind, const char *key,
                                   const char *value)
 {
     struct reading_params *reading = arg;
     struct call *call = reading->call;
     (void)kind;
-    for (int p = 0; p < PARAM_COUNT; p++) {
+    for (int p = 0; p < PARAM_COUNT_OF_ALL; p++) {
         if (!(reading->route->params & 1u << p) || strcmp(key, param_name((enum param)p)) != 0)
             continue;
-        if (call->params[p])
+        const char *text = arena_strdup(call->arena, value ? value : "");
+        if (p == PARAM_LABEL && !read_label(call, text))
+            return MHD_NO;
+        if (p != PARAM_LABEL && call->params[p])
             call_problem(call, PROBLEM_INVALID_PARAMETER, param_name((enum param)p),
                          "%s is given twice.", key);
-        call->params[p] = arena_strdup(call->arena, value ? value : "");
+        call->params[p] = text;
         return call->has_problem ? MHD_NO : MHD_YES;
     }
     call_problem(call, PROBLEM_UNKNOWN_PARAMETER, arena_strdup(call->arena, key),
@@ -158,18 +70,20 @@ static enum MHD_Result read_param(void *arg, enum MHD_ValueKind kind, const char
 static enum err run_handler(struct server *server, const struct route *route, struct call *call,
                             struct failure *f)
 {
-    enum err err = session_pool_take(server->pool, &call->db, f);
+    if (route->without_database)
+        return route->handler(call, f);
+    enum err err = session_pool_take(server->reader.pool, &call->db, f);
     if (err != ERR_OK)
         return err;
     err = route->handler(call, f);
-    session_pool_put(server->pool, call->db);
+    session_pool_put(server->reader.pool, call->db);
     return err;
 }
 
 static void answer_get(struct server *server, struct MHD_Connection *connection, const char *path,
                        struct arena *arena, struct answer *answer)
 {
-    struct call call = {.arena = arena};
+    struct call call = {.reader = &server->reader, .arena = arena, .now_ms = clock_wall_ms()};
     struct failure f;
     const struct route *route = route_find(path, arena, call.path_args);
     if (!route) {
@@ -179,15 +93,28 @@ static void answer_get(struct server *server, struct MHD_Connection *connection,
     }
     struct reading_params reading = {&call, route};
     MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, read_param, &reading);
-    if (!call.has_problem && !route->handler)
-        call.body = json_pack("{s:s}", "status", "ok");
-    else if (!call.has_problem && run_handler(server, route, &call, &f) != ERR_OK) {
+    if (!call.has_problem && run_handler(server, route, &call, &f) != ERR_OK) {
         json_decref(call.body);
         free(call.text);
+        assert(!call.stream);
         answer_failure(answer, &f);
         return;
     }
     answer_call(answer, &call);
+}
+
+static void answer_other_method(const char *path, struct arena *arena, struct answer *answer)
+{
+    const char *args[CALL_PATH_ARGS];
+    const struct route *route = route_find(path, arena, args);
+    answer->allow = true;
+    answer_problem(
+        answer,
+        &(struct problem){.code = PROBLEM_METHOD_NOT_ALLOWED,
+                          .detail = route && route->instead
+                                        ? route->instead
+                                        : "The reader only reads: use GET or HEAD. To book, send "
+                                          "a signed request (berth book)."});
 }
 
 /* libmicrohttpd gives the signature. */
@@ -197,21 +124,18 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 {
     struct server *server = arg;
     struct answer answer = {0};
-    struct arena *arena = arena_new();
     (void)version;
     (void)upload_data;
     (void)upload_data_size;
     (void)state;
-    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
+    if (strcmp(method, "OPTIONS") == 0)
+        return answer_options(&server->answers, connection);
+    struct arena *arena = arena_new();
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
         answer_get(server, connection, url, arena, &answer);
-    } else {
-        answer.allow = "GET, HEAD";
-        answer_problem(
-            &answer, &(struct problem){.code = PROBLEM_METHOD_NOT_ALLOWED,
-                                       .detail = "The reader only reads: use GET or HEAD. To book, "
-                                                 "send a signed request (berth book)."});
-    }
-    enum MHD_Result result = send_answer(connection, &answer);
+    else
+        answer_other_method(url, arena, &answer);
+    enum MHD_Result result = answer_send(&server->answers, connection, &answer);
     arena_free(arena);
     return result;
 }
@@ -242,7 +166,10 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
     unsigned threads = (unsigned)config_int(cfg, "reader.db_connections");
     unsigned limit = (unsigned)config_int(cfg, "reader.connection_limit");
     struct server *server = xcalloc(1, sizeof(*server));
-    server->pool = pool;
+    server->reader = (struct reader){.pool = pool, .availability = availability_new()};
+    const char *cors_origin = config_string(cfg, "reader.cors_origin");
+    server->answers = (struct answer_settings){
+        .cors_origin = strcmp(cors_origin, "none") == 0 ? NULL : cors_origin, .pool = pool};
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_SOCK_ADDR, &address.any,
         MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
@@ -250,6 +177,7 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
         (unsigned)config_int(cfg, "reader.timeout_s"), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
     if (!server->daemon) {
+        availability_free(server->reader.availability);
         free(server);
         return failure_set(f, ERR_CONFIG, "cannot listen at %s: %s", listen_at, strerror(errno));
     }
@@ -270,5 +198,6 @@ void server_stop(struct server *server)
     if (!server)
         return;
     MHD_stop_daemon(server->daemon);
+    availability_free(server->reader.availability);
     free(server);
 }

@@ -1,0 +1,293 @@
+"""What the reader works out: timelines, availability, use, histories; and the old API's reads."""
+
+import gzip
+import json
+import time
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+import pytest
+import requests
+
+from berthtest.farm import create, rfc3339, share
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+@pytest.fixture(scope="module", name="start")
+def fixture_start():
+    return int(time.time()) // DAY * DAY + 3 * DAY
+
+
+@pytest.fixture(scope="module", name="farm")
+def fixture_farm(module_farm, start):
+    """v-00 … v-03 with 8 GPUs; v-00 and v-01 full in the first two hours, v-02 half."""
+    farm = module_farm
+    farm.start_reader()
+    farm.register("v-00", "v-01", "v-02", labels={"gpu": "a100", "rack": 'b"7'})
+    farm.register("v-03", labels={"gpu": "h100"})
+    farm.full = [farm.accept(farm.batch_1, create(start, start + 2 * HOUR, share(name, 8, 16)))
+                 for name in ("v-00", "v-01")]
+    farm.half = farm.accept(farm.batch_2, create(start, start + 2 * HOUR, share("v-02", 4, 60)))
+    return farm
+
+
+def query(path, **params):
+    return requests.Request("GET", "http://x" + path, params=params).prepare().path_url
+
+
+def problem_of(farm, path, status):
+    answer = farm.get(path)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def test_machines_by_label(farm):
+    def names(**params):
+        return [machine["name"] for machine in farm.get_json(query("/v1/machines", **params))["items"]]
+    assert names(label="gpu=a100") == ["v-00", "v-01", "v-02"]
+    assert names(label=["gpu=a100", 'rack=b"7']) == ["v-00", "v-01", "v-02"]
+    assert names(label=["gpu=h100", 'rack=b"7']) == []
+    assert names(label="gpu=a1") == [] and names(label="pu=a100") == []
+    for wrong in ("gpu", "=a", "g u=x", ["gpu=a", "gpu=b"]):
+        assert problem_of(farm, query("/v1/machines", label=wrong), 400)["parameter"] == "label"
+
+
+def test_timeline(farm, start):
+    path = query("/v1/machines/v-02/timeline", **{"from": rfc3339(start - HOUR),
+                                                  "to": rfc3339(start + 3 * HOUR)})
+    answer = farm.get_json(path)
+    assert answer["bookings"] == [{
+        "booking": farm.half.booking["id"], "client": "batch-2",
+        "user": farm.half.booking["user"], "start": rfc3339(start), "end": rfc3339(start + 2 * HOUR),
+        "gpus": 4, "memory_gib": 60}]
+    assert [(step["start"], step["end"], step["gpus"], step["memory_gib"])
+            for step in answer["free"]] == [
+        (rfc3339(start - HOUR), rfc3339(start), 8, 64),
+        (rfc3339(start), rfc3339(start + 2 * HOUR), 4, 4),
+        (rfc3339(start + 2 * HOUR), rfc3339(start + 3 * HOUR), 8, 64)]
+    # Half-open: a booking that ends where the window begins is not in it.
+    later = query("/v1/machines/v-02/timeline", **{"from": rfc3339(start + 2 * HOUR)})
+    assert farm.get_json(later)["bookings"] == []
+    assert problem_of(farm, "/v1/machines/none/timeline", 404)["type"].endswith("not_found")
+    for params, wrong in (({"from": "tomorrow"}, "from"), ({"to": rfc3339(1000)}, "to"),
+                          ({"from": "2026-12-01T02:00:00"}, "from")):
+        answer = problem_of(farm, query("/v1/machines/v-02/timeline", **params), 400)
+        assert answer["parameter"] == wrong
+
+
+def test_bookings_by_window_and_user(farm, start):
+    ids = sorted(event.booking["id"] for event in [*farm.full, farm.half])
+
+    def found(**params):
+        return [item["id"] for item in farm.get_json(query("/v1/bookings", **params))["items"]]
+    window = {"from": rfc3339(start + HOUR), "to": rfc3339(start + HOUR + 1)}
+    assert found(**window) == ids
+    assert found(**window, client="batch-2") == [farm.half.booking["id"]]
+    assert found(**window, machine="v-01") == [farm.full[1].booking["id"]]
+    assert found(**window, user="nobody' OR 1=1") == []
+    assert found(**window, user=farm.half.booking["user"]) == ids
+    assert found(**{"from": rfc3339(start + 2 * HOUR)}) == []
+    assert found(to=rfc3339(start)) == []
+    assert found(to=rfc3339(start), machine="v-01") == []
+    assert problem_of(farm, query("/v1/bookings", **{"from": rfc3339(start), "to": rfc3339(start)}),
+                      400)["parameter"] == "to"
+
+
+def availability(farm, **params):
+    return farm.get_json(query("/v1/availability", **params))
+
+
+def test_availability(farm, start):
+    asked = {"gpus": 8, "duration": "1h", "from": rfc3339(start), "limit": 2}
+    one = availability(farm, **asked)
+    assert one["matching"] == 4 and one["from"] == rfc3339(start)
+    assert [(window["start"], [share["machine"] for share in window["allocations"]])
+            for window in one["windows"]] == [
+        (rfc3339(start), ["v-03"]), (rfc3339(start + HOUR), ["v-03"])]
+    assert [(item["machine"], item["start"]) for item in one["machines"]] == [
+        ("v-03", rfc3339(start)), ("v-00", rfc3339(start + 2 * HOUR))]
+    # Four at once: when the last of them is free.
+    assert availability(farm, **asked, count=4)["windows"][0] == {
+        "start": rfc3339(start + 2 * HOUR), "end": rfc3339(start + 3 * HOUR),
+        "allocations": [share(f"v-0{number}", 8, 0) for number in range(4)]}
+    # Memory is in the way, too.
+    memory = availability(farm, **(asked | {"gpus": 1, "memory_gib": 5}), label="gpu=a100")
+    assert memory["windows"][0]["start"] == rfc3339(start + 2 * HOUR)
+    # Least free first, so that large holes stay whole.
+    assert availability(farm, **(asked | {"gpus": 2}))["windows"][0]["allocations"] == [
+        share("v-02", 2, 0)]
+    named = availability(farm, **asked, machine="v-01")
+    assert named["matching"] == 1
+    assert named["windows"][0]["start"] == rfc3339(start + 2 * HOUR)
+    # Not within the horizon; never; not enough machines.
+    assert availability(farm, **asked, count=4, horizon="2h")["windows"] == []
+    never = availability(farm, **(asked | {"gpus": 9}))
+    assert never["windows"] == never["machines"] == [] and "9 GPUs" in never["detail"]
+    assert availability(farm, **asked, count=5)["windows"] == []
+    assert availability(farm, **asked, machine="none")["windows"] == []
+    for params, wrong in (({"gpus": 1}, "duration"), ({"duration": "1h"}, "gpus"),
+                          ({"gpus": 1, "duration": "60"}, "duration"),
+                          ({"gpus": 1, "duration": "1h", "count": 65}, "count"),
+                          ({"gpus": 1, "duration": "1h", "machine": "v-00", "count": 2}, "machine")):
+        assert problem_of(farm, query("/v1/availability", **params), 400)["parameter"] == wrong
+
+
+def test_availability_is_the_workers_answer(farm, start):
+    """The window that is offered can be booked; with it gone, the next answer is another."""
+    asked = {"gpus": 5, "memory_gib": 1, "duration": "90m", "from": rfc3339(start + 5 * DAY),
+             "limit": 1}
+    for _ in range(6):
+        offered = availability(farm, **asked, count=2)["windows"][0]
+        names = [share["machine"] for share in offered["allocations"]]
+        booked = farm.decide(farm.batch_1, {
+            "type": "booking.create", "start": offered["start"], "end": offered["end"],
+            "allocations": [share(name, 5, 1) for name in names]})
+        assert booked.accepted, booked.data
+        again = availability(farm, **asked, count=2)["windows"][0]
+        assert (again["start"], again["allocations"]) != (offered["start"], offered["allocations"])
+    refused = farm.decide(farm.batch_1, {
+        "type": "booking.create", "start": rfc3339(start + 5 * DAY), "duration_s": 5400,
+        "allocations": [share("v-00", 5, 1), share("v-01", 5, 1)]})
+    assert refused.data["reason"] == "insufficient_capacity"
+    both = [availability(farm, **asked, machine=name)["windows"][0]["start"]
+            for name in ("v-00", "v-01")]
+    assert refused.data["next_available"] == max(both)
+
+
+def test_usage(farm, start):
+    usage = farm.get_json(query("/v1/usage", **{"from": rfc3339(start + HOUR),
+                                                "to": rfc3339(start + 3 * HOUR)}))
+    assert usage["unit"] == "gpu_hours"
+    assert usage["farm"] == {"booked": 20.0, "offered": 64.0}
+    assert usage["machines"] == [
+        {"machine": "v-00", "booked": 8.0, "offered": 16.0},
+        {"machine": "v-01", "booked": 8.0, "offered": 16.0},
+        {"machine": "v-02", "booked": 4.0, "offered": 16.0},
+        {"machine": "v-03", "booked": 0.0, "offered": 16.0}]
+    assert usage["clients"] == [{"client": "batch-1", "booked": 16.0},
+                                {"client": "batch-2", "booked": 4.0}]
+
+
+def test_history(farm, start):
+    """A booking's decisions, in their order: made, amended, and displaced by a machine's update."""
+    farm.register("v-hist")
+    made = farm.accept(farm.batch_1, create(start, start + HOUR, share("v-hist", 8, 1)))
+    number = made.booking["id"]
+    amended = farm.accept(farm.batch_1, {"type": "booking.amend", "booking": number,
+                                         "end": rfc3339(start + 2 * HOUR)})
+    displaced = farm.accept(farm.ops, {"type": "machine.update", "machine": "v-hist", "gpus": 4,
+                                       "displace": True})
+    assert [item["id"] for item in displaced.data["displaced"]] == [number]
+    items = farm.get_json(f"/v1/bookings/{number}/decisions")["items"]
+    assert [json.dumps(item) for item in items] == [
+        json.dumps(json.loads(event.value)) for event in (made, amended, displaced)]
+    assert problem_of(farm, "/v1/bookings/4097/decisions", 404)["type"].endswith("not_found")
+
+
+def test_follow_a_partition(farm):
+    event = farm.half
+    part, last = event.data["request"]["partition"], int(json.loads(event.value)["sequence"])
+    answer = farm.get(f"/v1/partitions/{part}/decisions?after={last - 1}&limit=1")
+    assert event.value in answer.content
+    after, seen = 0, []
+    while True:
+        page = farm.get_json(f"/v1/partitions/{part}/decisions?after={after}&limit=2")
+        seen += [int(item["sequence"]) for item in page["items"]]
+        if "next" not in page:
+            break
+        after = page["next"]
+    assert seen == list(range(1, len(seen) + 1)) and len(seen) >= last
+    assert problem_of(farm, "/v1/partitions/8/decisions", 404)["type"].endswith("not_found")
+    assert problem_of(farm, "/v1/partitions/x/decisions", 404)["type"].endswith("not_found")
+
+
+def test_compression(farm):
+    plain = farm.get("/v1/bookings", headers={"Accept-Encoding": "identity"})
+    packed = farm.get("/v1/bookings", headers={"Accept-Encoding": "gzip"}, stream=True)
+    raw = packed.raw.read(decode_content=False)
+    assert packed.headers["Content-Encoding"] == "gzip" and len(raw) < len(plain.content)
+    assert gzip.decompress(raw) == plain.content
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+    for tag in (packed.headers["ETag"], plain.headers["ETag"]):
+        encoding = "gzip" if tag == packed.headers["ETag"] else "identity"
+        assert farm.get("/v1/bookings", headers={"Accept-Encoding": encoding, "If-None-Match": tag}
+                        ).status_code == 304
+    for refused in ("gzip;q=0", "gzip; q=0.0", "br", "*"):
+        answer = farm.get("/v1/bookings", headers={"Accept-Encoding": refused})
+        assert "Content-Encoding" not in answer.headers, refused
+    assert farm.get("/v1/bookings", headers={"Accept-Encoding": "br, gzip;q=0.5"}
+                    ).headers["Content-Encoding"] == "gzip"
+
+
+def test_other_origins(farm):
+    """A page of another origin may read, also one that sends the old API's odd headers."""
+    answer = farm.get("/v1/machines", headers={"Origin": "https://other.example"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    asked = "access-control-allow-origin, access-control-allow-methods"
+    for path in ("/Ressource/", "/v1/machines"):
+        preflight = requests.options(farm.reader_url + path, timeout=10, headers={
+            "Origin": "https://other.example", "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": asked})
+        assert preflight.status_code == 204 and preflight.content == b""
+        assert preflight.headers["Access-Control-Allow-Origin"] == "*"
+        assert preflight.headers["Access-Control-Allow-Headers"] == asked
+        assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
+    farm_only = farm.start("berth-reader", environment=farm.environment(
+        BERTH_READER_CORS_ORIGIN="none"))
+    port = farm_only.wait_log(r"reader listens.* port=(\d+)").group(1)
+    answer = requests.get(f"http://127.0.0.1:{port}/v1/machines", timeout=10)
+    assert answer.status_code == 200 and "Access-Control-Allow-Origin" not in answer.headers
+    farm_only.stop()
+
+
+def test_old_api(farm, start):
+    machines = {machine["name"]: machine for machine in farm.get_json("/v1/machines")["items"]}
+    v_00, v_02 = machines["v-00"]["id"], machines["v-02"]["id"]
+    half = farm.half.booking["id"]
+    for slash in ("", "/"):
+        listed = farm.get_json(f"/Ressource{slash}")["Ressources"]
+        assert {"id": v_00, "quantiteGPU": 8, "quantiteMemoire": 64} in listed
+        assert listed == sorted(listed, key=lambda item: item["id"])
+        assert farm.get_json(f"/Ressource/{v_00}{slash}") == {
+            "id": v_00, "quantiteGPU": 8, "quantiteMemoire": 64}
+        one = {"date_debut": datetime.fromtimestamp(start, timezone.utc).strftime(
+            "%a, %d %b %Y %H:%M:%S GMT"), "id": half, "nomUtilisateur": farm.half.booking["user"]}
+        answer = farm.get_json(f"/Reservation/{half}{slash}")
+        assert parsedate_to_datetime(answer["date_fin"]).timestamp() == start + 2 * HOUR
+        assert answer == one | {"date_fin": answer["date_fin"]}
+        assert answer in farm.get_json(f"/Reservation{slash}")["Reservations"]
+        allocation = {"idRessource": v_02, "idReservation": half, "nbGPU": 4, "nbmemoire": 60}
+        for path in ("/RessourceReserve", f"/RessourceReserve/idReservation/{half}",
+                     f"/RessourceReserve/idRessource/{v_02}"):
+            assert allocation in farm.get_json(path + slash)["RessourceReserve"], path
+        assert farm.get_json(f"/RessourceReserve/idReservation/{half}{slash}") == {
+            "RessourceReserve": [allocation]}
+        for path in ("/Ressource/4095", "/Reservation/4097", "/RessourceReserve/idRessource/4095",
+                     "/RessourceReserve/idReservation/4097", "/Reservation/x"):
+            assert problem_of(farm, path + slash, 404)["type"] == "urn:berth:problem:not_found"
+    post = requests.post(farm.reader_url + "/Reservation/", json={"x": 1}, timeout=10)
+    assert post.status_code == 405 and "berth book" in post.json()["detail"]
+    assert farm.get("/Ressource/").headers["Content-Type"] == "application/json"
+    assert requests.head(farm.reader_url + "/Ressource/", timeout=10).status_code == 200
+
+
+def test_old_api_leaves_out_what_was_cancelled(farm, start):
+    booked = farm.accept(farm.batch_1, create(start, start + HOUR, share("v-03", 1, 1)))
+    number = booked.booking["id"]
+    assert farm.get(f"/Reservation/{number}").status_code == 200
+    farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": number})
+    problem_of(farm, f"/Reservation/{number}", 404)
+    problem_of(farm, f"/RessourceReserve/idReservation/{number}", 404)
+    assert number not in [item["id"] for item in farm.get_json("/Reservation/")["Reservations"]]
+
+
+def test_ready(farm):
+    assert farm.get_json("/readyz") == {"status": "ok"}
+    farm.database.kill()
+    try:
+        assert farm.get("/readyz", limit_s=60).status_code == 503
+        assert farm.get("/Ressource/", limit_s=60).status_code == 503
+    finally:
+        farm.database.start()

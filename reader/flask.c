@@ -1,0 +1,304 @@
+/* The reads of the web API that Berth replaced, in its shapes and its words (ressource = machine,
+ * reservation = booking, ressource reserve = allocation), so that programs written for it go on
+ * working. docs/from-the-flask-api.md maps it to the new one. Lists have no pages there: they are
+ * streamed. Each piece of a stream is a snapshot of its own; what is listed by id is not shifted by
+ * what is added meanwhile. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/request.h"
+#include "lib/mem.h"
+#include "reader/handlers.h"
+#include "schemas/jsonout.h"
+
+#define PIECE_ROWS 5000
+
+/* What bookings hold until their end, of bookings that were not cancelled. */
+#define SHARES_FROM                                                                                \
+    "SELECT a.machine, a.booking, a.gpus, a.memory_gib FROM allocation a STRAIGHT_JOIN booking b " \
+    "ON b.id = a.booking AND b.end_ms = a.end_ms AND b.state <> 'cancelled' WHERE a.live = 1"
+#define MACHINES_FROM "SELECT id, gpus, memory_gib FROM machine"
+#define BOOKINGS_FROM                                                                              \
+    "SELECT id, user_name, start_ms, end_ms FROM booking WHERE state <> 'cancelled'"
+
+/* --- items ---------------------------------------------------------------------------------- */
+
+/* "Fri, 07 Feb 2020 13:00:00 GMT" (RFC 9110, IMF-fixdate), whatever the locale. */
+static void put_date(struct jsonout *out, const char *name, int64_t ms)
+{
+    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    char text[80];
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    int len = snprintf(text, sizeof text, "\"%s\":\"%s, %02d %s %04d %02d:%02d:%02d GMT\"", name,
+                       days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
+                       tm.tm_hour, tm.tm_min, tm.tm_sec);
+    jsonout_raw(out, text, (size_t)len);
+}
+
+static void put_machine(struct jsonout *out, MYSQL_ROW row)
+{
+    JSONOUT_RAW(out, "{\"id\":");
+    jsonout_int(out, field_int(row[0]));
+    JSONOUT_RAW(out, ",\"quantiteGPU\":");
+    jsonout_int(out, field_int(row[1]));
+    JSONOUT_RAW(out, ",\"quantiteMemoire\":");
+    jsonout_int(out, field_int(row[2]));
+    JSONOUT_RAW(out, "}");
+}
+
+static void put_booking(struct jsonout *out, MYSQL_ROW row)
+{
+    JSONOUT_RAW(out, "{");
+    put_date(out, "date_debut", field_int(row[2]));
+    JSONOUT_RAW(out, ",");
+    put_date(out, "date_fin", field_int(row[3]));
+    JSONOUT_RAW(out, ",\"id\":");
+    jsonout_int(out, field_int(row[0]));
+    JSONOUT_RAW(out, ",\"nomUtilisateur\":");
+    jsonout_string(out, row[1]);
+    JSONOUT_RAW(out, "}");
+}
+
+static void put_share(struct jsonout *out, MYSQL_ROW row)
+{
+    JSONOUT_RAW(out, "{\"idRessource\":");
+    jsonout_int(out, field_int(row[0]));
+    JSONOUT_RAW(out, ",\"idReservation\":");
+    jsonout_int(out, field_int(row[1]));
+    JSONOUT_RAW(out, ",\"nbGPU\":");
+    jsonout_int(out, field_int(row[2]));
+    JSONOUT_RAW(out, ",\"nbmemoire\":");
+    jsonout_int(out, field_int(row[3]));
+    JSONOUT_RAW(out, "}");
+}
+
+/* --- lists ---------------------------------------------------------------------------------- */
+
+struct list {
+    struct stream stream;
+    const char *head; /* "{\"Ressources\":[" */
+    void (*put)(struct jsonout *out, MYSQL_ROW row);
+    /* The statement for what comes after the row at hand. */
+    void (*query)(const struct list *list, struct buf *sql);
+    int64_t id;             /* the machine or booking whose shares are listed; 0: all */
+    int64_t after, machine; /* the last row: its id, or its booking and machine */
+    bool begun;
+};
+
+static enum err list_next(struct stream *stream, struct mysql_session *db, struct buf *out,
+                          bool *more_out, struct failure *f)
+{
+    struct list *list = (struct list *)stream;
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    list->query(list, &sql);
+    enum err err = mysql_session_query(db, "list", sql.data, sql.len, &rows, f);
+    buf_fini(&sql);
+    if (err != ERR_OK)
+        return err;
+    struct arena *arena = arena_new();
+    struct jsonout text;
+    jsonout_init(&text, arena, 128 * (size_t)mysql_num_rows(rows) + 64);
+    if (!list->begun)
+        jsonout_raw(&text, list->head, strlen(list->head));
+    bool first = !list->begun;
+    list->begun = true;
+    while ((row = mysql_fetch_row(rows))) {
+        if (!first)
+            JSONOUT_RAW(&text, ",");
+        first = false;
+        list->put(&text, row);
+        list->after = field_int(row[list->put == put_share ? 1 : 0]);
+        list->machine = field_int(row[0]);
+    }
+    *more_out = mysql_num_rows(rows) == PIECE_ROWS;
+    if (!*more_out)
+        JSONOUT_RAW(&text, "]}");
+    mysql_free_result(rows);
+    buf_append(out, text.data, text.len);
+    arena_free(arena);
+    return ERR_OK;
+}
+
+static void stream_free(struct stream *stream)
+{
+    free(stream);
+}
+
+static enum err answer_list(struct call *call, const struct list *list)
+{
+    struct list *copy = xmalloc(sizeof(*copy));
+    *copy = *list;
+    copy->stream = (struct stream){.next = list_next, .free = stream_free};
+    call->stream = &copy->stream;
+    return ERR_OK;
+}
+
+static void query_machines(const struct list *list, struct buf *sql)
+{
+    buf_printf(sql,
+               MACHINES_FROM " WHERE state <> 'retired' AND id > %" PRId64 " ORDER BY id LIMIT %d",
+               list->after, PIECE_ROWS);
+}
+
+static void query_bookings(const struct list *list, struct buf *sql)
+{
+    buf_printf(sql, BOOKINGS_FROM " AND id > %" PRId64 " ORDER BY id LIMIT %d", list->after,
+               PIECE_ROWS);
+}
+
+/* Both bounds, so that the index is entered at the booking. */
+static void query_shares(const struct list *list, struct buf *sql)
+{
+    buf_printf(sql,
+               SHARES_FROM " AND a.booking >= %" PRId64 " AND (a.booking > %" PRId64
+                           " OR a.machine > %" PRId64 ") ORDER BY a.booking, a.machine LIMIT %d",
+               list->after, list->after, list->machine, PIECE_ROWS);
+}
+
+static void query_shares_of_machine(const struct list *list, struct buf *sql)
+{
+    buf_printf(sql,
+               SHARES_FROM " AND a.machine = %" PRId64 " AND a.booking > %" PRId64
+                           " ORDER BY a.booking LIMIT %d",
+               list->id, list->after, PIECE_ROWS);
+}
+
+static void query_shares_of_booking(const struct list *list, struct buf *sql)
+{
+    buf_printf(sql,
+               SHARES_FROM " AND a.booking = %" PRId64 " AND a.machine > %" PRId64
+                           " ORDER BY a.machine LIMIT %d",
+               list->id, list->machine, PIECE_ROWS);
+}
+
+enum err handle_flask_machines(struct call *call, struct failure *f)
+{
+    (void)f;
+    return answer_list(
+        call,
+        &(struct list){.head = "{\"Ressources\":[", .put = put_machine, .query = query_machines});
+}
+
+enum err handle_flask_bookings(struct call *call, struct failure *f)
+{
+    (void)f;
+    return answer_list(
+        call,
+        &(struct list){.head = "{\"Reservations\":[", .put = put_booking, .query = query_bookings});
+}
+
+enum err handle_flask_shares(struct call *call, struct failure *f)
+{
+    (void)f;
+    return answer_list(
+        call,
+        &(struct list){.head = "{\"RessourceReserve\":[", .put = put_share, .query = query_shares});
+}
+
+/* --- one ------------------------------------------------------------------------------------ */
+
+/* The one row with the path's id, or NULL and the problem that there is none. */
+static enum err find_one(struct call *call, const char *sql_from, const char *what, int64_t *id_out,
+                         MYSQL_RES **rows_out, MYSQL_ROW *row_out, struct failure *f)
+{
+    struct buf sql = {0};
+    enum err err = ERR_OK;
+    *id_out = call_path_id(call->path_args[0]);
+    *row_out = NULL;
+    *rows_out = NULL;
+    buf_printf(&sql, "%s %" PRId64, sql_from, *id_out);
+    err = mysql_session_query(call->db, "read one", sql.data, sql.len, rows_out, f);
+    if (err == ERR_OK)
+        *row_out = mysql_fetch_row(*rows_out);
+    if (err == ERR_OK && !*row_out)
+        call_problem(call, PROBLEM_NOT_FOUND, NULL, "No %s has the id %.40s.", what,
+                     call->path_args[0]);
+    buf_fini(&sql);
+    return err;
+}
+
+static void answer_one(struct call *call, void (*put)(struct jsonout *out, MYSQL_ROW row),
+                       MYSQL_ROW row)
+{
+    struct jsonout text;
+    jsonout_init(&text, call->arena, 256);
+    put(&text, row);
+    call->text = xstrndup(text.data, text.len);
+    call->text_len = text.len;
+}
+
+static enum err find_machine(struct call *call, int64_t *id_out, bool answer, bool *found_out,
+                             struct failure *f)
+{
+    MYSQL_RES *rows;
+    MYSQL_ROW row;
+    enum err err = find_one(call, MACHINES_FROM " WHERE id =", "ressource", id_out, &rows, &row, f);
+    *found_out = row != NULL;
+    if (row && answer)
+        answer_one(call, put_machine, row);
+    mysql_free_result(rows);
+    return err;
+}
+
+static enum err find_booking(struct call *call, int64_t *id_out, bool answer, bool *found_out,
+                             struct failure *f)
+{
+    MYSQL_RES *rows;
+    MYSQL_ROW row;
+    enum err err = find_one(call, BOOKINGS_FROM " AND id =", "reservation", id_out, &rows, &row, f);
+    *found_out = row != NULL;
+    if (row && answer)
+        answer_one(call, put_booking, row);
+    mysql_free_result(rows);
+    return err;
+}
+
+enum err handle_flask_machine(struct call *call, struct failure *f)
+{
+    int64_t id;
+    bool found;
+    return find_machine(call, &id, true, &found, f);
+}
+
+enum err handle_flask_booking(struct call *call, struct failure *f)
+{
+    int64_t id;
+    bool found;
+    return find_booking(call, &id, true, &found, f);
+}
+
+enum err handle_flask_shares_of_machine(struct call *call, struct failure *f)
+{
+    int64_t id;
+    bool found;
+    enum err err = find_machine(call, &id, false, &found, f);
+    if (err == ERR_OK && found)
+        err = answer_list(call, &(struct list){.head = "{\"RessourceReserve\":[",
+                                               .put = put_share,
+                                               .query = query_shares_of_machine,
+                                               .id = id});
+    return err;
+}
+
+enum err handle_flask_shares_of_booking(struct call *call, struct failure *f)
+{
+    int64_t id;
+    bool found;
+    enum err err = find_booking(call, &id, false, &found, f);
+    if (err == ERR_OK && found)
+        err = answer_list(call, &(struct list){.head = "{\"RessourceReserve\":[",
+                                               .put = put_share,
+                                               .query = query_shares_of_booking,
+                                               .id = id});
+    return err;
+}

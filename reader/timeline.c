@@ -1,0 +1,143 @@
+/* GET /v1/machines/{name}/timeline: who holds what of a machine over a window, and what is free. */
+#include <inttypes.h>
+
+#include "core/pool.h"
+#include "core/timeline.h"
+#include "lib/mem.h"
+#include "reader/handlers.h"
+#include "reader/rows.h"
+#include "schemas/jsonout.h"
+
+#define WEEK_MS  (INT64_C(7) * 24 * 3600 * 1000)
+/* Rows of one answer: bounds its memory. */
+#define ROWS_MAX 50000
+
+/* The answer as it is written, and the use that the rows add up to. */
+struct writing {
+    struct jsonout out;
+    struct amount capacity;
+    struct timeline *use;
+    bool first;
+};
+
+static void put_amount(struct jsonout *out, struct amount amount)
+{
+    JSONOUT_RAW(out, ",\"gpus\":");
+    jsonout_int(out, amount.gpus);
+    JSONOUT_RAW(out, ",\"memory_gib\":");
+    jsonout_int(out, amount.memory_gib);
+}
+
+static void put_row(struct writing *w, MYSQL_ROW row)
+{
+    struct jsonout *out = &w->out;
+    struct amount amount = {.gpus = field_int(row[5]), .memory_gib = field_int(row[6])};
+    if (!w->first)
+        JSONOUT_RAW(out, ",");
+    w->first = false;
+    JSONOUT_RAW(out, "{\"booking\":");
+    jsonout_int(out, field_int(row[0]));
+    JSONOUT_RAW(out, ",\"client\":");
+    jsonout_string(out, row[1]);
+    JSONOUT_RAW(out, ",\"user\":");
+    jsonout_string(out, row[2]);
+    JSONOUT_RAW(out, ",\"start\":");
+    jsonout_time(out, field_int(row[3]));
+    JSONOUT_RAW(out, ",\"end\":");
+    jsonout_time(out, field_int(row[4]));
+    put_amount(out, amount);
+    JSONOUT_RAW(out, "}");
+    timeline_add(w->use, field_int(row[3]), field_int(row[4]), amount);
+}
+
+/* Use can be above a capacity that shrank: then nothing is free. */
+static bool put_step(void *arg, int64_t start_ms, int64_t end_ms, struct amount use)
+{
+    struct writing *w = arg;
+    struct amount free = {.gpus = w->capacity.gpus - use.gpus,
+                          .memory_gib = w->capacity.memory_gib - use.memory_gib};
+    if (free.gpus < 0)
+        free.gpus = 0;
+    if (free.memory_gib < 0)
+        free.memory_gib = 0;
+    if (!w->first)
+        JSONOUT_RAW(&w->out, ",");
+    w->first = false;
+    JSONOUT_RAW(&w->out, "{\"start\":");
+    jsonout_time(&w->out, start_ms);
+    JSONOUT_RAW(&w->out, ",\"end\":");
+    jsonout_time(&w->out, end_ms);
+    put_amount(&w->out, free);
+    JSONOUT_RAW(&w->out, "}");
+    return true;
+}
+
+static void write_answer(struct call *call, const struct machine_view *machine,
+                         const struct window *window, MYSQL_RES *rows)
+{
+    MYSQL_ROW row;
+    struct pool *pool = pool_new();
+    struct writing w = {
+        .capacity = machine->capacity, .use = timeline_new(pool, window->start_ms), .first = true};
+    struct jsonout *out = &w.out;
+    jsonout_init(out, call->arena, 1024 + 160 * (size_t)mysql_num_rows(rows));
+    JSONOUT_RAW(out, "{\"machine\":");
+    jsonout_string(out, machine->name);
+    JSONOUT_RAW(out, ",\"state\":");
+    jsonout_string(out, machine_state_name(machine->state));
+    JSONOUT_RAW(out, ",\"version\":");
+    jsonout_int(out, machine->version);
+    put_amount(out, machine->capacity);
+    JSONOUT_RAW(out, ",\"from\":");
+    jsonout_time(out, window->start_ms);
+    JSONOUT_RAW(out, ",\"to\":");
+    jsonout_time(out, window->end_ms);
+    JSONOUT_RAW(out, ",\"bookings\":[");
+    while ((row = mysql_fetch_row(rows)))
+        put_row(&w, row);
+    JSONOUT_RAW(out, "],\"free\":[");
+    w.first = true;
+    timeline_steps(w.use, window->start_ms, window->end_ms, put_step, &w);
+    JSONOUT_RAW(out, "]}");
+    call->text = xstrndup(out->data, out->len);
+    call->text_len = out->len;
+    timeline_free(w.use);
+    pool_free(pool);
+}
+
+/* What bookings hold of the machine at some instant of the window, by start. */
+static enum err read_use(struct call *call, const struct machine_view *machine,
+                         const struct window *window, struct failure *f)
+{
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    buf_printf(&sql,
+               "SELECT a.booking, b.client, b.user_name, a.start_ms, a.end_ms, a.gpus, "
+               "a.memory_gib FROM allocation a FORCE INDEX (allocation_timeline) "
+               "STRAIGHT_JOIN booking b ON b.id = a.booking WHERE a.machine = %" PRId64
+               " AND a.end_ms > %" PRId64 " AND a.start_ms < %" PRId64 " AND a.live = 1 "
+               "ORDER BY a.start_ms, a.booking LIMIT %d",
+               machine->id, window->start_ms, window->end_ms, ROWS_MAX + 1);
+    enum err err = mysql_session_query(call->db, "read timeline", sql.data, sql.len, &rows, f);
+    if (err == ERR_OK && mysql_num_rows(rows) > ROWS_MAX)
+        call_problem(call, PROBLEM_INVALID_PARAMETER, "to",
+                     "More than %d bookings are in that window: ask for a shorter one.", ROWS_MAX);
+    else if (err == ERR_OK)
+        write_answer(call, machine, window, rows);
+    mysql_free_result(rows);
+    buf_fini(&sql);
+    return err;
+}
+
+enum err handle_timeline(struct call *call, struct failure *f)
+{
+    struct window window;
+    struct machine_view machine;
+    bool found;
+    if (!call_window(call, WEEK_MS, &window))
+        return ERR_OK;
+    enum err err = rows_find_machine(call, call->path_args[0], &machine, &found, f);
+    if (err == ERR_OK && found)
+        err = read_use(call, &machine, &window, f);
+    return err;
+}

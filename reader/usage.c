@@ -1,0 +1,102 @@
+/* GET /v1/usage: GPU-hours booked and offered over a window. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/mem.h"
+#include "reader/handlers.h"
+#include "schemas/rows.h"
+
+#define WEEK_MS (INT64_C(7) * 24 * 3600 * 1000)
+
+/* Three decimals: a GPU for four seconds is 0.001 hours. */
+static json_t *hours_json(double time)
+{
+    return json_real((double)(int64_t)(time / 3600 + 0.5) / 1000);
+}
+
+/* GPU-milliseconds of live allocations inside the window. */
+static void add_booked(struct buf *sql, const struct window *window)
+{
+    buf_printf(sql,
+               "SUM(a.gpus * (LEAST(a.end_ms, %" PRId64 ") - GREATEST(a.start_ms, %" PRId64 ")))",
+               window->end_ms, window->start_ms);
+}
+
+static void add_overlap(struct buf *sql, const struct window *window)
+{
+    buf_printf(sql, "a.live = 1 AND a.end_ms > %" PRId64 " AND a.start_ms < %" PRId64,
+               window->start_ms, window->end_ms);
+}
+
+/* [{"machine", "booked", "offered"}…] and the farm's sums. Offered is the capacity of now: of a
+ * machine that is up, over the whole window. */
+static enum err by_machine(struct call *call, const struct window *window, struct failure *f)
+{
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    double length_ms = (double)(window->end_ms - window->start_ms), booked = 0, offered = 0;
+    buf_puts(&sql, "SELECT m.name, m.gpus, m.state = 'up', COALESCE(u.booked, 0) FROM machine m "
+                   "LEFT JOIN (SELECT a.machine, ");
+    add_booked(&sql, window);
+    buf_puts(&sql, " AS booked FROM allocation a WHERE ");
+    add_overlap(&sql, window);
+    buf_puts(&sql, " GROUP BY a.machine) u ON u.machine = m.id ORDER BY m.name");
+    enum err err = mysql_session_query(call->db, "sum use", sql.data, sql.len, &rows, f);
+    if (err == ERR_OK) {
+        json_t *list = json_array();
+        while ((row = mysql_fetch_row(rows))) {
+            double of_machine = strtod(row[3], NULL);
+            double capacity = row[2][0] == '1' ? length_ms * (double)field_int(row[1]) : 0;
+            booked += of_machine;
+            offered += capacity;
+            json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "machine", row[0], "booked",
+                                                  hours_json(of_machine), "offered",
+                                                  hours_json(capacity)));
+        }
+        json_object_set_new(
+            call->body, "farm",
+            json_pack("{s:o, s:o}", "booked", hours_json(booked), "offered", hours_json(offered)));
+        json_object_set_new(call->body, "machines", list);
+    }
+    mysql_free_result(rows);
+    buf_fini(&sql);
+    return err;
+}
+
+static enum err by_client(struct call *call, const struct window *window, struct failure *f)
+{
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    buf_puts(&sql, "SELECT b.client, ");
+    add_booked(&sql, window);
+    buf_puts(&sql, " FROM allocation a JOIN booking b ON b.id = a.booking WHERE ");
+    add_overlap(&sql, window);
+    buf_puts(&sql, " GROUP BY b.client ORDER BY b.client");
+    enum err err = mysql_session_query(call->db, "sum use", sql.data, sql.len, &rows, f);
+    if (err == ERR_OK) {
+        json_t *list = json_array();
+        while ((row = mysql_fetch_row(rows)))
+            json_array_append_new(list, json_pack("{s:s, s:o}", "client", row[0], "booked",
+                                                  hours_json(strtod(row[1], NULL))));
+        json_object_set_new(call->body, "clients", list);
+    }
+    mysql_free_result(rows);
+    buf_fini(&sql);
+    return err;
+}
+
+enum err handle_usage(struct call *call, struct failure *f)
+{
+    struct window window;
+    if (!call_window(call, WEEK_MS, &window))
+        return ERR_OK;
+    call->body = json_pack("{s:o, s:o, s:s}", "from", time_json(window.start_ms), "to",
+                           time_json(window.end_ms), "unit", "gpu_hours");
+    enum err err = by_machine(call, &window, f);
+    if (err == ERR_OK)
+        err = by_client(call, &window, f);
+    return err;
+}
