@@ -13,7 +13,7 @@
 
 #define SERVICES      (PROGRAM_ADMIN | PROGRAM_WORKER | PROGRAM_READER)
 #define ALL           (PROGRAM_BERTH | SERVICES)
-#define KAFKA_CLIENTS (PROGRAM_BERTH | PROGRAM_ADMIN | PROGRAM_WORKER)
+#define KAFKA_CLIENTS (PROGRAM_BERTH | PROGRAM_ADMIN | PROGRAM_WORKER | PROGRAM_READER)
 
 static bool made_of(const char *value, const char *others, size_t max_len)
 {
@@ -180,10 +180,18 @@ const struct config_key config_keys[] = {
     {.name = "reader.connection_limit",
      .type = CONFIG_INT,
      .programs = PROGRAM_READER,
-     .fallback = "256",
+     .fallback = "2500",
      .min = 1,
-     .max = 10000,
+     .max = 100000,
      .doc = "HTTP connections at a time; further ones wait until one of them is closed."},
+    {.name = "reader.listeners_max",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_READER,
+     .fallback = "2000",
+     .min = 0,
+     .max = 10000,
+     .doc = "Listeners to `/v1/events` at a time; further ones get 503. They are connections, too: "
+            "`reader.connection_limit` must leave room for others."},
     {.name = "reader.timeout_s",
      .type = CONFIG_INT,
      .programs = PROGRAM_READER,

@@ -9,6 +9,7 @@
 #include "lib/jws.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "reader/events.h"
 #include "reader/session_pool.h"
 
 #define RETRY_AFTER_S       "1"
@@ -62,6 +63,8 @@ void answer_call(struct answer *answer, struct call *call)
     answer->content_type = call->content_type ? call->content_type : "application/json";
     if (call->stream) {
         answer->stream = call->stream;
+    } else if (call->listener) {
+        answer->listener = call->listener;
     } else if (call->text) {
         answer->body = call->text;
         answer->len = call->text_len;
@@ -223,6 +226,21 @@ static struct MHD_Response *stream_response(const struct answer_settings *settin
     return response;
 }
 
+/* NULL: *answer is a problem now. */
+static struct MHD_Response *live_response(const struct answer_settings *settings,
+                                          struct MHD_Connection *connection, struct answer *answer)
+{
+    struct MHD_Response *response = listener_response(answer->listener, settings->pool, connection);
+    answer->listener = NULL;
+    if (response)
+        add(response, "X-Accel-Buffering", "no"); /* nginx would hold events back */
+    else
+        answer_problem(answer, &(struct problem){.code = PROBLEM_TOO_MANY_CONNECTIONS,
+                                                 .detail = "As many listen as may; try again "
+                                                           "later, or ask another reader."});
+    return response;
+}
+
 static struct MHD_Response *body_response(struct MHD_Connection *connection, struct answer *answer)
 {
     char etag[48] = "";
@@ -256,6 +274,8 @@ enum MHD_Result answer_send(const struct answer_settings *settings,
     struct MHD_Response *response = NULL;
     if (answer->stream)
         response = stream_response(settings, answer);
+    if (answer->listener)
+        response = live_response(settings, connection, answer);
     if (!response && answer->body)
         response = body_response(connection, answer);
     if (!response) {

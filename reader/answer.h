@@ -12,8 +12,9 @@ struct answer {
     const char *content_type;
     char *body; /* heap, or NULL; owned until it is sent */
     size_t len;
-    bool allow;            /* list the methods, for 405 and OPTIONS */
-    struct stream *stream; /* instead of the body; owned until it is sent */
+    bool allow;                /* list the methods, for 405 and OPTIONS */
+    struct stream *stream;     /* instead of the body; owned until it is sent */
+    struct listener *listener; /* likewise */
 };
 
 /* What all answers of one server have in common. */

@@ -46,11 +46,14 @@ enum param {
 const char *param_name(enum param param);
 
 struct availability;
+struct hub;
+struct listener;
 
 /* What the handlers of one server share; all of it may be used by several threads. */
 struct reader {
     struct session_pool *pool;
     struct availability *availability;
+    struct hub *hub; /* NULL: no event topic is followed */
 };
 
 /* A long answer in pieces: whoever made it knows where it stands. */
@@ -70,13 +73,15 @@ struct call {
     const char *params[PARAM_COUNT_OF_ALL]; /* NULL: not given; of `label` the last one */
     const char *labels[LIMIT_LABELS];       /* each `label` */
     size_t label_count;
+    const char *last_event_id; /* the header, or NULL */
     /* The answer: a JSON value (the call's reference), or text (JSON, unless content_type says
-     * otherwise), or a stream, or a problem. A handler that returns an error has left none. */
+     * otherwise), or a stream, or a listener, or a problem. A handler that returns an error has left none. */
     json_t *body;
     char *text; /* heap */
     size_t text_len;
     const char *content_type; /* NULL: application/json */
     struct stream *stream;
+    struct listener *listener; /* of /v1/events */
     bool has_problem;
     struct problem problem;
 };

@@ -8,6 +8,7 @@
 #include "lib/mem.h"
 #include "lib/service.h"
 #include "reader/healthcheck.h"
+#include "reader/hub.h"
 #include "reader/server.h"
 
 /* Nothing happens in this thread: it waits for a signal. */
@@ -59,6 +60,26 @@ static enum err wait_for_database(const struct mysql_settings *settings, struct 
     return err;
 }
 
+/* How many partitions there are, the farm's row says. */
+static enum err follow_events(const struct config *cfg, struct session_pool *pool, struct hub **out,
+                              struct failure *f)
+{
+    struct mysql_session *db;
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    if (session_pool_take(pool, &db, f) != ERR_OK)
+        return f->err;
+    enum err err = mysql_session_read(db, "read farm", "SELECT partitions FROM farm", &rows, f);
+    int32_t partitions = 0;
+    if (err == ERR_OK && (row = mysql_fetch_row(rows)))
+        partitions = (int32_t)field_int(row[0]);
+    mysql_free_result(rows);
+    session_pool_put(pool, db);
+    if (err == ERR_OK && partitions == 0)
+        return ERR_OK; /* no farm yet: nothing to follow */
+    return err == ERR_OK ? hub_start(cfg, partitions, out, f) : err;
+}
+
 static enum err serve(const struct config *cfg, const struct mysql_settings *settings,
                       struct failure *f)
 {
@@ -68,10 +89,17 @@ static enum err serve(const struct config *cfg, const struct mysql_settings *set
         return err;
     struct session_pool *pool = session_pool_new(settings,
                                                  (size_t)config_int(cfg, "reader.db_connections"));
-    err = server_start(cfg, pool, &server, f);
+    struct hub *hub = NULL;
+    if (config_string(cfg, "kafka.bootstrap.servers"))
+        err = follow_events(cfg, pool, &hub, f);
+    if (err == ERR_OK)
+        err = server_start(cfg, pool, hub, &server, f);
     while (err == ERR_OK && !service_stopping())
         clock_sleep_ms(WAIT_MS);
+    if (hub)
+        hub_stop(hub); /* its listeners end, or the server would wait for them */
     server_stop(server);
+    hub_free(hub);
     session_pool_free(pool);
     return err;
 }

@@ -84,6 +84,7 @@ static void answer_get(struct server *server, struct MHD_Connection *connection,
                        struct arena *arena, struct answer *answer)
 {
     struct call call = {.reader = &server->reader, .arena = arena, .now_ms = clock_wall_ms()};
+    call.last_event_id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Last-Event-ID");
     struct failure f;
     const struct route *route = route_find(path, arena, call.path_args);
     if (!route) {
@@ -153,20 +154,20 @@ static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-enum err server_start(const struct config *cfg, struct session_pool *pool, struct server **out,
-                      struct failure *f)
+enum err server_start(const struct config *cfg, struct session_pool *pool, struct hub *hub,
+                      struct server **out, struct failure *f)
 {
     const char *listen_at = config_string(cfg, "reader.listen");
     union address address;
     if (!address_parse(listen_at, &address))
         return failure_set(f, ERR_CONFIG, "reader.listen: %s is no address and port", listen_at);
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
     if (address.any.sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     unsigned threads = (unsigned)config_int(cfg, "reader.db_connections");
     unsigned limit = (unsigned)config_int(cfg, "reader.connection_limit");
     struct server *server = xcalloc(1, sizeof(*server));
-    server->reader = (struct reader){.pool = pool, .availability = availability_new()};
+    server->reader = (struct reader){.pool = pool, .hub = hub, .availability = availability_new()};
     const char *cors_origin = config_string(cfg, "reader.cors_origin");
     server->answers = (struct answer_settings){
         .cors_origin = strcmp(cors_origin, "none") == 0 ? NULL : cors_origin, .pool = pool};

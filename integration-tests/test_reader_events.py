@@ -1,0 +1,231 @@
+"""GET /v1/events: every event once and in order, from any position, for many listeners."""
+
+import contextlib
+import json
+import resource
+import socket
+import time
+
+import pytest
+import requests
+
+from berthtest.farm import create, share
+from berthtest.sse import Listener
+from berthtest.wait import wait_until
+
+HOUR = 3600
+
+
+@pytest.fixture(scope="module", name="farm")
+def fixture_farm(module_farm):
+    farm = module_farm
+    farm.reader = farm.start_reader()
+    farm.register("e-00", "e-01", "e-02", "e-03", gpus=60000)
+    return farm
+
+
+def bookings(farm, count, machine="e-00", client=None):
+    start = int(time.time()) // HOUR * HOUR + 24 * HOUR
+    return farm.decide_all([(client or farm.batch_1,
+                             create(start, start + HOUR, share(machine, 1, 0)))
+                            for _ in range(count)], limit_s=60)
+
+
+@contextlib.contextmanager
+def listening(farm, *arguments, **params):
+    listener = Listener(farm.reader_url, *arguments, **params)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def test_events_as_they_happen(farm):
+    with listening(farm) as listener:
+        wait_until(lambda: listener.last_id, "the position is told")
+        first = listener.last_id
+        events = bookings(farm, 20)
+        sent = listener.wait_for(20)
+        assert listener.answer.headers["Content-Type"] == "text/event-stream"
+        assert listener.answer.headers["Cache-Control"] == "no-cache"
+        assert listener.retry == 3000
+    assert [item.data.encode() for item in sent] == \
+        [event.value for event in sorted(events, key=lambda event: event.sequence)]
+    assert {item.type for item in sent} == {"berth.request.accepted"}
+    part = events[0].partition
+    before, after = (list(map(int, text.split(","))) for text in (first, sent[-1].id))
+    assert len(after) == 8 and after[part] == before[part] + 20
+    assert [value for p, value in enumerate(after) if p != part] == \
+        [value for p, value in enumerate(before) if p != part]
+
+
+def test_resume_exactly(farm):
+    """From any id that was given, on any reader: what follows it, once."""
+    with listening(farm) as listener:
+        wait_until(lambda: listener.last_id, "the position is told")
+        begin = listener.last_id
+        for machine in ("e-00", "e-01", "e-02", "e-03"):
+            bookings(farm, 5, machine)
+        whole = [(item.id, item.data) for item in listener.wait_for(20)]
+    second = farm.start("berth-reader")
+    port = second.wait_log(r"reader listens.* port=(\d+)").group(1)
+    for url in (farm.reader_url, f"http://127.0.0.1:{port}"):
+        for at in (0, 7, 19):
+            position = begin if at == 0 else whole[at - 1][0]
+            for how in ({"after": position}, {"last_event_id": position}):
+                again = Listener(url, **how)
+                if at < 20:
+                    again.wait_for(20 - at)
+                again.close()
+                assert sorted(item.data for item in again.sent) == \
+                    sorted(data for _, data in whole[at:])
+    second.stop()
+    # From the very beginning, from the database: each decision of each partition, in order.
+    with listening(farm, after=",".join(["0"] * 8)) as listener:
+        total = farm.row("SELECT COUNT(*) AS n FROM decision")["n"]
+        sent = listener.wait_for(total)
+        for part in range(8):
+            sequences = [json.loads(item.data)["sequence"] for item in sent
+                         if json.loads(item.data)["id"].startswith(f"{part}-")]
+            assert list(map(int, sequences)) == list(range(1, len(sequences) + 1))
+
+
+def test_filters(farm):
+    with listening(farm, machine="e-01") as of_machine, \
+            listening(farm, client="batch-2") as of_client, \
+            listening(farm, outcome="rejected") as rejected:
+        for listener in (of_machine, of_client, rejected):
+            wait_until(lambda listener=listener: listener.last_id, "the position is told")
+        first = bookings(farm, 2, "e-01")
+        second = bookings(farm, 2, "e-02", farm.batch_2)
+        refused = farm.decide(farm.batch_1, {"type": "booking.cancel", "booking": 4097})
+        changed = farm.accept(farm.ops, {"type": "machine.update", "machine": "e-01",
+                                         "labels": {"a": "b"}})
+        assert {item.data.encode() for item in of_machine.wait_for(3)} == \
+            {event.value for event in [*first, changed]}
+        assert {item.data.encode() for item in of_client.wait_for(2)} == \
+            {event.value for event in second}
+        assert [item.data.encode() for item in rejected.wait_for(1)] == [refused.value]
+        assert rejected.sent[0].type == "berth.request.rejected"
+
+
+@pytest.mark.parametrize("params, wrong", [
+    ({"after": "1,2"}, "after"), ({"after": "x"}, "after"), ({"after": "1,1,1,1,1,1,1,"}, "after"),
+    ({"after": ",".join(["999999999"] * 8)}, "after"), ({"after": "-1,0,0,0,0,0,0,0"}, "after"),
+    ({"outcome": "maybe"}, "outcome"), ({"machine": "a b"}, "machine"), ({"user": "x"}, "user")])
+def test_wrong_parameters(farm, params, wrong):
+    answer = requests.get(farm.reader_url + "/v1/events", params=params, timeout=10)
+    assert answer.status_code == 400 and answer.json()["parameter"] == wrong
+
+
+def test_head_ends(farm):
+    answer = requests.head(farm.reader_url + "/v1/events", timeout=10)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/event-stream"
+
+
+def test_heartbeats(farm):
+    """A quiet stream says that it lives, so that proxies and clients keep it."""
+    with listening(farm, client="nobody") as listener:
+        wait_until(lambda: listener.last_id, "the position is told")
+        begin = listener.last_id
+        bookings(farm, 1)
+        wait_until(lambda: listener.comments, "a comment comes", 25)
+        # What the filter passed over need not be read again.
+        wait_until(lambda: listener.last_id != begin, "the position moves", 5)
+        assert listener.sent == []
+
+
+def test_bound_of_listeners(farm):
+    reader = farm.start("berth-reader", environment=farm.environment(
+        BERTH_READER_LISTENERS_MAX=2))
+    port = reader.wait_log(r"reader listens.* port=(\d+)").group(1)
+    url = f"http://127.0.0.1:{port}"
+    first, second = Listener(url), Listener(url)
+    third = requests.get(url + "/v1/events", timeout=10)
+    assert third.status_code == 503 and third.headers["Retry-After"]
+    assert third.json()["type"] == "urn:berth:problem:too_many_connections"
+    assert requests.get(url + "/healthz", timeout=10).status_code == 200
+    # Shutting down ends the streams; nobody waits for them.
+    assert reader.stop() < 5
+    wait_until(lambda: first.ended and second.ended, "the streams end")
+
+
+def test_slow_listener_is_dropped(farm):
+    """Who does not read is cut off after the time-out; the others have all events meanwhile."""
+    reader = farm.start("berth-reader", environment=farm.environment(
+        BERTH_READER_TIMEOUT_S=2))
+    port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(("127.0.0.1", port))
+    total = farm.row("SELECT MAX(last_seq) AS n FROM request_partition")["n"]
+    assert total > 0
+    slow.sendall(b"GET /v1/events?after=0,0,0,0,0,0,0,0 HTTP/1.1\r\nHost: x\r\n\r\n")
+    with contextlib.closing(Listener(f"http://127.0.0.1:{port}")) as quick:
+        wait_until(lambda: quick.last_id, "the position is told")
+        for _ in range(6):
+            bookings(farm, 400)
+        quick.wait_for(2400, 60)
+
+        def cut_off():
+            with open(f"/proc/{reader.pid}/net/tcp", encoding="ascii") as table:
+                mine = f"{slow.getsockname()[1]:04X}"
+                return not any(line.split()[2].endswith(f":{mine}") and line.split()[3] == "01"
+                               for line in list(table)[1:])
+        wait_until(cut_off, "the slow one is cut off", 30)
+        assert not quick.ended
+    slow.close()
+    reader.stop()
+
+
+def test_database_and_broker_die(farm):
+    """A listener that is cut off comes again where it was, and misses nothing."""
+    with listening(farm) as listener:
+        wait_until(lambda: listener.last_id, "the position is told")
+        begin = listener.last_id
+    farm.broker.kill()
+    farm.database.kill()
+    farm.database.start()
+    farm.broker.start()
+    events = bookings(farm, 3)
+    with listening(farm, after=begin) as listener:
+        sent = listener.wait_for(3, 60)
+        assert {item.data.encode() for item in sent} >= {event.value for event in events}
+        more = bookings(farm, 2)
+        wait_until(lambda: {event.value for event in more} <=
+                   {item.data.encode() for item in listener.sent}, "live again", 60)
+
+
+def test_many_listeners(farm):
+    """Two thousand of them: each gets each event."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(2000, hard - 500)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, count + 500)), hard))
+    reader = farm.start("berth-reader")
+    port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+                 for _ in range(count)]
+        for conn in conns:
+            conn.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        heads = [b""] * count
+        for index, conn in enumerate(conns):
+            while b"id: " not in heads[index]:
+                part = conn.recv(65536)
+                assert part, heads[index]
+                heads[index] += part
+        events = bookings(farm, 3)
+        begin = time.monotonic()
+        last = max(events, key=lambda event: event.sequence).json["id"].encode()
+        for index, conn in enumerate(conns):
+            text = b""
+            while b'"id":"' + last + b'"' not in text:
+                part = conn.recv(65536)
+                assert part, (index, text)
+                text += part
+            assert text.count(b"data: ") == 3
+        print(f"{count} listeners had 3 events {time.monotonic() - begin:.1f} s after the last "
+              "was decided")
+    reader.stop()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,330 @@
+#include "reader/events.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "reader/handlers.h"
+#include "reader/hub.h"
+#include "reader/session_pool.h"
+
+#define RETRY_TEXT        "retry: 3000\n\n"
+#define HEARTBEAT_MS      15000
+/* Text gathered before it is handed over; an event may make it longer. */
+#define GATHER_BYTES      (16 * 1024)
+#define BLOCK_BYTES       (16 * 1024)
+#define DB_ROWS           200
+/* What is sent but not read yet, in the kernel (which doubles it). */
+#define SEND_BUFFER_BYTES (128 * 1024)
+
+/* One who listens. `last` is the position: the last sequence of each partition that was given, or
+ * passed over by the filter. */
+struct listener {
+    struct hub *hub;
+    struct session_pool *pool;
+    struct hub_waiter waiter;
+    bool joined;
+    /* Texts that an event must hold, or NULL; of the two for a machine one will do. */
+    char *client, *machine, *machine_subject;
+    const char *outcome;
+    int64_t *last;
+    int64_t *known;     /* what the database had when the listening began */
+    struct buf out;     /* text to be sent */
+    size_t sent;        /* of it */
+    struct buf scratch; /* one event */
+    int64_t spoke_ms;   /* monotonic: when something was sent last */
+};
+
+void listener_free(struct listener *listener)
+{
+    if (listener->joined)
+        hub_leave(listener->hub, &listener->waiter);
+    free(listener->machine);
+    free(listener->machine_subject);
+    free(listener->client);
+    free(listener->last);
+    free(listener->known);
+    buf_fini(&listener->out);
+    buf_fini(&listener->scratch);
+    free(listener);
+}
+
+/* --- text ----------------------------------------------------------------------------------- */
+
+static void put_id(struct listener *l)
+{
+    buf_puts(&l->out, "id: ");
+    for (int32_t p = 0; p < hub_partitions(l->hub); p++)
+        buf_printf(&l->out, "%s%" PRId64, p > 0 ? "," : "", l->last[p]);
+    buf_puts(&l->out, "\n");
+}
+
+/* Our events begin with their attributes, so the first "type" is the event's. */
+static void put_type(struct buf *out, const char *event)
+{
+    static const char name[] = "\"type\":\"";
+    const char *at = strstr(event, name);
+    const char *end = at ? strchr(at + sizeof(name) - 1, '"') : NULL;
+    if (!end)
+        return;
+    at += sizeof(name) - 1;
+    buf_puts(out, "event: ");
+    buf_append(out, at, (size_t)(end - at));
+    buf_puts(out, "\n");
+}
+
+static bool holds(const char *event, const char *text)
+{
+    return !text || strstr(event, text) != NULL;
+}
+
+/* A name stands in quotes, and what people wrote has its quotes escaped, so the texts mean what
+ * they say: "machine":"gpu-01" or, in the event of a machine's update, "name":"gpu-01". */
+static bool passes(const struct listener *l, const char *event)
+{
+    return holds(event, l->outcome) && holds(event, l->client) &&
+           (holds(event, l->machine) || holds(event, l->machine_subject));
+}
+
+/* The event that follows in its partition: one line, with a NUL behind it. */
+static void give(struct listener *l, int32_t part, const char *event)
+{
+    l->last[part]++;
+    if (!passes(l, event))
+        return;
+    put_id(l);
+    put_type(&l->out, event);
+    buf_puts(&l->out, "data: ");
+    buf_puts(&l->out, event);
+    buf_puts(&l->out, "\n\n");
+}
+
+/* What lies between was removed: the listener has to read the state anew. */
+static void put_resync(struct listener *l, int32_t part, int64_t last)
+{
+    l->last[part] = last;
+    put_id(l);
+    buf_printf(&l->out, "event: resync\ndata: {\"partition\":%" PRId32 "}\n\n", part);
+}
+
+/* --- gathering ------------------------------------------------------------------------------ */
+
+/* The events after `last` from the database: a page of them. */
+static enum err from_database(struct listener *l, int32_t part, struct failure *f)
+{
+    struct mysql_session *db;
+    char sql[160];
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    int len = snprintf(sql, sizeof sql,
+                       "SELECT seq, event FROM decision WHERE part = %" PRId32 " AND seq > %" PRId64
+                       " ORDER BY seq LIMIT %d",
+                       part, l->last[part], DB_ROWS);
+    if (session_pool_take(l->pool, &db, f) != ERR_OK)
+        return f->err;
+    enum err err = mysql_session_query(db, "read events", sql, (size_t)len, &rows, f);
+    if (err == ERR_OK && mysql_num_rows(rows) == 0)
+        l->known[part] = l->last[part];
+    while (err == ERR_OK && l->out.len < GATHER_BYTES && (row = mysql_fetch_row(rows))) {
+        if (field_int(row[0]) != l->last[part] + 1)
+            put_resync(l, part, field_int(row[0]) - 1);
+        give(l, part, row[1]);
+    }
+    mysql_free_result(rows);
+    session_pool_put(l->pool, db);
+    return err;
+}
+
+/* Appends what there is of one partition. An error is the database's. */
+static enum err gather_part(struct listener *l, int32_t part, struct failure *f)
+{
+    while (l->out.len < GATHER_BYTES) {
+        buf_clear(&l->scratch);
+        enum hub_have have = hub_next(l->hub, part, l->last[part], &l->scratch);
+        if (have == HUB_EVENT) {
+            give(l, part, l->scratch.data);
+            continue;
+        }
+        if (have == HUB_NONE && l->last[part] >= l->known[part])
+            return ERR_OK;
+        int64_t before = l->last[part];
+        if (from_database(l, part, f) != ERR_OK)
+            return f->err;
+        if (l->last[part] == before)
+            return ERR_OK; /* not there yet: the next look at it will tell */
+    }
+    return ERR_OK;
+}
+
+static enum err gather(struct listener *l, struct failure *f)
+{
+    for (int32_t p = 0; p < hub_partitions(l->hub); p++)
+        if (gather_part(l, p, f) != ERR_OK)
+            return f->err;
+    if (l->out.len == 0 && clock_mono_ms() - l->spoke_ms >= HEARTBEAT_MS) {
+        put_id(l); /* an id without data moves the position only */
+        buf_puts(&l->out, ": still here\n\n");
+    }
+    return ERR_OK;
+}
+
+/* libmicrohttpd gives the signature. A listener that reads too slowly is not asked for, and so it
+ * runs into the connection's time-out; what it misses costs no memory here. */
+static ssize_t on_read(void *arg, uint64_t position, char *block, size_t max)
+{
+    struct listener *l = arg;
+    (void)position;
+    while (l->sent == l->out.len) {
+        struct failure f;
+        uint64_t version = hub_version(l->hub);
+        buf_clear(&l->out);
+        l->sent = 0;
+        if (hub_stopping(l->hub))
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        if (gather(l, &f) != ERR_OK) {
+            struct log_quoted quoted;
+            log_warn("listener cut off", "err=%s", log_quote(&quoted, f.text));
+            return MHD_CONTENT_READER_END_WITH_ERROR; /* it comes again where it was */
+        }
+        if (l->out.len == 0 && hub_wait(l->hub, &l->waiter, version))
+            return 0;
+    }
+    size_t len = l->out.len - l->sent;
+    if (len > max)
+        len = max;
+    memcpy(block, l->out.data + l->sent, len);
+    l->sent += len;
+    l->spoke_ms = clock_mono_ms();
+    return (ssize_t)len;
+}
+
+static void on_gone(void *arg)
+{
+    listener_free(arg);
+}
+
+/* The kernel would keep megabytes for each who does not read. */
+static void bound_socket(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int bytes = SEND_BUFFER_BYTES;
+    if (info)
+        setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
+struct MHD_Response *listener_response(struct listener *listener, struct session_pool *pool,
+                                       struct MHD_Connection *connection)
+{
+    listener->pool = pool;
+    bound_socket(connection);
+    listener->joined = hub_join(listener->hub, &listener->waiter, connection);
+    struct MHD_Response *response = listener->joined
+                                        ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN,
+                                                                            BLOCK_BYTES, on_read,
+                                                                            listener, on_gone)
+                                        : NULL;
+    if (!response)
+        listener_free(listener);
+    return response;
+}
+
+/* --- the route ------------------------------------------------------------------------------ */
+
+static enum err read_last(struct call *call, struct listener *l, struct failure *f)
+{
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    enum err err = mysql_session_read(call->db, "read positions",
+                                      "SELECT part, last_seq FROM request_partition", &rows, f);
+    while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
+        int64_t part = field_int(row[0]);
+        if (part < hub_partitions(l->hub))
+            l->known[part] = field_int(row[1]);
+    }
+    mysql_free_result(rows);
+    return err;
+}
+
+/* "1042,977,31": one for each partition. Ahead of the database: nobody gave that. */
+static bool parse_positions(const struct listener *l, const char *text)
+{
+    int32_t count = hub_partitions(l->hub);
+    for (int32_t p = 0; p < count; p++) {
+        char *end;
+        if (*text < '0' || *text > '9')
+            return false;
+        l->last[p] = strtoll(text, &end, 10);
+        if (l->last[p] > l->known[p] || *end != (p + 1 < count ? ',' : '\0'))
+            return false;
+        text = end + 1;
+    }
+    return true;
+}
+
+static bool read_positions(struct call *call, struct listener *l)
+{
+    const char *after = call->last_event_id ? call->last_event_id : call->params[PARAM_AFTER];
+    memcpy(l->last, l->known, (size_t)hub_partitions(l->hub) * sizeof(*l->last));
+    if (!after || parse_positions(l, after))
+        return true;
+    call_problem(call, PROBLEM_INVALID_PARAMETER, "after",
+                 "after, and Last-Event-ID, must be an id that this farm's reader gave: the last "
+                 "sequence of each of the %" PRId32 " partitions.",
+                 hub_partitions(l->hub));
+    return false;
+}
+
+static bool read_filter(struct call *call, struct listener *l)
+{
+    const char *machine, *client, *outcome = call->params[PARAM_OUTCOME];
+    if (!call_name(call, PARAM_MACHINE, &machine) || !call_name(call, PARAM_CLIENT, &client))
+        return false;
+    if (machine) {
+        l->machine = xasprintf("\"machine\":\"%s\"", machine);
+        l->machine_subject = xasprintf("\"subject\":\"machine/%s\"", machine);
+    }
+    if (client)
+        l->client = xasprintf("\"client\":\"%s\"", client);
+    if (!outcome)
+        return true;
+    if (strcmp(outcome, "accepted") == 0)
+        l->outcome = "\"type\":\"berth.request.accepted\"";
+    else if (strcmp(outcome, "rejected") == 0)
+        l->outcome = "\"type\":\"berth.request.rejected\"";
+    else
+        call_problem(call, PROBLEM_INVALID_PARAMETER, "outcome",
+                     "outcome must be accepted or rejected.");
+    return !call->has_problem;
+}
+
+enum err handle_events(struct call *call, struct failure *f)
+{
+    struct hub *hub = call->reader->hub;
+    if (!hub)
+        return call_problem(call, PROBLEM_UNAVAILABLE, NULL,
+                            "This reader follows no event topic: kafka.bootstrap.servers is not "
+                            "set.");
+    struct listener *l = xcalloc(1, sizeof(*l));
+    size_t count = (size_t)hub_partitions(hub);
+    l->hub = hub;
+    l->last = xcalloc(count, sizeof(*l->last));
+    l->known = xcalloc(count, sizeof(*l->known));
+    l->spoke_ms = clock_mono_ms();
+    enum err err = read_last(call, l, f);
+    if (err != ERR_OK || !read_positions(call, l) || !read_filter(call, l)) {
+        listener_free(l);
+        return err;
+    }
+    buf_puts(&l->out, RETRY_TEXT);
+    put_id(l);
+    buf_puts(&l->out, "\n");
+    call->listener = l;
+    call->content_type = "text/event-stream";
+    return ERR_OK;
+}
