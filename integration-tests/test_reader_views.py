@@ -291,3 +291,40 @@ def test_ready(farm):
         assert farm.get("/Ressource/", limit_s=60).status_code == 503
     finally:
         farm.database.start()
+
+
+def test_series(farm, start):
+    made = farm.accept(farm.batch_1, {
+        "type": "booking.create", "start": rfc3339(start + 9 * DAY), "duration_s": HOUR,
+        "any": {"count": 1, "gpus": 2, "memory_gib": 0},
+        "repeat": {"every": "day", "count": 4, "zone": "Europe/Paris"}})
+    number = made.data["series"]["id"]
+    items = farm.get_json(f"/v1/series/{number}")["items"]
+    assert [(item["id"], item["start"], item["series"]) for item in items] == [
+        (occurrence["booking"], occurrence["start"], number)
+        for occurrence in made.data["series"]["occurrences"]]
+    assert farm.get_json(f"/v1/bookings/{items[2]['id']}") == items[2]
+    for path in ("/v1/series/4097", "/v1/series/x", f"/v1/series/{items[1]['id']}"):
+        problem_of(farm, path, 404)
+
+
+def test_clients(farm, start):
+    listed = {item["client"]: item for item in farm.get_json("/v1/clients")["items"]}
+    assert {"batch-1", "batch-2", "ops"} <= set(listed)
+    assert listed["ops"]["role"] == "admin" and listed["batch-1"]["limits"] == {}
+    farm.admin_command("client", "limit", "batch-2", "--gpus-at-once", "6",
+                       "--gpu-hours-ahead", "100")
+    farm.admin_command("farm", "limit", "--booking", "2d")
+    one = farm.get_json("/v1/clients/batch-2")
+    assert one["limits"] == {"booking_s": 2 * DAY, "gpus_at_once": 6, "gpu_hours_ahead": 100}
+    assert one["use"] == {"gpus_now": 0, "gpus_at_once": 4, "gpu_hours_ahead": 8}
+    farm.accept(farm.batch_2, create(start + HOUR, start + 3 * HOUR, share("v-03", 2, 1)))
+    assert farm.get_json("/v1/clients/batch-2")["use"] == {
+        "gpus_now": 0, "gpus_at_once": 6, "gpu_hours_ahead": 12}
+    refused = farm.decide(farm.batch_2, create(start + HOUR, start + 2 * HOUR, share("v-03", 1, 1)))
+    assert refused.data["reason"] == "limit_exceeded"
+    assert refused.data["limit"] == {"name": "gpus_at_once", "limit": 6, "used": 6, "asked": 1}
+    problem_of(farm, "/v1/clients/nobody", 404)
+    assert [item["client"] for item in farm.get_json("/v1/clients?limit=1&after=batch-1")["items"]
+            ] == ["batch-2"]
+    farm.admin_command("farm", "limit", "--booking", "none")

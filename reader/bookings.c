@@ -183,6 +183,34 @@ enum err handle_bookings(struct call *call, struct failure *f)
     return err;
 }
 
+/* The ids of a series' bookings follow from its own (db/migrations/0002). */
+enum err handle_series(struct call *call, struct failure *f)
+{
+    struct buf sql = {0};
+    struct page page = {0};
+    int64_t ids[LIMIT_OCCURRENCES];
+    int64_t id = call_path_id(call->path_args[0]);
+    for (int64_t k = 0; k < LIMIT_OCCURRENCES; k++)
+        ids[k] = (int64_t)((uint64_t)id + ((uint64_t)k << 32) * LIMIT_PARTITIONS);
+    buf_puts(&sql, "SELECT " BOOKING_COLUMNS " FROM booking b WHERE b.id IN ");
+    sql_ids(&sql, ids, LIMIT_OCCURRENCES);
+    buf_printf(&sql, " AND b.series = %" PRId64 " ORDER BY b.id", id);
+    enum err err = id < 0 ? ERR_OK : read_bookings(call, &sql, &page, f);
+    if (err == ERR_OK)
+        err = read_shares(call, &page, f);
+    if (err == ERR_OK && page.count == 0) {
+        call_problem(call, PROBLEM_NOT_FOUND, NULL, "No series has the id %.40s.",
+                     call->path_args[0]);
+    } else if (err == ERR_OK) {
+        json_t *items = json_array();
+        for (size_t i = 0; i < page.count; i++)
+            json_array_append_new(items, booking_view_json(&page.views[i]));
+        call_page(call, items, NULL);
+    }
+    buf_fini(&sql);
+    return err;
+}
+
 enum err handle_booking(struct call *call, struct failure *f)
 {
     struct buf sql = {0};
