@@ -175,12 +175,17 @@ struct decision {
  * not exist. */
 void decide(struct world *world, const struct submission *in, struct decision *out);
 
-/* Answers what decide() would to this booking.create by a client without limits of its own, and
- * changes nothing: *out gets reason, detail, what is free and the next start of a rejection, but no
- * booking. If it would be accepted, out->reason is REASON_NONE and *shares_out (in the world's arena,
- * *count_out of them) is what it would hold. Not for recurring bookings (asserted). */
+struct asked {
+    struct decision decision; /* without booking */
+    size_t share_count;       /* reason REASON_NONE: what it would hold */
+    const struct share *shares;
+};
+
+/* What decide() would answer to this booking.create by a client without limits of its own; nothing
+ * is changed. A rejection has its reason, detail, what is free and the next start. Strings and
+ * shares live in the world's arena. Not for recurring bookings (asserted). */
 void decide_ask(struct world *world, const struct booking_create *create, int64_t now_ms,
-                struct decision *out, const struct share **shares_out, size_t *count_out);
+                struct asked *out);
 
 /* now cut to the second, and rounded up to it. */
 int64_t time_floor_s(int64_t ms);

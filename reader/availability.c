@@ -200,25 +200,20 @@ static json_t *together(struct world *world, const struct call *call, const stru
     create.start_ms = q->from_ms;
     *detail_out = NULL;
     while ((int64_t)json_array_size(list) < q->limit) {
-        struct decision decision;
-        const struct share *shares;
-        size_t count;
-        decide_ask(world, &create, call->now_ms, &decision, &shares, &count);
-        if (decision.reason == REASON_INSUFFICIENT_CAPACITY &&
-            decision.next_available_ms != TIME_NONE) {
-            create.start_ms = decision.next_available_ms;
-            if (create.start_ms + create.duration_ms > q->until_ms)
-                break;
+        struct asked asked;
+        decide_ask(world, &create, call->now_ms, &asked);
+        bool later = asked.decision.reason == REASON_INSUFFICIENT_CAPACITY &&
+                     asked.decision.next_available_ms != TIME_NONE;
+        if (later)
+            create.start_ms = asked.decision.next_available_ms;
+        else if (asked.decision.reason != REASON_NONE)
+            *detail_out = asked.decision.detail;
+        if (*detail_out || create.start_ms + create.duration_ms > q->until_ms)
+            break;
+        if (later)
             continue;
-        }
-        if (decision.reason != REASON_NONE) {
-            *detail_out = decision.detail;
-            break;
-        }
-        if (create.start_ms + create.duration_ms > q->until_ms)
-            break;
         json_t *window = window_json(create.start_ms, create.duration_ms);
-        json_object_set_new(window, "allocations", shares_json(shares, count));
+        json_object_set_new(window, "allocations", shares_json(asked.shares, asked.share_count));
         json_array_append_new(list, window);
         create.start_ms += create.duration_ms;
     }

@@ -93,7 +93,7 @@ static enum err read_shares(struct call *call, struct page *page, struct failure
 
 /* What a list is asked for. */
 struct filter {
-    int64_t limit, after, from_ms, to_ms, series;
+    int64_t limit, after, from_ms, to_ms;
     const char *client, *machine, *state;
 };
 
@@ -106,8 +106,7 @@ static bool read_filter(struct call *call, struct filter *filter)
         !call_name(call, PARAM_CLIENT, &filter->client) ||
         !call_name(call, PARAM_MACHINE, &filter->machine) ||
         !call_time(call, PARAM_FROM, &filter->from_ms) ||
-        !call_time(call, PARAM_TO, &filter->to_ms) ||
-        !call_number(call, PARAM_SERIES, 1, INT64_MAX, &filter->series))
+        !call_time(call, PARAM_TO, &filter->to_ms))
         return false;
     if (filter->from_ms != TIME_NONE && filter->to_ms != TIME_NONE &&
         filter->to_ms <= filter->from_ms)

@@ -26,7 +26,6 @@
     X(MACHINE, "machine")                                                                          \
     X(STATE, "state")                                                                              \
     X(LABEL, "label")                                                                              \
-    X(SERIES, "series")                                                                            \
     X(FROM, "from")                                                                                \
     X(TO, "to")                                                                                    \
     X(GPUS, "gpus")                                                                                \
@@ -34,7 +33,6 @@
     X(DURATION, "duration")                                                                        \
     X(COUNT, "count")                                                                              \
     X(HORIZON, "horizon")                                                                          \
-    X(BY, "by")                                                                                    \
     X(OUTCOME, "outcome")
 
 enum param {

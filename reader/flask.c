@@ -25,6 +25,9 @@
 #define BOOKINGS_FROM                                                                              \
     "SELECT id, user_name, start_ms, end_ms FROM booking WHERE state <> 'cancelled'"
 
+#define MACHINE_WITH_ID MACHINES_FROM " WHERE id ="
+#define BOOKING_WITH_ID BOOKINGS_FROM " AND id ="
+
 /* --- items ---------------------------------------------------------------------------------- */
 
 /* "Fri, 07 Feb 2020 13:00:00 GMT" (RFC 9110, IMF-fixdate), whatever the locale. */
@@ -207,20 +210,24 @@ enum err handle_flask_shares(struct call *call, struct failure *f)
 
 /* --- one ------------------------------------------------------------------------------------ */
 
-/* The one row with the path's id, or NULL and the problem that there is none. */
-static enum err find_one(struct call *call, const char *sql_from, const char *what, int64_t *id_out,
-                         MYSQL_RES **rows_out, MYSQL_ROW *row_out, struct failure *f)
+/* A row and the id that the path asks for. */
+struct found {
+    int64_t id;
+    MYSQL_RES *rows;
+    MYSQL_ROW row; /* NULL: there is none */
+};
+
+/* The one row with the path's id, or the problem that there is none. */
+static enum err find_one(struct call *call, const char *sql_from, const char *what,
+                         struct found *out, struct failure *f)
 {
     struct buf sql = {0};
-    enum err err = ERR_OK;
-    *id_out = call_path_id(call->path_args[0]);
-    *row_out = NULL;
-    *rows_out = NULL;
-    buf_printf(&sql, "%s %" PRId64, sql_from, *id_out);
-    err = mysql_session_query(call->db, "read one", sql.data, sql.len, rows_out, f);
+    *out = (struct found){.id = call_path_id(call->path_args[0])};
+    buf_printf(&sql, "%s %" PRId64, sql_from, out->id);
+    enum err err = mysql_session_query(call->db, "read one", sql.data, sql.len, &out->rows, f);
     if (err == ERR_OK)
-        *row_out = mysql_fetch_row(*rows_out);
-    if (err == ERR_OK && !*row_out)
+        out->row = mysql_fetch_row(out->rows);
+    if (err == ERR_OK && !out->row)
         call_problem(call, PROBLEM_NOT_FOUND, NULL, "No %s has the id %.40s.", what,
                      call->path_args[0]);
     buf_fini(&sql);
@@ -237,68 +244,48 @@ static void answer_one(struct call *call, void (*put)(struct jsonout *out, MYSQL
     call->text_len = text.len;
 }
 
-static enum err find_machine(struct call *call, int64_t *id_out, bool answer, bool *found_out,
-                             struct failure *f)
-{
-    MYSQL_RES *rows;
-    MYSQL_ROW row;
-    enum err err = find_one(call, MACHINES_FROM " WHERE id =", "ressource", id_out, &rows, &row, f);
-    *found_out = row != NULL;
-    if (row && answer)
-        answer_one(call, put_machine, row);
-    mysql_free_result(rows);
-    return err;
-}
-
-static enum err find_booking(struct call *call, int64_t *id_out, bool answer, bool *found_out,
-                             struct failure *f)
-{
-    MYSQL_RES *rows;
-    MYSQL_ROW row;
-    enum err err = find_one(call, BOOKINGS_FROM " AND id =", "reservation", id_out, &rows, &row, f);
-    *found_out = row != NULL;
-    if (row && answer)
-        answer_one(call, put_booking, row);
-    mysql_free_result(rows);
-    return err;
-}
-
 enum err handle_flask_machine(struct call *call, struct failure *f)
 {
-    int64_t id;
-    bool found;
-    return find_machine(call, &id, true, &found, f);
+    struct found found;
+    enum err err = find_one(call, MACHINE_WITH_ID, "ressource", &found, f);
+    if (found.row)
+        answer_one(call, put_machine, found.row);
+    mysql_free_result(found.rows);
+    return err;
 }
 
 enum err handle_flask_booking(struct call *call, struct failure *f)
 {
-    int64_t id;
-    bool found;
-    return find_booking(call, &id, true, &found, f);
+    struct found found;
+    enum err err = find_one(call, BOOKING_WITH_ID, "reservation", &found, f);
+    if (found.row)
+        answer_one(call, put_booking, found.row);
+    mysql_free_result(found.rows);
+    return err;
 }
 
 enum err handle_flask_shares_of_machine(struct call *call, struct failure *f)
 {
-    int64_t id;
-    bool found;
-    enum err err = find_machine(call, &id, false, &found, f);
-    if (err == ERR_OK && found)
+    struct found found;
+    enum err err = find_one(call, MACHINE_WITH_ID, "ressource", &found, f);
+    mysql_free_result(found.rows);
+    if (found.row)
         err = answer_list(call, &(struct list){.head = "{\"RessourceReserve\":[",
                                                .put = put_share,
                                                .query = query_shares_of_machine,
-                                               .id = id});
+                                               .id = found.id});
     return err;
 }
 
 enum err handle_flask_shares_of_booking(struct call *call, struct failure *f)
 {
-    int64_t id;
-    bool found;
-    enum err err = find_booking(call, &id, false, &found, f);
-    if (err == ERR_OK && found)
+    struct found found;
+    enum err err = find_one(call, BOOKING_WITH_ID, "reservation", &found, f);
+    mysql_free_result(found.rows);
+    if (found.row)
         err = answer_list(call, &(struct list){.head = "{\"RessourceReserve\":[",
                                                .put = put_share,
                                                .query = query_shares_of_booking,
-                                               .id = id});
+                                               .id = found.id});
     return err;
 }
