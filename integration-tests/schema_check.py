@@ -175,7 +175,7 @@ def windows(request):
     return out
 
 
-LAST_OF_2999 = datetime.datetime(2999, 12, 31, 23, 59, 59, tzinfo=datetime.timezone.utc)
+LAST_OF_2899 = datetime.datetime(2899, 12, 31, 23, 59, 59, tzinfo=datetime.timezone.utc)
 
 
 def _repeat_rules(request):
@@ -189,7 +189,7 @@ def _repeat_rules(request):
         days = {"day": 1, "week": 7}[repeat["every"]] * (repeat["count"] - 1) + 2
         end = at(request["end"]) if "end" in request else \
             at(request["start"]) + datetime.timedelta(seconds=request["duration_s"])
-        if max(at(request["start"]), end) + datetime.timedelta(days=days) > LAST_OF_2999:
+        if max(at(request["start"]), end) + datetime.timedelta(days=days) > LAST_OF_2899:
             return [("/request/repeat", "too late")]
     except OverflowError:
         return [("/request/repeat", "too late")]

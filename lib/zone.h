@@ -10,8 +10,8 @@
 
 /* A zone's name, in bytes; the longest in the database has 32. */
 #define ZONE_NAME_LEN    64
-/* Rules are worked out until the end of 2999, in seconds since 1970; later times are not asked. */
-#define ZONE_TIME_MAX_S  INT64_C(32503679999)
+/* Rules are worked out until the end of 2899, in seconds since 1970; GLib knows those of 2998. */
+#define ZONE_TIME_MAX_S  INT64_C(29348006399)
 /* How many zones a thread remembers. */
 #define ZONE_CACHE_COUNT 32
 

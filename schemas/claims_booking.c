@@ -171,7 +171,7 @@ static bool work_out_windows(struct decoder *d, const struct path *at,
         return decoder_fault(d, at,
                              "occurrences that end after their start, also where clocks change");
     case REPEAT_LATE:
-        return decoder_fault(d, at, "occurrences that end before the last days of 2999");
+        return decoder_fault(d, at, "occurrences that end before the last days of 2899");
     }
     create->window_count = (size_t)d->repeat.count;
     create->windows = windows;

@@ -1,5 +1,6 @@
 /* Says what the codec makes of token payloads, one JSON line each, for tests in other languages:
  *   {"file": "…", "valid": true, "content_sha256": "…"}
+ *   {"file": "…", "valid": true, "content_sha256": "…", "windows": ["START/END", …]}  (a series)
  *   {"file": "…", "valid": false, "pointer": "/request/gpus", "expected": "…"}
  *
  * usage: claims_check FILE...    each file is a payload
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "lib/mem.h"
+#include "lib/timetext.h"
 #include "schemas/claims.h"
 #include "schemas/jsonout.h"
 
@@ -23,6 +25,21 @@ static void put_fault(struct jsonout *out, const char *pointer, const char *expe
     jsonout_string(out, pointer);
     JSONOUT_RAW(out, ",\"expected\":");
     jsonout_string(out, expected);
+}
+
+static void put_windows(struct jsonout *out, const struct booking_create *create)
+{
+    JSONOUT_RAW(out, ",\"windows\":[");
+    for (size_t i = 0; i < create->window_count; i++) {
+        char start[TIMETEXT_LEN], end[TIMETEXT_LEN], window[2 * TIMETEXT_LEN];
+        timetext_format(create->windows[i].start_ms, start);
+        timetext_format(create->windows[i].end_ms, end);
+        snprintf(window, sizeof(window), "%s/%s", start, end);
+        if (i > 0)
+            JSONOUT_RAW(out, ",");
+        jsonout_string(out, window);
+    }
+    JSONOUT_RAW(out, "]");
 }
 
 static void check(const char *file, const char *payload, size_t len)
@@ -47,6 +64,8 @@ static void check(const char *file, const char *payload, size_t len)
     } else {
         JSONOUT_RAW(&out, "\"valid\":true,\"content_sha256\":");
         jsonout_hex(&out, claims.content_sha256, sizeof(claims.content_sha256));
+        if (claims.type == REQUEST_BOOKING_CREATE && claims.request.booking_create.window_count > 0)
+            put_windows(&out, &claims.request.booking_create);
     }
     JSONOUT_RAW(&out, "}");
     puts(jsonout_finish(&out));

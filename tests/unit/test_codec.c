@@ -136,7 +136,7 @@ static void test_corpus_ok(void **state)
         count++;
     }
     closedir(dir);
-    assert_true(count > 60);
+    assert_true(count > 95);
 }
 
 /* One row of faults.tsv: the document's fault is where the row says. */
@@ -275,6 +275,80 @@ static void test_booking_create(void **state)
     assert_int_equal(asked->share_count, 0);
 }
 
+static void test_any(void **state)
+{
+    (void)state;
+    struct claims claims = decode_request(
+        "{\"type\":\"booking.create\",\"duration_s\":90,\"any\":{\"count\":4,\"gpus\":8,"
+        "\"memory_gib\":256,\"labels\":{\"rack\":\"b\",\"gpu\":\"h100\"}}}");
+    assert_valid(&claims);
+    const struct booking_create *asked = &claims.request.booking_create;
+    assert_int_equal(asked->any.count, 4);
+    assert_int_equal(asked->any.amount.gpus, 8);
+    assert_int_equal(asked->any.amount.memory_gib, 256);
+    assert_int_equal(asked->any.labels.count, 2);
+    assert_string_equal(asked->any.labels.items[0].key, "gpu");
+    assert_string_equal(asked->any.labels.items[1].value, "b");
+    assert_int_equal(asked->share_count, 0);
+    assert_int_equal(asked->window_count, 0);
+
+    claims = decode_request("{\"type\":\"booking.create\",\"duration_s\":90,"
+                            "\"any\":{\"count\":1,\"gpus\":0,\"memory_gib\":1}}");
+    assert_valid(&claims);
+    assert_int_equal(asked->any.labels.count, 0);
+
+    /* Neither: a window without machines. */
+    claims = decode_request("{\"type\":\"booking.create\",\"duration_s\":90}");
+    assert_valid(&claims);
+    assert_int_equal(asked->any.count, 0);
+    assert_int_equal(asked->share_count, 0);
+}
+
+static void test_repeat(void **state)
+{
+    (void)state;
+    struct claims claims = decode_request(
+        "{\"type\":\"booking.create\",\"start\":\"2026-03-28T08:00:00Z\",\"duration_s\":60,"
+        "\"repeat\":{\"every\":\"day\",\"count\":3,\"zone\":\"Europe/Paris\"}}");
+    assert_valid(&claims);
+    const struct booking_create *asked = &claims.request.booking_create;
+    assert_false(asked->skip_conflicts);
+    assert_int_equal(asked->window_count, 3);
+    int64_t first_ms = asked->start_ms;
+    assert_int_equal(first_ms, INT64_C(1774684800000));
+    static const int64_t hours[] = {0, 23, 47};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(asked->windows[i].start_ms, first_ms + hours[i] * 3600000);
+        assert_int_equal(asked->windows[i].end_ms, asked->windows[i].start_ms + 60000);
+    }
+    claims = decode_request(
+        "{\"type\":\"booking.create\",\"start\":\"2026-10-20T07:00:00Z\","
+        "\"end\":\"2026-10-20T15:00:00Z\",\"any\":{\"count\":2,\"gpus\":1,\"memory_gib\":1},"
+        "\"repeat\":{\"every\":\"week\",\"count\":2,\"zone\":\"Europe/Paris\"},"
+        "\"skip_conflicts\":true}");
+    assert_valid(&claims);
+    assert_true(asked->skip_conflicts);
+    assert_int_equal(asked->window_count, 2);
+    assert_int_equal(asked->any.count, 2);
+    assert_int_equal(asked->windows[0].start_ms, asked->start_ms);
+    assert_int_equal(asked->windows[0].end_ms, asked->end_ms);
+    assert_int_equal(asked->windows[1].start_ms, asked->start_ms + (7 * 24 + 1) * 3600000);
+    assert_int_equal(asked->windows[1].end_ms, asked->end_ms + (7 * 24 + 1) * 3600000);
+}
+
+static void test_booking_cancel(void **state)
+{
+    (void)state;
+    struct claims claims = decode_request("{\"type\":\"booking.cancel\",\"booking\":4099}");
+    assert_valid(&claims);
+    assert_int_equal(claims.request.booking_cancel.booking, 4099);
+    assert_false(claims.request.booking_cancel.series);
+    claims = decode_request("{\"type\":\"booking.cancel\",\"series\":8195}");
+    assert_valid(&claims);
+    assert_int_equal(claims.request.booking_cancel.booking, 8195);
+    assert_true(claims.request.booking_cancel.series);
+}
+
 static void test_booking_amend(void **state)
 {
     (void)state;
@@ -373,6 +447,36 @@ static void test_phrases(void **state)
                  "/request", "exactly one of end and duration_s");
 }
 
+#define CREATE "{\"type\":\"booking.create\",\"duration_s\":60"
+
+static void test_phrases_of_bookings(void **state)
+{
+    (void)state;
+    assert_fault(decode_request(CREATE ",\"allocations\":[],\"any\":{\"count\":1,\"gpus\":1,"
+                                       "\"memory_gib\":0}}"),
+                 "/request", "allocations or any, not both");
+    assert_fault(decode_request(CREATE ",\"any\":{\"count\":1,\"gpus\":0,\"memory_gib\":0}}"),
+                 "/request/any", "gpus or memory_gib above 0");
+    assert_fault(decode_request(CREATE ",\"any\":{\"number\":1}}"), "/request/any/number",
+                 "no field but count, gpus, memory_gib, labels");
+    assert_fault(decode_request(CREATE ",\"skip_conflicts\":true}"), "/request/skip_conflicts",
+                 "skip_conflicts only beside repeat");
+    assert_fault(decode_request(CREATE ",\"repeat\":{\"every\":\"day\",\"count\":2,"
+                                       "\"zone\":\"UTC\"}}"),
+                 "/request/start", "a start beside repeat (it is missing)");
+    assert_fault(decode_request(CREATE ",\"repeat\":{\"every\":\"month\",\"count\":2,"
+                                       "\"zone\":\"UTC\"}}"),
+                 "/request/repeat/every", "day or week");
+    assert_fault(decode_request(CREATE ",\"repeat\":{\"every\":\"day\",\"count\":2,"
+                                       "\"zone\":\"Europe/Atlantis\"}}"),
+                 "/request/repeat/zone",
+                 "a name from the time zone database, like Europe/Paris or UTC");
+    assert_fault(decode_request("{\"type\":\"booking.cancel\"}"), "/request",
+                 "exactly one of booking and series");
+    assert_fault(decode_request("{\"type\":\"booking.cancel\",\"booking\":1,\"series\":1}"),
+                 "/request", "exactly one of booking and series");
+}
+
 /* Unknown fields come first, in the order of the document; then the table's order. */
 static void test_order_of_fields(void **state)
 {
@@ -456,10 +560,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_machine_register, setup, teardown),
         cmocka_unit_test_setup_teardown(test_machine_update, setup, teardown),
         cmocka_unit_test_setup_teardown(test_booking_create, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_any, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_repeat, setup, teardown),
         cmocka_unit_test_setup_teardown(test_booking_amend, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_booking_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order_of_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_rest_is_decoded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_phrases, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_phrases_of_bookings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order_of_fields, setup, teardown),
         cmocka_unit_test_setup_teardown(test_content_hash, setup, teardown),
         cmocka_unit_test_setup_teardown(test_content_hash_of_corpus, setup, teardown),

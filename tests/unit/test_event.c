@@ -266,6 +266,80 @@ static void test_machine_update_displacing(void **state)
     assert_encoded("accepted-machine.update-displacing");
 }
 
+/* --- series --- */
+
+#define DAY_MS INT64_C(86400000)
+
+static struct occurrence occurrence_of(int64_t index, const struct booking_view *booking)
+{
+    return (struct occurrence){
+        .window = {booking->start_ms + index * DAY_MS, booking->end_ms + index * DAY_MS},
+        .booking = booking->id + (index << 44),
+        .version = booking->version,
+        .state = booking->state,
+        .share_count = booking->share_count,
+        .shares = booking->shares};
+}
+
+static void test_series_create(void **state)
+{
+    (void)state;
+    struct booking_view booking = booked();
+    booking.series = booking.id;
+    struct occurrence occurrences[4];
+    for (int64_t i = 0; i < 4; i++)
+        occurrences[i] = occurrence_of(i, &booking);
+    accept_booking(&booking);
+    decision.series = &(struct series_view){booking.id, 2, occurrences};
+    assert_encoded("accepted-booking.create-series");
+
+    /* The first was left out, and gave the series its id all the same. */
+    occurrences[0] = (struct occurrence){.window = occurrences[0].window,
+                                         .reason = REASON_INSUFFICIENT_CAPACITY,
+                                         .machine = "gpu-01"};
+    occurrences[2] = (struct occurrence){.window = occurrences[2].window,
+                                         .reason = REASON_LIMIT_EXCEEDED};
+    occurrences[3] = (struct occurrence){.window = occurrences[3].window,
+                                         .reason = REASON_TOO_FAR_AHEAD};
+    booking.id = occurrences[1].booking;
+    booking.start_ms = occurrences[1].window.start_ms;
+    booking.end_ms = occurrences[1].window.end_ms;
+    accept_booking(&booking);
+    decision.series = &(struct series_view){4268035, 4, occurrences};
+    assert_encoded("accepted-booking.create-series-conflicts");
+}
+
+static void test_series_cancel(void **state)
+{
+    (void)state;
+    struct booking_view booking = booked();
+    booking.series = booking.id;
+    booking.version = 2;
+    booking.state = BOOKING_RELEASED;
+    booking.end_ms = START_MS + 61000;
+    struct occurrence occurrences[2] = {occurrence_of(0, &booking), occurrence_of(1, &booking)};
+    occurrences[1].state = BOOKING_CANCELLED;
+    occurrences[1].window.end_ms = START_MS + DAY_MS + HOUR_MS;
+    occurrences[1].share_count = 0;
+    accept_booking(&booking);
+    decision.series = &(struct series_view){booking.id, 2, occurrences};
+    claims.type = REQUEST_BOOKING_CANCEL;
+    assert_encoded("accepted-booking.cancel-series");
+}
+
+/* A booking of a series that is changed alone. */
+static void test_booking_of_series(void **state)
+{
+    (void)state;
+    struct booking_view booking = booked();
+    booking.version = 2;
+    booking.series = 4268035;
+    booking.id += INT64_C(1) << 44;
+    accept_booking(&booking);
+    claims.type = REQUEST_BOOKING_AMEND;
+    assert_encoded("accepted-booking.amend-of-series");
+}
+
 /* --- rejected --- */
 
 static void test_insufficient_capacity(void **state)
@@ -279,6 +353,54 @@ static void test_insufficient_capacity(void **state)
     struct event event = assert_encoded("rejected-insufficient_capacity");
     assert_null(event.subject);
     assert_string_equal(event.type, EVENT_TYPE_REJECTED);
+}
+
+static void test_more_than_one_machine_asked_for(void **state)
+{
+    (void)state;
+    static const struct machine_free frees[] = {{"gpu-02", {8, 512}}, {"gpu-01", {3, 448}}};
+    reject(REASON_INSUFFICIENT_CAPACITY, "gpu-01 has not that much.");
+    decision.blocking_machine = "gpu-01";
+    decision.has_free = true;
+    decision.free = frees[1].free;
+    decision.free_count = 2;
+    decision.frees = frees;
+    assert_encoded("rejected-insufficient_capacity-machines");
+}
+
+static void test_any_that_does_not_fit(void **state)
+{
+    (void)state;
+    reject(REASON_INSUFFICIENT_CAPACITY, "0 of the 8 machines have that much free.");
+    decision.fitting = 0;
+    decision.next_available_ms = START_MS + HOUR_MS;
+    assert_encoded("rejected-insufficient_capacity-any");
+    reject(REASON_EXCEEDS_MACHINE, "3 of the 8 machines have that much in all.");
+    decision.fitting = 3;
+    decision.next_available_ms = TIME_NONE;
+    assert_encoded("rejected-exceeds_machine-any");
+}
+
+static void test_capacity_in_use(void **state)
+{
+    (void)state;
+    static const int64_t in_use[] = {4096, 4268035, INT64_C(9007199254740991)};
+    reject(REASON_CAPACITY_IN_USE, "Bookings use up to 8 GPUs.");
+    decision.blocking_machine = "gpu-01";
+    decision.in_use_count = 3;
+    decision.in_use = in_use;
+    decision.subject_kind = SUBJECT_MACHINE;
+    decision.subject_machine = "gpu-01";
+    claims.type = REQUEST_MACHINE_UPDATE;
+    assert_encoded("rejected-capacity_in_use");
+}
+
+static void test_limit_exceeded(void **state)
+{
+    (void)state;
+    reject(REASON_LIMIT_EXCEEDED, "The limit gpus_at_once of batch-1 is 16.");
+    decision.limit = &(struct limit_view){"gpus_at_once", 16, 12, 8};
+    assert_encoded("rejected-limit_exceeded");
 }
 
 static void test_invalid_request(void **state)
@@ -363,6 +485,26 @@ static void test_duplicate_of_accepted(void **state)
     assert_string_equal(event.id, "5-8");
 }
 
+static void test_duplicate_of_series(void **state)
+{
+    (void)state;
+    struct booking_view booking = booked();
+    booking.series = booking.id;
+    struct occurrence occurrences[2] = {occurrence_of(0, &booking), occurrence_of(1, &booking)};
+    occurrences[1] = (struct occurrence){.window = occurrences[1].window,
+                                         .reason = REASON_INSUFFICIENT_CAPACITY,
+                                         .machine = "gpu-02"};
+    accept_booking(&booking);
+    decision.series = &(struct series_view){booking.id, 2, occurrences};
+    struct event first = encode();
+    struct event event = repeat(&first, "accepted-duplicate-series");
+    assert_string_equal(event.subject, first.subject);
+    const char *series = strstr(first.bytes, ",\"series\":{");
+    assert_non_null(series);
+    assert_non_null(
+        strstr(event.bytes, arena_strndup(arena, series, strlen(series) - strlen("}}"))));
+}
+
 static void test_duplicate_of_rejected(void **state)
 {
     (void)state;
@@ -443,6 +585,88 @@ static void test_largest_booking(void **state)
     assert_true(event.len < 16 * 1024);
 }
 
+/* As many machines in as many occurrences as a request can ask for, and the repeat of that answer. */
+static void test_largest_series(void **state)
+{
+    (void)state;
+    struct share *all = arena_alloc(arena, LIMIT_SERIES_SHARES * sizeof(*all));
+    for (int i = 0; i < LIMIT_SERIES_SHARES; i++)
+        all[i] = (struct share){arena_printf(arena, "%04d%s", i, repeated("m", LIMIT_NAME_LEN - 4)),
+                                {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
+    struct occurrence *occurrences = arena_alloc(arena, LIMIT_OCCURRENCES * sizeof(*occurrences));
+    size_t used = 0;
+    for (size_t i = 0; i < LIMIT_OCCURRENCES; i++) {
+        size_t count = LIMIT_SERIES_SHARES / LIMIT_OCCURRENCES;
+        if (i < LIMIT_SERIES_SHARES % LIMIT_OCCURRENCES)
+            count++;
+        occurrences[i] = (struct occurrence){
+            .window = {LIMIT_TIME_S * 1000 - 1000, LIMIT_TIME_S * 1000},
+            .booking = INT64_MAX,
+            .version = INT64_MAX,
+            .state = BOOKING_CANCELLED,
+            .share_count = count,
+            .shares = all + used};
+        used += count;
+    }
+    assert_int_equal(used, LIMIT_SERIES_SHARES);
+    struct booking_view booking = booked();
+    booking.series = INT64_MAX;
+    booking.share_count = LIMIT_ALLOCATIONS;
+    booking.shares = all;
+    booking.user = repeated("\"", LIMIT_USER_CHARS);
+    claims.user = booking.user;
+    accept_booking(&booking);
+    decision.series = &(struct series_view){INT64_MAX, LIMIT_OCCURRENCES, occurrences};
+    struct event event = encode();
+    assert_jansson_agrees(&event);
+    assert_true(event.len > 250 * 1000);
+    assert_true(event.len < LIMIT_EVENT_LEN);
+    assert_non_null(strstr(event.bytes, "2047mmm"));
+
+    const struct prior prior = {
+        .part = 4095, .seq = INT64_MAX, .event = event.bytes, .event_len = event.len};
+    decision = (struct decision){
+        .verified = true, .duplicate_of = &prior, .next_available_ms = TIME_NONE, .fitting = -1};
+    struct event again = encode();
+    assert_true(again.len > event.len && again.len < LIMIT_EVENT_LEN);
+    assert_jansson_agrees(&again);
+}
+
+/* Each of many running bookings was amended to as many machines as one can have, and then the series
+ * is cancelled: what is behind the limit is left out, and the event keeps within its own. */
+static void test_amended_series(void **state)
+{
+    (void)state;
+    struct share *all = arena_alloc(arena, LIMIT_ALLOCATIONS * sizeof(*all));
+    for (int i = 0; i < LIMIT_ALLOCATIONS; i++)
+        all[i] = (struct share){arena_printf(arena, "%04d%s", i, repeated("m", LIMIT_NAME_LEN - 4)),
+                                {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
+    struct occurrence *occurrences = arena_alloc(arena, LIMIT_OCCURRENCES * sizeof(*occurrences));
+    struct booking_view booking = booked();
+    booking.series = booking.id;
+    booking.share_count = LIMIT_ALLOCATIONS;
+    booking.shares = all;
+    booking.state = BOOKING_RELEASED;
+    for (int64_t i = 0; i < LIMIT_OCCURRENCES; i++)
+        occurrences[i] = occurrence_of(i, &booking);
+    occurrences[40].share_count = 0; /* behind the limit, but adds nothing */
+    accept_booking(&booking);
+    decision.series = &(struct series_view){booking.id, LIMIT_OCCURRENCES, occurrences};
+    struct event event = encode();
+    assert_jansson_agrees(&event);
+    json_t *document = json_loadb(event.bytes, event.len, 0, NULL);
+    json_t *data = json_object_get(document, "data");
+    json_t *list = json_object_get(json_object_get(data, "series"), "occurrences");
+    assert_int_equal(json_array_size(list), LIMIT_OCCURRENCES);
+    for (size_t i = 0; i < LIMIT_OCCURRENCES; i++) {
+        const json_t *item = json_array_get(list, i);
+        bool shown = i < LIMIT_SERIES_SHARES / LIMIT_ALLOCATIONS || i == 40;
+        assert_int_equal(json_object_get(item, "allocations") != NULL, shown);
+        assert_non_null(json_object_get(item, "version"));
+    }
+    json_decref(document);
+}
+
 /* Every byte in a string, also those that are no text: the event stays valid JSON. */
 static void test_any_bytes(void **state)
 {
@@ -512,16 +736,26 @@ int main(void)
         TEST(test_booking_cancel),
         TEST(test_machine_register),
         TEST(test_machine_update_displacing),
+        TEST(test_series_create),
+        TEST(test_series_cancel),
+        TEST(test_booking_of_series),
         TEST(test_insufficient_capacity),
+        TEST(test_more_than_one_machine_asked_for),
+        TEST(test_any_that_does_not_fit),
+        TEST(test_capacity_in_use),
+        TEST(test_limit_exceeded),
         TEST(test_invalid_request),
         TEST(test_nothing_known),
         TEST(test_unknown_booking),
         TEST(test_unverified),
         TEST(test_operator),
         TEST(test_duplicate_of_accepted),
+        TEST(test_duplicate_of_series),
         TEST(test_duplicate_of_rejected),
         TEST(test_largest_update),
         TEST(test_largest_booking),
+        TEST(test_largest_series),
+        TEST(test_amended_series),
         TEST(test_any_bytes),
         TEST(test_utf8),
         TEST(test_numbers),

@@ -123,18 +123,22 @@ static void test_booking_view(void **state)
 {
     (void)state;
     static const struct share shares[] = {{"gpu-01", {4, 64}}, {"gpu-02", {0, 1}}};
-    const struct booking_view booking = {.id = 4268035,
-                                         .version = 2,
-                                         .client = "batch-1",
-                                         .user = "Zoë",
-                                         .state = BOOKING_RELEASED,
-                                         .start_ms = INT64_C(1796090400000),
-                                         .end_ms = INT64_C(1796090460000),
-                                         .share_count = 2,
-                                         .shares = shares};
+    struct booking_view booking = {.id = 4268035,
+                                   .version = 2,
+                                   .client = "batch-1",
+                                   .user = "Zoë",
+                                   .state = BOOKING_RELEASED,
+                                   .start_ms = INT64_C(1796090400000),
+                                   .end_ms = INT64_C(1796090460000),
+                                   .share_count = 2,
+                                   .shares = shares};
     const struct decision decision = {
         .verified = true, .booking = &booking, .next_available_ms = TIME_NONE, .fitting = -1};
     assert_same(data_of(&decision, "booking"), booking_view_json(&booking));
+    booking.series = 4096;
+    json_t *view = booking_view_json(&booking);
+    assert_int_equal(json_integer_value(json_object_get(view, "series")), 4096);
+    assert_same(data_of(&decision, "booking"), view);
     assert_dump(time_json(booking.start_ms), "\"2026-12-01T02:00:00Z\"");
     assert_dump(shares_json(NULL, 0), "[]");
 }
