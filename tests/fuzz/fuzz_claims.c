@@ -36,6 +36,56 @@ static void check_labels(const struct labels *labels, struct arena *arena)
     assert(again.count == labels->count);
 }
 
+/* Windows follow each other, none is empty, and the first is the one asked for. */
+static void check_windows(const struct booking_create *create)
+{
+    size_t machines = create->any.count > 0 ? (size_t)create->any.count : create->share_count;
+    assert(create->window_count <= LIMIT_OCCURRENCES);
+    assert(create->window_count * machines <= LIMIT_SERIES_SHARES);
+    assert(create->window_count > 0 || !create->skip_conflicts);
+    for (size_t i = 0; i < create->window_count; i++) {
+        const struct window *window = &create->windows[i];
+        assert(window->start_ms >= 0 && window->start_ms < window->end_ms);
+        assert(window->end_ms <= LIMIT_TIME_S * 1000);
+        assert(window->start_ms % 1000 == 0 && window->end_ms % 1000 == 0);
+        if (i == 0)
+            assert(window->start_ms == create->start_ms);
+        else
+            assert(window->start_ms >= create->windows[i - 1].start_ms);
+    }
+}
+
+static void check_any(const struct any *any, struct arena *arena)
+{
+    assert(any->count <= LIMIT_ALLOCATIONS);
+    assert(any->amount.gpus >= 0 && any->amount.gpus <= LIMIT_GPUS);
+    assert(any->amount.memory_gib >= 0 && any->amount.memory_gib <= LIMIT_MEMORY_GIB);
+    assert(any->amount.gpus + any->amount.memory_gib > 0);
+    check_labels(&any->labels, arena);
+}
+
+/* The series that an accepted request would make, every second occurrence left out. */
+static struct series_view *show_series(const struct booking_create *create, struct arena *arena)
+{
+    struct occurrence *occurrences = arena_alloc(arena,
+                                                 create->window_count * sizeof(*occurrences));
+    for (size_t i = 0; i < create->window_count; i++) {
+        occurrences[i] = (struct occurrence){.window = create->windows[i]};
+        if (i % 2 == 1) {
+            occurrences[i].reason = REASON_INSUFFICIENT_CAPACITY;
+            continue;
+        }
+        occurrences[i].booking = (int64_t)i + 1;
+        occurrences[i].version = 1;
+        occurrences[i].share_count = create->share_count;
+        occurrences[i].shares = create->shares;
+    }
+    struct series_view *series = arena_alloc(arena, sizeof(*series));
+    *series = (struct series_view){
+        .id = 1, .count = create->window_count, .occurrences = occurrences};
+    return series;
+}
+
 /* Fills the view that an accepted request would have; true if it is a booking's. */
 static bool show(const struct request *request, struct booking_view *booking,
                  struct machine_view *machine, struct arena *arena)
@@ -56,6 +106,9 @@ static bool show(const struct request *request, struct booking_view *booking,
         return false;
     case REQUEST_BOOKING_CREATE:
         check_shares(request->booking_create.shares, request->booking_create.share_count);
+        check_windows(&request->booking_create);
+        if (request->booking_create.any.count > 0)
+            check_any(&request->booking_create.any, arena);
         booking->start_ms = request->booking_create.start_ms;
         booking->end_ms = request->booking_create.end_ms;
         booking->shares = request->booking_create.shares;
@@ -111,6 +164,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         decision.detail = claims.expected;
     } else if (show(&claims.request, &booking, &machine, arena)) {
         decision.booking = &booking;
+        if (claims.type == REQUEST_BOOKING_CREATE && claims.request.booking_create.window_count > 0)
+            decision.series = show_series(&claims.request.booking_create, arena);
     } else {
         decision.machine = &machine;
         decision.subject_kind = SUBJECT_MACHINE;
