@@ -51,7 +51,7 @@ sanitize += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=al
 endif
 
 packages := rdkafka jansson libjwt libmicrohttpd libcurl libcrypto libmariadb glib-2.0 zlib
-no_build_goals := test setup demo demo-stop bench lint format stack-up stack-down clean help
+no_build_goals := test setup demo demo-stop bench bench-start lint format stack-up stack-down clean help
 ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)
 $(error libraries are missing: `make setup` installs them on Debian 12)
@@ -113,7 +113,7 @@ all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(
 	$(unit_sources) $(unit_helpers) $(tool_sources) $(bench_sources) $(fuzz_sources)
 
 # ---- what people call --------------------------------------------------------------------------
-.PHONY: all libs tests tools test unit integration demo demo-stop bench bench-core soak-core faults crash-points lint format fuzz asan tsan coverage \
+.PHONY: all libs tests tools test unit integration demo demo-stop bench bench-start bench-core soak soak-core faults crash-points lint format fuzz asan tsan coverage \
 	stack-up stack-down install clean help setup
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
@@ -149,6 +149,10 @@ asan: ## unit tests under ASan and UBSan
 tsan: ## unit tests under the thread sanitizer
 	$(MAKE) TSAN=1 unit
 
+soak: all ## clients, faults and audits together for SOAK_SECONDS (600), memory flat; last line JSON
+	dev/venv
+	BERTH_BIN=$(abspath $(O)/bin) var/venv/bin/python dev/soak
+
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each
 	$(MAKE) FUZZ=1 CC=clang fuzz-run
 
@@ -172,6 +176,9 @@ demo-stop: ## end what make demo started, keep its data
 
 bench: ## decisions per second and latency, durable settings on
 	dev/bench
+
+bench-start: ## from a worker's start to its first decision, with START_BOOKINGS (1,000,000) live bookings
+	dev/bench-start
 
 bench-core: $(O)/bench/bench_core ## the core alone: decisions per second by live bookings, one core; last line JSON
 	$(O)/bench/bench_core

@@ -1,10 +1,11 @@
-/* Load for the benchmark (dev/bench): fills the request topic with signed requests, counts events,
+/* Load for the benchmarks (dev/bench, dev/bench-start): fills the request topic with signed requests, counts events,
  * and measures the time from publishing a request to consuming its event.
  *
  *     load machines M             publishes M machine.register requests
  *     load fill COUNT M SEED      publishes COUNT booking.create requests on random ones of M
  *     load await COUNT            reads the event topic from its start until COUNT events are there
  *     load latency RATE SECONDS M publishes at RATE a second and awaits each event
+ *     load first COUNT            says when it stands at the topic's end, then awaits COUNT events more
  *
  * Configured as the command line is (client.*, farm.name, kafka.*). Each prints one JSON object. */
 #define _GNU_SOURCE /* memmem */
@@ -258,6 +259,32 @@ static int run_await(struct load *load, int64_t count)
     return seen == count ? EXIT_CODE_OK : EXIT_CODE_NO_DECISION;
 }
 
+/* When the first event comes, and the last one. The line "at the end" is printed when what comes from
+ * now on will be seen. */
+static int run_first(struct load *load, int64_t count)
+{
+    int64_t first_ms = 0, seen = 0, since_ms;
+    int parts = open_consumer(load, RD_KAFKA_OFFSET_END, true);
+    for (int64_t until_ms = clock_mono_ms() + 3000; clock_mono_ms() < until_ms;) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(load->consumer, 100);
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+    printf("at the end of %d partitions\n", parts);
+    fflush(stdout);
+    since_ms = clock_mono_ms();
+    while (seen < count && clock_mono_ms() - since_ms < AWAIT_QUIET_MS) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(load->consumer, 100);
+        if (message && !message->err && ++seen == 1)
+            first_ms = clock_wall_ms();
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+    printf("{\"events\": %" PRId64 ", \"first_ms\": %" PRId64 ", \"last_ms\": %" PRId64 "}\n", seen,
+           first_ms, clock_wall_ms());
+    return seen == count ? EXIT_CODE_OK : EXIT_CODE_NO_DECISION;
+}
+
 /* --- latency ------------------------------------------------------------------------------- */
 
 struct latencies {
@@ -381,6 +408,8 @@ int main(int argc, char **argv)
     }
     if (argc == 3 && strcmp(argv[1], "await") == 0)
         return run_await(&load, number(argv[2]));
+    if (argc == 3 && strcmp(argv[1], "first") == 0)
+        return run_first(&load, number(argv[2]));
     if (argc == 5 && strcmp(argv[1], "latency") == 0)
         return run_latency(&load, number(argv[2]), number(argv[3]), number(argv[4]));
     fprintf(stderr, "load: usage: see the head of tests/tools/load.c\n");
