@@ -1,6 +1,8 @@
 #include "core/request.h"
+#include "lib/mem.h"
 #include "lib/version.h"
 #include "reader/handlers.h"
+#include "reader/openapi.h"
 
 /* Lets clients ask before they send: unknown fields and types of requests are rejected. */
 #define REQUEST_SCHEMA_VERSION 2
@@ -31,6 +33,14 @@ enum err handle_farm(struct call *call, struct failure *f)
     if (row[2][0])
         json_object_set_new(call->body, "halted_why", json_string(row[2]));
     mysql_free_result(rows);
+    return ERR_OK;
+}
+
+enum err handle_openapi(struct call *call, struct failure *f)
+{
+    (void)f;
+    call->text = xstrndup(openapi_json, openapi_json_len);
+    call->text_len = openapi_json_len;
     return ERR_OK;
 }
 
