@@ -20,6 +20,14 @@ static const char payload[] =
     "\"end\":\"2026-12-01T04:00:00Z\",\"allocations\":["
     "{\"machine\":\"gpu-01\",\"gpus\":4,\"memory_gib\":64},"
     "{\"machine\":\"gpu-02\",\"gpus\":4,\"memory_gib\":64}]}}";
+/* Every day of a year, over both changes of the clock. */
+static const char series[] =
+    "{\"iss\":\"batch-1\",\"sub\":\"alice\",\"aud\":\"demo\",\"iat\":1795531074,"
+    "\"exp\":1795531674,\"jti\":\"0192f3a1-7c1e-7b6e-8f00-0123456789ab\",\"request\":{"
+    "\"type\":\"booking.create\",\"start\":\"2026-12-01T02:00:00Z\","
+    "\"end\":\"2026-12-01T04:00:00Z\",\"allocations\":["
+    "{\"machine\":\"gpu-01\",\"gpus\":4,\"memory_gib\":64}],"
+    "\"repeat\":{\"every\":\"day\",\"count\":366,\"zone\":\"Europe/Paris\"}}}";
 static const uint8_t sha256[32];
 
 struct bench {
@@ -32,6 +40,12 @@ static void decode(struct bench *bench)
 {
     struct claims claims;
     claims_decode(payload, sizeof(payload) - 1, bench->arena, &claims);
+}
+
+static void decode_series(struct bench *bench)
+{
+    struct claims claims;
+    claims_decode(series, sizeof(series) - 1, bench->arena, &claims);
 }
 
 static void read_only(struct bench *bench)
@@ -106,6 +120,7 @@ int main(int argc, char **argv)
     printf("payload %zu bytes, event %zu bytes\n", sizeof(payload) - 1, event.len);
     measure("claims_decode", &bench, decode, rounds);
     measure("  of it: jansson reads the payload", &bench, read_only, rounds);
+    measure("claims_decode, a series of 366", &bench, decode_series, rounds / 10);
     measure("event_encode", &bench, encode, rounds);
     measure("  instead: jansson builds and dumps it", &bench, build_and_dump, rounds);
     json_decref(bench.document);
