@@ -1,9 +1,6 @@
 """Servers that fail under load, and worlds that are not the one that the database speaks of."""
 
-import shutil
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
@@ -13,6 +10,7 @@ from berthtest.check import check_farm, millis
 from berthtest.farm import Farm, create, share
 from berthtest.faults import REPEATS, Trials, loaded, patient
 from berthtest.load import outcomes
+from berthtest.preload import compile_preload
 from berthtest.servers import Broker, wipe_stack
 from berthtest.wait import NotInTime, wait_until
 
@@ -287,12 +285,7 @@ def test_database_restored_from_an_older_copy(farm):
 @pytest.fixture(scope="module", name="wrong_clock")
 def fixture_wrong_clock(tmp_path_factory):
     """Settings that let a program's wall clock be wrong by so many seconds."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to make the preloaded clock")
-    library = tmp_path_factory.mktemp("clock") / "wrong_clock.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library,
-                    Path(__file__).parent / "berthtest/wrong_clock.c"], check=True)
+    library = compile_preload("wrong_clock", tmp_path_factory.mktemp("clock"))
     return lambda seconds: {"LD_PRELOAD": library, "WRONG_CLOCK_S": seconds}
 
 

@@ -54,6 +54,8 @@ time_t time(time_t *out)
     return now.tv_sec;
 }
 
+/* Java's waits are on the monotonic clock, which is right. */
+#ifndef MONOTONIC_WAITS
 /* Not for conditions on the monotonic clock: neither we nor the libraries that we use have any. */
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict when)
@@ -71,3 +73,4 @@ int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct time
     *(void **)&real = dlsym(RTLD_NEXT, "cnd_timedwait");
     return real(cond, mutex, &until);
 }
+#endif

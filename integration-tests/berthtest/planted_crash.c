@@ -1,0 +1,16 @@
+/* Preloaded into a worker, makes its decoder die of one request, as a bug in it would: a payload with
+ * the text $PLANTED_CRASH. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *json_loadb(const char *bytes, size_t len, size_t flags, void *error)
+{
+    void *(*real)(const char *, size_t, size_t, void *);
+    const char *text = getenv("PLANTED_CRASH");
+    if (text && memmem(bytes, len, text, strlen(text)))
+        abort();
+    *(void **)&real = dlsym(RTLD_NEXT, "json_loadb");
+    return real(bytes, len, flags, error);
+}

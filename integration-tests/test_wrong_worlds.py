@@ -1,0 +1,176 @@
+"""Logs that lost their end, brokers whose clocks are wrong, and a request that kills whoever decodes
+it: with a broker of the test's own, or a worker that is not quite the real one."""
+
+import itertools
+import time
+
+import pytest
+
+from berthtest.check import check_farm, millis
+from berthtest.farm import Farm, create, share
+from berthtest.preload import compile_preload
+from berthtest.servers import Broker, wipe_stack
+from berthtest.wait import NotInTime, wait_until
+
+HOUR = 3600
+MONTH = 30 * 24 * HOUR
+FRUITLESS_MAX = 7
+groups = itertools.count(1)
+
+pytestmark = pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+
+
+class OwnBroker:
+    """A broker that this module may ill-treat, with a clock of its own."""
+
+    def __init__(self, servers, preload):
+        self.stack = servers.another("own", "mariadb")
+        self.preload = preload
+        self.broker = None
+
+    def start(self, ahead_s=0):
+        """Starts it, or starts it again, with a clock that is so far ahead."""
+        if self.broker is not None:
+            self.stack.run("stop-kafka")
+        self.stack.settings = {"LD_PRELOAD": str(self.preload), "WRONG_CLOCK_S": str(ahead_s)} \
+            if ahead_s else {}
+        self.stack.run("start-kafka")
+        self.broker = self.broker or Broker(self.stack)
+        return self.broker
+
+
+@pytest.fixture(scope="module", name="own")
+def fixture_own(servers, tmp_path_factory):
+    library = compile_preload("wrong_clock", tmp_path_factory.mktemp("clock"), "-DMONOTONIC_WAITS")
+    own = OwnBroker(servers, library)
+    try:
+        yield own
+    finally:
+        wipe_stack(own.stack)
+
+
+@pytest.fixture(name="far_farm")
+def fixture_far_farm(own, database, tmp_path):
+    """A farm on that broker, whose clock is right so far."""
+    farm = Farm(own.start(), database, tmp_path).init()
+    yield farm
+    farm.close()
+
+
+def halted(farm):
+    return {row["part"]: row["halted"] for row in
+            farm.rows("SELECT part, halted FROM request_partition") if row["halted"]}
+
+
+def test_request_log_loses_its_end(own, far_farm):
+    """A broker that lost its last writes comes back with a shorter log."""
+    farm = far_farm
+    worker = farm.start_worker()
+    for number in range(3):
+        farm.events.decision(farm.publish(f"message {number}", partition=1))
+    own.broker.kill()
+    log = own.stack.folder / f"kafka/data/{farm.request_topic}-1/00000000000000000000.log"
+    with log.open("r+b") as file:
+        file.truncate(log.stat().st_size - 1)  # the last message is not whole any more
+    own.broker.start()
+    why = wait_until(lambda: halted(farm).get(1), "the partition is halted", 60)
+    assert "request partition 1 ends at 2 but was decided up to 3: its log was cut" in why
+    worker.wait_log(r"part=1 .*to=halted.*its log was cut")
+    assert "its log was cut" in farm.admin_command("partition", "list", "-o", "tsv").stdout
+    farm.forget_producer()
+    farm.use_consumer(farm.new_consumer())
+    # The others go on; nothing is decided there, though there is something.
+    lost = farm.publish(b"another message at that offset", partition=1)
+    assert lost == (1, 2)
+    assert farm.events.decision(farm.publish(b"garbage", partition=2), 60).reason == "malformed"
+    assert farm.partition_row(1)["last_seq"] == 3 and set(halted(farm)) == {1}
+    worker.stop()
+
+
+def test_broker_a_month_ahead(own, far_farm):
+    """Its messages wait, for as they are they would make every request expire for a month."""
+    farm = far_farm
+    worker = farm.start_worker()
+    farm.register("gpu-01")
+    own.start(ahead_s=MONTH)
+    positions = [farm.publish(b"from the future", partition=2) for _ in range(2)]
+    worker.wait_log(r"part=2 .*to=waiting.*ahead of this host's clock", limit_s=60)
+    own.start()
+    behind = farm.publish(b"after the repair", partition=2)
+    with pytest.raises(NotInTime):
+        farm.events.decision(positions[0], limit_s=2)
+    # The other partitions go on. An operator names the first offset that is good again.
+    assert farm.events.decision(farm.publish(b"garbage", partition=3), 60).reason == "malformed"
+    farm.admin_command("partition", "resume", "2", "--ignore-time-until", behind[1])
+    first, second, last = farm.events.decisions([*positions, behind])
+    assert abs(millis(last.json["time"]) / 1000 - time.time()) < 120
+    assert millis(first.json["time"]) <= millis(second.json["time"]) <= millis(last.json["time"])
+    start = int(time.time()) // HOUR * HOUR + 24 * HOUR
+    farm.accept(farm.batch_1, create(start, start + HOUR, share("gpu-01")))
+    farm.audit()
+    worker.stop()
+
+
+def test_append_times_jump_by_an_hour(own, far_farm, tmp_path):
+    """Back and forth: a partition's clock stands still until the broker's has come up to it. The
+    worker's host has the same time as the broker was set to at first."""
+    farm = far_farm
+    clock = {"LD_PRELOAD": compile_preload("wrong_clock", tmp_path), "WRONG_CLOCK_S": HOUR}
+    farm.start_worker(**clock)
+    farm.register("gpu-01")
+    now = int(time.time())
+    tight = {"type": "booking.create", "duration_s": HOUR, "allocations": [share("gpu-01", 8)]}
+    times, part = [], None
+    for ahead_s in (HOUR, 0, HOUR):
+        own.start(ahead_s=ahead_s)
+        # It was issued when the partition's clock said so, whatever the broker's says now.
+        event = farm.decide(farm.batch_1, tight, limit_s=60, iat=now + HOUR - 60,
+                            exp=now + 2 * HOUR)
+        times.append(millis(event.json["time"]) / 1000)
+        part = event.partition
+    assert times == sorted(times)
+    assert times[0] - now > HOUR - 60 and times[1] == times[0] and times[2] > times[1]
+    appended = [message.timestamp_ms / 1000 for message in
+                check_farm(farm).requests[part]][-3:]
+    assert appended[1] < appended[0] - HOUR + 300  # it did jump
+
+
+def test_a_request_that_crashes_the_decoder(new_farm, tmp_path):
+    """Every worker that meets it dies, again and again, until only its partition stops."""
+    farm = new_farm().init()
+    crash = {"LD_PRELOAD": compile_preload("planted_crash", tmp_path),
+             "PLANTED_CRASH": "kills-the-decoder"}
+    worker = None
+
+    def start():
+        # The group waits 6 s for a member that has died; a new group does not.
+        return farm.start_worker(ready=False, BERTH_WORKER_GROUP=f"{farm.name}-{next(groups)}",
+                                 **crash)
+    poison = farm.publish(farm.sign(
+        farm.batch_1, {"type": "booking.create", "duration_s": HOUR, "allocations": []},
+        sub="kills-the-decoder"), partition=4)
+    others = [farm.publish(f"message {number}", partition=number) for number in range(8)]
+    deaths, deadline = 0, time.monotonic() + 120
+    while not halted(farm):
+        assert time.monotonic() < deadline, worker.tail()
+        if worker is None or not worker.running():
+            deaths += worker is not None
+            worker = start()
+        farm.events.pump(0.05)
+    assert set(halted(farm)) == {poison[0]} and deaths >= FRUITLESS_MAX - 1
+    assert "owners made no progress at offset 0" in halted(farm)[poison[0]]
+    farm.events.decisions([position for position in others if position[0] != poison[0]])
+    assert farm.partition_row(poison[0])["last_seq"] == 0 and worker.running()
+    # The operator gives it up; what is behind it is decided.
+    farm.admin_command("reject", *poison)
+    farm.events.decisions([poison, others[poison[0]]])
+    assert farm.events.by_position[poison].reason == "rejected_by_operator"
+    assert worker.running()
+    farm.processes.remove(worker)
+    try:
+        for other in farm.processes:
+            assert not other.running()
+        farm.processes = [worker]
+        check_farm(farm)
+    finally:
+        worker.end()
