@@ -8,6 +8,7 @@
 #include "lib/jws.h"
 #include "schemas/event.h"
 #include "tests/simulation/process.h"
+#include "tests/simulation/token.h"
 #include "tests/simulation/world.h"
 
 /* --- while it runs --- */
@@ -69,6 +70,78 @@ static void check_allocation(struct sim *sim, const struct writes *writes,
              row->booking, row->machine);
 }
 
+/* A row of a table that the transaction replaces. */
+static bool is_replaced(const struct writes *writes, const struct allocation_row *row)
+{
+    for (size_t i = 0; i < writes->allocations.count; i++) {
+        const struct allocation_row *new = &writes->allocations.items[i];
+        if (new->booking == row->booking &&new->machine == row->machine &&new->start_ms ==
+            row->start_ms)
+            return true;
+    }
+    return false;
+}
+
+static bool is_of(const struct sim *sim, const struct writes *writes,
+                  const struct allocation_row *row, const char *client)
+{
+    const struct booking_row *booking = database_booking(sim->db, row->booking);
+    for (size_t i = 0; !booking && i < writes->bookings.count; i++) {
+        if (writes->bookings.items[i].id == row->booking)
+            booking = &writes->bookings.items[i];
+    }
+    return booking && strcmp(booking->client, client) == 0;
+}
+
+struct held {
+    int64_t before, after; /* GPUs */
+};
+
+/* What the client holds at the instant, before the transaction and after it. */
+static struct held held_at(const struct sim *sim, const struct writes *writes, const char *client,
+                           int64_t at_ms)
+{
+    const struct tables *now = &sim->db->now;
+    struct held held = {0};
+    for (size_t i = 0; i < now->allocations.count; i++) {
+        const struct allocation_row *row = &now->allocations.items[i];
+        if (!row->live || at_ms < row->start_ms || at_ms >= row->end_ms ||
+            !is_of(sim, writes, row, client))
+            continue;
+        held.before += row->amount.gpus;
+        held.after += is_replaced(writes, row) ? 0 : row->amount.gpus;
+    }
+    for (size_t i = 0; i < writes->allocations.count; i++) {
+        const struct allocation_row *row = &writes->allocations.items[i];
+        if (row->live && row->start_ms <= at_ms && at_ms < row->end_ms &&
+            is_of(sim, writes, row, client))
+            held.after += row->amount.gpus;
+    }
+    return held;
+}
+
+/* No transaction lets a client hold more than its limit at an instant, but where it held as much
+ * before: the limit may have been lowered, or be new. */
+static void check_limits(struct sim *sim, const struct writes *writes)
+{
+    int64_t generation = sim->db->now.farm.key_generation;
+    for (int c = 0; c < sim->plan.clients; c++) {
+        int64_t most = database_limits(sim->db, generation, c).gpus_at_once;
+        for (size_t i = 0; most > 0 && i < writes->allocations.count; i++) {
+            const struct allocation_row *row = &writes->allocations.items[i];
+            if (!row->live || !is_of(sim, writes, row, token_client(c)))
+                continue;
+            struct held held = held_at(sim, writes, token_client(c), row->start_ms);
+            if (held.after > most && held.after > held.before)
+                sim_fail(sim,
+                         "%s holds %" PRId64 " GPUs %" PRId64 " s after the start, %" PRId64
+                         " before, of %" PRId64,
+                         token_client(c), held.after, (row->start_ms - SIM_EPOCH_MS) / 1000,
+                         held.before, most);
+        }
+    }
+}
+
 void check_before_commit(struct sim *sim, const struct session *session)
 {
     const struct writes *writes = &session->writes;
@@ -76,6 +149,7 @@ void check_before_commit(struct sim *sim, const struct session *session)
         check_partition(sim, session, &writes->partitions.items[i]);
     for (size_t i = 0; i < writes->allocations.count; i++)
         check_allocation(sim, writes, &writes->allocations.items[i]);
+    check_limits(sim, writes);
     for (size_t i = 0; i < writes->decisions.count; i++) {
         const struct decision_row *row = &writes->decisions.items[i].row;
         int64_t ahead_ms = row->time_ms - sim_wall_ms(sim);
@@ -126,10 +200,9 @@ static void check_machine(struct sim *sim, int64_t id)
 
 void check_after_commit(struct sim *sim, const struct writes *writes)
 {
+    /* Whose allocations are written, is written itself: check_allocation(). */
     for (size_t i = 0; i < writes->machines.count; i++)
         check_machine(sim, writes->machines.items[i].id);
-    for (size_t i = 0; i < writes->allocations.count; i++)
-        check_machine(sim, writes->allocations.items[i].machine);
     if (writes->decisions.count > 0)
         world_note_decisions(sim, writes);
 }

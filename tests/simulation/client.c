@@ -6,6 +6,7 @@
 
 #include "core/map.h"
 #include "lib/timetext.h"
+#include "tests/simulation/batches.h"
 #include "tests/simulation/cluster.h"
 #include "tests/simulation/token.h"
 
@@ -88,12 +89,16 @@ static void add_allocations(struct sim *sim, struct draft *draft, int64_t first)
     add(draft->body, sizeof draft->body, "]");
 }
 
-static void add_window(struct sim *sim, struct draft *draft)
+/* Near ones meet what else goes on; far ones are long, so that hours are spent. */
+static void add_window(struct sim *sim, struct draft *draft, bool must_start)
 {
     int64_t now_ms = clients_now_ms(sim);
-    int64_t start_ms = now_ms + sim_between(sim, -3, 60) * 1000;
-    bool has_start = sim_chance(sim, 700000);
-    int64_t length_s = sim_between(sim, 1, sim_chance(sim, 300000) ? 300 : 40);
+    bool far = sim_chance(sim, 150000);
+    int64_t start_ms = now_ms +
+                       (far ? sim_between(sim, 2, 12) * 1800 : sim_between(sim, -3, 60)) * 1000;
+    bool has_start = far || must_start || sim_chance(sim, 700000);
+    int64_t length_s = far ? sim_between(sim, 1, 4) * 1800
+                           : sim_between(sim, 1, sim_chance(sim, 300000) ? 300 : 40);
     if (has_start)
         add(draft->body, sizeof draft->body,
             arena_printf(sim->arena, ",\"start\":\"%s\"", time_text(sim, start_ms)));
@@ -108,6 +113,17 @@ static void add_window(struct sim *sim, struct draft *draft)
 
 /* --- requests --- */
 
+static const char *some_labels(struct sim *sim)
+{
+    static const char *const labels[] = {"{}",
+                                         "{\"rack\":\"r1\"}",
+                                         "{\"rack\":\"r2\"}",
+                                         "{\"gpu\":\"a\"}",
+                                         "{\"gpu\":\"a\",\"rack\":\"r1\"}",
+                                         "{\"gpu\":\"a\",\"rack\":\"r2\"}"};
+    return labels[sim_below(sim, 6)];
+}
+
 static void draft_register(struct sim *sim, struct draft *draft, int64_t number)
 {
     const char *name = machine_name(sim, number);
@@ -121,7 +137,8 @@ static void draft_register(struct sim *sim, struct draft *draft, int64_t number)
         add(draft->body, sizeof draft->body,
             arena_printf(sim->arena, ",\"id\":%" PRId64, sim_between(sim, 1, 8)));
     if (sim_chance(sim, 300000))
-        add(draft->body, sizeof draft->body, ",\"labels\":{\"rack\":\"r1\",\"gpu\":\"a\"}");
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"labels\":%s", some_labels(sim)));
 }
 
 static void draft_update(struct sim *sim, struct draft *draft)
@@ -142,19 +159,55 @@ static void draft_update(struct sim *sim, struct draft *draft)
         add(draft->body, sizeof draft->body,
             arena_printf(sim->arena, ",\"state\":\"%s\"", states[sim_below(sim, 5)]));
     if (sim_chance(sim, 100000))
-        add(draft->body, sizeof draft->body, ",\"labels\":{\"rack\":\"r2\"}");
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"labels\":%s", some_labels(sim)));
     if (sim_chance(sim, 500000))
         add(draft->body, sizeof draft->body, ",\"displace\":true");
+}
+
+static void add_any(struct sim *sim, struct draft *draft)
+{
+    add(draft->body, sizeof draft->body,
+        arena_printf(sim->arena,
+                     ",\"any\":{\"count\":%" PRId64 ",\"gpus\":%" PRId64 ",\"memory_gib\":%" PRId64,
+                     sim_chance(sim, 600000) ? 1 : sim_between(sim, 1, 3), sim_between(sim, 0, 4),
+                     sim_between(sim, 1, 24)));
+    if (sim_chance(sim, 600000))
+        add(draft->body, sizeof draft->body,
+            arena_printf(sim->arena, ",\"labels\":%s", some_labels(sim)));
+    add(draft->body, sizeof draft->body, "}");
+}
+
+/* Series of one client meet those of others, day by day. */
+static void add_repeat(struct sim *sim, struct draft *draft)
+{
+    static const char *const zones[] = {"UTC", "Europe/Paris", "America/New_York"};
+    int64_t count = sim_chance(sim, 700000) ? sim_between(sim, 1, 4) : sim_between(sim, 5, 12);
+    if (sim_chance(sim, 5000))
+        count = LIMIT_OCCURRENCES;
+    add(draft->body, sizeof draft->body,
+        arena_printf(sim->arena,
+                     ",\"repeat\":{\"every\":\"%s\",\"count\":%" PRId64 ",\"zone\":\"%s\"}",
+                     sim_chance(sim, 900000) ? "day" : "week", count, zones[sim_below(sim, 3)]));
+    if (sim_chance(sim, 600000))
+        add(draft->body, sizeof draft->body, ",\"skip_conflicts\":true");
 }
 
 static void draft_create(struct sim *sim, struct draft *draft)
 {
     int64_t first = sim_below(sim, sim->plan.machines);
+    bool any = sim_chance(sim, 300000), repeats = sim_chance(sim, 150000);
     draft->client = (int)sim_below(sim, sim->plan.clients);
-    draft->part = part_of_machine(sim, machine_name(sim, first));
+    draft->part = any ? (int32_t)sim_below(sim, sim->plan.partitions)
+                      : part_of_machine(sim, machine_name(sim, first));
     add(draft->body, sizeof draft->body, "\"type\":\"booking.create\"");
-    add_window(sim, draft);
-    add_allocations(sim, draft, first);
+    add_window(sim, draft, repeats);
+    if (any)
+        add_any(sim, draft);
+    else
+        add_allocations(sim, draft, first);
+    if (repeats)
+        add_repeat(sim, draft);
 }
 
 /* A booking that is there, or one that may be there by then. */
@@ -202,9 +255,22 @@ static void draft_amend(struct sim *sim, struct draft *draft)
                          time_text(sim, now_ms + sim_between(sim, -2, 60) * 1000)));
 }
 
+/* The series of that booking; for one of no series what its id would be. */
+static int64_t series_of(struct sim *sim, int64_t id)
+{
+    const struct booking_row *row = database_booking(sim->db, id);
+    return row && row->series > 0 ? row->series : id;
+}
+
 static void draft_cancel(struct sim *sim, struct draft *draft)
 {
     int64_t id = choose_booking(sim, draft);
+    int64_t series = series_of(sim, id);
+    if (sim_chance(sim, series != id ? 500000 : 60000)) {
+        snprintf(draft->body, sizeof draft->body, "\"type\":\"booking.cancel\",\"series\":%" PRId64,
+                 series);
+        return;
+    }
     snprintf(draft->body, sizeof draft->body, "\"type\":\"booking.cancel\",\"booking\":%" PRId64,
              id);
 }
@@ -222,6 +288,50 @@ static void draft_any(struct sim *sim, struct draft *draft)
         draft_amend(sim, draft);
     else
         draft_cancel(sim, draft);
+}
+
+/* --- limits --- */
+
+#define LIMITS_MS 6000
+
+static struct client_limits some_limits(struct sim *sim)
+{
+    struct client_limits limits = {0};
+    if (sim_chance(sim, 600000))
+        limits.gpus_at_once = sim_between(sim, 1, 12);
+    if (sim_chance(sim, 400000))
+        limits.gpu_hours_ahead = sim_between(sim, 1, 20);
+    if (sim_chance(sim, 150000))
+        limits.allocations = sim_between(sim, 1, 2);
+    if (sim_chance(sim, 150000))
+        limits.booking_s = sim_between(sim, 20, 4000);
+    if (sim_chance(sim, 150000))
+        limits.ahead_s = sim_between(sim, 30, 100000);
+    return limits;
+}
+
+/* The operator's transaction waits for the batches under way. */
+static void change_limits(struct sim *sim, void *arg, int64_t number)
+{
+    struct client_limits limits = some_limits(sim);
+    int client = (int)sim_between(sim, -1, sim->plan.clients - 1);
+    (void)arg, (void)number;
+    if (sim->db->down || !database_set_limits(sim, client, &limits)) {
+        sim_after_ms(sim, 1, change_limits, NULL, 0);
+        return;
+    }
+    if (!clients_are_done(sim))
+        sim_after_ms(sim, sim_between(sim, 1, 2 * LIMITS_MS), change_limits, NULL, 0);
+}
+
+/* Before anything is decided: they then hold for the same messages, whatever the batches are. */
+static void set_all_limits(struct sim *sim)
+{
+    for (int client = -1; client < sim->plan.clients; client++) {
+        struct client_limits limits = some_limits(sim);
+        if (sim_chance(sim, 500000))
+            database_set_limits(sim, client, &limits);
+    }
 }
 
 /* --- sending --- */
@@ -350,6 +460,14 @@ int64_t client_send_poison(struct sim *sim, int32_t part)
 void clients_open(struct sim *sim)
 {
     sim->clients = arena_alloc(sim->arena, sizeof *sim->clients);
+    if (sim->plan.limits && sim->batches)
+        set_all_limits(sim);
+    else if (sim->plan.limits)
+        sim_after_ms(sim, sim_below(sim, LIMITS_MS), change_limits, NULL, 0);
+    if (sim->batches && sim->batches->size > 0) {
+        batches_open(sim);
+        return;
+    }
     sim->clients->left = sim->plan.requests;
     for (int64_t i = 0; i < sim->plan.requests; i++) {
         int64_t at_ms = i < sim->plan.machines ? sim_below(sim, 3000)

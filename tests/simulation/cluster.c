@@ -270,7 +270,8 @@ static void gather(struct log_client *c, struct gathering *g)
         if (p->position == log->hi)
             continue;
         int64_t from = fetch_from(c, part);
-        int64_t limit = sim_chance(sim, 300000) ? sim_between(sim, 1, 5) : INT64_MAX;
+        bool some = !sim->batches && sim_chance(sim, 300000);
+        int64_t limit = some ? sim_between(sim, 1, 5) : INT64_MAX;
         p->given_from = from;
         for (size_t i = 0;
              i < log->entries.count && limit > 0 && g->count < g->max && g->bytes < g->max_bytes;

@@ -49,9 +49,11 @@ static void plan_size(struct sim *sim, struct plan *plan)
     plan->workload_ms = sim_between(sim, 5000, 45000);
     plan->latency_us = sim_chance(sim, 200000) ? 15000 : sim_between(sim, 200, 3000);
     plan->batch_max = sim_chance(sim, 300000) ? sim_between(sim, 1, 3) : sim_between(sim, 4, 60);
+    plan->batch_max_bytes = 64 * 1024;
     plan->unpublished_max = plan->batch_max + sim_between(sim, 1, 20);
     plan->queue_max = sim_chance(sim, 200000) ? sim_between(sim, 1, 6) : 1000;
     plan->garbage = 40000;
+    plan->limits = sim_chance(sim, 600000);
     plan->wrong_key = sim_chance(sim, 500000) ? 150000 : 10000;
     plan->repeated = sim_chance(sim, 500000) ? 200000 : 40000;
     plan->clock_skew_ms = sim_chance(sim, 600000) ? sim_between(sim, 0, 30000) : 0;

@@ -34,7 +34,7 @@ struct plan {
     int workers, partitions, machines, clients;
     int requests;
     int64_t workload_ms; /* the time over which they are sent */
-    int64_t batch_max, unpublished_max;
+    int64_t batch_max, batch_max_bytes, unpublished_max;
     int64_t queue_max;  /* events that a producer holds */
     int64_t latency_us; /* of a port call, mean */
 
@@ -54,6 +54,7 @@ struct plan {
     bool retention;        /* the event logs lose their oldest events, even all */
     int64_t garbage;       /* requests, per million: not even tokens */
     int64_t wrong_key;     /* requests, per million: on another partition than their machine's */
+    bool limits;           /* clients have limits, which change now and then */
     int64_t repeated;      /* requests, per million: sent again, some of them altered */
     int64_t clock_skew_ms; /* partitions' append times differ by up to this */
     bool clock_jumps;      /* append times jump back and forth by up to an hour */

@@ -42,7 +42,7 @@ static bool open_worker(struct process *p)
         .arg = p, .wall_ms = env_wall_ms, .mono_ms = env_mono_ms, .sleep_ms = env_sleep_ms};
     const struct worker_settings settings = {.name = p->name,
                                              .batch_max = (size_t)plan->batch_max,
-                                             .batch_max_bytes = 64 * 1024,
+                                             .batch_max_bytes = (size_t)plan->batch_max_bytes,
                                              .unpublished_max = plan->unpublished_max};
     while (!p->terminate) {
         struct failure f = {0};

@@ -12,8 +12,20 @@
 #include "tests/simulation/token.h"
 #include "worker/authenticate.h"
 
+#define MACHINES_MAX 64
+
+/* Since which commit the machine is what `any` looks for: up, with these labels. */
+struct known_machine {
+    const struct machine *machine;
+    enum machine_state state;
+    const char *labels;
+    int64_t since;
+};
+
 struct replay {
     struct sim *sim;
+    struct known_machine known[MACHINES_MAX];
+    size_t known_count;
     struct world *world;
     struct arena *arena;
     struct keyring *ring;
@@ -84,6 +96,18 @@ static bool shares_born_meanwhile(const struct replay *r, const struct stored_de
     return false;
 }
 
+static bool series_born_meanwhile(const struct replay *r, const struct stored_decision *dec,
+                                  int64_t series)
+{
+    const struct tables *now = &r->sim->db->now;
+    for (size_t i = 0; i < now->bookings.count; i++) {
+        if (now->bookings.items[i].series == series &&
+            born_meanwhile(dec, now->bookings.items[i].born))
+            return true;
+    }
+    return false;
+}
+
 /* Whether the rejection is about something that appeared while it was decided. */
 static bool raced(const struct replay *r, const struct stored_decision *dec,
                   const struct request *req)
@@ -106,6 +130,8 @@ static bool raced(const struct replay *r, const struct stored_decision *dec,
         break;
     case REQUEST_BOOKING_CANCEL:
         id = req->booking_cancel.booking;
+        if (req->booking_cancel.series)
+            return series_born_meanwhile(r, dec, id);
         break;
     case REQUEST_MACHINE_REGISTER: /* its id is taken, and meanwhile its name is */
         return machine_born_meanwhile(r, dec, req->machine_register.machine);
@@ -115,6 +141,104 @@ static bool raced(const struct replay *r, const struct stored_decision *dec,
     const struct booking_row *row = database_booking(r->sim->db, id);
     return row && born_meanwhile(dec, row->born);
 }
+
+/* --- candidates of `any` --- */
+
+/* After a decision that may have changed a machine. */
+static void note_machine(struct replay *r, const struct stored_decision *dec, const char *name)
+{
+    const struct machine *machine = world_machine_by_name(r->world, name);
+    if (!machine)
+        return;
+    size_t i = 0;
+    while (i < r->known_count && r->known[i].machine != machine)
+        i++;
+    const char *labels = labels_to_json(r->arena, &machine->labels);
+    struct known_machine *known = &r->known[i];
+    if (i < r->known_count && known->state == machine->state && strcmp(known->labels, labels) == 0)
+        return;
+    if (i == r->known_count && ++r->known_count > MACHINES_MAX) {
+        sim_fail(r->sim, "more than %d machines", MACHINES_MAX);
+        return;
+    }
+    *known = (struct known_machine){machine, machine->state, labels, dec->commit};
+}
+
+static void note_change(struct replay *r, const struct stored_decision *dec,
+                        const struct request *req)
+{
+    if (req->type == REQUEST_MACHINE_REGISTER)
+        note_machine(r, dec, req->machine_register.machine);
+    if (req->type == REQUEST_MACHINE_UPDATE)
+        note_machine(r, dec, req->machine_update.machine);
+}
+
+/* A machine that came up, or got these labels, behind the batch's back, is none of its candidates:
+ * it was decided before that. All others must have been locked. */
+static bool is_hidden(struct replay *r, const struct stored_decision *dec,
+                      const struct machine *machine)
+{
+    if (id_list_has(dec->locked, machine->id))
+        return false;
+    for (size_t i = 0; i < r->known_count; i++) {
+        const struct known_machine *known = &r->known[i];
+        if (known->machine != machine || known->since == dec->commit)
+            continue;
+        if (known->since <= dec->seen)
+            sim_fail(r->sim,
+                     "decision %" PRId32 "-%" PRId64 " is about any machine, and %s is not locked",
+                     dec->row.part, dec->row.seq, machine->name);
+        return true;
+    }
+    return false;
+}
+
+static void count_decision(struct sim_counts *count, const struct request *req,
+                           const struct decision *dec)
+{
+    bool accepted = dec->reason == REASON_NONE && !dec->duplicate_of;
+    bool creates = req->type == REQUEST_BOOKING_CREATE;
+    count->any += accepted && creates && req->booking_create.any.count > 0;
+    count->series += accepted && creates && dec->series;
+    count->series_cancelled += accepted && !creates && dec->series;
+    count->amended += accepted && req->type == REQUEST_BOOKING_AMEND;
+    count->limited += !dec->duplicate_of && dec->reason == REASON_LIMIT_EXCEEDED;
+    count->in_use += !dec->duplicate_of && dec->reason == REASON_CAPACITY_IN_USE;
+    count->displaced += (int64_t)dec->displaced_count;
+}
+
+/* Decides with the machines hidden that the batch could not know. */
+static void decide_hiding(struct replay *r, const struct stored_decision *dec,
+                          const struct submission *submission, struct decision *out)
+{
+    const struct request *req = submission->claims && !submission->claims->pointer
+                                    ? &submission->claims->request
+                                    : NULL;
+    struct machine *hidden[MACHINES_MAX];
+    uint64_t seen_in[MACHINES_MAX];
+    size_t count = 0, hidden_count = 0;
+    if (req && req->type == REQUEST_BOOKING_CREATE && req->booking_create.any.count > 0) {
+        struct machine **machines = world_machines_matching(
+            r->world, &req->booking_create.any.labels, &count);
+        for (size_t i = 0; i < count; i++) {
+            if (is_hidden(r, dec, machines[i])) {
+                seen_in[hidden_count] = machines[i]->seen_in;
+                machines[i]->seen_in = 0; /* as if this batch had not put it */
+                hidden[hidden_count++] = machines[i];
+            }
+        }
+    }
+    decide(r->world, submission, out);
+    for (size_t i = 0; i < hidden_count; i++)
+        hidden[i]->seen_in = seen_in[i];
+    r->sim->count.unknown_machines += (int64_t)hidden_count;
+    if (req) {
+        note_change(r, dec, req);
+        count_decision(&r->sim->count, req, out);
+    }
+}
+
+/* --- decisions --- */
 
 static void note_prior(struct replay *r, const struct decision_row *row)
 {
@@ -170,7 +294,7 @@ static void decide_again(struct replay *r, const struct stored_decision *dec)
                                     .claims = auth.verified ? &auth.claims : NULL,
                                     .operator_rejects = rejected};
     struct decision again;
-    decide(r->world, &submission, &again);
+    decide_hiding(r, dec, &submission, &again);
     struct event_input input = {.farm = SIM_FARM,
                                 .part = row->part,
                                 .seq = row->seq,

@@ -41,6 +41,11 @@ static void print_counts(const struct sim_counts *count)
     printf("commits %" PRId64 ", decisions %" PRId64 ", events %" PRId64
            ", of them repeats %" PRId64 ", false gaps for who begins at any of them %" PRId64 "\n",
            count->commits, count->decisions, count->events, count->repeats, count->false_gaps);
+    printf("any %" PRId64 " (%" PRId64 " machines came up meanwhile), series %" PRId64 " (%" PRId64
+           " cancelled), amended %" PRId64 ", displaced %" PRId64 ", limit exceeded %" PRId64
+           ", capacity in use %" PRId64 "\n",
+           count->any, count->unknown_machines, count->series, count->series_cancelled,
+           count->amended, count->displaced, count->limited, count->in_use);
 }
 
 void run_seed(uint64_t seed, struct sim_result *out)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/mem.h"
+#include "tests/simulation/batches.h"
 #include "tests/simulation/chaos.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/client.h"
@@ -161,14 +162,17 @@ static void run(struct sim *sim)
         check_end(sim);
 }
 
-static struct sim *sim_new(uint64_t seed)
+static struct sim *sim_new(uint64_t seed, struct batches *batches)
 {
     struct sim *sim = xcalloc(1, sizeof *sim);
     sim->seed = seed;
     sim->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     sim->arena = arena_new();
     sim->digest = UINT64_C(0xcbf29ce484222325);
+    sim->batches = batches;
     plan_make(sim);
+    if (batches)
+        batches_plan(sim);
     return sim;
 }
 
@@ -181,15 +185,13 @@ static void sim_free(struct sim *sim)
 
 void sim_plan(uint64_t seed, struct plan *out)
 {
-    struct sim *sim = sim_new(seed);
+    struct sim *sim = sim_new(seed, NULL);
     *out = sim->plan;
     sim_free(sim);
 }
 
-void sim_run(uint64_t seed, bool verbose, struct sim_result *out)
+static void run_and_free(struct sim *sim, struct sim_result *out)
 {
-    struct sim *sim = sim_new(seed);
-    sim->verbose = verbose;
     sim_now = sim;
     database_open(sim);
     cluster_open(sim);
@@ -197,6 +199,8 @@ void sim_run(uint64_t seed, bool verbose, struct sim_result *out)
     processes_open(sim);
     chaos_open(sim);
     run(sim);
+    if (sim->batches)
+        batches_close(sim);
     *out = (struct sim_result){.failed = sim->failed, .digest = sim->digest};
     memcpy(out->failure, sim->failure, sizeof out->failure);
     out->count = sim->count;
@@ -207,4 +211,16 @@ void sim_run(uint64_t seed, bool verbose, struct sim_result *out)
     database_close(sim);
     sim_free(sim);
     sim_now = NULL;
+}
+
+void sim_run(uint64_t seed, bool verbose, struct sim_result *out)
+{
+    struct sim *sim = sim_new(seed, NULL);
+    sim->verbose = verbose;
+    run_and_free(sim, out);
+}
+
+void sim_run_batches(uint64_t seed, struct batches *batches, struct sim_result *out)
+{
+    run_and_free(sim_new(seed, batches), out);
 }

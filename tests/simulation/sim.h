@@ -33,10 +33,15 @@ struct process;
 struct timer;
 struct chaos;
 struct world_state;
+struct batches;
 
 struct sim_counts {
     int64_t port_calls, crashes, pauses, faults, rebalances, commits, decisions, events, repeats,
         starts, halts;
+    /* What was decided, by the fold: accepted `any`, series that were booked, series that were
+     * cancelled; rejections of each kind; bookings that were displaced; machines that a batch could
+     * not know when it looked for any. */
+    int64_t any, series, series_cancelled, amended, limited, in_use, displaced, unknown_machines;
     int64_t false_gaps; /* consumers that begin in the middle and meet a gap that is none */
 };
 
@@ -55,6 +60,7 @@ struct sim {
     size_t timer_count, timer_capacity;
     uint64_t timer_number;
 
+    struct batches *batches; /* NULL: an ordinary run */
     struct database *db;
     struct cluster *cluster;
     struct clients *clients;
@@ -108,5 +114,7 @@ struct sim_result {
 /* What the seed has chosen. */
 void sim_plan(uint64_t seed, struct plan *out);
 void sim_run(uint64_t seed, bool verbose, struct sim_result *out);
+/* A run of batches.h. */
+void sim_run_batches(uint64_t seed, struct batches *batches, struct sim_result *out);
 
 #endif

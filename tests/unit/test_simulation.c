@@ -8,11 +8,13 @@
 
 #include <cmocka.h>
 
+#include "tests/simulation/batches.h"
 #include "tests/simulation/runner.h"
 
-#define SEEDS           300
-#define SEEDS_OF_WORLD  6
-#define SEEDS_FOR_LEAKS 25
+#define SEEDS            300
+#define SEEDS_OF_WORLD   6
+#define SEEDS_FOR_LEAKS  25
+#define SEEDS_OF_BATCHES 10
 
 /* Each in a process of its own kind: see runner.h. */
 static void run(const char *what, uint64_t first, uint64_t count)
@@ -86,6 +88,27 @@ static void test_same_seed_same_run(void **state)
     }
 }
 
+/* The loop itself, over one log, in batches of 1, 7 and 2000. */
+static void test_batches_do_not_matter(void **state)
+{
+    (void)state;
+    struct sim_counts sum = {0};
+    for (uint64_t seed = 400000; seed < 400000 + SEEDS_OF_BATCHES; seed++) {
+        struct sim_result result;
+        batches_run(seed, &result);
+        if (result.failed)
+            fail_msg("seed %" PRIu64 ": %s", seed, result.failure);
+        sum.any += result.count.any;
+        sum.series += result.count.series;
+        sum.series_cancelled += result.count.series_cancelled;
+        sum.limited += result.count.limited;
+        sum.displaced += result.count.displaced;
+        sum.in_use += result.count.in_use;
+    }
+    assert_true(sum.any > 0 && sum.series > 0 && sum.series_cancelled > 0 && sum.limited > 0 &&
+                sum.displaced > 0 && sum.in_use > 0);
+}
+
 /* The patches go with the sources (run from the top folder, as dev/run-unit does). */
 static void test_mutations_apply(void **state)
 {
@@ -100,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_wrong_worlds_are_told),
         cmocka_unit_test(test_workers_that_close_leave_nothing),
         cmocka_unit_test(test_same_seed_same_run),
+        cmocka_unit_test(test_batches_do_not_matter),
         cmocka_unit_test(test_mutations_apply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
