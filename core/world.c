@@ -386,7 +386,8 @@ static void sort_machines(struct world *world)
     world->sorted.count = 0;
     for (size_t i = 0; i < world->machines.count; i++)
         list_add(&world->sorted, world->machines.items[i]);
-    qsort(world->sorted.items, world->sorted.count, sizeof(void *), compare_names);
+    if (world->sorted.count > 0)
+        qsort(world->sorted.items, world->sorted.count, sizeof(void *), compare_names);
     world->unsorted = false;
 }
 

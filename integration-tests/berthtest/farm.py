@@ -74,8 +74,10 @@ def create(start_s, end_s, *allocations):
 def route(request, request_id):
     """Where clients publish a request (design §3): {"key": …} or {"slot": …}."""
     kind = request.get("type")
-    if kind in ("booking.amend", "booking.cancel") and isinstance(request.get("booking"), int):
-        return {"slot": request["booking"] % 4096}
+    if kind in ("booking.amend", "booking.cancel"):
+        made = request.get("booking", request.get("series"))
+        if isinstance(made, int):
+            return {"slot": made % 4096}
     if kind in ("machine.register", "machine.update") and "machine" in request:
         return {"key": request["machine"]}
     allocations = request.get("allocations")

@@ -1,5 +1,6 @@
-"""Random requests, the same for the same seed: creates, amends, cancels and updates on a farm that
-is too small for them, with a few repeats and a little garbage among them."""
+"""Random requests, the same for the same seed: creates on named and on any machines, series, amends,
+cancels of one and of all, and updates, on a farm that is too small for them, with a few repeats and a
+little garbage among them."""
 
 import os
 import random
@@ -27,6 +28,7 @@ class Load:
         self.random = random.Random(seed)
         self.base = int(time.time()) // HOUR * HOUR + 2 * HOUR
         self.bookings = {}  # id: client
+        self.series = {}  # id: client
         self.tokens = []  # to be repeated
         self.positions = []
         self.seen = 0
@@ -50,6 +52,31 @@ class Load:
             return {"type": "booking.create", "duration_s": self.random.randint(1, 4 * HOUR),
                     "allocations": self.shares()}
         return create(*self.window(), *self.shares())
+
+    def make_any(self):
+        wanted = {"count": self.random.choice((1, 1, 2, 3)), "gpus": self.random.randint(0, 4),
+                  "memory_gib": self.random.randint(1, 32)}
+        if self.random.random() < 0.7:
+            wanted["labels"] = {"rack": f"r{self.random.randrange(4)}"}
+        start, end = self.window()
+        return {"type": "booking.create", "start": rfc3339(start), "end": rfc3339(end),
+                "any": wanted}
+
+    def make_series(self):
+        """At the hours at which others book, too; days after the first meet other series only."""
+        request = self.make_any() if self.random.random() < 0.3 else create(
+            *self.window(), *self.shares())
+        request["repeat"] = {"every": self.random.choice(("day", "day", "week")),
+                             "count": self.random.choice((1, 2, 3, 5, 8)),
+                             "zone": self.random.choice(("UTC", "Europe/Paris"))}
+        if self.random.random() < 0.6:
+            request["skip_conflicts"] = True
+        return request
+
+    def make_cancel_series(self):
+        if not self.series or self.random.random() < 0.1:
+            return {"type": "booking.cancel", "series": self.random.randint(1, 5000) * 4096}
+        return {"type": "booking.cancel", "series": self.random.choice(list(self.series))}
 
     def some_booking(self):
         if not self.bookings or self.random.random() < 0.02:
@@ -93,7 +120,8 @@ class Load:
     def send(self, count):
         """Signs and hands over so many messages; does not wait for anything."""
         farm = self.farm
-        kinds = [(self.make_create, 62), (self.make_amend, 18), (self.make_cancel, 11),
+        kinds = [(self.make_create, 47), (self.make_any, 12), (self.make_series, 4),
+                 (self.make_amend, 18), (self.make_cancel, 8), (self.make_cancel_series, 2),
                  (self.make_update, 3), (None, 6)]
         for _ in range(count):
             make = self.random.choices([kind for kind, _ in kinds], [odds for _, odds in kinds])[0]
@@ -104,8 +132,9 @@ class Load:
             client = self.random.choices((farm.batch_1, farm.ops, farm.batch_2), (6, 3, 1))[0]
             if make == self.make_update:
                 client = farm.ops
-            elif self.random.random() < 0.8 and request.get("booking") in self.bookings:
-                client = self.bookings[request["booking"]]
+            elif self.random.random() < 0.8:
+                client = (self.bookings.get(request.get("booking"))
+                          or self.series.get(request.get("series")) or client)
             ident = str(uuid.UUID(int=self.random.getrandbits(128)))
             token = farm.sign(client, request, jti=ident)
             self.hand_over(token, request, ident)
@@ -138,8 +167,13 @@ class Load:
         for event in fresh:
             if event.accepted and "booking" in event.data:
                 booking = event.booking
-                if booking["state"] == "booked":
-                    self.bookings[booking["id"]] = clients[booking["client"]]
+                client = clients[booking["client"]]
+                if "series" in event.data and booking["state"] == "booked":
+                    self.series[booking["series"]] = client
+                    self.bookings.update({item["booking"]: client for item in
+                                          event.data["series"]["occurrences"] if "booking" in item})
+                elif booking["state"] == "booked":
+                    self.bookings[booking["id"]] = client
                 elif self.random.random() < 0.9:
                     self.bookings.pop(booking["id"], None)
         return fresh

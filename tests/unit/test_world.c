@@ -406,14 +406,16 @@ static void test_machines_that_match(void **state)
         enum machine_state state;
     } rows[] = {{"z", MACHINE_UP}, {"B", MACHINE_UP}, {"a", MACHINE_UP}, {"d", MACHINE_DRAINING}};
     const struct labels labels[] = {{2, a}, {2, b}, {2, more}, {2, a}};
+    size_t count = 1;
     world_batch_begin(world);
+    world_machines_matching(world, &(struct labels){0}, &count);
+    assert_int_equal(count, 0); /* of no machines at all */
     for (int i = 0; i < 4; i++) {
         struct machine row = machine_row(10 - i, rows[i].name, 1);
         row.state = rows[i].state;
         row.labels = labels[i];
         world_machine_put(world, &row);
     }
-    size_t count = 0;
     struct machine **found = world_machines_matching(world, &(struct labels){0}, &count);
     assert_int_equal(count, 3);
     assert_string_equal(found[0]->name, "B");
