@@ -345,6 +345,188 @@ def test_what_stands_in_the_way(served, berth, ops):
     check_farm(served)
 
 
+def test_when_something_is_free(served, berth, ops):
+    for number in range(2):
+        ops("machine", "add", f"free-{number}", "--gpus", 8, "--mem", 64, "--label", "kind=free",
+            "--label", f"rack={number}")
+    start = tomorrow()
+    window = ("--for", "2h", "--from", rfc3339(start))
+    any_two = ("free", "--any", 2, "--label", "kind=free", *window)
+    berth("book", "free-0", "--start", rfc3339(start), "--for", "3h")
+
+    def offered(done):
+        """The command that is offered, as words for berth."""
+        told = done.stderr.splitlines()
+        assert told[-2] == "berth: to have the first one:"
+        return shlex.split(told[-1])[1:]
+
+    # As the reader answers; whole machines, since it is not said how much.
+    answer = berth.json(*any_two, "--limit", 2)
+    assert [item["start"] for item in answer["windows"]] == \
+        [rfc3339(start + hours * HOUR) for hours in (3, 5)]
+    assert answer["windows"][0]["allocations"] == [share("free-0", 8, 64), share("free-1", 8, 64)]
+    query = {"gpus": 8, "memory_gib": 64, "count": 2, "label": "kind=free", "duration": "2h",
+             "from": rfc3339(start), "limit": 2}
+    asked = served.get("/v1/availability", params=query).json()
+    assert asked == answer
+    rows = [line.split("\t") for line in berth(*any_two, "-o", "tsv").stdout.splitlines()]
+    assert rows[0] == ["start", "end", "machines"] and len(rows) == 11
+    assert rows[1] == [rfc3339(start + 3 * HOUR), rfc3339(start + 5 * HOUR),
+                       "free-0:8:64,free-1:8:64"]
+
+    # What it offers is accepted as it is, and then the next window is the first.
+    done = berth(*any_two, "--tz", "Europe/Paris")
+    paris = datetime.fromtimestamp(start + 3 * HOUR, ZoneInfo("Europe/Paris"))
+    assert done.stdout.startswith(f"{paris:%a %Y-%m-%d %H:%M} {paris.tzname()} (")
+    assert f"looking for 2h from {datetime.fromtimestamp(start, ZoneInfo('Europe/Paris')):%a %Y}" \
+        in done.stderr
+    booking = berth.json(*offered(done))["data"]["booking"]
+    assert (booking["start"], booking["end"]) == (rows[1][0], rows[1][1])
+    assert berth.json(*any_two)["windows"][0]["start"] == rfc3339(start + 5 * HOUR)
+
+    # One machine, in part and whole; a label that only one carries.
+    one = berth("free", "--machine", "free-0", "--gpus", 2, "--mem", 8, "--for", "1h", "--from",
+                rfc3339(start))
+    assert offered(one)[:2] == ["book", "free-0:2:8"]
+    assert berth.json(*offered(one))["data"]["booking"]["start"] == rfc3339(start + 5 * HOUR)
+    whole = berth("free", "-m", "free-1", *window)
+    assert offered(whole)[:2] == ["book", "free-1"]
+    assert berth.json(*offered(whole))["data"]["booking"]["allocations"] == [share("free-1", 8, 64)]
+    assert berth.json("free", "--gpus", 1, "--label", "rack=0", "--label", "kind=free", "--for",
+                      "1h", "--from", rfc3339(start))["windows"][0]["allocations"] == \
+        [share("free-0", 1, 0)]
+
+    none = berth("free", "--gpus", 1, "-m", "free-0", "--for", "1h", "--from", rfc3339(start),
+                 "--horizon", "2h", status=5)
+    assert none.stdout == "" and "nothing is free for 1h until" in none.stderr
+    none = berth.json("free", "--gpus", 9, "--label", "kind=free", "--for", "1h", status=5)
+    assert none["type"] == "urn:berth:problem:not_found" and none["matching"] == 2
+    berth("free", "-m", "nowhere", "--for", "1h", status=5)
+    check_farm(served)
+
+
+def test_lists_by_what_they_are_asked_for(served, berth, ops):
+    ops("machine", "add", "list-1", "--gpus", 8, "--mem", 64, "--label", "kind=list", "--label",
+        "rack=a b")
+    ops("machine", "add", "list-2", "--gpus", 8, "--mem", 64, "--label", "kind=list")
+    start = tomorrow()
+
+    def book(hour, *words):
+        return berth.json("book", "list-1:1", "--start", rfc3339(start + hour * HOUR), "--for",
+                          "1h", *words)["data"]["booking"]["id"]
+    ids = [book(0, "--user", "zoé"), book(2, "--user", "zoé"), book(4, "--user", "max")]
+
+    def listed(*words):
+        found = berth.json("list", "--machine", "list-1", *words)["items"]
+        return [item["id"] for item in found]
+    assert listed() == sorted(ids)
+    assert listed("--user", "zoé") == sorted(ids[:2])
+    assert listed("--from", rfc3339(start + HOUR)) == sorted(ids[1:])
+    assert listed("--to", rfc3339(start + 2 * HOUR)) == ids[:1]
+    assert listed("--from", rfc3339(start + HOUR), "--to", rfc3339(start + 3 * HOUR)) == ids[1:2]
+    assert listed("--client", "ops") == []
+    zone = ZoneInfo("Asia/Tokyo")
+    local = datetime.fromtimestamp(start, zone)
+    done = berth("list", "--from", f"{local:%Y-%m-%d %H:%M}", "--to", "+1w", "--tz", zone.key)
+    assert f"berth: window: {local:%a %Y-%m-%d %H:%M} JST" in done.stderr
+
+    def machines(*words):
+        return [item["name"] for item in berth.json("machine", "list", *words)["items"]]
+    assert machines("--label", "kind=list") == ["list-1", "list-2"]
+    assert machines("--label", "kind=list", "--label", "rack=a b") == ["list-1"]
+    assert machines("--label", "kind=list", "--state", "retired") == []
+
+    series = berth.json("book", "list-2:1", "--start", rfc3339(start), "--for", "1h", "--repeat",
+                        "day", "--count", 3, "--zone", "UTC")["data"]["series"]
+    numbers = [item["booking"] for item in series["occurrences"]]
+    for words in (("list",), ("show",)):
+        page = berth.json(*words, "--series", series["id"])
+        assert [item["id"] for item in page["items"]] == numbers
+    rows = berth("show", "--series", f"series/{series['id']}", "-o", "tsv").stdout.splitlines()
+    assert [row.split("\t")[0] for row in rows[1:]] == [str(number) for number in numbers]
+    assert [line.split()[0] for line in
+            berth("list", "--series", series["id"]).stdout.splitlines()] == \
+        [str(number) for number in numbers]
+    berth("show", "--series", ids[0], status=5)
+    check_farm(served)
+
+
+def test_the_timeline_of_a_machine(served, berth, ops):
+    ops("machine", "add", "line-1", "--gpus", 8, "--mem", 64)
+    start = tomorrow()
+    numbers = [berth.json("book", amount, "--start", rfc3339(start + hour * HOUR), "--for", "2h")[
+        "data"]["booking"]["id"] for amount, hour in (("line-1:4:16", 0), ("line-1:1:8", 1))]
+    window = ("--from", rfc3339(start), "--to", rfc3339(start + 4 * HOUR))
+    timeline = berth.json("machine", "show", "line-1", *window)
+    assert [item["booking"] for item in timeline["bookings"]] == numbers
+    assert [(item["gpus"], item["memory_gib"]) for item in timeline["free"]] == \
+        [(4, 48), (3, 40), (7, 56), (8, 64)]
+    rows = berth("machine", "show", "line-1", *window, "-o", "tsv").stdout.splitlines()
+    rows = [dict(zip(rows[0].split("\t"), row.split("\t"))) for row in rows[1:]]
+    assert [row["kind"] for row in rows] == ["booking"] * 2 + ["free"] * 4
+    assert rows[0] == {"kind": "booking", "start": rfc3339(start), "gpus": "4", "memory_gib": "16",
+                       "end": rfc3339(start + 2 * HOUR), "booking": str(numbers[0]),
+                       "client": "batch-1", "user": "alice"}
+    assert rows[2]["booking"] == "-" and rows[5]["end"] == rfc3339(start + 4 * HOUR)
+
+    said = berth("machine", "show", "line-1", *window).stdout.splitlines()
+    assert said[0].split()[:3] == ["machine", "line-1", "up"]
+    assert [line.split()[0] for line in said[2:6]] == \
+        ["[#####-----]", "[#######---]", "[##--------]", "[----------]"]
+    assert said[6] == "held:" and said[7].split()[0] == str(numbers[0])
+    # Without a window: the machine as before for programs, the coming week for people.
+    assert berth.json("machine", "show", "line-1")["name"] == "line-1"
+    assert len(berth("machine", "show", "line-1", "-o", "tsv").stdout.splitlines()) == 2
+    assert "free" in berth.json("machine", "show", "line-1", "--timeline")
+    assert ", 1w:" in berth("machine", "show", "line-1").stdout
+    berth("machine", "show", "nowhere", status=5)
+    check_farm(served)
+
+
+def test_what_became_of_a_booking(served, berth, ops):
+    ops("machine", "add", "why-1", "--gpus", 8, "--mem", 64)
+    start = tomorrow()
+    number = berth.json("book", "why-1:4:16", "--start", rfc3339(start), "--for", "2h",
+                        "--request-id", "because-1")["data"]["booking"]["id"]
+    berth("amend", number, "--set", "why-1:9", status=3)
+    berth("amend", number, "--extend", "1h")
+    ops("machine", "update", "why-1", "--gpus", 2, "--displace")
+    said = berth("why", number).stdout.splitlines()
+    assert len(said) == 4
+    assert "booking.create accepted by batch-1: booked, " in said[0]
+    assert said[0].endswith(", why-1:4:16")
+    assert "booking.amend rejected by batch-1: exceeds_machine: " in said[1]
+    assert "booking.amend accepted by batch-1: booked, " in said[2] and ", 3h, " in said[2]
+    assert "machine.update accepted by ops, machine/why-1 changed: cancelled" in said[3]
+    events = berth.json("why", f"booking/{number}")["items"]
+    assert [event["data"]["request"]["type"] for event in events] == \
+        ["booking.create", "booking.amend", "booking.amend", "machine.update"]
+    rows = berth("why", number, "-o", "tsv").stdout.splitlines()
+    rows = [dict(zip(rows[0].split("\t"), row.split("\t"))) for row in rows[1:]]
+    assert [row["outcome"] for row in rows] == ["accepted", "rejected", "accepted", "accepted"]
+    assert [row["version"] for row in rows] == ["1", "-", "2", "3"]
+    assert rows[0]["request"] == "because-1" and rows[3]["state"] == "cancelled"
+    assert berth.json("why", "request/because-1") == events[0]
+    berth("why", 1, status=5)
+
+    # What happened to its series happened to it; a request id of digits only.
+    series = berth.json("book", "why-1:1", "--start", rfc3339(start), "--for", "1h", "--repeat",
+                        "day", "--count", 3, "--zone", "UTC", "--request-id", "77")["data"]["series"]
+    numbers = [item["booking"] for item in series["occurrences"]]
+    berth("cancel", numbers[0])
+    berth("cancel", "--series", series["id"])
+    kinds = [[event["data"]["request"]["type"] for event in berth.json("why", one)["items"]]
+             for one in numbers]
+    assert kinds == [["booking.create", "booking.cancel"], ["booking.create", "booking.cancel"],
+                     ["booking.create", "booking.cancel"]]
+    for one in numbers:
+        said = berth("why", one).stdout.splitlines()
+        assert ": booked, " in said[0] and ": cancelled, " in said[1], said
+    berth("why", "77", status=5)
+    assert berth.json("why", "request/77")["data"]["series"] == series
+    check_farm(served)
+
+
 def test_a_duplicate_ends_as_the_first_answer_did(served, berth):
     start = f"@{tomorrow() + 48 * HOUR}"
     same = ("book", "gpu-03:8", "--start", start, "--for", "1h", "--request-id", "twice")
@@ -414,6 +596,16 @@ def test_wrong_words_are_refused_before_anything_is_sent(served, berth):
                   ("amend", 7, "--drop", "gpu-01", "--set", "gpu-01:1"),
                   ("amend", 7, "--drop", "gpu-01", "--drop", "gpu-01"),
                   ("cancel", 7, "--series", 7), ("cancel", "--series", "x"),
+                  ("free",), ("free", "--gpus", 1), ("free", "--for", "1h", "--gpus", "x"),
+                  ("free", "--for", "0s", "--gpus", 1), ("free", "--for", "1h", "--limit", 0),
+                  ("free", "--for", "1h", "--gpus", 1, "--horizon", "30"),
+                  ("free", "--for", "1h", "--machine", "gpu-01", "--label", "a=b"),
+                  ("free", "--for", "1h", "--machine", "a b"), ("free", "gpu-01", "--for", "1h"),
+                  ("free", "--for", "1h", "--gpus", 0), ("free", "--for", "500d", "--gpus", 1),
+                  ("list", "--from", "+2h", "--to", "+1h"), ("list", "--from", "yesterday"),
+                  ("list", "--state", "open"), ("list", "--series", 7, "--user", "alice"),
+                  ("show", "--series", "x"), ("show", 7, "--series", 7), ("why",),
+                  ("machine", "list", "--label", "a"), ("machine", "show", "gpu-01", "--to", "x"),
                   ("machine", "add", "x"), ("machine", "update", "x"), ("submit", "/nonexistent"),
                   ("watch", "--from", "x"), ("completion", "csh"), ("key", "generate")):
         done = berth(*words, status=2)

@@ -67,6 +67,10 @@ struct berth_client *cli_client(struct cli *cli, int *code);
 const char *cli_user(struct cli *cli);
 /* What was given as --label; a new reference, or NULL without any. ERR_USAGE. */
 enum err cli_labels(const struct cli *cli, json_t **labels_out, struct failure *f);
+/* The time given as this option, 0: none was. ERR_USAGE. */
+enum err cli_moment(const struct cli *cli, const char *option, int64_t *ms_out, struct failure *f);
+/* --from and --to; 0: not given. Says on stderr how they were understood. ERR_USAGE. */
+enum err cli_from_to(const struct cli *cli, int64_t *from_ms, int64_t *to_ms, struct failure *f);
 /* How long to wait for decisions; negative: not at all. ERR_USAGE. */
 enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f);
 /* A signal that asks to stop came; 0: none. */
@@ -100,6 +104,8 @@ void cli_print_booking_row(const struct cli *cli, const json_t *booking);
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN]);
 /* Machines and amounts, a line each. */
 void cli_print_shares(const json_t *shares);
+/* The bookings of an array, with a header, or with -o json the object that holds it. */
+void cli_print_bookings(const struct cli *cli, const json_t *page);
 /* The time in this member; 0: there is none. */
 int64_t cli_time_of(const json_t *object, const char *name);
 void cli_print_booking_header(const struct cli *cli);
@@ -130,9 +136,15 @@ void cli_print_published_row(const struct cli *cli, const char *request_id, int3
                              int64_t offset);
 /* "`outcome`, `reason`, …": the columns of a decision in TSV, for the documentation. */
 void cli_print_columns(FILE *out);
-/* The command that was typed, with another start and with this length: ready to be pasted into a
- * shell. It gets a request id of its own. Caller frees. */
+
+/* ---- cli_paste.c: commands that are ready to be pasted into a shell; caller frees */
+/* The command that was typed, with another start and with this length. It gets a request id of its
+ * own. */
 char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms);
+/* `berth book` of this share ("gpu-01:4:64", as it was typed), or NULL: of the --any, --gpus, --mem
+ * and --label that the command at hand was given. */
+char *cli_command_book(const struct cli *cli, const char *share, int64_t start_ms,
+                       int64_t length_ms);
 
 /* ---- cli_http.c */
 /* GET of a path ("/v1/machines/gpu-01"; parts already escaped) at reader.url. 200: gives the JSON
@@ -141,11 +153,30 @@ char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms)
 int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_out);
 /* A part of a path or a query value, escaped; caller frees. */
 char *cli_escape(const char *text);
+/* Query parameters, each with '&' in front; nothing for NULL, or a time that is 0. */
+struct buf;
+void cli_add_parameter(struct buf *query, const char *name, const char *value);
+void cli_add_time(struct buf *query, const char *name, int64_t ms);
+/* --label as parameters of that name. */
+void cli_add_labels(struct buf *query, const struct cli *cli);
 
 /* ---- cli_book.c */
 struct cli_shares;
 /* Asks the reader how much the whole of each bare MACHINE is; returns the exit code. */
 int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares);
+struct cli_any;
+/* The same for any machines, where it is not said how much: all that carry the labels must be
+ * alike. */
+int cli_resolve_any(const struct cli *cli, struct cli_any *any);
+
+/* ---- cli_timeline.c */
+/* Asks for the machine's timeline from ms to ms (0: the reader's own) and prints it in the format
+ * of -o. Returns the exit code. */
+int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_ms, int64_t to_ms);
+
+/* ---- cli_history.c */
+/* Prints the decisions that made and changed a booking, a line each. Returns the exit code. */
+int cli_print_history(const struct cli *cli, const char *booking);
 
 /* ---- commands */
 int cli_book(struct cli *cli);
@@ -162,6 +193,7 @@ int cli_key_generate(struct cli *cli);
 int cli_key_show(struct cli *cli);
 int cli_show(struct cli *cli);
 int cli_list(struct cli *cli);
+int cli_free(struct cli *cli);
 int cli_why(struct cli *cli);
 int cli_submit(struct cli *cli);
 int cli_watch(struct cli *cli);

@@ -78,8 +78,7 @@ static enum err common_size(const json_t *machines, struct cli_any *any, struct 
     return ERR_OK;
 }
 
-/* Asks the reader how much the whole of any such machine is. */
-static int resolve_any(const struct cli *cli, struct cli_any *any)
+int cli_resolve_any(const struct cli *cli, struct cli_any *any)
 {
     struct failure f;
     json_t *machines = NULL;
@@ -186,7 +185,7 @@ int cli_book(struct cli *cli)
     else
         code = cli_resolve_shares(cli, &booking.shares);
     if (code == EXIT_CODE_OK)
-        code = resolve_any(cli, &booking.any);
+        code = cli_resolve_any(cli, &booking.any);
     if (code == EXIT_CODE_OK) {
         char window[CLI_WINDOW_LEN];
         char *repeat = show_repeat(&booking.repeat);

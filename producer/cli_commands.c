@@ -88,16 +88,40 @@ static const struct option_spec machine_retire_options[] = {
 };
 static const struct option_spec machine_list_options[] = {
     {"state", 0, "STATE", "only up, draining or retired ones"},
+    {"label", 'l', "KEY=VALUE", "only machines with this label; may be repeated"},
+    {0},
+};
+static const struct option_spec machine_show_options[] = {
+    {"from", 0, "TIME", "its timeline from then on; default: now"},
+    {"to", 0, "TIME", "its timeline until then; default: a week"},
+    {"timeline", 0, NULL, "with -o json or tsv: the timeline in the place of the machine"},
+    {0},
+};
+static const struct option_spec free_options[] = {
+    {"for", 'f', "DURATION", "how long it is wanted"},
+    {"gpus", 0, "N", "GPUs of each machine"},
+    {"mem", 0, "GIB", "memory of each machine, in GiB"},
+    {"any", 0, "N", "so many machines at once, 1..64; default: 1"},
+    {"label", 'l', "KEY=VALUE", "only machines with this label; may be repeated"},
+    {"machine", 'm', "NAME", "on this machine, instead of any"},
+    {"from", 0, "TIME", "not before then; default: now"},
+    {"horizon", 0, "DURATION", "look so far ahead; default: 30d"},
+    {"limit", 'n', "N", "at most so many windows, 1..1000; default: 10"},
     {0},
 };
 static const struct option_spec list_options[] = {
     {"client", 0, "NAME", "only this client's"},
+    {"user", 0, "NAME", "only those for this user"},
     {"machine", 'm', "NAME", "only those that use this machine"},
     {"state", 0, "STATE", "only booked, cancelled or released ones"},
+    {"from", 0, "TIME", "only those that end after it"},
+    {"to", 0, "TIME", "only those that begin before it"},
+    {"series", 0, "ID", "those of this series, all of them"},
     {"limit", 'n', "N", "at most so many"},
     {0},
 };
 static const struct option_spec show_options[] = {
+    {"series", 0, "ID", "the bookings of this series"},
     {"request", 0, "ID", "the decision of this client's request with that id"},
     {0},
 };
@@ -188,18 +212,36 @@ const struct cli_command cli_commands[] = {
           "berth cancel --series 4268035"),
      "cancel or release a booking", CLI_TEXT, true, cli_cancel},
     {SPEC("show", "[BOOKING|MACHINE]", show_options,
-          "Shows a booking, a machine or the decision of a request, as the reader knows\n"
-          "it. A number is a booking's id; booking/ID and machine/NAME always say which.",
-          "berth show 4268035"),
+          "Shows a booking, a series, a machine or the decision of a request, as the reader\n"
+          "knows it. A number is a booking's id; booking/ID and machine/NAME always say\n"
+          "which.",
+          "berth show 4268035\n"
+          "berth show --series 4268035"),
      "show a booking, a machine or a decision", CLI_TEXT, false, cli_show},
     {SPEC("list", NULL, list_options, "Lists bookings, as the reader knows them, by id.",
-          "berth list --machine gpu-01 --state booked"),
+          "berth list --machine gpu-01 --state booked\n"
+          "berth list --user alice --from today --to 'tomorrow 12:00'"),
      "list bookings", CLI_TEXT, false, cli_list},
-    {SPEC("why", "REQUEST-ID", why_options,
+    {SPEC("free", NULL, free_options,
+          "Tells when something is free: the earliest windows, each after the one before,\n"
+          "and for the first one the command that books it. The worker's own rules answer,\n"
+          "so it is accepted unless another request comes first.\n"
+          "\n"
+          "--gpus and --mem are of each machine; with neither it is a whole machine: then\n"
+          "all that carry the labels must be alike. Ends with 5 when nothing is free.",
+          "berth free --gpus 4 --mem 64 --for 2h\n"
+          "berth free --any 4 --gpus 8 --label gpu=a100 --for 12h --from 'sat 00:00'\n"
+          "berth free --machine gpu-01 --for 3h --horizon 1w"),
+     "tell when something is free", CLI_TEXT, false, cli_free},
+    {SPEC("why", "REQUEST-ID|BOOKING", why_options,
           "Tells how a request was decided, and why it was rejected. Ends as the decision\n"
-          "says: 0 accepted, 3 rejected, 5 not decided.",
-          "berth why 0192f3a0-7c1e-7000-8000-6d1f2b3c4d5e"),
-     "tell how a request was decided", CLI_TEXT, false, cli_why},
+          "says: 0 accepted, 3 rejected, 5 not decided.\n"
+          "\n"
+          "Of a booking, which is a number, it tells all decisions that made and changed it\n"
+          "or were asked to, a line each. booking/ID and request/ID always say which.",
+          "berth why 0192f3a0-7c1e-7000-8000-6d1f2b3c4d5e\n"
+          "berth why 4268035"),
+     "tell how a request was decided, or what became of a booking", CLI_TEXT, false, cli_why},
     {SPEC("submit", "[FILE]", submit_options,
           "Sends many requests at full speed: each line of FILE, or of standard input, is\n"
           "one `request` object. Each outcome is one JSON line, in the order of the\n"
@@ -240,10 +282,14 @@ const struct cli_command cli_commands[] = {
           "berth machine retire gpu-01 --displace"),
      "retire a machine", CLI_TEXT, true, cli_machine_retire},
     {SPEC("machine list", NULL, machine_list_options, "Lists the machines, by name.",
-          "berth machine list -o tsv"),
+          "berth machine list --label gpu=a100 -o tsv"),
      "list machines", CLI_TEXT, false, cli_machine_list},
-    {SPEC("machine show", "NAME", NULL, "Shows one machine.", "berth machine show gpu-01"),
-     "show a machine", CLI_TEXT, false, cli_machine_show},
+    {SPEC("machine show", "NAME", machine_show_options,
+          "Shows one machine, and for a window of time what of it is free and who holds\n"
+          "the rest. With -o json or tsv it is the machine, or with --timeline, --from or\n"
+          "--to the timeline.",
+          "berth machine show gpu-01 --from 'tomorrow 08:00' --to 'tomorrow 18:00'"),
+     "show a machine and its timeline", CLI_TEXT, false, cli_machine_show},
     {SPEC("key generate", NULL, key_generate_options,
           "Makes a key pair. The private key's file can be read by you alone (mode 0600),\n"
           "and no file is ever overwritten. The public key is for `berth-admin key add`.",
@@ -351,7 +397,7 @@ void cli_print_help(FILE *out)
     fputs("\nExit status:\n"
           "  0 done, accepted            4 no decision seen in time: repeat with the\n"
           "  1 failure                     same --request-id\n"
-          "  2 usage or configuration    5 not found\n"
+          "  2 usage or configuration    5 not found, nothing free\n"
           "  3 rejected                  6 a check found differences\n"
           "\n`berth COMMAND --help` has an example for each.\n",
           out);

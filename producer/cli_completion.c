@@ -10,7 +10,7 @@ static const struct {
     {"output", "text json tsv"},
     {"alg", "ES256 RS256"},
     {"state", "up draining retired booked cancelled released"},
-    {"from", "beginning end"},
+    {"from", "beginning end now today tomorrow"},
     {"type", "accepted rejected machine.register machine.update booking.create booking.amend "
              "booking.cancel"},
     {"repeat", "day week"},

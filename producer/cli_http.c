@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 
 #include "lib/mem.h"
+#include "lib/timetext.h"
 #include "lib/version.h"
 #include "producer/cli.h"
 
@@ -40,7 +41,9 @@ static CURLcode transfer(CURL *curl, const char *url, struct buf *answer, long *
 /* An answer that is not 200. The reader's own problem object goes out as it is. */
 static int report(const struct cli *cli, long status, const json_t *answer, const char *url)
 {
-    int code = status == 404 ? EXIT_CODE_NOT_FOUND : EXIT_CODE_FAILURE;
+    int code = status == 404   ? EXIT_CODE_NOT_FOUND
+               : status == 400 ? EXIT_CODE_USAGE
+                               : EXIT_CODE_FAILURE;
     const char *detail = json_string_value(json_object_get(answer, "detail"));
     if (!detail) {
         struct failure f;
@@ -119,4 +122,28 @@ char *cli_escape(const char *text)
             buf_printf(&out, "%%%02X", (unsigned)(unsigned char)*text);
     }
     return out.data;
+}
+
+void cli_add_parameter(struct buf *query, const char *name, const char *value)
+{
+    if (!value)
+        return;
+    char *escaped = cli_escape(value);
+    buf_printf(query, "&%s=%s", name, escaped);
+    free(escaped);
+}
+
+void cli_add_time(struct buf *query, const char *name, int64_t ms)
+{
+    char text[TIMETEXT_LEN];
+    cli_add_parameter(query, name, ms == 0 ? NULL : timetext_format(ms, text));
+}
+
+void cli_add_labels(struct buf *query, const struct cli *cli)
+{
+    for (size_t i = 0; i < cli->after.given_count; i++) {
+        const struct option_given *given = &cli->after.given[i];
+        if (strcmp(given->spec->name, "label") == 0)
+            cli_add_parameter(query, "label", given->value);
+    }
 }

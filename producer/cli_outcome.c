@@ -331,67 +331,6 @@ static void print_accepted(const struct cli *cli, const json_t *event)
                  number_of(booking, "series"));
 }
 
-/* ---- a command to paste --------------------------------------------------------------------- */
-
-/* Options that say when it is, or that belong to one request only. */
-static bool is_replaced(const char *option)
-{
-    static const char *const names[] = {"start",  "end",     "for",       "move",
-                                        "extend", "shorten", "request-id"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(option, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* A word as sh(1) takes it. */
-static void add_word(struct buf *out, const char *before, const char *word)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                "%+,-./:=@_";
-    buf_puts(out, before);
-    if (*word && word[strspn(word, plain)] == '\0') {
-        buf_puts(out, word);
-        return;
-    }
-    buf_puts(out, "'");
-    for (; *word; word++) {
-        if (*word == '\'')
-            buf_puts(out, "'\\''");
-        else
-            buf_append(out, word, 1);
-    }
-    buf_puts(out, "'");
-}
-
-static void add_options(struct buf *out, const struct options *opts)
-{
-    for (size_t i = 0; i < opts->given_count; i++) {
-        const struct option_given *given = &opts->given[i];
-        if (is_replaced(given->spec->name))
-            continue;
-        buf_printf(out, " --%s", given->spec->name);
-        if (given->value)
-            add_word(out, given->spec->arg[0] == '[' ? "=" : " ", given->value);
-    }
-}
-
-char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms)
-{
-    struct buf out = {0};
-    char start[CLI_WINDOW_LEN], length[TIMETEXT_LEN];
-    buf_puts(&out, "berth");
-    add_options(&out, &cli->before);
-    buf_printf(&out, " %s", cli->command->spec.name + strlen("berth "));
-    for (size_t i = 0; i < cli->after.operand_count; i++)
-        add_word(&out, " ", cli->after.operands[i]);
-    add_options(&out, &cli->after);
-    buf_printf(&out, " --start %s --for %s", cli_time_exact(start_ms, cli->zone, start),
-               timetext_duration(length_ms, length));
-    return out.data;
-}
-
 /* ---- rejected, as text --------------------------------------------------------------------- */
 
 /* The sentence names one machine; of several each is told. */

@@ -77,6 +77,31 @@ enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f)
     return ERR_OK;
 }
 
+enum err cli_moment(const struct cli *cli, const char *option, int64_t *ms_out, struct failure *f)
+{
+    const char *text = cli_value(cli, option);
+    *ms_out = 0;
+    if (text && cli_time_parse(text, cli->now_ms, cli->zone, ms_out, f) != ERR_OK)
+        return failure_wrap(f, "--%s", option);
+    return ERR_OK;
+}
+
+enum err cli_from_to(const struct cli *cli, int64_t *from_ms, int64_t *to_ms, struct failure *f)
+{
+    char text[CLI_WINDOW_LEN];
+    if (cli_moment(cli, "from", from_ms, f) != ERR_OK || cli_moment(cli, "to", to_ms, f) != ERR_OK)
+        return f->err;
+    if (*from_ms != 0 && *to_ms != 0 && *to_ms <= *from_ms)
+        return failure_set(f, ERR_USAGE, "--to is not after --from");
+    if (*from_ms != 0 && *to_ms != 0)
+        cli_note(cli, "window: %s", cli_time_window(*from_ms, *to_ms, cli->zone, text));
+    else if (*from_ms != 0)
+        cli_note(cli, "from %s", cli_time_show(*from_ms, cli->zone, text));
+    else if (*to_ms != 0)
+        cli_note(cli, "until %s", cli_time_show(*to_ms, cli->zone, text));
+    return ERR_OK;
+}
+
 enum err cli_labels(const struct cli *cli, json_t **labels_out, struct failure *f)
 {
     json_t *labels = NULL;

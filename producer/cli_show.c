@@ -115,6 +115,19 @@ void cli_print_booking_row(const struct cli *cli, const json_t *booking)
     free(shares);
 }
 
+void cli_print_bookings(const struct cli *cli, const json_t *page)
+{
+    size_t i;
+    const json_t *booking;
+    if (cli->format == CLI_JSON) {
+        cli_print_json(page);
+        return;
+    }
+    cli_print_booking_header(cli);
+    json_array_foreach(json_object_get(page, "items"), i, booking)
+        cli_print_booking_row(cli, booking);
+}
+
 /* ---- machines ------------------------------------------------------------------------------ */
 
 /* "gpu=h100,zone=a" */
@@ -222,16 +235,35 @@ static int tell_decision(const struct cli *cli, const char *client, const char *
     return code;
 }
 
+static int show_series(const struct cli *cli, const char *text)
+{
+    struct failure f;
+    int64_t id;
+    json_t *page = NULL;
+    if (cli_series_parse(text, &id, &f) != ERR_OK)
+        return cli_fail(cli, &f);
+    char *path = xasprintf("/v1/series/%" PRId64, id);
+    int code = cli_get(cli, path, &page, NULL);
+    if (code == EXIT_CODE_OK)
+        cli_print_bookings(cli, page);
+    json_decref(page);
+    free(path);
+    return code;
+}
+
 int cli_show(struct cli *cli)
 {
     struct failure f;
-    const char *request = cli_value(cli, "request");
-    size_t count = cli->after.operand_count;
-    if ((request && count != 0) || (!request && count != 1)) {
+    const char *request = cli_value(cli, "request"), *series = cli_value(cli, "series");
+    size_t count = cli->after.operand_count + (request ? 1 : 0) + (series ? 1 : 0);
+    if (count != 1) {
         failure_set(&f, ERR_USAGE,
-                    "show needs one thing: a booking's id, a machine's name or --request ID");
+                    "show needs one thing: a booking's id, a machine's name, --series ID or "
+                    "--request ID");
         return cli_fail(cli, &f);
     }
+    if (series)
+        return show_series(cli, series);
     if (request) {
         const char *client = client_name(cli, NULL, &f);
         if (!client)
@@ -252,23 +284,35 @@ int cli_why(struct cli *cli)
 {
     struct failure f;
     if (cli->after.operand_count != 1) {
-        failure_set(&f, ERR_USAGE, "why needs one request id");
+        failure_set(&f, ERR_USAGE, "why needs one request id, or one booking's id");
         return cli_fail(cli, &f);
     }
+    const char *what = cli->after.operands[0];
+    bool request = strncmp(what, "request/", 8) == 0;
+    if (strncmp(what, "booking/", 8) == 0 || what[strspn(what, "0123456789")] == '\0')
+        return cli_print_history(cli, what);
     const char *client = client_name(cli, cli_value(cli, "client"), &f);
     if (!client)
         return cli_fail(cli, &f);
-    return tell_decision(cli, client, cli->after.operands[0]);
+    return tell_decision(cli, client, request ? what + 8 : what);
 }
 
 int cli_machine_show(struct cli *cli)
 {
     struct failure f;
+    int64_t from_ms, to_ms;
+    bool asked = cli_has(cli, "timeline") || cli_has(cli, "from") || cli_has(cli, "to");
     if (cli->after.operand_count != 1) {
         failure_set(&f, ERR_USAGE, "machine show needs one machine's name");
         return cli_fail(cli, &f);
     }
-    return show_at(cli, "machines", cli->after.operands[0]);
+    const char *name = cli->after.operands[0];
+    if (cli_from_to(cli, &from_ms, &to_ms, &f) != ERR_OK)
+        return cli_fail(cli, &f);
+    int code = cli->format != CLI_TEXT && asked ? EXIT_CODE_OK : show_at(cli, "machines", name);
+    if (code == EXIT_CODE_OK && (cli->format == CLI_TEXT || asked))
+        code = cli_print_timeline(cli, name, from_ms, to_ms);
+    return code;
 }
 
 /* ---- lists --------------------------------------------------------------------------------- */
@@ -283,15 +327,6 @@ struct listing {
     json_t *items; /* collected; for JSON all are in one object */
     int64_t count;
 };
-
-static void add_filter(struct buf *filter, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    char *escaped = cli_escape(value);
-    buf_printf(filter, "&%s=%s", name, escaped);
-    free(escaped);
-}
 
 /* One page; *after becomes where the next one begins, NULL at the end. */
 static int list_page(const struct cli *cli, struct listing *listing, char **after)
@@ -363,6 +398,21 @@ static int list_all(const struct cli *cli, struct listing *listing)
     return code;
 }
 
+/* The reader has a series as a whole. */
+static int list_series(const struct cli *cli)
+{
+    static const char *const others[] = {"client", "user", "machine", "state",
+                                         "from",   "to",   "limit"};
+    struct failure f;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (cli_has(cli, others[i])) {
+            failure_set(&f, ERR_USAGE, "--series lists a whole series: leave --%s out", others[i]);
+            return cli_fail(cli, &f);
+        }
+    }
+    return show_series(cli, cli_value(cli, "series"));
+}
+
 int cli_list(struct cli *cli)
 {
     struct failure f;
@@ -370,12 +420,19 @@ int cli_list(struct cli *cli)
     int64_t limit = INT64_MAX;
     const char *limit_text = cli_value(cli, "limit");
     struct cli_range range = {"--limit", 1, INT64_C(1000000000)};
-    if (limit_text && cli_integer_parse(limit_text, range, &limit, &f) != ERR_OK)
+    int64_t from_ms, to_ms;
+    if (cli_has(cli, "series"))
+        return list_series(cli);
+    if ((limit_text && cli_integer_parse(limit_text, range, &limit, &f) != ERR_OK) ||
+        cli_from_to(cli, &from_ms, &to_ms, &f) != ERR_OK)
         return cli_fail(cli, &f);
     buf_puts(&filter, "");
-    add_filter(&filter, "client", cli_value(cli, "client"));
-    add_filter(&filter, "machine", cli_value(cli, "machine"));
-    add_filter(&filter, "state", cli_value(cli, "state"));
+    cli_add_parameter(&filter, "client", cli_value(cli, "client"));
+    cli_add_parameter(&filter, "user", cli_value(cli, "user"));
+    cli_add_parameter(&filter, "machine", cli_value(cli, "machine"));
+    cli_add_parameter(&filter, "state", cli_value(cli, "state"));
+    cli_add_time(&filter, "from", from_ms);
+    cli_add_time(&filter, "to", to_ms);
     struct listing listing = {.collection = "bookings",
                               .filter = filter.data,
                               .limit = limit,
@@ -390,7 +447,8 @@ int cli_machine_list(struct cli *cli)
 {
     struct buf filter = {0};
     buf_puts(&filter, "");
-    add_filter(&filter, "state", cli_value(cli, "state"));
+    cli_add_parameter(&filter, "state", cli_value(cli, "state"));
+    cli_add_labels(&filter, cli);
     struct listing listing = {.collection = "machines",
                               .filter = filter.data,
                               .limit = INT64_MAX,

@@ -103,34 +103,57 @@ enum err handle_partition_decisions(struct call *call, struct failure *f)
     return err;
 }
 
-/* The decisions that made and changed a booking: its own (by subject), and the updates of machines
- * of its that displaced it. */
+/* The decisions about a series bear the id of the first booking that they touched, which is never
+ * behind the booking at hand. */
+static void add_series_decisions(struct buf *sql, int64_t id, int64_t series)
+{
+    const int64_t step = (INT64_C(1) << 32) * LIMIT_PARTITIONS;
+    const char *separator = "";
+    if (series == 0 || series == id)
+        return;
+    buf_puts(sql, " UNION ALL SELECT part, seq, time_ms, event FROM decision WHERE subject IN (");
+    for (int64_t other = series; other < id; other += step) {
+        buf_printf(sql, "%s'booking/%" PRId64 "'", separator, other);
+        separator = ",";
+    }
+    buf_printf(sql, ") AND outcome = 'accepted' AND LOCATE('{\"booking\":%" PRId64 ",', event) > 0",
+               id);
+}
+
+/* The decisions that made and changed a booking: its own (by subject), those of its series, and the
+ * updates of machines of its that displaced it. */
+static void build_booking_decisions(struct buf *sql, int64_t id, int64_t series)
+{
+    buf_printf(sql,
+               "SELECT seq, event FROM (SELECT part, seq, time_ms, event FROM decision "
+               "WHERE subject = 'booking/%" PRId64 "' UNION ALL SELECT d.part, d.seq, "
+               "d.time_ms, d.event FROM (SELECT DISTINCT machine FROM allocation WHERE "
+               "booking = %" PRId64 ") a JOIN machine m ON m.id = a.machine JOIN decision d "
+               "ON d.subject = CONCAT('machine/', m.name) AND d.outcome = 'accepted' WHERE "
+               "LOCATE('{\"id\":%" PRId64 ",', d.event) > 0",
+               id, id, id);
+    add_series_decisions(sql, id, series);
+    buf_printf(sql, ") h ORDER BY time_ms, part, seq LIMIT %d", PAGE_MAX);
+}
+
 enum err handle_booking_decisions(struct call *call, struct failure *f)
 {
-    int64_t id = call_path_id(call->path_args[0]);
-    bool exists = false;
+    int64_t id = call_path_id(call->path_args[0]), series = 0;
     struct buf sql = {0};
     MYSQL_RES *rows = NULL;
-    buf_printf(&sql, "SELECT 1 FROM booking WHERE id = %" PRId64, id);
+    MYSQL_ROW row = NULL;
+    buf_printf(&sql, "SELECT series FROM booking WHERE id = %" PRId64, id);
     enum err err = mysql_session_query(call->db, "read booking", sql.data, sql.len, &rows, f);
-    if (err == ERR_OK)
-        exists = mysql_num_rows(rows) > 0;
+    if (err == ERR_OK && (row = mysql_fetch_row(rows)))
+        series = field_int(row[0]);
     mysql_free_result(rows);
-    if (err == ERR_OK && !exists)
+    if (err == ERR_OK && !row) {
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "No booking has the id %.40s; GET /v1/bookings lists them.",
                      call->path_args[0]);
-    if (err == ERR_OK && exists) {
+    } else if (err == ERR_OK) {
         buf_clear(&sql);
-        buf_printf(&sql,
-                   "SELECT seq, event FROM (SELECT part, seq, time_ms, event FROM decision "
-                   "WHERE subject = 'booking/%" PRId64 "' UNION ALL SELECT d.part, d.seq, "
-                   "d.time_ms, d.event FROM (SELECT DISTINCT machine FROM allocation WHERE "
-                   "booking = %" PRId64 ") a JOIN machine m ON m.id = a.machine JOIN decision d "
-                   "ON d.subject = CONCAT('machine/', m.name) AND d.outcome = 'accepted' WHERE "
-                   "LOCATE('{\"id\":%" PRId64 ",', d.event) > 0) h "
-                   "ORDER BY time_ms, part, seq LIMIT %d",
-                   id, id, id, PAGE_MAX);
+        build_booking_decisions(&sql, id, series);
         err = answer_events(call, &sql, PAGE_MAX, f);
     }
     buf_fini(&sql);

@@ -135,6 +135,33 @@ static void commands_to_paste(void **state)
     }
 }
 
+static void commands_to_book_what_is_free(void **state)
+{
+    (void)state;
+    const struct {
+        char **argv;
+        const char *share, *expected;
+    } rows[] = {
+        {ARGV("free", "--gpus", "4", "--mem", "64", "--for", "2h", "-n", "3", "-ojson"), NULL,
+         "berth book --any 1 --gpus 4 --mem 64 --start 2026-12-01T05:00:00+01:00 --for 2h"},
+        {ARGV("--profile", "ops", "free", "--tz", "Europe/Paris", "--any=2", "-l", "note=it's big",
+              "--from", "mon", "--horizon", "1w", "--for", "2h"),
+         NULL,
+         "berth --profile ops --tz Europe/Paris book --any 2 --label 'note=it'\\''s big' --start "
+         "2026-12-01T05:00:00+01:00 --for 2h"},
+        {ARGV("free", "-m", "gpu-01", "--gpus", "4", "--for", "2h"), "gpu-01:4:0",
+         "berth book gpu-01:4:0 --start 2026-12-01T05:00:00+01:00 --for 2h"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct cli cli;
+        type(&cli, rows[i].argv);
+        char *command = cli_command_book(&cli, rows[i].share, NEXT_MS, 2 * HOUR_MS);
+        assert_string_equal(command, rows[i].expected);
+        free(command);
+        untype(&cli);
+    }
+}
+
 /* ---- rejected ------------------------------------------------------------------------------ */
 
 #define EVENT(type, subject, data)                                                                 \
@@ -399,6 +426,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_to_paste),
+        cmocka_unit_test(commands_to_book_what_is_free),
         cmocka_unit_test(no_room),
         cmocka_unit_test(other_rejections),
         cmocka_unit_test(a_series_without_room),
