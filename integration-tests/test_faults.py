@@ -8,7 +8,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from berthtest.check import check_farm, millis
 from berthtest.farm import Farm, create, share
-from berthtest.faults import REPEATS, Trials, loaded, patient
+from berthtest.faults import HALF, REPEATS, Trials, loaded, patient
 from berthtest.load import outcomes
 from berthtest.preload import compile_preload
 from berthtest.servers import Broker, wipe_stack
@@ -38,7 +38,7 @@ def test_database_is_killed(farm, say):
 def test_broker_is_killed(farm, say):
     workers, load = loaded(farm, "broker-killed")
     trials = Trials(farm, load, workers, say)
-    for _ in range(REPEATS):
+    for _ in range(HALF):
         with trials.fault("kill -9 of the only broker", 500):
             farm.broker.kill()
             load.send(200)

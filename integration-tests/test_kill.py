@@ -6,7 +6,7 @@ import signal
 import time
 
 from berthtest.check import check_farm
-from berthtest.faults import REPEATS, loaded, patient, report
+from berthtest.faults import HALF, loaded, patient, report
 from berthtest.load import Prober, outcomes
 from berthtest.wait import wait_until
 
@@ -22,7 +22,7 @@ def parts_of(farm, worker):
 def test_sigkill_under_load(farm, say):
     workers, load = loaded(farm, "sigkill")
     seconds = []
-    for _ in range(max(2, REPEATS)):
+    for _ in range(max(2, HALF)):
         load.send(600)
         # Somewhere among them: while the log is being worked off.
         decided = len(farm.events.events)
@@ -55,7 +55,7 @@ def test_sigkill_under_load(farm, say):
 def test_sigterm_under_load(farm, say):
     workers, load = loaded(farm, "sigterm")
     seconds, stops = [], []
-    for _ in range(max(2, REPEATS)):
+    for _ in range(max(2, HALF)):
         load.send(500)
         leaver = workers.pop(0)
         parts = parts_of(farm, leaver)
@@ -133,7 +133,7 @@ def test_zombie(farm, say):
     while another takes over; then it goes on as if nothing had happened."""
     workers, load = loaded(farm, "zombie")
     seconds = []
-    for number in range(-(-REPEATS // 2)):  # half of them on each database
+    for number in range(HALF):
         seconds.append(zombie_round(farm, load, workers[number % 2], workers[1 - number % 2]))
     say("seconds until the partitions of a stopped worker decided again",
         [round(value, 2) for value in seconds])

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from berthtest.faults import REPEATS, Trials, load_for, patient
+from berthtest.faults import HALF, REPEATS, Trials, load_for, patient
 from berthtest.proxy import Proxy, is_commit, is_produce
 
 pytestmark = patient
@@ -68,7 +68,7 @@ def test_between_worker_and_database(farm, say):
                 lambda n: lose_answer(proxy, load, is_commit, cut=False),
             "database: stalled": lambda n: stall(proxy, load, pick_stall(n)),
         }
-        for number in range(REPEATS):
+        for number in range(HALF):
             for kind, make in faults.items():
                 with trials.fault(kind):
                     make(number)

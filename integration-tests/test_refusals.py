@@ -12,7 +12,7 @@ import pymysql
 import pytest
 
 from berthtest.farm import Farm
-from berthtest.faults import REPEATS, Trials, load_for, patient
+from berthtest.faults import HALF, REPEATS, Trials, load_for, patient
 from berthtest.servers import Database, wipe_stack
 from berthtest.wait import wait_until
 
@@ -50,7 +50,7 @@ def test_read_only(farm, say):
     database = farm.database
     name = "super_read_only" if database.kind == "mysql" else "read_only"
     load, trials = two_workers(farm, "read-only", say)
-    for _ in range(REPEATS):
+    for _ in range(HALF):
         marks = [len(worker.text()) for worker in trials.workers]
         with trials.fault(f"server set to {name}"):
             try:
@@ -79,7 +79,7 @@ def fill_connections(database, count):
 def test_too_many_connections(farm, say):
     database = farm.database
     load, trials = two_workers(farm, "connections", say)
-    for _ in range(REPEATS):
+    for _ in range(HALF):
         marks = [len(worker.text()) for worker in trials.workers]
         with trials.fault("too many connections"):
             others = fill_connections(database, 14)
@@ -197,7 +197,7 @@ def test_disk_full(servers, kind, tmp_path, say):
         load = load_for(farm, [worker], "disk-full")
         trials = Trials(farm, load, [worker], say)
         ended = 0
-        for _ in range(REPEATS):
+        for _ in range(HALF):
             mark = len(worker.text())
             with trials.fault("disk of the database full"):
                 try:

@@ -15,6 +15,8 @@ from berthtest.check import check_farm
 from berthtest.load import Load, Prober, seed_for
 
 REPEATS = int(os.environ.get("BERTH_FAULT_REPEATS", "1"))
+# For a fault that has little to do with the database: half of them on each.
+HALF = -(-REPEATS // 2)
 # For tests that repeat: pytest's limit is for one round of everything.
 patient = pytest.mark.timeout(240 + 60 * REPEATS)
 RECOVERY_LIMIT_S = 60
