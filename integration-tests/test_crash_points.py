@@ -2,13 +2,14 @@
 start, over a script of requests of all kinds, to its end. Another one takes over. After each N every
 message has one decision, events are the rows, and the audit agrees.
 
-strace counts for each thread by itself. The worker's own thread writes its log, talks to the
-database and wakes librdkafka up; librdkafka's threads talk to Kafka. So there are two series:
+strace counts each kind of call of each thread by itself, so there are several series:
 
-    worker   the Nth write of the worker's own thread, of whatever kind
-    kafka    the Nth sendmsg of whichever thread of librdkafka is first to get there
+    worker    the Nth write, and the Nth sendto, … of the worker's own thread: its log, what it says to
+              the database, how it wakes librdkafka up
+    kafka     the Nth sendmsg of whichever thread of librdkafka is first to get there
+    produce   the Nth sendmsg of the thread that sends events, from the moment that the worker is ready
 
-BERTH_CRASH_POINTS: how many of each series, spread over it (3), or `all` (`make crash-points`).
+BERTH_CRASH_POINTS: how many of each series, spread over it (2), or `all` (`make crash-points`).
 """
 
 import codecs
@@ -16,6 +17,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -25,10 +27,11 @@ import pytest
 
 from berthtest.check import check_farm
 from berthtest.farm import Farm, create, share
+from berthtest.wait import wait_until
 
-CALLS = "write,writev,sendto,sendmsg,pwrite64"
-SERIES = {"worker": (CALLS, False), "kafka": ("sendmsg", True)}
-WANTED = os.environ.get("BERTH_CRASH_POINTS", "3")
+CALLS = ("write", "writev", "sendto", "sendmsg", "pwrite64")
+SERIES = ("worker", "kafka", "produce")
+WANTED = os.environ.get("BERTH_CRASH_POINTS", "2")
 HOUR = 3600
 DECIDE_LIMIT_S = 40
 # So many points share a farm: the audit after each compares the whole history.
@@ -45,18 +48,34 @@ def can_trace():
 
 
 class Run:
-    """One worker under strace, one script, and whoever takes over."""
+    """One worker under strace, one script, and whoever takes over. `point`: (call, N), or None to
+    kill nobody; `thread`: which of the worker's threads, in the order of their making."""
 
-    def __init__(self, farm, series, when):
-        self.farm = farm
-        self.calls, self.all_threads = SERIES[series]
-        self.trace = farm.folder / f"{series}-{when}.strace"
-        wrapper = ["strace", "-qq", "-o", self.trace, *(["-f"] if self.all_threads else []),
-                   "-e", f"trace={self.calls}", "-e", "signal=none"]
-        if when:
-            wrapper += ["-e", f"inject={self.calls}:signal=SIGKILL:when={when}"]
-        self.worker = self.start(wrapper)
-        self.killed = False
+    def __init__(self, farm, series, point=None, thread=None):
+        self.farm, self.point = farm, point
+        self.trace = farm.folder / f"{series}-{'-'.join(map(str, point or ('none',)))}.strace"
+        calls = point[0] if point else ",".join(CALLS)
+        command = ["strace", "-qq", "-o", self.trace, "-s", "64", "-e", "signal=none",
+                   "-e", f"trace={calls}"]
+        if point:
+            command += ["-e", f"inject={calls}:signal=SIGKILL:when={point[1]}"]
+        self.killed, self.tracer, self.traced = False, None, None
+        if thread is None:
+            self.worker = self.start([*command, *(["-f"] if series != "worker" else [])])
+            return
+        self.worker = self.start()
+        self.worker.wait_log("worker ready")
+        self.trace_thread(command, thread)
+
+    def trace_thread(self, command, thread):
+        """Follows one thread of a worker that runs."""
+        tasks = Path(f"/proc/{self.worker.pid}/task")
+        self.traced = sorted(int(task.name) for task in tasks.iterdir())[thread]
+        self.tracer = subprocess.Popen([*map(str, command), "-p", str(self.traced)],
+                                       stdin=subprocess.DEVNULL)
+        status = tasks / str(self.traced) / "status"
+        wait_until(lambda: f"TracerPid:\t{self.tracer.pid}\n" in status.read_text(),
+                   "strace follows the thread")
 
     def start(self, wrapper=()):
         """A group of its own: the broker waits 6 s for a member that was killed."""
@@ -91,19 +110,39 @@ class Run:
         """The traced worker ends in order, unless it is killed at that."""
         if self.killed:
             self.worker.kill()
-            return
-        children = Path(f"/proc/{self.worker.pid}/task/{self.worker.pid}/children").read_text()
-        for child in children.split():
-            os.kill(int(child), 15)
+        elif self.tracer:
+            self.worker.signal(signal.SIGTERM)
+        else:
+            os.kill(self.child(), signal.SIGTERM)
         self.worker.child.wait(30)
+        if self.tracer:
+            self.tracer.wait(30)
+        # strace ends as what it followed ended.
+        self.killed = self.killed or self.worker.child.returncode == -signal.SIGKILL
 
-    def last_call(self, when):
-        """What the thread that made the Nth call was about to do, for the report."""
+    def child(self):
+        """The traced worker itself."""
+        parent = self.worker.pid
+        return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+
+    def tasks(self):
+        """The ids of the worker's threads, in the order of their making."""
+        pid = self.worker.pid if self.tracer else self.child()
+        return sorted(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
+
+    def threads(self):
+        """{thread: its calls, [(call, what it sends)]}"""
         threads = {}
         for thread, call, descriptor, text in re.findall(r"^(?:(\d+) +)?(\w+)\((\d+), (.*)",
                                                          self.trace.read_text(), re.M):
-            threads.setdefault(thread, []).append(kind_of(call, descriptor, text))
-        return next((calls[when - 1] for calls in threads.values() if len(calls) >= when), "?")
+            threads.setdefault(thread, []).append((call, kind_of(call, descriptor, text)))
+        return threads
+
+    def place(self):
+        """What the thread that made the Nth call was about to do, for the report."""
+        count = self.point[1]
+        return next((calls[count - 1][1] for calls in self.threads().values()
+                     if len(calls) >= count), "?")
 
 
 KAFKA_REQUESTS = {
@@ -172,27 +211,42 @@ def check_point(farm, events):
     farm.audit()
 
 
-def count_calls(servers, database, series, folder):
-    """How many calls the thread that makes most of them makes, when nobody is killed."""
+def find_points(servers, database, series, folder):
+    """All points of a series, [(call, N)], and the thread that they are about; from runs in which
+    nobody is killed."""
     farm = new_farm(servers, database, folder, "count")
-    try:
-        run = Run(farm, series, None)
-        check_point(farm, script(run, "count"))
+
+    def look(thread=None):
+        run = Run(farm, series, None, thread)
+        check_point(farm, script(run, f"count-{next(numbers)}"))
+        tasks = run.tasks()
         run.end()
-        lines = run.trace.read_text().splitlines()
+        return run.threads(), tasks
+    try:
+        threads, tasks = look()
+        thread = None
+        if series == "produce":
+            # librdkafka makes its threads in the same order each time, so their ids are, too.
+            producing, = (int(ident) for ident, calls in threads.items()
+                          if ("sendmsg", "Kafka Produce") in calls)
+            thread = tasks.index(producing)
+            threads, _ = look(thread)
     finally:
         farm.close()
-    if not run.all_threads:
-        return len(lines)
-    return max(Counter(line.split()[0] for line in lines).values())
+    most = Counter()
+    for calls in threads.values():
+        for call, count in Counter(call for call, _ in calls).items():
+            most[call] = max(most[call], count)
+    kinds = CALLS if series == "worker" else ("sendmsg",)
+    return [(call, n) for call in kinds for n in range(1, most[call] + 1)], thread
 
 
-def spread(total):
+def spread(points):
     """The points to try."""
     if WANTED == "all":
-        return range(1, total + 1)
+        return points
     count = int(WANTED)
-    return [total * (2 * i + 1) // (2 * count) + 1 for i in range(count)]
+    return [points[len(points) * (2 * i + 1) // (2 * count)] for i in range(count)]
 
 
 @pytest.mark.parametrize("series", SERIES)
@@ -200,34 +254,35 @@ def test_crash_points(servers, database, series, tmp_path, say):
     if not can_trace():
         pytest.skip("NO STRACE HERE (or ptrace is forbidden): crash points ARE NOT TESTED")
     farm, begin = None, time.monotonic()
-    killed, beyond, places = 0, 0, Counter()
+    killed, places = 0, Counter()
+    points, thread = find_points(servers, database, series, tmp_path)
+    tried = spread(points)
     try:
-        total = count_calls(servers, database, series, tmp_path)
-        for index, when in enumerate(spread(total)):
+        for index, point in enumerate(tried):
             if index % POINTS_A_FARM == 0:
                 farm = next_farm(farm, servers, database, tmp_path, index)
-            run = Run(farm, series, when)
-            check_point(farm, script(run, f"{series}-{when}"))
+            run = Run(farm, series, point, thread)
+            check_point(farm, script(run, f"{series}-{point[0]}-{point[1]}"))
             run.end()
-            died = run.killed or run.worker.child.returncode in (-9, 137)
-            killed, beyond = killed + died, beyond + (not died)
-            places[run.last_call(when) if died else "not reached"] += 1
+            killed += run.killed
+            places[run.place() if run.killed else "not reached"] += 1
             run.trace.unlink()
         farm = next_farm(farm, servers, database, tmp_path, None)
     finally:
         if farm is not None:
             farm.close()
-    seconds = round(time.monotonic() - begin)
-    say(f"crash points of series {series}",
-        f"{killed} of {total} points, {beyond} not reached, {seconds} s, at "
-        f"{dict(places.most_common())}")
+    tell(say, database, {"crash_points": series, "points": len(points), "tried": len(tried),
+                         "killed": killed, "not_reached": len(tried) - killed,
+                         "seconds": round(time.monotonic() - begin), "at": dict(places)})
+    assert killed > 0
+
+
+def tell(say, database, line):
+    say(f"crash points of series {line['crash_points']}", json.dumps(line))
     report = os.environ.get("BERTH_FAULT_REPORT")
     if report:
         with open(report, "a", encoding="ascii") as out:
-            out.write(json.dumps({"crash_points": series, "database": database.kind,
-                                  "points": total, "killed": killed, "not_reached": beyond, "seconds": seconds,
-                                  "at": places}) + "\n")
-    assert killed > 0
+            out.write(json.dumps({"database": database.kind, **line}) + "\n")
 
 
 def new_farm(servers, database, folder, name):
