@@ -35,6 +35,17 @@ def fixture_booked(module_farm):
                                "allocations": [share("gpu-03", 1)]})
     farm.accept(farm.ops, {"type": "machine.update", "machine": "gpu-03", "gpus": 2,
                            "displace": True})
+    daily = {"repeat": {"every": "day", "count": 4, "zone": "Europe/Paris"}}
+    kept = farm.accept(farm.batch_1, {**create(start + 8 * HOUR, start + 9 * HOUR,
+                                               share("gpu-01", 2)), **daily})
+    first, second, *_ = kept.data["series"]["occurrences"]
+    farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": second["booking"]})
+    farm.accept(farm.batch_1, {"type": "booking.amend", "booking": first["booking"],
+                               "allocations": [share("gpu-02", 1)]})
+    gone = farm.accept(farm.batch_2, {
+        "type": "booking.create", "start": kept.booking["start"], "end": kept.booking["end"],
+        "any": {"count": 1, "gpus": 7, "memory_gib": 1}, "skip_conflicts": True, **daily})
+    farm.accept(farm.batch_2, {"type": "booking.cancel", "series": gone.data["series"]["id"]})
     request = create(start, start + HOUR, share("gpu-02", 1))
     farm.accept(farm.batch_1, request, jti="twice")
     farm.decide(farm.batch_1, request, jti="twice")
@@ -67,12 +78,12 @@ def kinds(report):
 
 
 def test_good_farm(booked):
-    wait_until(lambda: audit(booked)["compared"]["requests"] >= 19, "all is decided")
+    wait_until(lambda: audit(booked)["compared"]["requests"] >= 24, "all is decided")
     report = audit(booked)
     assert report["result"] == "ok" and report["differences"] == []
     compared = report["compared"]
-    assert compared["events"] == compared["decisions"] == compared["requests"] == 19
-    assert compared["bookings"] == 9 and compared["machines"] == 3
+    assert compared["events"] == compared["decisions"] == compared["requests"] == 24
+    assert compared["bookings"] == 9 + 4 + 4 and compared["machines"] == 3
     assert sum(part["last_sequence"] for part in report["ranges"]) == compared["events"]
     text = booked.admin_command("audit").stdout
     assert "all agree" in text and f"compared {compared['events']} events" in text
@@ -125,15 +136,31 @@ PLANTS = {
     "booking unknown": (
         ["INSERT INTO booking SELECT id + 40960000, client, user_name, start_ms, end_ms, state, "
          "version, series FROM booking ORDER BY id LIMIT 1"],
-        ["DELETE FROM booking WHERE id >= 40960000"],
+        ["DELETE FROM booking WHERE id BETWEEN 40960000 AND 81920000"],
         {"booking_unknown"}),
     "booking version": (
         ["UPDATE booking SET version = version + 1 ORDER BY id LIMIT 1"],
         ["UPDATE booking SET version = version - 1 ORDER BY id LIMIT 1"],
         {"booking_different"}),
-    "booking series": (
+    "booking of no series": (
         ["UPDATE booking SET series = 12345678 WHERE series IS NULL ORDER BY id LIMIT 1"],
         ["UPDATE booking SET series = NULL WHERE series = 12345678"],
+        {"booking_different"}),
+    "booking of another series": (
+        ["UPDATE booking SET series = series + 1 WHERE series IS NOT NULL ORDER BY id LIMIT 1"],
+        ["UPDATE booking SET series = series - 1 WHERE series IS NOT NULL ORDER BY id LIMIT 1"],
+        {"booking_different"}),
+    "occurrence lost": (
+        ["CREATE TABLE kept AS SELECT * FROM booking WHERE series IS NOT NULL "
+         "ORDER BY id DESC LIMIT 1",
+         "DELETE FROM booking WHERE series IS NOT NULL ORDER BY id DESC LIMIT 1"],
+        ["INSERT INTO booking SELECT * FROM kept", "DROP TABLE kept"],
+        {"booking_missing"}),
+    "occurrence alive": (
+        ["UPDATE booking SET state = 'booked' WHERE series IS NOT NULL AND state = 'cancelled' "
+         "ORDER BY id LIMIT 1"],
+        ["UPDATE booking SET state = 'cancelled' WHERE series IS NOT NULL AND state = 'booked' "
+         "AND version = 2 ORDER BY id LIMIT 1"],
         {"booking_different"}),
     "machine capacity": (
         ["UPDATE machine SET gpus = gpus + 1 WHERE name = 'gpu-01'"],

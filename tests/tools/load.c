@@ -1,8 +1,11 @@
-/* Load for the benchmarks (dev/bench, dev/bench-start): fills the request topic with signed requests, counts events,
- * and measures the time from publishing a request to consuming its event.
+/* Load for the benchmarks (dev/bench, dev/bench-start) and for test_mixed_load.py: fills the request
+ * topic with signed requests, counts events, and measures the time from publishing a request to
+ * consuming its event.
  *
  *     load machines M             publishes M machine.register requests
  *     load fill COUNT M SEED      publishes COUNT booking.create requests on random ones of M
+ *     load mixed COUNT M SEED     the same, among them some for any machine, series, and updates that
+ *                                 shrink machines and let them grow again
  *     load await COUNT            reads the event topic from its start until COUNT events are there
  *     load latency RATE SECONDS M publishes at RATE a second and awaits each event
  *     load first COUNT            says when it stands at the topic's end, then awaits COUNT events more
@@ -194,6 +197,43 @@ static json_t *random_booking(struct load *load, int machines, char name[16])
                      16 * (1 + pick(load, 4)));
 }
 
+static void to_any(struct load *load, json_t *request, char key[16])
+{
+    json_object_del(request, "allocations");
+    json_object_set_new(request, "any",
+                        json_pack("{s:i, s:i, s:i}", "count", 1 + pick(load, 3), "gpus",
+                                  1 + pick(load, 4), "memory_gib", 16 * (1 + pick(load, 4))));
+    snprintf(key, 16, "any-%d", pick(load, 1000)); /* no machine names its partition */
+}
+
+static void to_series(struct load *load, json_t *request)
+{
+    json_object_set_new(request, "repeat",
+                        json_pack("{s:s, s:i, s:s}", "every", pick(load, 4) ? "day" : "week",
+                                  "count", 2 + pick(load, 9), "zone", "Europe/Paris"));
+    json_object_set_new(request, "skip_conflicts", json_true());
+}
+
+static json_t *random_update(struct load *load, int machines, char name[16])
+{
+    machine_name(pick(load, machines), name);
+    return json_pack("{s:s, s:s, s:i, s:b}", "type", "machine.update", "machine", name, "gpus",
+                     MACHINE_GPUS - pick(load, 3), "displace", pick(load, 2));
+}
+
+static json_t *random_request(struct load *load, int machines, char key[16])
+{
+    int roll = pick(load, 100);
+    if (roll < 3)
+        return random_update(load, machines, key);
+    json_t *request = random_booking(load, machines, key);
+    if (roll < 20)
+        to_any(load, request, key);
+    if (roll % 20 == 3)
+        to_series(load, request);
+    return request;
+}
+
 static void finish(struct load *load)
 {
     while (load->in_flight > 0)
@@ -224,6 +264,18 @@ static int run_fill(struct load *load, int count, int machines)
     for (int i = 0; i < count; i++) {
         json_t *request = random_booking(load, machines, name);
         publish(load, name, request, false);
+    }
+    finish(load);
+    return load->failed ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
+}
+
+static int run_mixed(struct load *load, int count, int machines)
+{
+    char key[16];
+    open_producer(load);
+    for (int i = 0; i < count; i++) {
+        json_t *request = random_request(load, machines, key);
+        publish(load, key, request, false);
     }
     finish(load);
     return load->failed ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
@@ -402,9 +454,9 @@ int main(int argc, char **argv)
     setup(&load);
     if (argc == 3 && strcmp(argv[1], "machines") == 0)
         return run_machines(&load, number(argv[2]));
-    if (argc == 5 && strcmp(argv[1], "fill") == 0) {
+    if (argc == 5 && (strcmp(argv[1], "fill") == 0 || strcmp(argv[1], "mixed") == 0)) {
         load.seed = (unsigned)number(argv[4]);
-        return run_fill(&load, number(argv[2]), number(argv[3]));
+        return (argv[1][0] == 'f' ? run_fill : run_mixed)(&load, number(argv[2]), number(argv[3]));
     }
     if (argc == 3 && strcmp(argv[1], "await") == 0)
         return run_await(&load, number(argv[2]));
