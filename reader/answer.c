@@ -167,7 +167,7 @@ static enum err next_piece(struct sending *sending, struct failure *f)
     struct mysql_session *db;
     buf_clear(&sending->piece);
     sending->sent = 0;
-    if (session_pool_take(sending->pool, &db, f) != ERR_OK)
+    if (session_pool_take(sending->pool, false, &db, f) != ERR_OK)
         return f->err;
     enum err err = sending->stream->next(sending->stream, db, &sending->piece, &sending->more, f);
     session_pool_put(sending->pool, db);

@@ -9,6 +9,7 @@
 
 #define BOOKING_COLUMNS                                                                            \
     "b.id, b.client, b.user_name, b.state, b.start_ms, b.end_ms, b.version, b.series"
+#define BOOKING_FIELDS 8
 
 /* A page of bookings. Strings live in the call's arena. */
 struct page {
@@ -16,6 +17,22 @@ struct page {
     int64_t *ids;
     size_t count;
 };
+
+static enum err read_booking(struct call *call, MYSQL_ROW row, struct booking_view *view,
+                             struct failure *f)
+{
+    *view = (struct booking_view){.id = field_int(row[0]),
+                                  .client = arena_strdup(call->arena, row[1]),
+                                  .user = arena_strdup(call->arena, row[2]),
+                                  .state = booking_state_from_name(row[3]),
+                                  .start_ms = field_int(row[4]),
+                                  .end_ms = field_int(row[5]),
+                                  .version = field_int(row[6]),
+                                  .series = field_int(row[7])};
+    if (view->state == BOOKING_STATE_COUNT)
+        return failure_set(f, ERR_DB_ERROR, "booking %" PRId64 " has an unknown state", view->id);
+    return ERR_OK;
+}
 
 static enum err read_bookings(struct call *call, const struct buf *sql, struct page *page,
                               struct failure *f)
@@ -29,19 +46,9 @@ static enum err read_bookings(struct call *call, const struct buf *sql, struct p
     page->ids = arena_alloc(call->arena, most * sizeof(*page->ids));
     enum err err = ERR_OK;
     while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
-        struct booking_view *view = &page->views[page->count];
-        *view = (struct booking_view){.id = field_int(row[0]),
-                                      .client = arena_strdup(call->arena, row[1]),
-                                      .user = arena_strdup(call->arena, row[2]),
-                                      .state = booking_state_from_name(row[3]),
-                                      .start_ms = field_int(row[4]),
-                                      .end_ms = field_int(row[5]),
-                                      .version = field_int(row[6]),
-                                      .series = field_int(row[7])};
-        page->ids[page->count++] = view->id;
-        if (view->state == BOOKING_STATE_COUNT)
-            err = failure_set(f, ERR_DB_ERROR, "booking %" PRId64 " has an unknown state",
-                              view->id);
+        err = read_booking(call, row, &page->views[page->count], f);
+        page->ids[page->count] = page->views[page->count].id;
+        page->count++;
     }
     mysql_free_result(rows);
     return err;
@@ -210,21 +217,47 @@ enum err handle_series(struct call *call, struct failure *f)
     return err;
 }
 
+/* One row for each share that it holds until its end, or one without. */
+static void answer_booking(struct call *call, MYSQL_RES *rows, struct booking_view *view)
+{
+    MYSQL_ROW row;
+    struct share *shares = arena_alloc(call->arena,
+                                       (size_t)mysql_num_rows(rows) * sizeof(struct share));
+    view->shares = shares;
+    mysql_data_seek(rows, 0);
+    while ((row = mysql_fetch_row(rows))) {
+        if (row[BOOKING_FIELDS])
+            shares[view->share_count++] = (struct share){
+                .machine = row[BOOKING_FIELDS],
+                .amount = {.gpus = field_int(row[BOOKING_FIELDS + 1]),
+                           .memory_gib = field_int(row[BOOKING_FIELDS + 2])}};
+    }
+    call->body = booking_view_json(view);
+}
+
+/* In one statement: it is what is asked for most. */
 enum err handle_booking(struct call *call, struct failure *f)
 {
     struct buf sql = {0};
-    struct page page = {0};
-    int64_t id = call_path_id(call->path_args[0]);
-    buf_printf(&sql, "SELECT " BOOKING_COLUMNS " FROM booking b WHERE b.id = %" PRId64, id);
-    enum err err = id < 0 ? ERR_OK : read_bookings(call, &sql, &page, f);
-    if (err == ERR_OK)
-        err = read_shares(call, &page, f);
-    if (err == ERR_OK && page.count == 0)
-        err = call_problem(call, PROBLEM_NOT_FOUND, NULL,
-                           "No booking has the id %.40s; GET /v1/bookings lists them.",
-                           call->path_args[0]);
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row = NULL;
+    struct booking_view view;
+    buf_printf(&sql,
+               "SELECT " BOOKING_COLUMNS ", m.name, a.gpus, a.memory_gib FROM booking b "
+               "LEFT JOIN (allocation a JOIN machine m ON m.id = a.machine) "
+               "ON a.booking = b.id AND a.end_ms = b.end_ms AND a.live = 1 "
+               "WHERE b.id = %" PRId64 " ORDER BY a.machine, a.start_ms",
+               call_path_id(call->path_args[0]));
+    enum err err = mysql_session_query(call->db, "read booking", sql.data, sql.len, &rows, f);
+    if (err == ERR_OK && (row = mysql_fetch_row(rows)))
+        err = read_booking(call, row, &view, f);
+    if (err == ERR_OK && row)
+        answer_booking(call, rows, &view);
     else if (err == ERR_OK)
-        call->body = booking_view_json(&page.views[0]);
+        call_problem(call, PROBLEM_NOT_FOUND, NULL,
+                     "No booking has the id %.40s; GET /v1/bookings lists them.",
+                     call->path_args[0]);
+    mysql_free_result(rows);
     buf_fini(&sql);
     return err;
 }

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/limits.h"
@@ -41,7 +42,7 @@ enum err handle_decision(struct call *call, struct failure *f)
 /* {"items":[event,…] of the query's rows (seq, event), at most `limit`; more rows: "next" is the
  * last one's sequence. */
 static enum err answer_events(struct call *call, const struct buf *sql, int64_t limit,
-                              struct failure *f)
+                              int64_t *count_out, struct failure *f)
 {
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
@@ -64,6 +65,7 @@ static enum err answer_events(struct call *call, const struct buf *sql, int64_t 
     mysql_free_result(rows);
     call->text = text.data;
     call->text_len = text.len;
+    *count_out = count;
     return ERR_OK;
 }
 
@@ -82,24 +84,27 @@ static enum err partition_exists(struct call *call, int64_t part, bool *exists_o
 
 enum err handle_partition_decisions(struct call *call, struct failure *f)
 {
-    int64_t part = call_path_id(call->path_args[0]), after, limit;
-    bool exists = false;
+    int64_t part = call_path_id(call->path_args[0]), after, limit, count;
+    bool exists = true;
+    struct buf sql = {0};
     if (!call_limit(call, &limit) || !call_id(call, PARAM_AFTER, &after))
         return ERR_OK;
-    enum err err = partition_exists(call, part, &exists, f);
-    if (err != ERR_OK)
-        return err;
-    if (!exists)
-        return call_problem(call, PROBLEM_NOT_FOUND, NULL,
-                            "There is no partition %.40s; GET /v1/farm says how many there are.",
-                            call->path_args[0]);
-    struct buf sql = {0};
     buf_printf(&sql,
                "SELECT seq, event FROM decision WHERE part = %" PRId64 " AND seq > %" PRId64
                " ORDER BY seq LIMIT %" PRId64,
                part, after, limit + 1);
-    err = answer_events(call, &sql, limit, f);
+    enum err err = answer_events(call, &sql, limit, &count, f);
     buf_fini(&sql);
+    if (err == ERR_OK && count == 0)
+        err = partition_exists(call, part, &exists, f);
+    if (err == ERR_OK && !exists)
+        call_problem(call, PROBLEM_NOT_FOUND, NULL,
+                     "There is no partition %.40s; GET /v1/farm says how many there are.",
+                     call->path_args[0]);
+    if (err != ERR_OK || !exists) {
+        free(call->text);
+        call->text = NULL;
+    }
     return err;
 }
 
@@ -138,7 +143,7 @@ static void build_booking_decisions(struct buf *sql, int64_t id, int64_t series)
 
 enum err handle_booking_decisions(struct call *call, struct failure *f)
 {
-    int64_t id = call_path_id(call->path_args[0]), series = 0;
+    int64_t id = call_path_id(call->path_args[0]), series = 0, count;
     struct buf sql = {0};
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row = NULL;
@@ -154,7 +159,7 @@ enum err handle_booking_decisions(struct call *call, struct failure *f)
     } else if (err == ERR_OK) {
         buf_clear(&sql);
         build_booking_decisions(&sql, id, series);
-        err = answer_events(call, &sql, PAGE_MAX, f);
+        err = answer_events(call, &sql, PAGE_MAX, &count, f);
     }
     buf_fini(&sql);
     return err;

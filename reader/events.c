@@ -125,7 +125,7 @@ static enum err from_database(struct listener *l, int32_t part, struct failure *
                        "SELECT seq, event FROM decision WHERE part = %" PRId32 " AND seq > %" PRId64
                        " ORDER BY seq LIMIT %d",
                        part, l->last[part], DB_ROWS);
-    if (session_pool_take(l->pool, &db, f) != ERR_OK)
+    if (session_pool_take(l->pool, false, &db, f) != ERR_OK)
         return f->err;
     enum err err = mysql_session_query(db, "read events", sql, (size_t)len, &rows, f);
     if (err == ERR_OK && mysql_num_rows(rows) == 0)

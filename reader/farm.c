@@ -51,8 +51,8 @@ enum err handle_healthz(struct call *call, struct failure *f)
     return ERR_OK;
 }
 
-/* The snapshot that every route begins with has asked the database already. */
 enum err handle_readyz(struct call *call, struct failure *f)
 {
-    return handle_healthz(call, f);
+    enum err err = mysql_session_ping(call->db, f);
+    return err == ERR_OK ? handle_healthz(call, f) : err;
 }

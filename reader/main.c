@@ -67,7 +67,7 @@ static enum err follow_events(const struct config *cfg, struct session_pool *poo
     struct mysql_session *db;
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    if (session_pool_take(pool, &db, f) != ERR_OK)
+    if (session_pool_take(pool, false, &db, f) != ERR_OK)
         return f->err;
     enum err err = mysql_session_read(db, "read farm", "SELECT partitions FROM farm", &rows, f);
     int32_t partitions = 0;

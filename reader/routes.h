@@ -13,6 +13,7 @@ struct route {
     unsigned params; /* bits 1 << PARAM_… */
     const char *doc;
     bool without_database; /* the process answers by itself */
+    bool one_statement;    /* needs no snapshot */
     bool slash;            /* with a '/' behind it, too */
     const char *instead;   /* what a POST to it is told; NULL: what all are told */
 };

@@ -72,7 +72,7 @@ static enum err run_handler(struct server *server, const struct route *route, st
 {
     if (route->without_database)
         return route->handler(call, f);
-    enum err err = session_pool_take(server->reader.pool, &call->db, f);
+    enum err err = session_pool_take(server->reader.pool, !route->one_statement, &call->db, f);
     if (err != ERR_OK)
         return err;
     err = route->handler(call, f);

@@ -4,13 +4,26 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "lib/clock.h"
 #include "lib/mem.h"
+
+/* The server drops a session that was idle for wait_timeout: past a part of that, ask first. */
+#define ASK_AFTER_PART 2
+
+struct pooled {
+    struct mysql_session *session;
+    int64_t used_ms; /* monotonic: when it was given back last */
+    bool snapshot;   /* a transaction is open */
+    bool failed;     /* its last statement did: it may be dead */
+};
 
 struct session_pool {
     pthread_mutex_t mutex;
     pthread_cond_t given_back;
-    struct mysql_session **idle;
+    struct pooled *all;
+    struct pooled **idle;
     size_t idle_count, count;
+    int64_t ask_after_ms;
 };
 
 struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count)
@@ -19,10 +32,14 @@ struct session_pool *session_pool_new(const struct mysql_settings *settings, siz
     assert(count > 0);
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->given_back, NULL);
+    pool->all = xcalloc(count, sizeof(*pool->all));
     pool->idle = xcalloc(count, sizeof(*pool->idle));
     pool->count = count;
-    while (pool->idle_count < count)
-        pool->idle[pool->idle_count++] = mysql_session_new(settings);
+    pool->ask_after_ms = (int64_t)settings->idle_timeout_s * 1000 / ASK_AFTER_PART;
+    for (; pool->idle_count < count; pool->idle_count++) {
+        pool->all[pool->idle_count].session = mysql_session_new(settings);
+        pool->idle[pool->idle_count] = &pool->all[pool->idle_count];
+    }
     return pool;
 }
 
@@ -32,64 +49,94 @@ void session_pool_free(struct session_pool *pool)
         return;
     assert(pool->idle_count == pool->count);
     for (size_t i = 0; i < pool->count; i++)
-        mysql_session_free(pool->idle[i]);
+        mysql_session_free(pool->all[i].session);
     pthread_cond_destroy(&pool->given_back);
     pthread_mutex_destroy(&pool->mutex);
+    free(pool->all);
     free(pool->idle);
     free(pool);
 }
 
-static struct mysql_session *take_idle(struct session_pool *pool)
+static struct pooled *take_idle(struct session_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
     while (pool->idle_count == 0)
         pthread_cond_wait(&pool->given_back, &pool->mutex);
-    struct mysql_session *session = pool->idle[--pool->idle_count];
+    struct pooled *pooled = pool->idle[--pool->idle_count];
     pthread_mutex_unlock(&pool->mutex);
-    return session;
+    return pooled;
 }
 
-static void put_idle(struct session_pool *pool, struct mysql_session *session)
+static void put_idle(struct session_pool *pool, struct pooled *pooled)
 {
+    pooled->used_ms = clock_mono_ms();
     pthread_mutex_lock(&pool->mutex);
     assert(pool->idle_count < pool->count);
-    pool->idle[pool->idle_count++] = session;
+    pool->idle[pool->idle_count++] = pooled;
     pthread_cond_signal(&pool->given_back);
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* The session's isolation is READ COMMITTED, at which a snapshot lasts one statement only. */
-static enum err begin_snapshot(struct mysql_session *session, struct failure *f)
+/* A statement is a transaction of its own, and a transaction a snapshot: not as the worker has it. */
+static enum err connect_session(struct mysql_session *session, struct failure *f)
 {
-    enum err err = mysql_session_execf(session, f, "choose isolation",
-                                       "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    enum err err = mysql_session_connect(session, f);
     if (err == ERR_OK)
-        err = mysql_session_execf(session, f, "begin to read",
-                                  "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+        err = mysql_session_execf(session, f, "prepare to read",
+                                  "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    if (err == ERR_OK)
+        err = mysql_session_execf(session, f, "prepare to read", "SET SESSION autocommit = 1");
     return err;
 }
 
-enum err session_pool_take(struct session_pool *pool, struct mysql_session **out, struct failure *f)
+/* Connected, as far as one can know without asking each time. */
+static enum err make_ready(const struct session_pool *pool, struct pooled *pooled,
+                           struct failure *f)
 {
-    struct mysql_session *session = take_idle(pool);
     enum err err = ERR_DB_CONNECTION;
-    if (mysql_session_id(session) != 0)
-        err = begin_snapshot(session, f);
-    if (err_is_connection(err)) {
-        err = mysql_session_connect(session, f);
-        if (err == ERR_OK)
-            err = begin_snapshot(session, f);
+    if (mysql_session_id(pooled->session) != 0)
+        err = !pooled->failed && clock_mono_ms() - pooled->used_ms < pool->ask_after_ms
+                  ? ERR_OK
+                  : mysql_session_ping(pooled->session, f);
+    return err_is_connection(err) ? connect_session(pooled->session, f) : err;
+}
+
+static enum err begin_snapshot(struct pooled *pooled, struct failure *f)
+{
+    return mysql_session_execf(pooled->session, f, "begin to read",
+                               "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+}
+
+enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysql_session **out,
+                           struct failure *f)
+{
+    struct pooled *pooled = take_idle(pool);
+    enum err err = make_ready(pool, pooled, f);
+    if (err == ERR_OK && snapshot) {
+        err = begin_snapshot(pooled, f);
+        if (err_is_connection(err)) {
+            err = connect_session(pooled->session, f);
+            if (err == ERR_OK)
+                err = begin_snapshot(pooled, f);
+        }
     }
     if (err != ERR_OK) {
-        put_idle(pool, session);
+        put_idle(pool, pooled);
         return err;
     }
-    *out = session;
+    pooled->snapshot = snapshot;
+    *out = pooled->session;
     return ERR_OK;
 }
 
 void session_pool_put(struct session_pool *pool, struct mysql_session *session)
 {
-    mysql_session_rollback(session); /* nothing was written */
-    put_idle(pool, session);
+    struct pooled *pooled = pool->all;
+    while (pooled->session != session)
+        pooled++;
+    pooled->failed = mysql_session_error(session) != 0;
+    if (pooled->snapshot)
+        mysql_session_rollback(session); /* nothing was written */
+    pooled->snapshot = false;
+    put_idle(pool, pooled);
 }

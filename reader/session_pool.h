@@ -10,12 +10,13 @@ struct session_pool;
 struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count);
 void session_pool_free(struct session_pool *pool); /* all must have been given back */
 
-/* Takes a session with a read-only transaction begun, a consistent snapshot: what is read in it
- * belongs together. Waits for a free one. A session that the server dropped while it was idle is
- * connected again once. On success give it back with session_pool_put. */
-enum err session_pool_take(struct session_pool *pool, struct mysql_session **out,
+/* Takes a session; waits for a free one. With `snapshot` a read-only transaction is begun on it, so
+ * that what several statements read belongs together; a single statement is consistent without, and
+ * costs a third. A session that the server dropped while it was idle is connected again. On success
+ * give it back with session_pool_put. */
+enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysql_session **out,
                            struct failure *f);
-/* Ends the transaction. */
+/* Ends the transaction, if there is one. */
 void session_pool_put(struct session_pool *pool, struct mysql_session *session);
 
 #endif
