@@ -51,7 +51,7 @@ sanitize += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=al
 endif
 
 packages := rdkafka jansson libjwt libmicrohttpd libcurl libcrypto libmariadb glib-2.0 zlib
-no_build_goals := test setup demo demo-stop bench bench-start lint format stack-up stack-down clean help
+no_build_goals := test setup demo demo-stop bench bench-reader bench-start lint format stack-up stack-down clean help
 ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)
 $(error libraries are missing: `make setup` installs them on Debian 12)
@@ -176,6 +176,9 @@ demo-stop: ## end what make demo started, keep its data
 
 bench: ## decisions per second and latency, durable settings on
 	dev/bench
+
+bench-reader: ## the reader on a farm with 1,000,000 bookings: rates, times, memory (wrk)
+	dev/bench-reader
 
 bench-start: ## from a worker's start to its first decision, with START_BOOKINGS (1,000,000) live bookings
 	dev/bench-start
