@@ -113,7 +113,7 @@ all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(
 	$(unit_sources) $(unit_helpers) $(tool_sources) $(bench_sources) $(fuzz_sources)
 
 # ---- what people call --------------------------------------------------------------------------
-.PHONY: all libs tests tools test unit integration demo demo-stop bench bench-start bench-core soak soak-core faults crash-points lint format fuzz asan tsan coverage \
+.PHONY: all libs tests tools test unit integration demo demo-stop bench bench-start bench-core soak soak-core random-core faults crash-points lint format fuzz asan tsan coverage \
 	stack-up stack-down install clean help setup
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
@@ -149,7 +149,7 @@ asan: ## unit tests under ASan and UBSan
 tsan: ## unit tests under the thread sanitizer
 	$(MAKE) TSAN=1 unit
 
-soak: all ## clients, faults and audits together for SOAK_SECONDS (600), memory flat; last line JSON
+soak: all soak-core ## 100 million random decisions; then clients, faults and audits together for SOAK_SECONDS (600), memory flat; last line JSON
 	dev/venv
 	BERTH_BIN=$(abspath $(O)/bin) var/venv/bin/python dev/soak
 
@@ -186,9 +186,13 @@ bench-start: ## from a worker's start to its first decision, with START_BOOKINGS
 bench-core: $(O)/bench/bench_core ## the core alone: decisions per second by live bookings, one core; last line JSON
 	$(O)/bench/bench_core
 
-# 3,400,000 requests, each decided three times: in batches of 1, of 7 and of 2,000.
-soak-core: $(O)/tests/test_decide_random ## 10 million random decisions against the model (TEST_OPS, TEST_SEED; SAN=1)
+# Each request is decided three times: in batches of 1, of 7 and of 2,000. `make test` does the
+# first, `make soak` the second.
+random-core: $(O)/tests/test_decide_random ## 10 million random decisions against the model (TEST_OPS, TEST_SEED)
 	TEST_OPS=$${TEST_OPS:-3400000} $(O)/tests/test_decide_random
+
+soak-core: $(O)/tests/test_decide_random ## 100 million of them
+	TEST_OPS=$${TEST_OPS:-34000000} $(O)/tests/test_decide_random
 
 stack-up: ## start Kafka and the database (STACK_DB=mysql|mariadb); settings in var/stack.env
 	dev/stack up

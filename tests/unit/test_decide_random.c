@@ -2,7 +2,8 @@
  * batches of 1, of 7 and of all, with batches that fail and are decided again.
  *
  *   TEST_SEED=N  another run (the seed is printed)      TEST_OPS=N  its length, in requests: each
- *   is decided three times. make test: 300,000; make soak-core: 3,400,000, over 10 million decisions.
+ *   is decided three times. make test: 300,000 under sanitizers and 3,400,000 without, over 10 million
+ *   decisions (make random-core); make soak: 34,000,000.
  *
  * A farm lives for OPS_PER_FARM requests over two minutes and a half. Its store is kept here as
  * tables of rows, loaded the way the worker does: timelines only when the version says so, bookings
