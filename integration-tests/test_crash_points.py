@@ -9,7 +9,8 @@ strace counts each kind of call of each thread by itself, so there are several s
     kafka     the Nth sendmsg of whichever thread of librdkafka is first to get there
     produce   the Nth sendmsg of the thread that sends events, from the moment that the worker is ready
 
-BERTH_CRASH_POINTS: how many of each series, spread over it (2), or `all` (`make crash-points`).
+BERTH_CRASH_POINTS: how many of each series, spread over it (4), each series on one database; or `all`,
+on both (`make crash-points`).
 """
 
 import codecs
@@ -30,8 +31,10 @@ from berthtest.farm import Farm, create, share
 from berthtest.wait import wait_until
 
 CALLS = ("write", "writev", "sendto", "sendmsg", "pwrite64")
-SERIES = ("worker", "kafka", "produce")
-WANTED = os.environ.get("BERTH_CRASH_POINTS", "2")
+WANTED = os.environ.get("BERTH_CRASH_POINTS", "4")
+SERIES = [("mysql", "worker"), ("mariadb", "kafka"), ("mariadb", "produce")]
+if WANTED == "all":
+    SERIES = [(kind, series) for kind in ("mysql", "mariadb") for _, series in SERIES]
 HOUR = 3600
 DECIDE_LIMIT_S = 40
 # So many points share a farm: the audit after each compares the whole history.
@@ -249,7 +252,7 @@ def spread(points):
     return [points[len(points) * (2 * i + 1) // (2 * count)] for i in range(count)]
 
 
-@pytest.mark.parametrize("series", SERIES)
+@pytest.mark.parametrize("database, series", SERIES, indirect=["database"])
 def test_crash_points(servers, database, series, tmp_path, say):
     if not can_trace():
         pytest.skip("NO STRACE HERE (or ptrace is forbidden): crash points ARE NOT TESTED")

@@ -68,6 +68,8 @@ def test_between_worker_and_database(farm, say):
                 lambda n: lose_answer(proxy, load, is_commit, cut=False),
             "database: stalled": lambda n: stall(proxy, load, pick_stall(n)),
         }
+        if REPEATS == 1 and database.kind == "mysql":
+            del faults["database: answer to COMMIT lost, then silence"]  # 10 s, and no other way
         for number in range(HALF):
             for kind, make in faults.items():
                 with trials.fault(kind):
