@@ -95,5 +95,6 @@ enum err admin_partition_list(struct admin *admin, struct failure *f);
 enum err admin_partition_resume(struct admin *admin, struct failure *f);
 enum err admin_reject(struct admin *admin, struct failure *f);
 enum err admin_audit(struct admin *admin, struct failure *f);
+enum err admin_import(struct admin *admin, struct failure *f);
 
 #endif

@@ -53,6 +53,25 @@ static const struct option_spec audit_options[] = {
     {"json", 0, NULL, "the same as -o json"},
     {0},
 };
+static const struct option_spec import_options[] = {
+    {"from-database", 0, "NAME", "the old database (required)"},
+    {"from-host", 0, "HOST", "its server (Berth's own: db.host, with db.user)"},
+    {"from-port", 0, "PORT", "its TCP port (3306; of Berth's own server db.port)"},
+    {"from-socket", 0, "PATH", "its Unix socket, instead of host and port"},
+    {"from-user", 0, "NAME", "the account there (db.user)"},
+    {"from-password-file", 0, "FILE", "a file that holds that account's password"},
+    {"from-tls-ca", 0, "FILE", "with --from-host: TLS to a server that this PEM file vouches for"},
+    {"tables", 0, "A,B,C",
+     "the tables of resources, reservations and reserved resources "
+     "(Ressource,Reservation,RessourceReserve)"},
+    {"column", 0, "TABLE.COLUMN=NAME",
+     "a column with another name, as in Ressource.quantiteGPU=gpus; may be repeated"},
+    {"name-format", 0, "FORMAT", "machines' names, of their old ids (gpu-%02d)"},
+    {"zone", 0, "ZONE", "the time zone of the old dates, as in Europe/Paris (UTC)"},
+    {"wait", 0, "DURATION", "how long to wait for each decision (1m)"},
+    {"dry-run", 0, NULL, "print what would be sent; send nothing"},
+    {0},
+};
 
 #define COMMON .common = admin_common_options
 
@@ -172,6 +191,18 @@ const struct admin_command admin_commands[] = {
               .options = audit_options,
               COMMON},
      .run = admin_audit},
+    {.spec =
+         {.name = "berth-admin import",
+          .description =
+              "Takes the data of the old web API into Berth.\n"
+              "Reads its three tables, registers the machines and books what is not over, by\n"
+              "signed requests of client.name, which must be an admin. Says of each row what\n"
+              "became of it. May be run again: nothing is taken twice. Exit status 3: some could\n"
+              "not be taken; 4: some decisions did not come in time.",
+          .example = "berth-admin import --from-database flask --zone Europe/Paris --dry-run",
+          .options = import_options,
+          COMMON},
+     .run = admin_import},
     {.spec = {0}},
 };
 

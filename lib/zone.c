@@ -207,3 +207,15 @@ int64_t zone_utc_s(struct zone *zone, int64_t local_s)
     int64_t second = local_s - after_s;
     return zone_offset_s(zone, second) == after_s ? second : first;
 }
+
+int zone_instants(struct zone *zone, int64_t local_s, int64_t utc_s_out[2])
+{
+    int64_t before_s = zone_offset_s(zone, local_s - DAY_S);
+    int64_t after_s = zone_offset_s(zone, local_s + DAY_S);
+    int count = 0;
+    if (zone_offset_s(zone, local_s - before_s) == before_s)
+        utc_s_out[count++] = local_s - before_s;
+    if (after_s != before_s && zone_offset_s(zone, local_s - after_s) == after_s)
+        utc_s_out[count++] = local_s - after_s;
+    return count;
+}

@@ -39,5 +39,7 @@ int64_t zone_offset_s(struct zone *zone, int64_t utc_s);
  * 1970-01-01T00:00:00 on that clock): the first one if they show it twice; if they skip it, as the
  * offset before the gap has it, so that 02:30 in a gap of an hour is 03:30 (RFC 5545 §3.3.5). */
 int64_t zone_utc_s(struct zone *zone, int64_t local_s);
+/* All instants at which they show it, ascending: none if they skip it, two if they show it twice. */
+int zone_instants(struct zone *zone, int64_t local_s, int64_t utc_s_out[2]);
 
 #endif

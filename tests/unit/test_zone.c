@@ -111,6 +111,40 @@ static void write_file(const char *path, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
+/* Local times that are skipped, or shown twice, and the seconds beside them. */
+static void test_instants(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *zone, *local, *at[2];
+    } rows[] = {
+        {"UTC", "2026-03-29T02:30:00Z", {"2026-03-29T02:30:00Z"}},
+        {"Europe/Paris", "2026-07-01T12:00:00Z", {"2026-07-01T10:00:00Z"}},
+        {"Europe/Paris", "2026-03-29T01:59:59Z", {"2026-03-29T00:59:59Z"}},
+        {"Europe/Paris", "2026-03-29T02:00:00Z", {NULL}},
+        {"Europe/Paris", "2026-03-29T02:59:59Z", {NULL}},
+        {"Europe/Paris", "2026-03-29T03:00:00Z", {"2026-03-29T01:00:00Z"}},
+        {"Europe/Paris", "2026-10-25T01:59:59Z", {"2026-10-24T23:59:59Z"}},
+        {"Europe/Paris", "2026-10-25T02:00:00Z", {"2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"}},
+        {"Europe/Paris", "2026-10-25T02:59:59Z", {"2026-10-25T00:59:59Z", "2026-10-25T01:59:59Z"}},
+        {"Europe/Paris", "2026-10-25T03:00:00Z", {"2026-10-25T02:00:00Z"}},
+        {"Australia/Lord_Howe",
+         "2026-04-05T01:45:00Z",
+         {"2026-04-04T14:45:00Z", "2026-04-04T15:15:00Z"}},
+        {"America/New_York", "2026-03-08T02:15:00Z", {NULL}},
+        {"Pacific/Apia", "2011-12-30T12:00:00Z", {NULL}}, /* a day that did not take place */
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int64_t at[2] = {0};
+        int expected = rows[i].at[1] ? 2 : rows[i].at[0] ? 1 : 0;
+        int count = zone_instants(zone_find(rows[i].zone), seconds(rows[i].local), at);
+        if (count != expected)
+            fail_msg("%s in %s: %d instants", rows[i].local, rows[i].zone, count);
+        for (int k = 0; k < count; k++)
+            assert_int_equal(at[k], seconds(rows[i].at[k]));
+    }
+}
+
 /* A database of ours: a real zone under another name, a text, and an empty file. */
 static void test_database_is_tzdir(void **state)
 {
@@ -426,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_names, teardown),
         cmocka_unit_test_teardown(test_unknown_names, teardown),
+        cmocka_unit_test_teardown(test_instants, teardown),
         cmocka_unit_test_teardown(test_database_is_tzdir, teardown),
         cmocka_unit_test_teardown(test_more_zones_than_are_remembered, teardown),
         cmocka_unit_test_teardown(test_readings, teardown),

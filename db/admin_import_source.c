@@ -1,0 +1,479 @@
+/* The old database: finding its tables and columns, reading them. */
+#include "db/admin_import.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/file.h"
+
+#define PASSWORD_LEN 4096
+
+/* The old tables and columns by the names that the old API's messages have. What is in the database
+ * may differ in case and underscores (ressource_reserve). */
+enum { MACHINES, BOOKINGS, SHARES, TABLE_COUNT };
+#define COLUMNS_MAX 4
+static const struct {
+    const char *name;
+    const char *columns[COLUMNS_MAX + 1];
+} old_names[TABLE_COUNT] = {
+    {"Ressource", {"id", "quantiteGPU", "quantiteMemoire", NULL}},
+    {"Reservation", {"id", "date_debut", "date_fin", "nomUtilisateur", NULL}},
+    {"RessourceReserve", {"idReservation", "idRessource", "nbGPU", "nbmemoire", NULL}},
+};
+
+/* What is there: rows of (table, column, type). */
+struct catalog {
+    MYSQL_RES *rows;
+};
+
+/* What was found; strings are the catalog's. */
+struct found {
+    const char *table;
+    const char *columns[COLUMNS_MAX];
+    const char *types[COLUMNS_MAX];
+};
+
+/* --- connecting ------------------------------------------------------------------------------ */
+
+static enum err read_password(const char *path, char **out, struct failure *f)
+{
+    enum err err = file_read_text(path, PASSWORD_LEN, out, f);
+    if (err)
+        return failure_wrap(f, "--from-password-file");
+    (*out)[strcspn(*out, "\r\n")] = '\0';
+    return ERR_OK;
+}
+
+static void replace(char **text, const char *value)
+{
+    free(*text);
+    *text = value ? xstrdup(value) : NULL;
+}
+
+/* Berth's own server, unless another one is named. */
+static enum err settings_of(const struct admin *admin, struct mysql_settings *out,
+                            struct failure *f)
+{
+    const struct options *opts = admin->opts;
+    const char *host = options_value(opts, "from-host"), *port = options_value(opts, "from-port");
+    const char *socket = options_value(opts, "from-socket");
+    const char *user = options_value(opts, "from-user");
+    const char *password = options_value(opts, "from-password-file");
+    struct admin_range ports = {"--from-port", 1, 65535};
+    if (host && socket)
+        return failure_set(f, ERR_USAGE, "--from-host and --from-socket contradict each other");
+    enum err err = mysql_settings_read(admin->cfg, out, f);
+    if (err)
+        return err;
+    out->io_timeout_s = 3600;
+    out->idle_timeout_s = 3600;
+    replace(&out->database, options_value(opts, "from-database"));
+    if (host || socket) {
+        if (host)
+            replace(&out->host, host);
+        replace(&out->socket, socket);
+        replace(&out->tls_ca, options_value(opts, "from-tls-ca"));
+        out->port = 3306;
+    }
+    if (port)
+        err = admin_int(port, ports, &out->port, f);
+    /* Another account, or another server's, has another password. */
+    if (user)
+        replace(&out->user, user);
+    if (host || socket || user)
+        replace(&out->password, NULL);
+    if (!err && password) {
+        free(out->password);
+        out->password = NULL;
+        err = read_password(password, &out->password, f);
+    }
+    return err;
+}
+
+static enum err open_snapshot(struct mysql_session *session, struct failure *f)
+{
+    enum err err = mysql_session_connect(session, f);
+    if (!err)
+        err = mysql_session_execf(session, f, "begin",
+                                  "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    if (!err)
+        err = mysql_session_execf(session, f, "begin",
+                                  "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+    return err;
+}
+
+/* --- finding tables and columns ------------------------------------------------------------- */
+
+/* Alike but for case and underscores. */
+static bool alike(const char *a, const char *b)
+{
+    while (true) {
+        a += strspn(a, "_");
+        b += strspn(b, "_");
+        if (!*a || !*b)
+            return *a == *b;
+        if (strncasecmp(a++, b++, 1) != 0)
+            return false;
+    }
+}
+
+/* The NAME of a --column that is about this column; NULL: it is about another one. */
+static const char *name_given(const char *value, const char *table, const char *column)
+{
+    size_t table_len = strlen(table), column_len = strlen(column);
+    if (strncmp(value, table, table_len) != 0 || value[table_len] != '.')
+        return NULL;
+    value += table_len + 1;
+    if (strncmp(value, column, column_len) != 0 || value[column_len] != '=')
+        return NULL;
+    return value[column_len + 1] ? value + column_len + 1 : NULL;
+}
+
+/* The column's name by --column, given last; NULL: its usual one. */
+static const char *other_column(const struct options *opts, const char *table, const char *column)
+{
+    const char *name = NULL;
+    for (size_t i = 0; i < opts->given_count; i++) {
+        if (strcmp(opts->given[i].spec->name, "column") != 0)
+            continue;
+        const char *given = name_given(opts->given[i].value, table, column);
+        name = given ? given : name;
+    }
+    return name;
+}
+
+/* Each --column must be about a column that is looked for, or it would be ignored silently. */
+static enum err check_columns(const struct options *opts, struct failure *f)
+{
+    for (size_t i = 0; i < opts->given_count; i++) {
+        const char *value = opts->given[i].value;
+        bool known = strcmp(opts->given[i].spec->name, "column") != 0;
+        for (size_t t = 0; t < TABLE_COUNT && !known; t++) {
+            for (size_t c = 0; old_names[t].columns[c] && !known; c++)
+                known = name_given(value, old_names[t].name, old_names[t].columns[c]) != NULL;
+        }
+        if (!known)
+            return failure_set(f, ERR_USAGE,
+                               "--column %s: TABLE.COLUMN=NAME is expected, with the usual names "
+                               "of table and column, as Ressource.quantiteGPU=gpus",
+                               value);
+    }
+    return ERR_OK;
+}
+
+/* The table of that name; an exact one wins. NULL: none. */
+static const char *find_table(const struct catalog *catalog, const char *name)
+{
+    MYSQL_ROW row;
+    const char *like = NULL;
+    mysql_data_seek(catalog->rows, 0);
+    while ((row = mysql_fetch_row(catalog->rows))) {
+        if (strcmp(row[0], name) == 0)
+            return row[0];
+        if (!like && alike(row[0], name))
+            like = row[0];
+    }
+    return like;
+}
+
+static void find_column(const struct catalog *catalog, struct found *found, size_t column,
+                        const char *name)
+{
+    MYSQL_ROW row;
+    mysql_data_seek(catalog->rows, 0);
+    while ((row = mysql_fetch_row(catalog->rows))) {
+        bool exact = strcmp(row[1], name) == 0;
+        if (strcmp(row[0], found->table) != 0 || !(exact || alike(row[1], name)))
+            continue;
+        if (found->columns[column] && !exact)
+            continue;
+        found->columns[column] = row[1];
+        found->types[column] = row[2];
+    }
+}
+
+/* "`a`, `b`": all tables, or the columns of one; caller frees. */
+static char *list_names(const struct catalog *catalog, const char *table)
+{
+    MYSQL_ROW row;
+    struct buf text = {0};
+    const char *last = NULL;
+    buf_puts(&text, "");
+    mysql_data_seek(catalog->rows, 0);
+    while ((row = mysql_fetch_row(catalog->rows))) {
+        const char *name = table ? row[1] : row[0];
+        if ((table && strcmp(row[0], table) != 0) || (last && strcmp(last, name) == 0))
+            continue;
+        buf_printf(&text, "%s%s", text.len > 0 ? ", " : "", name);
+        last = name;
+    }
+    return text.data;
+}
+
+static enum err missing_table(const struct catalog *catalog, const char *database,
+                              const char *names[TABLE_COUNT], size_t table, struct failure *f)
+{
+    char *there = list_names(catalog, NULL);
+    failure_set(f, ERR_CONFIG,
+                "the old database %s has no table %s: looked for %s, %s and %s, in any case and "
+                "with or without underscores; there %s %.400s. --tables A,B,C names others",
+                database, names[table], names[0], names[1], names[2], *there ? "are" : "is",
+                *there ? there : "no table at all");
+    free(there);
+    return ERR_CONFIG;
+}
+
+static enum err missing_column(const struct catalog *catalog, const struct found *found,
+                               size_t table, const char *name, struct failure *f)
+{
+    struct buf wanted = {0};
+    char *there = list_names(catalog, found->table);
+    for (size_t c = 0; old_names[table].columns[c]; c++)
+        buf_printf(&wanted, "%s%s", c > 0 ? ", " : "", old_names[table].columns[c]);
+    failure_set(f, ERR_CONFIG,
+                "the old table %s has no column %s: looked for %s, in any case and with or without "
+                "underscores; it has %.400s. --column %s.COLUMN=NAME names others",
+                found->table, name, wanted.data, there, old_names[table].name);
+    buf_fini(&wanted);
+    free(there);
+    return ERR_CONFIG;
+}
+
+/* --tables A,B,C; caller frees *copy. */
+static enum err table_names(const struct options *opts, const char *names[TABLE_COUNT], char **copy,
+                            struct failure *f)
+{
+    const char *text = options_value(opts, "tables");
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        names[i] = old_names[i].name;
+    if (!text)
+        return ERR_OK;
+    *copy = xstrdup(text);
+    char *at = *copy;
+    size_t count = 0;
+    while (at) {
+        char *comma = strchr(at, ',');
+        if (comma)
+            *comma = '\0';
+        if (count == TABLE_COUNT || !*at)
+            break;
+        names[count++] = at;
+        at = comma ? comma + 1 : NULL;
+    }
+    if (at || count != TABLE_COUNT)
+        return failure_set(f, ERR_USAGE,
+                           "--tables %s: three names are expected, of the resources, the "
+                           "reservations and the reserved resources",
+                           text);
+    return ERR_OK;
+}
+
+static enum err find_all(const struct admin *admin, const struct catalog *catalog,
+                         struct found found[TABLE_COUNT], struct failure *f)
+{
+    const char *names[TABLE_COUNT];
+    char *copy = NULL;
+    enum err err = table_names(admin->opts, names, &copy, f);
+    for (size_t t = 0; t < TABLE_COUNT && !err; t++) {
+        found[t].table = find_table(catalog, names[t]);
+        if (!found[t].table)
+            err = missing_table(catalog, options_value(admin->opts, "from-database"), names, t, f);
+        for (size_t c = 0; !err && old_names[t].columns[c]; c++) {
+            const char *usual = old_names[t].columns[c];
+            const char *other = other_column(admin->opts, old_names[t].name, usual);
+            find_column(catalog, &found[t], c, other ? other : usual);
+            if (!found[t].columns[c])
+                err = missing_column(catalog, &found[t], t, other ? other : usual, f);
+        }
+    }
+    free(copy);
+    return err;
+}
+
+static enum err read_catalog(struct mysql_session *session, struct catalog *out, struct failure *f)
+{
+    return mysql_session_read(session, "read the list of tables",
+                              "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM "
+                              "information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
+                              "ORDER BY TABLE_NAME, ORDINAL_POSITION",
+                              &out->rows, f);
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+static void add_identifier(struct buf *sql, const char *name)
+{
+    buf_puts(sql, "`");
+    for (; *name; name++)
+        buf_printf(sql, "%s%c", *name == '`' ? "`" : "", *name);
+    buf_puts(sql, "`");
+}
+
+/* The columns in their order here; text as UTF-8, whatever character set the old column has. */
+static void build_query(const struct found *found, size_t table, struct buf *sql)
+{
+    const char *separator = "SELECT ";
+    for (size_t c = 0; old_names[table].columns[c]; c++) {
+        bool text = strcmp(old_names[table].columns[c], "nomUtilisateur") == 0;
+        buf_puts(sql, separator);
+        buf_puts(sql, text ? "CONVERT(" : "");
+        add_identifier(sql, found->columns[c]);
+        buf_puts(sql, text ? " USING utf8mb4)" : "");
+        separator = ", ";
+    }
+    buf_puts(sql, " FROM ");
+    add_identifier(sql, found->table);
+    buf_printf(sql, " LIMIT %d", IMPORT_ROWS_MAX + 1);
+}
+
+/* A table's cells, row after row, as strings in the arena. */
+struct cells {
+    const char **at;
+    size_t row_count;
+};
+
+static enum err read_cells(struct mysql_session *session, const struct found *found, size_t table,
+                           struct arena *arena, struct cells *out, struct failure *f)
+{
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    size_t width = table == MACHINES ? 3 : COLUMNS_MAX, at = 0;
+    build_query(found, table, &sql);
+    enum err err = mysql_session_query(session, found->table, sql.data, sql.len, &rows, f);
+    buf_fini(&sql);
+    if (err)
+        return err;
+    size_t count = (size_t)mysql_num_rows(rows);
+    if (count > IMPORT_ROWS_MAX) {
+        mysql_free_result(rows);
+        return failure_set(f, ERR_CONFIG, "the old table %s has more than %d rows", found->table,
+                           IMPORT_ROWS_MAX);
+    }
+    const char **cells = arena_alloc(arena, (count * width + 1) * sizeof *cells);
+    while ((row = mysql_fetch_row(rows))) {
+        const unsigned long *lens = mysql_fetch_lengths(rows);
+        for (size_t c = 0; c < width; c++)
+            cells[at++] = row[c] ? arena_strndup(arena, row[c], lens[c]) : NULL;
+    }
+    assert(at == count * width);
+    mysql_free_result(rows);
+    *out = (struct cells){cells, count};
+    return ERR_OK;
+}
+
+static struct old_id id_of(const char *text)
+{
+    struct old_id id = {.text = text, .number = -1};
+    size_t digits = text ? strspn(text, "0123456789") : 0;
+    if (digits > 0 && digits <= 18 && text[digits] == '\0')
+        id.number = strtoll(text, NULL, 10);
+    return id;
+}
+
+static int compare(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int compare_machines(const void *a, const void *b)
+{
+    const struct old_machine *left = a, *right = b;
+    return compare(left->id.number, right->id.number);
+}
+
+static int compare_bookings(const void *a, const void *b)
+{
+    const struct old_booking *left = a, *right = b;
+    return compare(left->id.number, right->id.number);
+}
+
+static int compare_shares(const void *a, const void *b)
+{
+    const struct old_share *left = a, *right = b;
+    int by_booking = compare(left->booking.number, right->booking.number);
+    return by_booking ? by_booking : compare(left->machine.number, right->machine.number);
+}
+
+static enum err read_machines(struct mysql_session *session, const struct found *found,
+                              struct arena *arena, struct old_tables *out, struct failure *f)
+{
+    struct cells cells;
+    enum err err = read_cells(session, found, MACHINES, arena, &cells, f);
+    if (err)
+        return err;
+    const char **at = cells.at;
+    out->machine_count = cells.row_count;
+    out->machines = arena_alloc(arena, (out->machine_count + 1) * sizeof *out->machines);
+    for (size_t i = 0; i < out->machine_count; i++, at += 3)
+        out->machines[i] = (struct old_machine){id_of(at[0]), at[1], at[2]};
+    qsort(out->machines, out->machine_count, sizeof *out->machines, compare_machines);
+    return ERR_OK;
+}
+
+static enum err read_bookings(struct mysql_session *session, const struct found *found,
+                              struct arena *arena, struct old_tables *out, struct failure *f)
+{
+    struct cells cells;
+    enum err err = read_cells(session, found, BOOKINGS, arena, &cells, f);
+    if (err)
+        return err;
+    const char **at = cells.at;
+    out->booking_count = cells.row_count;
+    out->bookings = arena_alloc(arena, (out->booking_count + 1) * sizeof *out->bookings);
+    for (size_t i = 0; i < out->booking_count; i++, at += 4)
+        out->bookings[i] = (struct old_booking){id_of(at[0]), at[1], at[2], at[3]};
+    out->start_is_utc = strcasecmp(found->types[1], "timestamp") == 0;
+    out->end_is_utc = strcasecmp(found->types[2], "timestamp") == 0;
+    qsort(out->bookings, out->booking_count, sizeof *out->bookings, compare_bookings);
+    return ERR_OK;
+}
+
+static enum err read_shares(struct mysql_session *session, const struct found *found,
+                            struct arena *arena, struct old_tables *out, struct failure *f)
+{
+    struct cells cells;
+    enum err err = read_cells(session, found, SHARES, arena, &cells, f);
+    if (err)
+        return err;
+    const char **at = cells.at;
+    out->share_count = cells.row_count;
+    out->shares = arena_alloc(arena, (out->share_count + 1) * sizeof *out->shares);
+    for (size_t i = 0; i < out->share_count; i++, at += 4)
+        out->shares[i] = (struct old_share){id_of(at[0]), id_of(at[1]), at[2], at[3]};
+    qsort(out->shares, out->share_count, sizeof *out->shares, compare_shares);
+    return ERR_OK;
+}
+
+enum err import_read(const struct admin *admin, struct arena *arena, struct old_tables *out,
+                     struct failure *f)
+{
+    struct mysql_settings settings = {0};
+    struct mysql_session *session = NULL;
+    struct catalog catalog = {0};
+    struct found found[TABLE_COUNT] = {0};
+    enum err err = check_columns(admin->opts, f);
+    if (!err)
+        err = settings_of(admin, &settings, f);
+    if (!err) {
+        session = mysql_session_new(&settings);
+        err = open_snapshot(session, f);
+    }
+    if (!err)
+        err = read_catalog(session, &catalog, f);
+    if (!err)
+        err = find_all(admin, &catalog, found, f);
+    if (!err)
+        err = read_machines(session, &found[MACHINES], arena, out, f);
+    if (!err)
+        err = read_bookings(session, &found[BOOKINGS], arena, out, f);
+    if (!err)
+        err = read_shares(session, &found[SHARES], arena, out, f);
+    if (catalog.rows)
+        mysql_free_result(catalog.rows);
+    mysql_session_free(session);
+    mysql_settings_fini(&settings);
+    return err && err != ERR_USAGE ? failure_wrap(f, "read the old database") : err;
+}
