@@ -17,7 +17,8 @@ MONTH = 30 * 24 * HOUR
 FRUITLESS_MAX = 7
 groups = itertools.count(1)
 
-pytestmark = pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+pytestmark = [pytest.mark.parametrize("database", ["mariadb"], indirect=True),
+              pytest.mark.timeout(600)]
 
 
 class OwnBroker:
