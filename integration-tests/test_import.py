@@ -385,6 +385,10 @@ def test_what_is_refused_at_once(farm):
         # An old system without any rows; and no worker, who would decide.
         assert old.report() == {}
         old.add("Ressource", (1, 1, 1))
+        before = message_count(farm)
+        told = old.take(status=1, BERTH_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1").stderr
+        assert "run it again, nothing is taken twice: cannot reach Kafka" in told
+        assert message_count(farm) == before == 0
         items = old.report("--wait", "1s", status=4)
         assert items["machine", 1, None]["outcome"] == "unknown"
         farm.start_worker()
