@@ -163,6 +163,14 @@ const struct config_key config_keys[] = {
      .doc = "Decisions of one partition whose events Kafka has not acknowledged yet; at this "
             "bound the partition pauses. All workers of a farm need the same value: a new owner "
             "looks for repeats among twice as many events."},
+    {.name = "worker.metrics_listen",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_WORKER,
+     .valid = is_listen_address,
+     .expected = "ADDRESS:PORT, as in 127.0.0.1:9464 or [::1]:9464",
+     .doc = "Where the worker answers `/metrics`, for Prometheus. Not set: nowhere. Everybody who "
+            "can reach it may read: prefer loopback, and give each worker of a host a port of its "
+            "own. Port 0: a free one, which the log names."},
     {.name = "reader.listen",
      .type = CONFIG_STRING,
      .programs = PROGRAM_READER,

@@ -6,7 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "reader/address.h"
+#include "lib/address.h"
 
 #define ANSWER_WITHIN_S 3
 

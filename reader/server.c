@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/address.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "reader/address.h"
 #include "reader/answer.h"
 #include "reader/availability.h"
 #include "reader/routes.h"

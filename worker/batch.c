@@ -107,6 +107,7 @@ static enum err lock(struct batch *b, struct failure *f)
 {
     struct worker *w = b->w;
     struct farm_row farm;
+    stage_end(w, STAGE_WARM);
     if (w->store->ops->lock_partitions(w->store->self, b->numbers, b->part_count, b->rows, &farm,
                                        f) != ERR_OK)
         return failure_wrap(f, "lock partitions");
@@ -181,9 +182,25 @@ static void decide_item(struct batch *b, struct item *item, struct partition_row
     memcpy(row->last_sha256, item->sha256, 32);
 }
 
+static void count_batch(const struct batch *b)
+{
+    struct worker_metrics *metrics = b->w->metrics;
+    size_t needed = b->set.machines.count + b->set.client_count, loaded = b->set.loaded;
+    worker_metrics_batch(metrics, b->count);
+    worker_metrics_timelines(metrics, needed > loaded ? needed - loaded : 0, loaded);
+    for (size_t i = 0; i < b->count; i++) {
+        const struct item *item = b->items[i];
+        bool readable = item->auth.verified && !item->auth.claims.pointer;
+        worker_metrics_decided(metrics, &b->decisions[i],
+                               readable ? item->auth.claims.request.type : REQUEST_TYPE_COUNT,
+                               item->message->append_ms);
+    }
+}
+
 static enum err decide_and_write(struct batch *b, struct failure *f)
 {
     size_t p = 0;
+    stage_end(b->w, STAGE_LOCK);
     for (size_t i = 0; i < b->count; i++) {
         while (b->parts[p] != b->items[i]->part)
             p++;
@@ -195,6 +212,7 @@ static enum err decide_and_write(struct batch *b, struct failure *f)
         if (b->parts[p]->acked_seq > b->rows[p].published_seq)
             b->rows[p].published_seq = b->parts[p]->acked_seq;
     }
+    stage_end(b->w, STAGE_DECIDE);
     struct store_batch batch = {.decision_count = b->count,
                                 .decisions = b->decisions,
                                 .partition_count = b->part_count,
@@ -202,12 +220,15 @@ static enum err decide_and_write(struct batch *b, struct failure *f)
                                 .world = b->w->world};
     if (b->w->store->ops->write(b->w->store->self, &batch, f) != ERR_OK)
         return failure_wrap(f, "write decisions");
+    stage_end(b->w, STAGE_WRITE);
     return b->w->store->ops->commit(b->w->store->self, f);
 }
 
 /* Committed: the rows are the truth, and the events may go out. */
 static void adopt_and_publish(struct batch *b)
 {
+    stage_end(b->w, STAGE_COMMIT);
+    count_batch(b);
     worker_store_worked(b->w);
     for (size_t p = 0; p < b->part_count; p++) {
         struct part *part = b->parts[p];
@@ -219,12 +240,14 @@ static void adopt_and_publish(struct batch *b)
     }
     for (size_t i = 0; i < b->count; i++)
         outbox_send(b->w, b->items[i]->part, &b->decisions[i]);
+    stage_end(b->w, STAGE_PUBLISH);
 }
 
 static enum err attempt(struct batch *b, struct failure *f)
 {
     struct worker *w = b->w;
     const struct store_ops *store = w->store->ops;
+    stage_begin(w);
     set_times(b);
     lockset_collect(&b->set, b->items, b->count);
     world_batch_begin(w->world);
@@ -288,6 +311,8 @@ static enum outcome try_batch(struct worker *w, struct item *items, size_t count
         }
         authenticate_again(w, items, count);
         enum err err = attempt(&b, f);
+        if (err != ERR_OK)
+            worker_metrics_rolled_back(w->metrics, err);
         if (err == ERR_KEYS_CHANGED)
             err = load_keys(w, f);
         else if (err == ERR_OK) {

@@ -176,6 +176,7 @@ static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_ou
     int64_t lo, hi, next = part->row.next_offset;
     if (w->log->ops->request_range(w->log->self, part->number, &lo, &hi, f) != ERR_OK)
         return failure_wrap(f, "read the ends of request partition %" PRId32, part->number);
+    part->log_end = hi, part->log_end_known = true;
     if (next > hi)
         return failure_set(f, ERR_PARTITION_HALTED,
                            "request partition %" PRId32 " ends at %" PRId64

@@ -327,3 +327,15 @@ void kafka_commit_offset(void *self, int32_t part, int64_t next_offset)
     if (log->parts[part].started)
         log->parts[part].commit_offset = next_offset;
 }
+
+int64_t kafka_request_end(void *self, int32_t part)
+{
+    const struct kafka_log *log = self;
+    int64_t lo, hi;
+    assert(kafka_part_is_valid(part));
+    /* What came with the last fetch: negative before the first one. */
+    if (!log->parts[part].started ||
+        rd_kafka_get_watermark_offsets(log->consumer, log->requests, part, &lo, &hi) != 0)
+        return -1;
+    return hi;
+}

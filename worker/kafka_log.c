@@ -55,6 +55,7 @@ static const struct log_ops ops = {
     .flush = kafka_flush,
     .reset_producer = kafka_reset_producer,
     .commit_offset = kafka_commit_offset,
+    .request_end = kafka_request_end,
     .request_range = kafka_request_range,
     .event_range = kafka_event_range,
     .request_before = kafka_request_before,

@@ -88,6 +88,7 @@ enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
 enum err kafka_pause(void *self, int32_t part, struct failure *f);
 enum err kafka_resume(void *self, int32_t part, struct failure *f);
 void kafka_commit_offset(void *self, int32_t part, int64_t next_offset);
+int64_t kafka_request_end(void *self, int32_t part);
 
 /* kafka_poll.c: the inbox and what fills it. */
 enum err kafka_poll(void *self, struct log_message *out, size_t max, size_t max_bytes,

@@ -19,6 +19,7 @@ void lockset_fini(struct lockset *set)
 void lockset_collect(struct lockset *set, struct item *const *items, size_t count)
 {
     wants_clear(&set->wants);
+    set->loaded = 0;
     set->known_from_ms = INT64_MAX;
     for (size_t i = 0; i < count; i++) {
         const struct item *item = items[i];
@@ -123,6 +124,7 @@ static enum err load_machines(struct lockset *set, struct worker *w, struct fail
     enum err err = count ? w->store->ops->load_timelines(w->store->self, w->world, stale, count,
                                                          set->known_from_ms, f)
                          : ERR_OK;
+    set->loaded += count;
     free(stale);
     return err;
 }
@@ -140,6 +142,7 @@ static enum err load_clients(struct lockset *set, struct worker *w, struct failu
     enum err err = count ? w->store->ops->load_client_timelines(w->store->self, w->world, stale,
                                                                 count, set->known_from_ms, f)
                          : ERR_OK;
+    set->loaded += count;
     free(stale);
     return err;
 }

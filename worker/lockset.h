@@ -27,6 +27,7 @@ struct lockset {
     struct id_list bookings;
     struct id_list shrinking; /* machines that an update of the batch may leave with less room */
     int64_t known_from_ms;    /* nobody in the batch looks below it */
+    size_t loaded;            /* timelines, by this attempt */
 };
 
 void lockset_fini(struct lockset *set);

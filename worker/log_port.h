@@ -88,6 +88,9 @@ struct log_ops {
     enum err (*reset_producer)(void *self, struct failure *f);
     /* A lag gauge for tools that look at the group; failures do not matter. */
     void (*commit_offset)(void *self, int32_t part, int64_t next_offset);
+    /* One past the last offset of a request partition that is fetched, as the last answer of the
+     * broker had it; asks nobody. -1: not known. */
+    int64_t (*request_end)(void *self, int32_t part);
     /* First and one past the last offset of the request or event partition. */
     enum err (*request_range)(void *self, int32_t part, int64_t *lo, int64_t *hi,
                               struct failure *f);

@@ -9,30 +9,14 @@
 #include "lib/log.h"
 #include "lib/service.h"
 #include "worker/kafka_log.h"
+#include "worker/real_env.h"
+#include "worker/scrape.h"
 #include "worker/worker.h"
 
 #define POLL_MS            50
 /* Between attempts to start while a server cannot be reached. */
 #define START_RETRY_MIN_MS 100
 #define START_RETRY_MAX_MS 5000
-
-static int64_t env_wall_ms(void *arg)
-{
-    (void)arg;
-    return clock_wall_ms();
-}
-
-static int64_t env_mono_ms(void *arg)
-{
-    (void)arg;
-    return clock_mono_ms();
-}
-
-static void env_sleep_ms(void *arg, int64_t ms)
-{
-    (void)arg;
-    clock_sleep_ms(ms);
-}
 
 /* worker.name, or host:pid. */
 static const char *choose_name(const struct config *cfg, char *buf, size_t size)
@@ -50,13 +34,11 @@ static const char *choose_name(const struct config *cfg, char *buf, size_t size)
 static enum err open_worker(const struct worker_settings *settings, struct store *store,
                             struct log *log, struct worker **out, struct failure *f)
 {
-    const struct worker_env env = {
-        .wall_ms = env_wall_ms, .mono_ms = env_mono_ms, .sleep_ms = env_sleep_ms};
     struct backoff pause;
     char told[FAILURE_TEXT_LEN] = "";
     backoff_init(&pause, START_RETRY_MIN_MS, START_RETRY_MAX_MS);
     while (!service_stopping()) {
-        enum err err = worker_open(settings, &env, store, log, out, f);
+        enum err err = worker_open(settings, &real_env, store, log, out, f);
         if (err == ERR_OK || !service_can_pass(err))
             return err;
         struct log_quoted quoted;
@@ -69,7 +51,7 @@ static enum err open_worker(const struct worker_settings *settings, struct store
 }
 
 static enum err work(const struct config *cfg, struct store *store, struct log *log,
-                     struct failure *f)
+                     struct worker_metrics *metrics, struct failure *f)
 {
     char name[128];
     const struct worker_settings settings = {
@@ -77,6 +59,7 @@ static enum err work(const struct config *cfg, struct store *store, struct log *
         .batch_max = (size_t)config_int(cfg, "worker.batch_max"),
         .batch_max_bytes = (size_t)config_int(cfg, "worker.batch_max_bytes"),
         .unpublished_max = config_int(cfg, "worker.unpublished_max"),
+        .metrics = metrics,
     };
     struct worker *w;
     if (settings.unpublished_max <= (int64_t)settings.batch_max)
@@ -91,6 +74,21 @@ static enum err work(const struct config *cfg, struct store *store, struct log *
     return ERR_OK;
 }
 
+/* With /metrics, if it is asked for: also while the servers cannot be reached yet. */
+static enum err work_measured(const struct config *cfg, struct store *store, struct log *log,
+                              struct failure *f)
+{
+    const char *listen_at = config_string(cfg, "worker.metrics_listen");
+    struct worker_metrics *metrics = worker_metrics_new();
+    struct scrape *scrape = NULL;
+    enum err err = listen_at ? scrape_start(listen_at, metrics, &scrape, f) : ERR_OK;
+    if (err == ERR_OK)
+        err = work(cfg, store, log, metrics, f);
+    scrape_stop(scrape);
+    worker_metrics_free(metrics);
+    return err;
+}
+
 static enum err run(const struct config *cfg, const struct options *opts, struct failure *f)
 {
     struct store store = {0};
@@ -101,7 +99,7 @@ static enum err run(const struct config *cfg, const struct options *opts, struct
     if (err == ERR_OK && options_has(opts, "healthcheck"))
         err = worker_check(&store, &log, f);
     else if (err == ERR_OK)
-        err = work(cfg, &store, &log, f);
+        err = work_measured(cfg, &store, &log, f);
     if (log.ops)
         kafka_log_free(&log);
     if (store.ops)

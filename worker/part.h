@@ -52,6 +52,8 @@ struct part {
     bool excused;          /* progress_epoch does not count this owner, see claim_excuse */
     int64_t look_again_ms; /* monotonic; nothing is tried before */
     int64_t published_noted; /* published_seq as stored */
+    bool log_end_known;
+    int64_t log_end; /* of the request partition, as last seen: for the metrics */
 };
 
 const char *part_state_name(enum part_state state);

@@ -38,6 +38,7 @@ static void ensure_session(struct worker *w)
         worker_store_failed(w, &f);
         return;
     }
+    worker_metrics_happened(w->metrics, HAPPENED_DATABASE_RECONNECT);
     w->session_up = true;
     w->session_used_ms = mono(w);
     w->connection_id = store->ops->connection_id(store->self);
@@ -60,6 +61,7 @@ static void ensure_producer(struct worker *w)
         return;
     }
     w->producer_broken = false;
+    worker_metrics_happened(w->metrics, HAPPENED_PRODUCER_RESET);
     for (int32_t i = 0; i < w->farm.partitions; i++)
         w->parts[i].tail_known = false;
 }
@@ -216,6 +218,7 @@ static void ensure_group(struct worker *w)
         return;
     log_info("joining the group again, to be assigned partitions anew", "worker=%s",
              w->settings.name);
+    worker_metrics_happened(w->metrics, HAPPENED_GROUP_REJOIN);
     w->resubscribe_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
     if (w->log->ops->resubscribe(w->log->self, &f) == ERR_OK)
         w->resubscribe = false;

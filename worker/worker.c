@@ -149,6 +149,8 @@ static void on_delivered(void *arg, int32_t number, int64_t seq, enum err err)
     struct worker *w = arg;
     assert(worker_has_part(w, number));
     struct part *part = &w->parts[number];
+    if (err == ERR_OK)
+        worker_metrics_acknowledged(w->metrics, number, seq, w->env.wall_ms(w->env.arg));
     if (err != ERR_OK) {
         if (!w->producer_broken)
             log_warn("an event was not delivered; a new producer publishes it again",
@@ -173,6 +175,7 @@ static void poll_failed(struct worker *w, const struct failure *f)
 {
     struct log_quoted quoted;
     log_warn("consumer", "err=%s", log_quote(&quoted, f->text));
+    worker_metrics_happened(w->metrics, HAPPENED_KAFKA_DISCONNECT);
     check_all(w);
 }
 
@@ -188,7 +191,9 @@ static void consume(struct worker *w, int timeout_ms)
         return;
     arena_reset(w->arena);
     struct item *items = xcalloc(count, sizeof(*items));
+    stage_begin(w);
     size_t taken = arrival_gather(w, w->messages, count, items);
+    stage_end(w, STAGE_AUTHENTICATE);
     batch_run(w, items, taken);
     free(items);
     w->log->ops->release(w->log->self, w->messages, count);
@@ -217,6 +222,7 @@ void worker_step(struct worker *w, int timeout_ms)
 {
     upkeep(w);
     consume(w, timeout_ms);
+    worker_metrics_publish(w);
 }
 
 static enum err check_topics(const struct worker *w, struct failure *f)
@@ -300,6 +306,10 @@ enum err worker_open(const struct worker_settings *settings, const struct worker
     w->world = world_new();
     w->arena = arena_new();
     w->messages = xcalloc(settings->batch_max, sizeof(*w->messages));
+    w->metrics = settings->metrics;
+    if (!w->metrics)
+        w->metrics = w->own_metrics = worker_metrics_new();
+    worker_metrics_open(w->metrics, settings->unpublished_max);
     backoff_init(&w->session_pause, WORKER_RETRY_MIN_MS, WORKER_RETRY_MAX_MS);
     backoff_init(&w->resubscribe_pause, 500, 10 * WORKER_RETRY_MAX_MS);
     backoff_init(&w->producer_pause, WORKER_RETRY_MIN_MS, WORKER_RETRY_MAX_MS);
@@ -335,6 +345,7 @@ void worker_free(struct worker *w)
     keyring_free(w->keys);
     world_free(w->world);
     arena_free(w->arena);
+    worker_metrics_free(w->own_metrics);
     free(w->messages);
     free(w->parts);
     free(w);

@@ -16,6 +16,7 @@
 #include "lib/backoff.h"
 #include "worker/keyring.h"
 #include "worker/log_port.h"
+#include "worker/metrics.h"
 #include "worker/part.h"
 
 /* How often a batch is redone before it is split (per partition, then per message). */
@@ -48,13 +49,15 @@ struct worker_settings {
     const char *name; /* for request_partition.owner and the log */
     size_t batch_max;
     size_t batch_max_bytes;
-    int64_t unpublished_max; /* per partition; > batch_max */
+    int64_t unpublished_max;        /* per partition; > batch_max */
+    struct worker_metrics *metrics; /* borrowed; NULL: the worker counts for nobody */
 };
 
 struct worker_env {
     void *arg;
     int64_t (*wall_ms)(void *arg);
     int64_t (*mono_ms)(void *arg);
+    int64_t (*mono_us)(void *arg); /* the same clock, finer: for the lengths of stages */
     void (*sleep_ms)(void *arg, int64_t ms);
 };
 
@@ -69,7 +72,8 @@ struct worker {
     struct keyring *keys;
     int64_t key_generation; /* of the keys in `keys` */
     struct world *world;
-    struct arena *arena; /* tokens and claims of the messages in hand */
+    struct arena *arena;                          /* tokens and claims of the messages in hand */
+    struct worker_metrics *metrics, *own_metrics; /* the second NULL if they are borrowed */
     struct log_message *messages;
 
     bool session_up;
@@ -99,9 +103,9 @@ struct worker {
 };
 
 /* Connects, reads farm and keys, compares the topics with what `init` recorded and every event
- * topic partition with the database, joins the group. Borrows store, log and settings.name.
- * ERR_CONFIG, ERR_DB_SCHEMA, ERR_NOT_FOUND (no farm), ERR_LOG_TOPIC: starting again does not help,
- * the text says what to do. Others can pass: try again later. Gives *out. */
+ * topic partition with the database, joins the group. Borrows store, log, settings.name and
+ * settings.metrics. ERR_CONFIG, ERR_DB_SCHEMA, ERR_NOT_FOUND (no farm), ERR_LOG_TOPIC: starting again
+ * does not help, the text says what to do. Others can pass: try again later. Gives *out. */
 enum err worker_open(const struct worker_settings *settings, const struct worker_env *env,
                      struct store *store, struct log *log, struct worker **out, struct failure *f);
 /* Only looks whether it could be opened: database, farm and topics. */

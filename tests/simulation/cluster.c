@@ -218,6 +218,12 @@ static void log_commit_offset(void *self, int32_t part, int64_t next_offset)
     process_local_call(c->process, "commit_offset");
 }
 
+static int64_t log_request_end(void *self, int32_t part)
+{
+    const struct log_client *c = self;
+    return c->parts[part].started ? c->cluster->requests[part].hi : -1;
+}
+
 /* --- poll --- */
 
 /* Messages that were fetched before may come again, or be lost between two positions. */
@@ -490,6 +496,7 @@ static const struct log_ops ops = {
     .flush = log_flush,
     .reset_producer = log_reset_producer,
     .commit_offset = log_commit_offset,
+    .request_end = log_request_end,
     .request_range = log_request_range,
     .event_range = log_event_range,
     .request_before = log_request_before,

@@ -28,6 +28,12 @@ static int64_t env_mono_ms(void *arg)
     return p->mono_base_ms + p->sim->now_us / SIM_US_PER_MS;
 }
 
+static int64_t env_mono_us(void *arg)
+{
+    const struct process *p = arg;
+    return p->mono_base_ms * SIM_US_PER_MS + p->sim->now_us;
+}
+
 static void env_sleep_ms(void *arg, int64_t ms)
 {
     process_sleep_us(arg, ms * SIM_US_PER_MS);
@@ -38,8 +44,11 @@ static void env_sleep_ms(void *arg, int64_t ms)
 static bool open_worker(struct process *p)
 {
     const struct plan *plan = &p->sim->plan;
-    const struct worker_env env = {
-        .arg = p, .wall_ms = env_wall_ms, .mono_ms = env_mono_ms, .sleep_ms = env_sleep_ms};
+    const struct worker_env env = {.arg = p,
+                                   .wall_ms = env_wall_ms,
+                                   .mono_ms = env_mono_ms,
+                                   .mono_us = env_mono_us,
+                                   .sleep_ms = env_sleep_ms};
     const struct worker_settings settings = {.name = p->name,
                                              .batch_max = (size_t)plan->batch_max,
                                              .batch_max_bytes = (size_t)plan->batch_max_bytes,

@@ -1,6 +1,6 @@
 /* "127.0.0.1:8080" and "[::1]:8080" as socket addresses. */
-#ifndef BERTH_READER_ADDRESS_H
-#define BERTH_READER_ADDRESS_H
+#ifndef BERTH_LIB_ADDRESS_H
+#define BERTH_LIB_ADDRESS_H
 
 #include <netinet/in.h>
 #include <stdbool.h>

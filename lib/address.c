@@ -1,4 +1,4 @@
-#include "reader/address.h"
+#include "lib/address.h"
 
 #include <arpa/inet.h>
 #include <stdint.h>

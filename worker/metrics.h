@@ -1,0 +1,73 @@
+/* What a worker counts, for Prometheus. The loop's thread is the only one that writes; others
+ * render at any time, and the loop waits for nobody. */
+#ifndef BERTH_WORKER_METRICS_H
+#define BERTH_WORKER_METRICS_H
+
+#include "core/reason.h"
+#include "core/request.h"
+#include "lib/err.h"
+#include "lib/metrics.h"
+#include "worker/part.h"
+
+/* The stages of a batch, in their order: see worker/batch.c. */
+#define STAGE_TABLE(X)                                                                             \
+    X(AUTHENTICATE, "authenticate", "taking messages apart and verifying their signatures")        \
+    X(WARM, "warm", "plain reads and the loading of timelines, before any lock")                   \
+    X(LOCK, "lock", "taking the locks, and reading again what they protect")                       \
+    X(DECIDE, "decide", "deciding, in memory")                                                     \
+    X(WRITE, "write", "the INSERTs and UPDATEs")                                                   \
+    X(COMMIT, "commit", "the COMMIT")                                                              \
+    X(PUBLISH, "publish", "handing the events to the producer")
+
+enum stage {
+#define STAGE_ENUM(id, name, text) STAGE_##id,
+    STAGE_TABLE(STAGE_ENUM)
+#undef STAGE_ENUM
+        STAGE_COUNT
+};
+
+struct worker;
+struct worker_metrics;
+
+struct worker_metrics *worker_metrics_new(void);
+void worker_metrics_free(struct worker_metrics *metrics); /* NULL is fine */
+
+/* The text of a scrape, appended to *out. Any thread. */
+void worker_metrics_render(const struct worker_metrics *metrics, struct buf *out);
+
+/* --- for the modules of this folder, in the loop's thread --- */
+
+/* Room for the decisions of one partition that may be unpublished at a time. Once, before the
+ * others. */
+void worker_metrics_open(struct worker_metrics *metrics, int64_t unpublished_max);
+/* Shows the partitions as they are now, unless that was done just before. */
+void worker_metrics_publish(struct worker *w);
+
+/* The next stage begins now. */
+void stage_begin(struct worker *w);
+/* It ended: notes how long it took, and the next one begins. */
+void stage_end(struct worker *w, enum stage stage);
+
+/* A batch of that many messages was committed. */
+void worker_metrics_batch(struct worker_metrics *metrics, size_t messages);
+/* A decision was committed; type REQUEST_TYPE_COUNT: the message could not be read. append_ms may be
+ * LOG_NO_TIME. */
+void worker_metrics_decided(struct worker_metrics *metrics, const struct decision_row *row,
+                            enum request_type type, int64_t append_ms);
+/* Its event is in the topic. A decision that another process made is not timed. */
+void worker_metrics_acknowledged(struct worker_metrics *metrics, int32_t part, int64_t seq,
+                                 int64_t wall_ms);
+void worker_metrics_rolled_back(struct worker_metrics *metrics, enum err cause);
+void worker_metrics_timelines(struct worker_metrics *metrics, size_t reused, size_t loaded);
+
+/* What happened how often: counters without labels. */
+enum happening {
+    HAPPENED_DATABASE_RECONNECT,
+    HAPPENED_PRODUCER_RESET,
+    HAPPENED_KAFKA_DISCONNECT,
+    HAPPENED_GROUP_REJOIN,
+    HAPPENING_COUNT
+};
+void worker_metrics_happened(struct worker_metrics *metrics, enum happening what);
+
+#endif

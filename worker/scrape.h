@@ -1,0 +1,17 @@
+/* /metrics of a worker, over HTTP: a thread of its own, which only reads what the loop's thread has
+ * counted. */
+#ifndef BERTH_WORKER_SCRAPE_H
+#define BERTH_WORKER_SCRAPE_H
+
+#include "lib/err.h"
+#include "worker/metrics.h"
+
+struct scrape;
+
+/* Listens at an address such as 127.0.0.1:9464 until scrape_stop; borrows the metrics. Gives *out.
+ * ERR_CONFIG: it cannot be listened at. */
+enum err scrape_start(const char *listen_at, const struct worker_metrics *metrics,
+                      struct scrape **out, struct failure *f);
+void scrape_stop(struct scrape *scrape); /* NULL is fine */
+
+#endif
