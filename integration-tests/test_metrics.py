@@ -1,13 +1,18 @@
 """/metrics of workers and reader: that Prometheus takes it, and that the numbers mean what they say."""
 
+import contextlib
+import json
+import re
 import time
 from collections import Counter
 
 import pytest
 import requests
+import yaml
 
 from berthtest.farm import create, share
 from berthtest.metrics import metrics_url, promtool, scrape
+from berthtest.servers import ROOT
 from berthtest.wait import wait_until
 
 HOUR = 3600
@@ -71,10 +76,12 @@ def test_worker_counts_what_it_decides(farm):
     _, url = start_worker(farm)
     begin = time.time()
     some_requests(farm)
-    found = scrape_when(url, all_published(farm), "all is published")
+    rows = farm.rows("SELECT reason, event FROM decision")
+    found = scrape_when(url, lambda found: all_published(farm)(found)
+                        and found.value("berth_decision_seconds_count") >= len(rows),
+                        "all is published")
     assert_well_formed(found)
 
-    rows = farm.rows("SELECT reason, event FROM decision")
     wanted = Counter("accepted" if row["reason"] is None else "rejected" for row in rows)
     assert found.by("outcome", "berth_decisions_total") == wanted
     assert found.by("reason", "berth_decisions_total", outcome="rejected") == \
@@ -98,9 +105,6 @@ def test_worker_counts_what_it_decides(farm):
     for stage in STAGES:
         assert found.value(f"berth_batch_{stage}_seconds_count") >= batches
         assert 0 < found.value(f"berth_batch_{stage}_seconds_sum") < time.time() - begin
-    # The second booking of a machine needs no second load of its timeline.
-    assert found.value("berth_timelines_loaded_total") >= 1
-    assert found.value("berth_timelines_reused_total") >= 1
     for name in ("database_reconnects", "producer_resets", "group_rejoins", "kafka_disconnects"):
         assert found.value(f"berth_{name}_total") == 0
     assert found.value("berth_database_up") == 1
@@ -111,6 +115,20 @@ def test_worker_counts_what_it_decides(farm):
     epochs = {row["part"]: row["epoch"] for row in farm.rows("SELECT * FROM request_partition")}
     assert found.by("partition", "berth_partition_epoch") == \
         {str(part): epoch for part, epoch in epochs.items()}
+
+
+def test_timelines_are_loaded_once(farm):
+    first, url = start_worker(farm)
+    farm.register("m-1")
+    start = int(time.time()) // HOUR * HOUR + 24 * HOUR
+    first.stop()
+    _, url = start_worker(farm)
+    for number in range(3):
+        farm.accept(farm.batch_1, create(start, start + HOUR, share("m-1")))
+        found = scrape_when(url, lambda found, count=number + 1:
+                            found.value("berth_batch_messages_sum") == count, "it is counted")
+        assert found.value("berth_timelines_loaded_total") == 1
+        assert found.value("berth_timelines_reused_total") == number
 
 
 def test_halted_partition_and_its_lag(farm):
@@ -145,15 +163,14 @@ def test_lag_of_a_backlog(farm):
     _, url = start_worker(farm)
     farm.register("m-1")
     scrape_when(url, all_published(farm), "all is published")
-    holder = farm.database.connect(farm.database_name)
-    holder.begin()
-    holder.query("SELECT * FROM request_partition WHERE part = 2 FOR UPDATE")
-    for _ in range(7):
-        farm.publish(b"no token", partition=2)
-    found = scrape_when(url, lambda found: found.value("berth_request_lag", partition="2") == 7,
-                        "the lag of partition 2 is seen", 40)
-    holder.rollback()
-    holder.close()
+    with contextlib.closing(farm.database.connect(farm.database_name)) as holder:
+        holder.begin()
+        holder.query("SELECT * FROM request_partition WHERE part = 2 FOR UPDATE")
+        for _ in range(7):
+            farm.publish(b"no token", partition=2)
+        found = scrape_when(url, lambda found: found.value("berth_request_lag", partition="2") == 7
+                            and found.total("berth_batch_rollbacks_total"),
+                            "the lag of partition 2 is seen", 40)
     assert found.total("berth_batch_rollbacks_total", cause="db_lock_timeout") >= 1
     scrape_when(url, all_published(farm), "the backlog is decided", 40)
 
@@ -205,3 +222,167 @@ def test_worker_that_waits_for_the_database_answers(farm):
     assert found.value("berth_database_up") == 0
     assert found.value("berth_loop_timestamp_seconds") is None
     assert_well_formed(found)
+
+
+# ---- the reader --------------------------------------------------------------------------------
+
+
+def test_reader_counts_its_answers(farm):
+    farm.start_reader()
+    url = farm.reader_url + "/metrics"
+    assert scrape(url).total("berth_http_requests_total") == 0
+    farm.start_worker()
+    farm.register("m-1", "m-2", gpus=4)
+    farm.register("m-3", gpus=16)
+    farm.accept(farm.ops, {"type": "machine.update", "machine": "m-3", "state": "draining"})
+    etag = farm.get("/v1/machines/m-1").headers["ETag"]
+    for path, status in (("/v1/machines/m-2", 200), ("/v1/machines/m-9", 404),
+                         ("/v1/machines?x=1", 400), ("/nowhere", 404), ("/Ressource/", 200)):
+        assert farm.get(path).status_code == status
+    assert farm.get("/v1/machines/m-1", headers={"If-None-Match": etag}).status_code == 304
+    assert requests.post(farm.reader_url + "/v1/machines", timeout=10).status_code == 405
+    assert requests.options(farm.reader_url + "/v1/machines", timeout=10).status_code == 204
+
+    found = scrape(url)
+    assert_well_formed(found)
+    wanted = {("/v1/machines/{name}", "200"): 2, ("/v1/machines/{name}", "404"): 1,
+              ("/v1/machines/{name}", "304"): 1, ("/v1/machines", "400"): 1,
+              ("/v1/machines", "405"): 1, ("other", "404"): 1, ("other", "204"): 1,
+              ("/Ressource", "200"): 1, ("/metrics", "200"): 1}
+    assert {(labels["route"], labels["status"]): value for (name, pairs), value
+            in found.samples.items() if name == "berth_http_requests_total"
+            for labels in [dict(pairs)]} == wanted
+    counts = found.by("route", "berth_http_request_seconds_count")
+    assert counts == {route: sum(value for (name, _), value in wanted.items() if name == route)
+                      for route, _ in wanted}
+    assert 0 < found.total("berth_http_request_seconds_sum") < 60
+    assert found.by("state", "berth_gpus") == {"up": 8, "draining": 16, "retired": 0}
+    assert found.by("state", "berth_machines") == {"up": 2, "draining": 1, "retired": 0}
+    assert found.value("berth_event_listeners") == 0
+    assert found.value("berth_farm_partitions") == farm.partitions
+    assert found.value("berth_database_up") == 1
+    with requests.get(farm.reader_url + "/v1/events", stream=True, timeout=10) as answer:
+        assert answer.status_code == 200
+        assert scrape(url).value("berth_event_listeners") == 1
+    assert requests.get(url + "?x=1", timeout=10).status_code == 400
+
+
+def test_reader_sees_what_no_worker_decides(farm):
+    """Lag and halts are the farm's, also while no worker runs."""
+    farm.start_reader()
+    url = farm.reader_url + "/metrics"
+    for _ in range(4):
+        farm.publish(b"no token", partition=3)
+    found = scrape(url)
+    assert found.by("partition", "berth_request_lag") == \
+        {str(part): 4 if part == 3 else 0 for part in range(farm.partitions)}
+    assert set(found.by("partition", "berth_partition_halted").values()) == {0}
+    assert found.value("berth_farm_halted") == 0
+    farm.sql.query("UPDATE request_partition SET halted = 'for the test' WHERE part = 5")
+    farm.sql.query("UPDATE farm SET halted = 'for the test'")
+    found = scrape(url)
+    assert_well_formed(found)
+    assert found.value("berth_partition_halted", partition="5") == 1
+    assert found.total("berth_partition_halted") == 1
+    assert found.value("berth_farm_halted") == 1
+    farm.admin_command("farm", "resume")
+    farm.start_worker()
+    scrape_when(url, lambda found: found.total("berth_request_lag") == 0, "all is decided")
+    assert scrape(url).value("berth_farm_halted") == 0
+
+
+def test_reader_answers_without_the_database(new_farm):
+    """What it counts itself it still tells."""
+    farm = new_farm().init()
+    farm.start_reader()
+    assert farm.get("/v1/farm").status_code == 200
+    farm.database.drop(farm.database_name)
+    assert farm.get("/v1/farm").status_code >= 500
+    found = scrape(farm.reader_url + "/metrics")
+    assert found.value("berth_database_up") == 0
+    assert found.value("berth_gpus", state="up") is None
+    assert found.value("berth_http_requests_total", route="/v1/farm", status="200") == 1
+    assert_well_formed(found)
+    farm.database.create(farm.database_name)
+
+
+# ---- what goes with them -----------------------------------------------------------------------
+
+
+def documented():
+    """{metric: (type, labels, who has it)} of the table in docs/operations.md."""
+    text = (ROOT / "docs/operations.md").read_text()
+    rows = re.findall(r"^\| `(berth_\w+)` \| (\w+) \|([^|]*)\| (\w+) \|", text, re.M)
+    assert len(rows) == len({name for name, *_ in rows}) > 30
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels)), who)
+            for name, kind, labels, who in rows}
+
+
+def test_documentation_lists_what_is_scraped(farm):
+    """Names, types and labels, of both programs: neither more nor less."""
+    farm.start_reader()
+    worker, url = start_worker(farm)
+    del worker
+    some_requests(farm)
+    farm.get("/v1/farm")
+    scrapes = {"worker": scrape_when(url, all_published(farm), "all is published"),
+               "reader": scrape(farm.reader_url + "/metrics")}
+    table = documented()
+    for who, found in scrapes.items():
+        wanted = {name: row for name, row in table.items() if row[2] in (who, "both")}
+        assert found.types == {name: kind for name, (kind, *_) in wanted.items()}
+        for name, (_, labels, _) in wanted.items():
+            assert found.labels(name) == labels, (who, name)
+
+
+def metrics_in(expression):
+    """The metrics of a PromQL expression, without a histogram's suffixes."""
+    return {re.sub(r"_(bucket|sum|count)$", "", name) if "_seconds" in name or "_messages" in name
+            else name for name in re.findall(r"\bberth_\w+", expression)}
+
+
+def test_alert_rules():
+    folder = ROOT / "packaging/prometheus"
+    rules = yaml.safe_load((folder / "berth.rules.yml").read_text())["groups"][0]["rules"]
+    names = {rule["alert"] for rule in rules}
+    assert f"{len(rules)} rules found" in promtool("check", "rules", folder / "berth.rules.yml")
+    promtool("test", "rules", folder / "berth.rules.test.yml")
+    tests = yaml.safe_load((folder / "berth.rules.test.yml").read_text())["tests"]
+    fired = {test["alertname"] for case in tests for test in case["alert_rule_test"]
+             if test.get("exp_alerts")}
+    quiet = {test["alertname"] for test in tests[0]["alert_rule_test"]
+             if not test.get("exp_alerts")}
+    assert names == fired == quiet
+    used = set().union(*(metrics_in(rule["expr"]) for rule in rules))
+    assert used <= set(documented())
+    alerts = set(re.findall(r"^\| `(Berth\w+)` \|", (ROOT / "docs/operations.md").read_text(),
+                            re.M))
+    assert alerts == names
+
+
+def test_dashboard(tmp_path):
+    """Its data source is a variable, its queries are PromQL of metrics that there are."""
+    board = json.loads((ROOT / "packaging/grafana/berth.json").read_text())
+    assert board["schemaVersion"] == 38 and board["uid"] == "berth"
+    assert [(variable["name"], variable["type"]) for variable in board["templating"]["list"]] == \
+        [("datasource", "datasource")]
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    taken = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"])
+                 for y in range(place["y"], place["y"] + place["h"])}
+        assert place["x"] + place["w"] <= 24 and not cells & taken, panel["title"]
+        taken |= cells
+    targets = [target for panel in panels for target in panel["targets"]]
+    for part in panels + targets:
+        assert part["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    used = set().union(*(metrics_in(target["expr"]) for target in targets))
+    assert used == set(documented()), "each metric is on the dashboard"
+    rules = [{"record": f"panel:{number}", "expr": target["expr"].replace("$__rate_interval", "5m")}
+             for number, target in enumerate(targets)]
+    assert not any("$" in rule["expr"] for rule in rules)
+    path = tmp_path / "queries.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in promtool("check", "rules", path)

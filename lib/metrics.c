@@ -60,6 +60,14 @@ void histogram_observe(struct histogram *histogram, int64_t value)
     metric_add(&histogram->sum, value);
 }
 
+int64_t histogram_count(const struct histogram *histogram)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i <= histogram->bounds->count; i++)
+        count += metric_get(&histogram->counts[i]);
+    return count;
+}
+
 /* --- text ----------------------------------------------------------------------------------- */
 
 /* A value as it is, or microseconds as seconds, exactly and without idle zeros. */

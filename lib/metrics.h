@@ -53,6 +53,7 @@ struct histogram {
 void histogram_init(struct histogram *histogram, const struct histogram_bounds *bounds);
 /* A negative value (clocks of two hosts) counts as 0. */
 void histogram_observe(struct histogram *histogram, int64_t value);
+int64_t histogram_count(const struct histogram *histogram);
 
 /* A list of these ends with one whose name is NULL. */
 struct metric_label {

@@ -7,7 +7,10 @@
 #include "lib/err.h"
 #include "reader/call.h"
 
+struct route;
+
 struct answer {
+    const struct route *route; /* that was asked; NULL: none of ours */
     int status;
     const char *content_type;
     char *body; /* heap, or NULL; owned until it is sent */

@@ -46,12 +46,14 @@ const char *param_name(enum param param);
 struct availability;
 struct hub;
 struct listener;
+struct reader_metrics;
 
 /* What the handlers of one server share; all of it may be used by several threads. */
 struct reader {
     struct session_pool *pool;
     struct availability *availability;
     struct hub *hub; /* NULL: no event topic is followed */
+    struct reader_metrics *metrics;
 };
 
 /* A long answer in pieces: whoever made it knows where it stands. */

@@ -7,7 +7,7 @@
 
 typedef enum err handler_fn(struct call *call, struct failure *f);
 
-handler_fn handle_healthz, handle_readyz, handle_openapi;
+handler_fn handle_metrics, handle_healthz, handle_readyz, handle_openapi;
 handler_fn handle_farm;
 handler_fn handle_machines, handle_machine, handle_timeline;
 handler_fn handle_bookings, handle_booking, handle_booking_decisions, handle_series;

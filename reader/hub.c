@@ -41,6 +41,7 @@ struct hub {
     pthread_mutex_t mutex;
     rd_kafka_t *consumer;
     rd_kafka_topic_t *topic;
+    char requests[KAFKA_TOPIC_LEN];
     rd_kafka_queue_t *queue;
     int32_t partitions;
     size_t keep_bytes; /* of one partition */
@@ -175,6 +176,7 @@ static enum err open_topic(struct hub *hub, const struct config *cfg, struct fai
     if (err != ERR_OK)
         return err;
     hub->topic = rd_kafka_topic_new(hub->consumer, kafka_events_topic(cfg, name), NULL);
+    kafka_requests_topic(cfg, hub->requests);
     hub->queue = rd_kafka_queue_new(hub->consumer);
     for (int32_t p = 0; p < hub->partitions; p++)
         if (rd_kafka_consume_start_queue(hub->topic, p, RD_KAFKA_OFFSET_TAIL(TAIL_EVENTS),
@@ -300,6 +302,22 @@ size_t hub_listeners(struct hub *hub)
     size_t listeners = hub->listeners;
     pthread_mutex_unlock(&hub->mutex);
     return listeners;
+}
+
+/* Any thread may ask: librdkafka's clients are made for that. A time stamp of -1 asks for the end
+ * (Kafka's protocol, ListOffsets), in one call for all partitions. */
+bool hub_request_ends(struct hub *hub, int64_t *ends_out, int timeout_ms)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(hub->partitions);
+    for (int32_t p = 0; p < hub->partitions; p++)
+        rd_kafka_topic_partition_list_add(list, hub->requests, p)->offset = RD_KAFKA_OFFSET_END;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(hub->consumer, list, timeout_ms);
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        ends_out[at->partition] = code == 0 && at->err == 0 ? at->offset : -1;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return code == 0;
 }
 
 uint64_t hub_version(struct hub *hub)

@@ -42,6 +42,9 @@ struct hub_waiter {
 bool hub_join(struct hub *hub, struct hub_waiter *waiter, struct MHD_Connection *connection);
 void hub_leave(struct hub *hub, struct hub_waiter *waiter);
 size_t hub_listeners(struct hub *hub);
+/* One past the last offset of each request partition, asked of Kafka now; -1: not known. False:
+ * nothing was learned in that time. */
+bool hub_request_ends(struct hub *hub, int64_t *ends_out, int timeout_ms);
 /* Grows with everything that listeners should look at. Read it before looking. */
 uint64_t hub_version(struct hub *hub);
 /* Suspends the connection until the version is another one; false: it is already. */

@@ -1,5 +1,6 @@
 #include "reader/routes.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define BIT(param) (1u << PARAM_##param)
@@ -82,6 +83,10 @@ static const struct route routes[] = {
      .one_statement = true,
      .handler = handle_readyz,
      .doc = "whether the database answers"},
+    {.path = "/metrics",
+     .handler = handle_metrics,
+     .without_database = true,
+     .doc = "numbers for Prometheus"},
     {.path = "/openapi.json",
      .handler = handle_openapi,
      .without_database = true,
@@ -158,4 +163,21 @@ const struct route *route_find(const char *path, struct arena *arena,
         if (matches(&routes[i], path, arena, args))
             return &routes[i];
     return NULL;
+}
+
+size_t route_count(void)
+{
+    return sizeof routes / sizeof routes[0];
+}
+
+const struct route *route_at(size_t number)
+{
+    assert(number < route_count());
+    return &routes[number];
+}
+
+size_t route_number(const struct route *route)
+{
+    assert(route >= routes && route < routes + route_count());
+    return (size_t)(route - routes);
 }

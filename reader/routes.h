@@ -23,4 +23,9 @@ struct route {
 const struct route *route_find(const char *path, struct arena *arena,
                                const char *args[CALL_PATH_ARGS]);
 
+/* Routes by number, 0 to route_count() - 1. */
+size_t route_count(void);
+const struct route *route_at(size_t number);
+size_t route_number(const struct route *route);
+
 #endif

@@ -14,6 +14,7 @@
 #include "lib/mem.h"
 #include "reader/answer.h"
 #include "reader/availability.h"
+#include "reader/metrics.h"
 #include "reader/routes.h"
 
 /* Memory of one connection: bounds a request's header. */
@@ -87,6 +88,7 @@ static void answer_get(struct server *server, struct MHD_Connection *connection,
     call.last_event_id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Last-Event-ID");
     struct failure f;
     const struct route *route = route_find(path, arena, call.path_args);
+    answer->route = route;
     if (!route) {
         call_problem(&call, PROBLEM_NOT_FOUND, NULL, "There is nothing at %.200s.", path);
         answer_call(answer, &call);
@@ -108,6 +110,7 @@ static void answer_other_method(const char *path, struct arena *arena, struct an
 {
     const char *args[CALL_PATH_ARGS];
     const struct route *route = route_find(path, arena, args);
+    answer->route = route;
     answer->allow = true;
     answer_problem(
         answer,
@@ -129,8 +132,11 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     (void)upload_data;
     (void)upload_data_size;
     (void)state;
-    if (strcmp(method, "OPTIONS") == 0)
+    if (strcmp(method, "OPTIONS") == 0) {
+        reader_metrics_answered(server->reader.metrics, NULL, MHD_HTTP_NO_CONTENT, 0);
         return answer_options(&server->answers, connection);
+    }
+    int64_t begin_us = clock_mono_us();
     struct arena *arena = arena_new();
     if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
         answer_get(server, connection, url, arena, &answer);
@@ -138,6 +144,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         answer_other_method(url, arena, &answer);
     enum MHD_Result result = answer_send(&server->answers, connection, &answer);
     arena_free(arena);
+    reader_metrics_answered(server->reader.metrics, answer.route, answer.status,
+                            clock_mono_us() - begin_us);
     return result;
 }
 
@@ -154,6 +162,13 @@ static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+static void server_free(struct server *server)
+{
+    availability_free(server->reader.availability);
+    reader_metrics_free(server->reader.metrics);
+    free(server);
+}
+
 enum err server_start(const struct config *cfg, struct session_pool *pool, struct hub *hub,
                       struct server **out, struct failure *f)
 {
@@ -167,7 +182,10 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
     unsigned threads = (unsigned)config_int(cfg, "reader.db_connections");
     unsigned limit = (unsigned)config_int(cfg, "reader.connection_limit");
     struct server *server = xcalloc(1, sizeof(*server));
-    server->reader = (struct reader){.pool = pool, .hub = hub, .availability = availability_new()};
+    server->reader = (struct reader){.pool = pool,
+                                     .hub = hub,
+                                     .availability = availability_new(),
+                                     .metrics = reader_metrics_new()};
     const char *cors_origin = config_string(cfg, "reader.cors_origin");
     server->answers = (struct answer_settings){
         .cors_origin = strcmp(cors_origin, "none") == 0 ? NULL : cors_origin, .pool = pool};
@@ -178,8 +196,7 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
         (unsigned)config_int(cfg, "reader.timeout_s"), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
     if (!server->daemon) {
-        availability_free(server->reader.availability);
-        free(server);
+        server_free(server);
         return failure_set(f, ERR_CONFIG, "cannot listen at %s: %s", listen_at, strerror(errno));
     }
     log_info("reader listens", "address=%s port=%" PRIu16, listen_at, server_port(server));
@@ -199,6 +216,5 @@ void server_stop(struct server *server)
     if (!server)
         return;
     MHD_stop_daemon(server->daemon);
-    availability_free(server->reader.availability);
-    free(server);
+    server_free(server);
 }

@@ -6,6 +6,7 @@
 
 #include "lib/clock.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 /* The server drops a session that was idle for wait_timeout: past a part of that, ask first. */
 #define ASK_AFTER_PART 2
@@ -24,6 +25,7 @@ struct session_pool {
     struct pooled **idle;
     size_t idle_count, count;
     int64_t ask_after_ms;
+    metric_value connects;
 };
 
 struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count)
@@ -78,7 +80,8 @@ static void put_idle(struct session_pool *pool, struct pooled *pooled)
 }
 
 /* A statement is a transaction of its own, and a transaction a snapshot: not as the worker has it. */
-static enum err connect_session(struct mysql_session *session, struct failure *f)
+static enum err connect_session(struct session_pool *pool, struct mysql_session *session,
+                                struct failure *f)
 {
     enum err err = mysql_session_connect(session, f);
     if (err == ERR_OK)
@@ -86,19 +89,20 @@ static enum err connect_session(struct mysql_session *session, struct failure *f
                                   "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
     if (err == ERR_OK)
         err = mysql_session_execf(session, f, "prepare to read", "SET SESSION autocommit = 1");
+    if (err == ERR_OK)
+        metric_add(&pool->connects, 1);
     return err;
 }
 
 /* Connected, as far as one can know without asking each time. */
-static enum err make_ready(const struct session_pool *pool, struct pooled *pooled,
-                           struct failure *f)
+static enum err make_ready(struct session_pool *pool, struct pooled *pooled, struct failure *f)
 {
     enum err err = ERR_DB_CONNECTION;
     if (mysql_session_id(pooled->session) != 0)
         err = !pooled->failed && clock_mono_ms() - pooled->used_ms < pool->ask_after_ms
                   ? ERR_OK
                   : mysql_session_ping(pooled->session, f);
-    return err_is_connection(err) ? connect_session(pooled->session, f) : err;
+    return err_is_connection(err) ? connect_session(pool, pooled->session, f) : err;
 }
 
 static enum err begin_snapshot(struct pooled *pooled, struct failure *f)
@@ -115,7 +119,7 @@ enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysq
     if (err == ERR_OK && snapshot) {
         err = begin_snapshot(pooled, f);
         if (err_is_connection(err)) {
-            err = connect_session(pooled->session, f);
+            err = connect_session(pool, pooled->session, f);
             if (err == ERR_OK)
                 err = begin_snapshot(pooled, f);
         }
@@ -127,6 +131,11 @@ enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysq
     pooled->snapshot = snapshot;
     *out = pooled->session;
     return ERR_OK;
+}
+
+int64_t session_pool_connects(const struct session_pool *pool)
+{
+    return metric_get(&pool->connects);
 }
 
 void session_pool_put(struct session_pool *pool, struct mysql_session *session)

@@ -16,6 +16,8 @@ void session_pool_free(struct session_pool *pool); /* all must have been given b
  * give it back with session_pool_put. */
 enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysql_session **out,
                            struct failure *f);
+/* How many sessions were opened so far. */
+int64_t session_pool_connects(const struct session_pool *pool);
 /* Ends the transaction, if there is one. */
 void session_pool_put(struct session_pool *pool, struct mysql_session *session);
 

@@ -214,6 +214,7 @@ void worker_pause(struct worker *w, int64_t ms)
     if (count)
         w->log->ops->release(w->log->self, scratch, count);
     w->env.sleep_ms(w->env.arg, ms);
+    worker_metrics_publish(w); /* a batch may be tried again for long */
 }
 
 /* --- life ---------------------------------------------------------------------------------- */

@@ -1,0 +1,263 @@
+#include "reader/metrics.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "reader/hub.h"
+#include "reader/session_pool.h"
+
+/* HTTP's: 100 to 599. */
+#define STATUS_MIN     100
+#define STATUS_COUNT   500
+/* How long Kafka may take to tell where its logs end. */
+#define ENDS_WITHIN_MS 1000
+
+struct route_metrics {
+    metric_value statuses[STATUS_COUNT];
+    struct histogram seconds;
+};
+
+struct reader_metrics {
+    size_t route_count; /* the last one is for what no route is for */
+    struct route_metrics routes[];
+};
+
+struct reader_metrics *reader_metrics_new(void)
+{
+    size_t count = route_count() + 1;
+    struct reader_metrics *m = xcalloc(1, sizeof(*m) + count * sizeof(m->routes[0]));
+    m->route_count = count;
+    for (size_t i = 0; i < count; i++)
+        histogram_init(&m->routes[i].seconds, &histogram_work);
+    return m;
+}
+
+void reader_metrics_free(struct reader_metrics *m)
+{
+    free(m);
+}
+
+void reader_metrics_answered(struct reader_metrics *m, const struct route *route, int status,
+                             int64_t took_us)
+{
+    struct route_metrics *at = &m->routes[route ? route_number(route) : m->route_count - 1];
+    assert(status >= STATUS_MIN && status < STATUS_MIN + STATUS_COUNT);
+    metric_add(&at->statuses[status - STATUS_MIN], 1);
+    histogram_observe(&at->seconds, took_us);
+}
+
+/* --- families ------------------------------------------------------------------------------- */
+
+static const struct metric requests = {
+    .name = "berth_http_requests_total",
+    .type = METRIC_COUNTER,
+    .help = "HTTP requests, by the pattern of their route (other: none) and the status of the "
+            "answer."};
+static const struct metric request_time = {
+    .name = "berth_http_request_seconds",
+    .type = METRIC_HISTOGRAM,
+    .unit = METRIC_SECONDS,
+    .help = "Time until an answer was ready; of one in pieces until the first piece was."};
+static const struct metric listeners = {.name = "berth_event_listeners",
+                                        .type = METRIC_GAUGE,
+                                        .help = "Connections that listen to /v1/events."};
+static const struct metric connects = {
+    .name = "berth_database_connects_total",
+    .type = METRIC_COUNTER,
+    .help = "Database sessions that the reader opened; idle ones are closed by the server."};
+static const struct metric database_up = {
+    .name = "berth_database_up",
+    .type = METRIC_GAUGE,
+    .help = "1 if the program has a database session that works, else 0."};
+static const struct metric machines = {
+    .name = "berth_machines", .type = METRIC_GAUGE, .help = "Registered machines, by their state."};
+static const struct metric gpus = {.name = "berth_gpus",
+                                   .type = METRIC_GAUGE,
+                                   .help = "GPUs of the registered machines, by the machine's "
+                                           "state."};
+static const struct metric farm_halted = {.name = "berth_farm_halted",
+                                          .type = METRIC_GAUGE,
+                                          .help = "1 if the whole farm is halted, else 0."};
+static const struct metric farm_partitions = {
+    .name = "berth_farm_partitions", .type = METRIC_GAUGE, .help = "Partitions that the farm has."};
+static const struct metric partition_halted = {
+    .name = "berth_partition_halted",
+    .type = METRIC_GAUGE,
+    .help = "1 if the partition is halted until an operator resumes it, else 0."};
+static const struct metric request_lag = {
+    .name = "berth_request_lag",
+    .type = METRIC_GAUGE,
+    .help = "Offsets of the request partition that are not decided yet, owned by a worker or not."};
+
+/* --- from memory ---------------------------------------------------------------------------- */
+
+static const char *route_name(const struct reader_metrics *m, size_t number)
+{
+    return number < m->route_count - 1 ? route_at(number)->path : "other";
+}
+
+static void render_requests(const struct reader_metrics *m, struct buf *out)
+{
+    metric_head(out, &requests);
+    for (size_t i = 0; i < m->route_count; i++) {
+        for (int status = 0; status < STATUS_COUNT; status++) {
+            char text[16];
+            int64_t count = metric_get(&m->routes[i].statuses[status]);
+            if (count == 0)
+                continue;
+            snprintf(text, sizeof text, "%d", STATUS_MIN + status);
+            metric_sample(out, &requests,
+                          METRIC_LABELS({"route", route_name(m, i)}, {"status", text}), count);
+        }
+    }
+    metric_head(out, &request_time);
+    for (size_t i = 0; i < m->route_count; i++)
+        if (histogram_count(&m->routes[i].seconds) > 0)
+            metric_histogram(out, &request_time, METRIC_LABELS({"route", route_name(m, i)}),
+                             &m->routes[i].seconds);
+}
+
+/* --- from the database ---------------------------------------------------------------------- */
+
+/* Rows of machines: state, number, GPUs. */
+struct in_state {
+    int64_t machines, gpus;
+};
+
+static enum err read_machines(struct mysql_session *db, struct buf *out, struct failure *f)
+{
+    struct in_state found[MACHINE_STATE_COUNT] = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    enum err err = mysql_session_read(
+        db, "read machines", "SELECT state, COUNT(*), SUM(gpus) FROM machine GROUP BY state", &rows,
+        f);
+    if (err != ERR_OK)
+        return err;
+    while ((row = mysql_fetch_row(rows))) {
+        enum machine_state state = machine_state_from_name(row[0]);
+        if (state != MACHINE_STATE_COUNT)
+            found[state] = (struct in_state){field_int(row[1]), field_int(row[2])};
+    }
+    mysql_free_result(rows);
+    for (int which = 0; which < 2; which++) {
+        const struct metric *metric = which == 0 ? &machines : &gpus;
+        metric_head(out, metric);
+        for (int state = 0; state < MACHINE_STATE_COUNT; state++)
+            metric_sample(out, metric,
+                          METRIC_LABELS({"state", machine_state_name((enum machine_state)state)}),
+                          which == 0 ? found[state].machines : found[state].gpus);
+    }
+    return ERR_OK;
+}
+
+static enum err read_farm(struct mysql_session *db, struct buf *out, struct failure *f)
+{
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    enum err err = mysql_session_read(db, "read farm", "SELECT partitions, halted <> '' FROM farm",
+                                      &rows, f);
+    if (err != ERR_OK)
+        return err;
+    if ((row = mysql_fetch_row(rows))) {
+        metric_single(out, &farm_partitions, field_int(row[0]));
+        metric_single(out, &farm_halted, field_int(row[1]));
+    }
+    mysql_free_result(rows);
+    return ERR_OK;
+}
+
+/* `ends`: of the request partitions, or NULL. They were read before the rows, so that what was
+ * decided in between does not count as undecided. */
+static enum err read_partitions(struct mysql_session *db, const int64_t *ends, int32_t end_count,
+                                struct buf *out, struct failure *f)
+{
+    struct buf lags = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    enum err err = mysql_session_read(
+        db, "read partitions",
+        "SELECT part, halted <> '', next_offset FROM request_partition ORDER BY part", &rows, f);
+    if (err != ERR_OK)
+        return err;
+    metric_head(out, &partition_halted);
+    metric_head(&lags, &request_lag);
+    while ((row = mysql_fetch_row(rows))) {
+        int64_t part = field_int(row[0]), lag = 0;
+        metric_sample(out, &partition_halted, METRIC_LABELS({"partition", row[0]}),
+                      field_int(row[1]));
+        if (!ends || part >= end_count || ends[part] < 0)
+            continue;
+        if (ends[part] > field_int(row[2]))
+            lag = ends[part] - field_int(row[2]);
+        metric_sample(&lags, &request_lag, METRIC_LABELS({"partition", row[0]}), lag);
+    }
+    mysql_free_result(rows);
+    if (ends)
+        buf_append(out, lags.data, lags.len);
+    buf_fini(&lags);
+    return ERR_OK;
+}
+
+static enum err read_database(struct call *call, const int64_t *ends, int32_t end_count,
+                              struct buf *out, struct failure *f)
+{
+    struct mysql_session *db;
+    enum err err = session_pool_take(call->reader->pool, true, &db, f);
+    if (err != ERR_OK)
+        return err;
+    err = read_machines(db, out, f);
+    if (err == ERR_OK)
+        err = read_farm(db, out, f);
+    if (err == ERR_OK)
+        err = read_partitions(db, ends, end_count, out, f);
+    session_pool_put(call->reader->pool, db);
+    return err;
+}
+
+/* A scrape is answered whatever the database and Kafka do: what they would say is left out. */
+static void render_farm(struct call *call, struct buf *out)
+{
+    struct failure f;
+    struct hub *hub = call->reader->hub;
+    struct buf farm = {0};
+    int64_t *ends = NULL;
+    int32_t end_count = hub ? hub_partitions(hub) : 0;
+    if (hub) {
+        ends = xcalloc((size_t)end_count, sizeof(*ends));
+        if (!hub_request_ends(hub, ends, ENDS_WITHIN_MS)) {
+            free(ends);
+            ends = NULL;
+        }
+    }
+    enum err err = read_database(call, ends, end_count, &farm, &f);
+    metric_single(out, &database_up, err == ERR_OK);
+    if (err == ERR_OK) {
+        buf_append(out, farm.data, farm.len);
+    } else {
+        struct log_quoted quoted;
+        log_info("metrics without the database", "err=%s", log_quote(&quoted, f.text));
+    }
+    buf_fini(&farm);
+    free(ends);
+}
+
+enum err handle_metrics(struct call *call, struct failure *f)
+{
+    struct buf out = {0};
+    (void)f;
+    metric_build_info(&out);
+    render_requests(call->reader->metrics, &out);
+    if (call->reader->hub)
+        metric_single(&out, &listeners, (int64_t)hub_listeners(call->reader->hub));
+    render_farm(call, &out);
+    metric_single(&out, &connects, session_pool_connects(call->reader->pool));
+    call->content_type = METRICS_CONTENT_TYPE;
+    call->text = out.data;
+    call->text_len = out.len;
+    return ERR_OK;
+}
