@@ -1,4 +1,4 @@
-"""/metrics of workers and reader: that Prometheus takes it, and that the numbers mean what they say."""
+"""/metrics of workers and reader: Prometheus takes it, and the numbers mean what they say."""
 
 import contextlib
 import json
@@ -16,6 +16,8 @@ from berthtest.servers import ROOT
 from berthtest.wait import wait_until
 
 HOUR = 3600
+# Where the database's kind plays no part.
+ON_ONE = pytest.mark.parametrize("database", ["mysql"], indirect=True)
 LISTEN = {"BERTH_WORKER_METRICS_LISTEN": "127.0.0.1:0"}
 STAGES = ("authenticate", "warm", "lock", "decide", "write", "commit", "publish")
 LABELS = {"partition", "type", "outcome", "reason", "state", "cause", "route", "status"}
@@ -108,7 +110,7 @@ def test_worker_counts_what_it_decides(farm):
     for name in ("database_reconnects", "producer_resets", "group_rejoins", "kafka_disconnects"):
         assert found.value(f"berth_{name}_total") == 0
     assert found.value("berth_database_up") == 1
-    assert found.value("berth_farm_halted") == 0
+    assert found.value("berth_farm_halted", cause="none") == 0
     assert found.value("berth_farm_partitions") == farm.partitions
     assert found.by("state", "berth_partitions")["running"] == farm.partitions
     assert abs(found.value("berth_loop_timestamp_seconds") - time.time()) < 5
@@ -117,6 +119,7 @@ def test_worker_counts_what_it_decides(farm):
         {str(part): epoch for part, epoch in epochs.items()}
 
 
+@ON_ONE
 def test_timelines_are_loaded_once(farm):
     first, url = start_worker(farm)
     farm.register("m-1")
@@ -146,18 +149,23 @@ def test_halted_partition_and_its_lag(farm):
                         "two partitions are halted")
     halted = found.by("partition", "berth_partition_halted")
     assert {part for part, value in halted.items() if value} == {"5", "6"}
+    assert found.value("berth_partition_halted", partition="4", cause="none") == 0
+    assert found.value("berth_partition_halted", partition="5", cause="other") == 1
+    assert found.value("berth_partition_halted", partition="6", cause="request_log_replaced") == 1
     assert len(halted) == farm.partitions
     assert set(found.by("partition", "berth_partition_waiting").values()) == {0}
     assert_well_formed(found)
 
     farm.admin_command("partition", "resume", 5)
-    found = scrape_when(url, lambda found: found.value("berth_partition_halted", partition="5") == 0
+    found = scrape_when(url, lambda found: found.value("berth_partition_halted", partition="5",
+                                                       cause="none") == 0
                         and found.value("berth_request_lag", partition="5") == 0,
                         "partition 5 goes on")
     assert farm.decision_row(position)["reason"] == "malformed"
-    assert found.value("berth_partition_halted", partition="6") == 1
+    assert found.by("cause", "berth_partition_halted", partition="6") == {"request_log_replaced": 1}
 
 
+@ON_ONE
 def test_lag_of_a_backlog(farm):
     """A partition that waits for a lock that somebody holds shows what is behind it."""
     _, url = start_worker(farm)
@@ -171,8 +179,11 @@ def test_lag_of_a_backlog(farm):
         found = scrape_when(url, lambda found: found.value("berth_request_lag", partition="2") == 7
                             and found.total("berth_batch_rollbacks_total"),
                             "the lag of partition 2 is seen", 40)
+        scrape_when(url, lambda found: found.value("berth_partition_waiting", partition="2",
+                                                   cause="locked") == 1, "it waits", 80)
     assert found.total("berth_batch_rollbacks_total", cause="db_lock_timeout") >= 1
-    scrape_when(url, all_published(farm), "the backlog is decided", 40)
+    found = scrape_when(url, all_published(farm), "the backlog is decided", 40)
+    assert found.total("berth_partition_waiting") == 0
 
 
 def test_lost_session_is_counted(farm):
@@ -186,6 +197,7 @@ def test_lost_session_is_counted(farm):
     farm.register("m-2")
 
 
+@ON_ONE
 def test_two_workers_show_their_own_partitions(farm):
     first, first_url = start_worker(farm)
     second, second_url = start_worker(farm)
@@ -201,6 +213,7 @@ def test_two_workers_show_their_own_partitions(farm):
                 == farm.partitions, "the first worker shows all")
 
 
+@ON_ONE
 def test_worker_listens_only_if_told(farm):
     worker = farm.start_worker()
     worker.wait_log("to=running")
@@ -215,6 +228,7 @@ def test_worker_listens_only_if_told(farm):
     assert f"cannot listen at {taken}" in done.stderr
 
 
+@ON_ONE
 def test_worker_that_waits_for_the_database_answers(farm):
     worker = farm.start_worker(ready=False, **LISTEN, BERTH_DB_PORT=1)
     worker.wait_log("cannot start yet")
@@ -277,18 +291,18 @@ def test_reader_sees_what_no_worker_decides(farm):
     assert found.by("partition", "berth_request_lag") == \
         {str(part): 4 if part == 3 else 0 for part in range(farm.partitions)}
     assert set(found.by("partition", "berth_partition_halted").values()) == {0}
-    assert found.value("berth_farm_halted") == 0
+    assert found.value("berth_farm_halted", cause="none") == 0
     farm.sql.query("UPDATE request_partition SET halted = 'for the test' WHERE part = 5")
     farm.sql.query("UPDATE farm SET halted = 'for the test'")
     found = scrape(url)
     assert_well_formed(found)
-    assert found.value("berth_partition_halted", partition="5") == 1
+    assert found.value("berth_partition_halted", partition="5", cause="other") == 1
     assert found.total("berth_partition_halted") == 1
-    assert found.value("berth_farm_halted") == 1
+    assert found.value("berth_farm_halted", cause="other") == 1
     farm.admin_command("farm", "resume")
     farm.start_worker()
     scrape_when(url, lambda found: found.total("berth_request_lag") == 0, "all is decided")
-    assert scrape(url).value("berth_farm_halted") == 0
+    assert scrape(url).value("berth_farm_halted", cause="none") == 0
 
 
 def test_reader_answers_without_the_database(new_farm):
@@ -318,6 +332,7 @@ def documented():
             for name, kind, labels, who in rows}
 
 
+@ON_ONE
 def test_documentation_lists_what_is_scraped(farm):
     """Names, types and labels, of both programs: neither more nor less."""
     farm.start_reader()
@@ -339,6 +354,30 @@ def metrics_in(expression):
     """The metrics of a PromQL expression, without a histogram's suffixes."""
     return {re.sub(r"_(bucket|sum|count)$", "", name) if "_seconds" in name or "_messages" in name
             else name for name in re.findall(r"\bberth_\w+", expression)}
+
+
+def test_each_sentence_has_a_cause():
+    """Of those with which the worker halts or waits: one phrase of the table, and documented."""
+    phrases = re.findall(r'\{"([^"]+)", HALT_(\w+)\}', (ROOT / "lib/halt.c").read_text())
+    assert len(phrases) > 10
+    found, sentences = set(), 0
+    for path in sorted((ROOT / "worker").glob("*.c")):
+        text = path.read_text()
+        for call in re.findall(r"(?:ERR_(?:PARTITION|FARM)_HALTED|sizeof\(why\)),\s*"
+                               r"((?:\"[^\"]*\"|PRI\w+|\s)+)", text):
+            sentence = "".join(re.findall(r'"([^"]*)"', call))
+            if sentence == "%s":
+                continue  # one that was stored
+            causes = {cause for phrase, cause in phrases if phrase in sentence}
+            assert len(causes) == 1, sentence
+            found |= causes
+            sentences += 1
+    assert sentences >= 15
+    assert found | {"LOCKED"} == {cause for _, cause in phrases}
+    words = dict(re.findall(r'X\((\w+), "(\w+)"\)', (ROOT / "lib/halt.h").read_text()))
+    text = (ROOT / "docs/operations.md").read_text()
+    table = text.split("| `cause` | the sentence has |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(words.values()) - {"none"}
 
 
 def test_alert_rules():

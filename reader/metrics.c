@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/halt.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "reader/hub.h"
@@ -79,15 +80,18 @@ static const struct metric gpus = {.name = "berth_gpus",
                                    .type = METRIC_GAUGE,
                                    .help = "GPUs of the registered machines, by the machine's "
                                            "state."};
-static const struct metric farm_halted = {.name = "berth_farm_halted",
-                                          .type = METRIC_GAUGE,
-                                          .help = "1 if the whole farm is halted, else 0."};
+static const struct metric farm_halted = {
+    .name = "berth_farm_halted",
+    .type = METRIC_GAUGE,
+    .help = "1 if the whole farm is halted, else 0; cause says why in a word."};
 static const struct metric farm_partitions = {
     .name = "berth_farm_partitions", .type = METRIC_GAUGE, .help = "Partitions that the farm has."};
 static const struct metric partition_halted = {
     .name = "berth_partition_halted",
     .type = METRIC_GAUGE,
-    .help = "1 if the partition is halted until an operator resumes it, else 0."};
+    .help =
+        "1 if the partition is halted until an operator resumes it, else 0; cause says why in a "
+        "word."};
 static const struct metric request_lag = {
     .name = "berth_request_lag",
     .type = METRIC_GAUGE,
@@ -159,13 +163,16 @@ static enum err read_farm(struct mysql_session *db, struct buf *out, struct fail
 {
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    enum err err = mysql_session_read(db, "read farm", "SELECT partitions, halted <> '' FROM farm",
-                                      &rows, f);
+    enum err err = mysql_session_read(db, "read farm", "SELECT partitions, halted FROM farm", &rows,
+                                      f);
     if (err != ERR_OK)
         return err;
     if ((row = mysql_fetch_row(rows))) {
         metric_single(out, &farm_partitions, field_int(row[0]));
-        metric_single(out, &farm_halted, field_int(row[1]));
+        metric_head(out, &farm_halted);
+        metric_sample(out, &farm_halted,
+                      METRIC_LABELS({"cause", halt_cause_name(halt_cause_of(row[1]))}),
+                      row[1][0] != '\0');
     }
     mysql_free_result(rows);
     return ERR_OK;
@@ -181,15 +188,17 @@ static enum err read_partitions(struct mysql_session *db, const int64_t *ends, i
     MYSQL_ROW row;
     enum err err = mysql_session_read(
         db, "read partitions",
-        "SELECT part, halted <> '', next_offset FROM request_partition ORDER BY part", &rows, f);
+        "SELECT part, halted, next_offset FROM request_partition ORDER BY part", &rows, f);
     if (err != ERR_OK)
         return err;
     metric_head(out, &partition_halted);
     metric_head(&lags, &request_lag);
     while ((row = mysql_fetch_row(rows))) {
         int64_t part = field_int(row[0]), lag = 0;
-        metric_sample(out, &partition_halted, METRIC_LABELS({"partition", row[0]}),
-                      field_int(row[1]));
+        metric_sample(
+            out, &partition_halted,
+            METRIC_LABELS({"partition", row[0]}, {"cause", halt_cause_name(halt_cause_of(row[1]))}),
+            row[1][0] != '\0');
         if (!ends || part >= end_count || ends[part] < 0)
             continue;
         if (ends[part] > field_int(row[2]))

@@ -20,6 +20,7 @@ struct timed {
 
 struct part_metrics {
     metric_value state; /* enum part_state; PART_FOREIGN: not shown */
+    metric_value waiting, cause;
     metric_value epoch, unpublished;
     metric_value lag; /* or UNKNOWN */
     /* The loop's own: by sequence modulo metrics->timed_count. NULL until the first decision. */
@@ -32,7 +33,7 @@ struct worker_metrics {
     metric_value rollbacks[ERR_COUNT];
     metric_value timelines_reused, timelines_loaded;
     metric_value happened[HAPPENING_COUNT];
-    metric_value database_up, farm_halted;
+    metric_value database_up, farm_halted, farm_cause;
     metric_value partitions; /* of the farm; 0: not known yet */
     metric_value loop_us;    /* wall clock; 0: the loop has not begun */
     struct part_metrics parts[LIMIT_PARTITIONS];
@@ -137,6 +138,13 @@ void worker_metrics_happened(struct worker_metrics *m, enum happening what)
     metric_add(&m->happened[what], 1);
 }
 
+/* Also while it looks again: else it would seem to go on every other second. */
+static bool part_still_waits(const struct part *part)
+{
+    return part->state == PART_WAITING ||
+           (part->wait_told && (part->state == PART_CHECKING || part->state == PART_RUNNING));
+}
+
 static void publish_part(struct worker *w, struct part *part)
 {
     struct part_metrics *shown = &w->metrics->parts[part->number];
@@ -150,6 +158,8 @@ static void publish_part(struct worker *w, struct part *part)
     metric_set(&shown->lag, !known ? UNKNOWN : lag > 0 ? lag : 0);
     metric_set(&shown->unpublished, part->tail_known ? part_unpublished(part) : UNKNOWN);
     metric_set(&shown->epoch, part->row.epoch);
+    metric_set(&shown->cause, part->cause);
+    metric_set(&shown->waiting, part_still_waits(part));
     metric_set(&shown->state, part->state);
 }
 
@@ -169,6 +179,7 @@ void worker_metrics_publish(struct worker *w)
     metric_set(&m->partitions, w->farm.partitions);
     metric_set(&m->database_up, w->session_up);
     metric_set(&m->farm_halted, w->farm_halted);
+    metric_set(&m->farm_cause, w->farm_cause);
     metric_set(&m->loop_us, w->env.wall_ms(w->env.arg) * 1000);
 }
 
@@ -230,9 +241,10 @@ static const struct metric database_up = {
     .name = "berth_database_up",
     .type = METRIC_GAUGE,
     .help = "1 if the program has a database session that works, else 0."};
-static const struct metric farm_halted = {.name = "berth_farm_halted",
-                                          .type = METRIC_GAUGE,
-                                          .help = "1 if the whole farm is halted, else 0."};
+static const struct metric farm_halted = {
+    .name = "berth_farm_halted",
+    .type = METRIC_GAUGE,
+    .help = "1 if the whole farm is halted, else 0; cause says why in a word."};
 static const struct metric farm_partitions = {
     .name = "berth_farm_partitions", .type = METRIC_GAUGE, .help = "Partitions that the farm has."};
 static const struct metric loop_time = {
@@ -246,11 +258,15 @@ static const struct metric partitions = {.name = "berth_partitions",
 static const struct metric partition_halted = {
     .name = "berth_partition_halted",
     .type = METRIC_GAUGE,
-    .help = "1 if the partition is halted until an operator resumes it, else 0."};
+    .help =
+        "1 if the partition is halted until an operator resumes it, else 0; cause says why in a "
+        "word."};
 static const struct metric partition_waiting = {
     .name = "berth_partition_waiting",
     .type = METRIC_GAUGE,
-    .help = "1 if the partition waits for something that can pass by itself, else 0."};
+    .help =
+        "1 if the partition waits for something that can pass by itself, else 0; cause says what "
+        "in a word."};
 static const struct metric partition_epoch = {
     .name = "berth_partition_epoch",
     .type = METRIC_GAUGE,
@@ -308,12 +324,17 @@ static void render_batches(const struct worker_metrics *m, struct buf *out)
     metric_single(out, &timelines_loaded, metric_get(&m->timelines_loaded));
 }
 
+static const char *cause_name(int64_t stands, const metric_value *cause)
+{
+    return halt_cause_name(stands ? (enum halt_cause)metric_get(cause) : HALT_NONE);
+}
+
 static int64_t value_of(const struct part_metrics *part, const struct metric *metric)
 {
     if (metric == &partition_halted)
         return metric_get(&part->state) == PART_HALTED;
     if (metric == &partition_waiting)
-        return metric_get(&part->state) == PART_WAITING;
+        return metric_get(&part->waiting);
     if (metric == &partition_epoch)
         return metric_get(&part->epoch);
     return metric_get(metric == &request_lag ? &part->lag : &part->unpublished);
@@ -340,7 +361,12 @@ static void render_partitions(const struct worker_metrics *m, struct buf *out)
             if (state == PART_FOREIGN || state == PART_LOST || value == UNKNOWN)
                 continue;
             snprintf(number, sizeof number, "%" PRId64, i);
-            metric_sample(out, families[f], METRIC_LABELS({"partition", number}), value);
+            bool stands = families[f] == &partition_halted || families[f] == &partition_waiting;
+            const struct metric_label labels[] = {
+                {"partition", number},
+                {stands ? "cause" : NULL, cause_name(value, &m->parts[i].cause)},
+                {NULL, NULL}};
+            metric_sample(out, families[f], labels, value);
         }
     }
 }
@@ -356,7 +382,10 @@ void worker_metrics_render(const struct worker_metrics *m, struct buf *out)
     if (metric_get(&m->loop_us) == 0)
         return; /* nothing is known of the farm */
     metric_single(out, &loop_time, metric_get(&m->loop_us));
-    metric_single(out, &farm_halted, metric_get(&m->farm_halted));
+    int64_t halted = metric_get(&m->farm_halted);
+    metric_head(out, &farm_halted);
+    metric_sample(out, &farm_halted, METRIC_LABELS({"cause", cause_name(halted, &m->farm_cause)}),
+                  halted);
     metric_single(out, &farm_partitions, metric_get(&m->partitions));
     render_partitions(m, out);
 }

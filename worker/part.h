@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "db/store.h"
+#include "lib/halt.h"
 
 enum part_state {
     PART_FOREIGN,  /* not ours */
@@ -52,6 +53,7 @@ struct part {
     bool excused;          /* progress_epoch does not count this owner, see claim_excuse */
     int64_t look_again_ms; /* monotonic; nothing is tried before */
     int64_t published_noted; /* published_seq as stored */
+    enum halt_cause cause;   /* of its last wait or halt: for the metrics */
     bool log_end_known;
     int64_t log_end; /* of the request partition, as last seen: for the metrics */
 };

@@ -82,6 +82,7 @@ void worker_halt_farm(struct worker *w, const char *why)
     if (w->farm_halted)
         return;
     w->farm_halted = true;
+    w->farm_cause = halt_cause_of(why);
     w->positions_changed = true;
     w->farm_look_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
     log_error("the farm is halted: nothing is decided or published", "why=%s",

@@ -92,6 +92,7 @@ struct worker {
     bool producer_broken;   /* a delivery failed: make a new one, read the tails again */
     bool positions_changed; /* the set of running partitions, or a position, changed */
     bool farm_halted;
+    enum halt_cause farm_cause;
     int64_t farm_look_ms;
     bool resubscribe;
     int64_t resubscribe_ms;

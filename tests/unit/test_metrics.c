@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/halt.h"
 #include "lib/metrics.h"
 #include "worker/log_port.h"
 #include "worker/metrics.h"
@@ -224,6 +225,25 @@ static void test_before_the_farm_is_known(void **state)
     worker_metrics_free(metrics);
 }
 
+static void test_causes_of_sentences(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *why, *name;
+    } rows[] = {
+        {"", "none"},
+        {"for a test", "other"},
+        {"offset 7 cannot be decided (write decisions: Deadlock found): when …", "undecidable"},
+        {"event partition 1 holds event 1-9 but the database ends at 3: it was restored from an "
+         "older state; see docs/operations.md",
+         "database_older"},
+        {"lock machines: execute: Lock wait timeout exceeded; try restarting transaction",
+         "locked"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_string_equal(halt_cause_name(halt_cause_of(rows[i].why)), rows[i].name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_decisions_are_counted_by_answer),
         cmocka_unit_test(test_a_decision_is_timed_once_and_by_who_made_it),
         cmocka_unit_test(test_before_the_farm_is_known),
+        cmocka_unit_test(test_causes_of_sentences),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
 }
