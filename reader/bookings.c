@@ -217,21 +217,44 @@ enum err handle_series(struct call *call, struct failure *f)
     return err;
 }
 
-/* One row for each share that it holds until its end, or one without. */
+/* A share and where its row stands: by machine id, then start, as in events. */
+struct placed_share {
+    int64_t machine_id, start_ms;
+    struct share share;
+};
+
+static int compare_placed(const void *a, const void *b)
+{
+    const struct placed_share *left = a, *right = b;
+    if (left->machine_id != right->machine_id)
+        return left->machine_id < right->machine_id ? -1 : 1;
+    return left->start_ms < right->start_ms ? -1 : left->start_ms > right->start_ms;
+}
+
+/* One row for each share that it holds until its end, or one without. They are sorted here: the
+ * server would make a temporary table for it, which takes as long as all the rest. */
 static void answer_booking(struct call *call, MYSQL_RES *rows, struct booking_view *view)
 {
     MYSQL_ROW row;
-    struct share *shares = arena_alloc(call->arena,
-                                       (size_t)mysql_num_rows(rows) * sizeof(struct share));
-    view->shares = shares;
+    size_t most = (size_t)mysql_num_rows(rows), count = 0;
+    struct placed_share *placed = arena_alloc(call->arena, most * sizeof(*placed));
+    struct share *shares = arena_alloc(call->arena, most * sizeof(*shares));
     mysql_data_seek(rows, 0);
     while ((row = mysql_fetch_row(rows))) {
-        if (row[BOOKING_FIELDS])
-            shares[view->share_count++] = (struct share){
-                .machine = row[BOOKING_FIELDS],
-                .amount = {.gpus = field_int(row[BOOKING_FIELDS + 1]),
-                           .memory_gib = field_int(row[BOOKING_FIELDS + 2])}};
+        const char *const *field = (const char *const *)&row[BOOKING_FIELDS];
+        if (field[0])
+            placed[count++] = (struct placed_share){
+                .machine_id = field_int(field[3]),
+                .start_ms = field_int(field[4]),
+                .share = {
+                    .machine = field[0],
+                    .amount = {.gpus = field_int(field[1]), .memory_gib = field_int(field[2])}}};
     }
+    qsort(placed, count, sizeof(*placed), compare_placed);
+    for (size_t i = 0; i < count; i++)
+        shares[i] = placed[i].share;
+    view->shares = shares;
+    view->share_count = count;
     call->body = booking_view_json(view);
 }
 
@@ -243,10 +266,11 @@ enum err handle_booking(struct call *call, struct failure *f)
     MYSQL_ROW row = NULL;
     struct booking_view view;
     buf_printf(&sql,
-               "SELECT " BOOKING_COLUMNS ", m.name, a.gpus, a.memory_gib FROM booking b "
+               "SELECT " BOOKING_COLUMNS ", m.name, a.gpus, a.memory_gib, a.machine, a.start_ms "
+               "FROM booking b "
                "LEFT JOIN (allocation a JOIN machine m ON m.id = a.machine) "
                "ON a.booking = b.id AND a.end_ms = b.end_ms AND a.live = 1 "
-               "WHERE b.id = %" PRId64 " ORDER BY a.machine, a.start_ms",
+               "WHERE b.id = %" PRId64,
                call_path_id(call->path_args[0]));
     enum err err = mysql_session_query(call->db, "read booking", sql.data, sql.len, &rows, f);
     if (err == ERR_OK && (row = mysql_fetch_row(rows)))

@@ -121,7 +121,16 @@ static void answer_other_method(const char *path, struct arena *arena, struct an
                                           "a signed request (berth book)."});
 }
 
-/* libmicrohttpd gives the signature. */
+/* Whether content follows the header: it is not read, so the connection ends with the answer. */
+static bool has_content(struct MHD_Connection *connection)
+{
+    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+    return (length && strcmp(length, "0") != 0) ||
+           MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Transfer-Encoding");
+}
+
+/* libmicrohttpd gives the signature. It calls once when the header is there: whoever answers then
+ * refuses what may follow, and the connection is closed. The second call is for the answer. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload_data,
                                   size_t *upload_data_size, void **state)
@@ -131,7 +140,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     (void)version;
     (void)upload_data;
     (void)upload_data_size;
-    (void)state;
+    if (!*state && !has_content(connection)) {
+        *state = server;
+        return MHD_YES;
+    }
     if (strcmp(method, "OPTIONS") == 0) {
         reader_metrics_answered(server->reader.metrics, NULL, MHD_HTTP_NO_CONTENT, 0);
         return answer_options(&server->answers, connection);
