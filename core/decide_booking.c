@@ -1,5 +1,5 @@
 /* booking.create, booking.amend and booking.cancel: what becomes of a booking's rows. A plan
- * (plan.h) says what it shall hold; its rows of before the cut are history (design §7).
+ * (plan.h) says what it shall hold; its rows of before the cut are history (docs/database.md).
  *
  * A running booking that is only made longer or shorter keeps its row, with another end: else a
  * client that extends by a minute every minute would fill the table with a row per minute. */

@@ -44,7 +44,7 @@
 /* A machine's capacity. Sums over a timeline then stay far below 2^63. */
 #define LIMIT_GPUS              65535
 #define LIMIT_MEMORY_GIB        16777216
-/* A token's life, exp - iat, and the leeway that clocks get, in seconds (design §4). */
+/* A token's life, exp - iat, and the leeway that clocks get, in seconds (docs/messages.md). */
 #define LIMIT_LIFETIME_S        (24 * 3600)
 #define LIMIT_LEEWAY_S          60
 /* The longest booking and the furthest start, in seconds. */

@@ -43,7 +43,7 @@ struct machine {
 };
 
 /* One row of the booking's use of a machine. `live` rows count; a row that was replaced or
- * cancelled before it began is not live. Rows are never deleted (design §7). */
+ * cancelled before it began is not live. Rows are never deleted (docs/database.md). */
 struct allocation {
     int64_t machine_id;
     int64_t start_ms, end_ms;
@@ -99,7 +99,7 @@ struct booking {
     bool touched;
 };
 
-/* The first answer to a request id of a client (design §4, duplicates). */
+/* The first answer to a request id of a client (docs/messages.md, duplicates). */
 struct prior {
     const char *client;
     const char *request_id;

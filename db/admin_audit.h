@@ -1,4 +1,4 @@
-/* berth-admin audit (design §7): what its files share.
+/* berth-admin audit (docs/database.md): what its files share.
  *
  * The order matters, since the farm goes on meanwhile. First the event log's ends are noted, then
  * one snapshot of the database is taken: every event below the ends must then have its row. What

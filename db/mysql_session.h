@@ -1,5 +1,5 @@
-/* One session with MySQL 8 or MariaDB 10.11, prepared as design §6.5 says, and what is needed to
- * build statements for it. Only API that Oracle's and MariaDB's libmysqlclient share.
+/* One session with MySQL 8 or MariaDB 10.11, prepared as docs/architecture.md says, and what is
+ * needed to build statements for it. Only API that Oracle's and MariaDB's libmysqlclient share.
  *
  * The session's character set is binary: bytes go in and come out as they are, and a literal takes
  * the character set of the column that it meets. The caller must be done with one result before

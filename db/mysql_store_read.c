@@ -1,8 +1,9 @@
 /* The reads and locks of a batch.
  *
  * Rows are locked in ascending order of their primary keys, and in no other: FORCE INDEX keeps the
- * optimizer from visiting them in the order of another index, which deadlocks (design §6.1). Long
- * lists are cut, ascending, so that the order holds over the pieces. */
+ * optimizer from visiting them in the order of another index, which deadlocks
+ * (docs/architecture.md, One batch). Long lists are cut, ascending, so that the order holds over
+ * the pieces. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>

@@ -198,7 +198,7 @@ enum err store_claim(void *self, int32_t part, const char *owner, struct partiti
     assert(!store->in_transaction);
     enum err err = claim_once(store, part, owner, out, f);
     for (int i = 1; i < TRIES && err == ERR_DB_LOCK_TIMEOUT; i++) {
-        /* The lock wait was the 3 s that an owner gets (design §6.5). */
+        /* The lock wait was the 3 s that an owner gets (docs/architecture.md, Sessions). */
         struct partition_row row;
         err = store_partition(self, part, &row, f);
         if (!err)

@@ -1,5 +1,6 @@
-/* The store port: all that the worker's loop asks of the database (design §6.6). mysql_store.c
- * implements it on MySQL and MariaDB; a simulated store implements it in tests.
+/* The store port: all that the worker's loop asks of the database (docs/architecture.md, Ports and
+ * the core). mysql_store.c implements it on MySQL and MariaDB; a simulated store implements it in
+ * tests.
  *
  * One session, one thread. Every call returns ERR_OK or an error with a line in *f. After any
  * error inside a transaction the caller must call rollback (or connect) and start over; the store
@@ -121,7 +122,8 @@ typedef enum err store_event_fn(void *arg, const struct stored_event *event, str
 
 struct store_ops {
     /* --- session --- */
-    /* Opens the session, or closes it and opens a new one, and prepares it (design §6.5). */
+    /* Opens the session, or closes it and opens a new one, and prepares it (docs/architecture.md,
+     * Sessions). */
     enum err (*connect)(void *self, struct failure *f);
     uint64_t (*connection_id)(void *self);
     enum err (*ping)(void *self, struct failure *f);

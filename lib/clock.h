@@ -1,4 +1,5 @@
-/* The machine's clocks. No decision reads them (design §3): they time retries, waits and logs. */
+/* The machine's clocks. No decision reads them (architecture.md): they time retries, waits and
+ * logs. */
 #ifndef BERTH_LIB_CLOCK_H
 #define BERTH_LIB_CLOCK_H
 

@@ -1,9 +1,9 @@
 /* Compact JWS (RFC 7515) with RS256 or ES256 (RFC 7518): taking tokens apart, verifying them with
  * keys that were parsed once, and naming keys (RFC 7638).
  *
- * Decoding is strict and by the letter of design §4, since each fault is a reason of its own; a
- * general JWT library reports one error for all of them, so it is used where Berth issues tokens
- * (lib/issue.h), not here. */
+ * Decoding is strict and by the letter of docs/messages.md, since each fault is a reason of its
+ * own; a general JWT library reports one error for all of them, so it is used where Berth issues
+ * tokens (lib/issue.h), not here. */
 #ifndef BERTH_LIB_JWS_H
 #define BERTH_LIB_JWS_H
 

@@ -140,7 +140,7 @@ struct track {
     int64_t epoch; /* the highest berth-epoch seen */
 };
 enum track_verdict { TRACK_TAKE, TRACK_IGNORE, TRACK_TAKE_AFTER_GAP };
-/* The contract for consumers (design §5), for one event. Changes *track. */
+/* The contract for consumers (docs/messages.md), for one event. Changes *track. */
 enum track_verdict lb_track(struct track *track, int64_t seq, int64_t epoch);
 
 /* ---- libberth_event.c */

@@ -100,7 +100,7 @@ static const char *text_member(const json_t *object, const char *name)
     return text && *text ? text : NULL;
 }
 
-/* Sets key or slot of the message (design §3). */
+/* Sets key or slot of the message (docs/messages.md). */
 static void route(struct berth_message *message, const json_t *request)
 {
     static const char *const ids[] = {"booking", "series"};

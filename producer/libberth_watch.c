@@ -1,5 +1,5 @@
-/* Following the event topic by the contract for consumers (design §5), which makes "each event
- * once, in order" of a log in which the events of a crashed worker may be repeated. */
+/* Following the event topic by the contract for consumers (docs/messages.md), which makes "each
+ * event once, in order" of a log in which the events of a crashed worker may be repeated. */
 #include <assert.h>
 #include <inttypes.h>
 #include <poll.h>

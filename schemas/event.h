@@ -1,5 +1,5 @@
-/* From a decision to the bytes of its event (design §5): structured-mode CloudEvents JSON, UTF-8,
- * one line. The same input gives the same bytes. */
+/* From a decision to the bytes of its event (docs/messages.md): structured-mode CloudEvents JSON,
+ * UTF-8, one line. The same input gives the same bytes. */
 #ifndef BERTH_SCHEMAS_EVENT_H
 #define BERTH_SCHEMAS_EVENT_H
 

@@ -61,10 +61,10 @@ static enum arrival judge_time(struct worker *w, struct part *part,
 /* --- suspects ------------------------------------------------------------------------------
  *
  * A partition whose owners died without progress is suspect: one of its messages may have killed
- * them (design §6.3). They had other partitions in hand, too, which are suspect by now as well. To
- * find out, messages of suspects are taken one at a time, in turns of their own, in which nothing
- * else is taken. Who survives its turn has made progress, and a death counts only against those
- * whose turn it was: the others are excused from it before. */
+ * them (docs/architecture.md, Owning a partition). They had other partitions in hand, too, which
+ * are suspect by now as well. To find out, messages of suspects are taken one at a time, in turns
+ * of their own, in which nothing else is taken. Who survives its turn has made progress, and a
+ * death counts only against those whose turn it was: the others are excused from it before. */
 
 /* Whose messages a turn takes: one suspect's, or: */
 #define TURN_OF_ALL    (-1)

@@ -1,4 +1,4 @@
-/* Which of the messages that arrived are to be decided now (design §6.1, §6.3). */
+/* Which of the messages that arrived are to be decided now (docs/architecture.md). */
 #ifndef BERTH_WORKER_ARRIVAL_H
 #define BERTH_WORKER_ARRIVAL_H
 

@@ -1,4 +1,4 @@
-/* A batch: messages that are decided in one transaction (design §6.1). */
+/* A batch: messages that are decided in one transaction (docs/architecture.md, One batch). */
 #ifndef BERTH_WORKER_BATCH_H
 #define BERTH_WORKER_BATCH_H
 

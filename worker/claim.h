@@ -1,5 +1,5 @@
 /* Becoming the owner of a partition, and making sure that its log is the one that the database
- * speaks of (design §6.3). */
+ * speaks of (docs/architecture.md, Owning a partition). */
 #ifndef BERTH_WORKER_CLAIM_H
 #define BERTH_WORKER_CLAIM_H
 

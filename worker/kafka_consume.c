@@ -1,4 +1,4 @@
-/* The group's consumer: membership, assignments, positions (design §6.3, §6.5). */
+/* The group's consumer: membership, assignments, positions (docs/architecture.md). */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* The producer: one event after the other per partition, without a gap (design §6.4).
+/* The producer: one event after the other per partition, without a gap (docs/architecture.md,
+ * Publishing).
  *
  * message.timeout.ms=0 means that librdkafka never gives up on an event by itself, so a delivery
  * report fails only when the broker refuses for good. enable.gapless.guarantee turns that into a

@@ -1,4 +1,4 @@
-/* What the topics are like, and what is wrong with them (design §3). */
+/* What the topics are like, and what is wrong with them (docs/messages.md). */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* What a batch must have locked and loaded before it is decided (design §6.1). */
+/* What a batch must have locked and loaded before it is decided (docs/architecture.md, One batch). */
 #ifndef BERTH_WORKER_LOCKSET_H
 #define BERTH_WORKER_LOCKSET_H
 
@@ -33,9 +33,9 @@ struct lockset {
 void lockset_fini(struct lockset *set);
 /* From the requests alone: which rows they name. */
 void lockset_collect(struct lockset *set, struct item *const *items, size_t count);
-/* Plain reads before any lock: names to ids, candidates of `any`, bookings of series and of machines
- * that shrink, the machines and clients of bookings, timelines that are missing or stale. A cold
- * timeline loaded under locks would make others time out. */
+/* Plain reads before any lock: names to ids, candidates of `any`, bookings of series and of
+ * machines that shrink, the machines and clients of bookings, timelines that are missing or stale.
+ * A cold timeline loaded under locks would make others time out. */
 enum err lockset_warm(struct lockset *set, struct worker *w, struct failure *f);
 /* Under the partitions' locks: locks clients, machines and bookings, each in the order of its keys;
  * reads again what the lock set was made from (ERR_WORLD_GREW: more must be locked; roll back and

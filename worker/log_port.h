@@ -1,5 +1,5 @@
-/* The log port: all that the worker's loop asks of Kafka (design §6.6). kafka_log.c implements it
- * with librdkafka; a simulated log implements it in tests.
+/* The log port: all that the worker's loop asks of Kafka (docs/architecture.md, Ports and the
+ * core). kafka_log.c implements it with librdkafka; a simulated log implements it in tests.
  *
  * One thread. Callbacks run inside poll, flush and close, in that thread. */
 #ifndef BERTH_WORKER_LOG_PORT_H

@@ -1,4 +1,4 @@
-/* The way from decisions in the database to events in the topic (design §6.4). */
+/* The way from decisions in the database to events in the topic (docs/architecture.md, Publishing). */
 #ifndef BERTH_WORKER_OUTBOX_H
 #define BERTH_WORKER_OUTBOX_H
 

@@ -12,7 +12,7 @@
  *                       resumed by an operator: HALTED <---- will not pass by itself ---------+
  *
  * Only RUNNING partitions are consumed. A LOST one is claimed again only on a later assignment:
- * else two workers would claim it in turns for ever (design §6.3). */
+ * else two workers would claim it in turns for ever (docs/architecture.md, Owning a partition). */
 #ifndef BERTH_WORKER_PART_H
 #define BERTH_WORKER_PART_H
 

@@ -48,7 +48,7 @@ static void ensure_session(struct worker *w)
 }
 
 /* A failed delivery leaves a hole in what this producer sends, so it must not send another event:
- * a new one starts behind the tail (design §6.4). */
+ * a new one starts behind the tail (docs/architecture.md, Publishing). */
 static void ensure_producer(struct worker *w)
 {
     struct failure f;

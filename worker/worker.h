@@ -1,5 +1,5 @@
-/* The worker: one thread, one loop (design §6). It owns partitions of the request topic, decides
- * their messages in batches, one transaction each, and publishes the decisions as events.
+/* The worker: one thread, one loop (docs/architecture.md). It owns partitions of the request topic,
+ * decides their messages in batches, one transaction each, and publishes the decisions as events.
  *
  * It sees Kafka and the database only through the two ports, and time only through worker_env, so
  * that tests can run the same loop on simulated ones. */
@@ -105,8 +105,8 @@ struct worker {
 
 /* Connects, reads farm and keys, compares the topics with what `init` recorded and every event
  * topic partition with the database, joins the group. Borrows store, log, settings.name and
- * settings.metrics. ERR_CONFIG, ERR_DB_SCHEMA, ERR_NOT_FOUND (no farm), ERR_LOG_TOPIC: starting again
- * does not help, the text says what to do. Others can pass: try again later. Gives *out. */
+ * settings.metrics. ERR_CONFIG, ERR_DB_SCHEMA, ERR_NOT_FOUND (no farm), ERR_LOG_TOPIC: starting
+ * again does not help, the text says what to do. Others can pass: try again later. Gives *out. */
 enum err worker_open(const struct worker_settings *settings, const struct worker_env *env,
                      struct store *store, struct log *log, struct worker **out, struct failure *f);
 /* Only looks whether it could be opened: database, farm and topics. */

@@ -1,4 +1,4 @@
-"""What must hold on every farm at any time, written from the design and not from the C code.
+"""What must hold on every farm at any time, written from docs/ and not from the C code.
 
 check_farm(farm) waits until all requests are decided and published, takes everything there is (both
 topics, all tables) and compares:
@@ -31,7 +31,7 @@ from berthtest.farm import canonical
 from berthtest.servers import ROOT
 from berthtest.wait import wait_until
 
-# Reasons of the checks that come before a decision uses up the request id (design §4), and the
+# Reasons of the checks that come before a decision uses up the request id (docs/messages.md), and the
 # operator's, who decides without looking.
 BEFORE_ID = {
     "malformed", "unsupported_algorithm", "unknown_key", "key_revoked", "bad_signature",

@@ -1,4 +1,4 @@
-"""Consuming the event topic by the contract that design §5 gives to every consumer."""
+"""Consuming the event topic by the contract that docs/messages.md gives to every consumer."""
 
 import json
 import time

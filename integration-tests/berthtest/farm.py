@@ -72,7 +72,7 @@ def create(start_s, end_s, *allocations):
 
 
 def route(request, request_id):
-    """Where clients publish a request (design §3): {"key": …} or {"slot": …}."""
+    """Where clients publish a request (docs/messages.md): {"key": …} or {"slot": …}."""
     kind = request.get("type")
     if kind in ("booking.amend", "booking.cancel"):
         made = request.get("booking", request.get("series"))

@@ -55,7 +55,8 @@ static void check_partition(struct sim *sim, const struct session *session,
         sim_fail(sim, "partition %" PRId32 " is halted, and decides", row->part);
 }
 
-/* No allocation is written without its machine's lock and version + 1 (design §6.1). */
+/* No allocation is written without its machine's lock and version + 1 (docs/architecture.md, One
+ * batch). */
 static void check_allocation(struct sim *sim, const struct writes *writes,
                              const struct allocation_row *row)
 {
@@ -217,7 +218,8 @@ void check_lock_order(struct sim *sim, const struct session *session, enum lock_
 }
 
 /* Who lost a partition claims it again only on a later assignment, or when an operator resumes
- * what it halted (design §6.3). A claim that it was not told of does not count: it asks again. */
+ * what it halted (docs/architecture.md, Owning a partition). A claim that it was not told of does
+ * not count: it asks again. */
 void check_claim(struct sim *sim, struct process *p, int32_t part)
 {
     if (p->claimed_at[part] == log_client_assignments(p->log) && sim->db->owners[part] != p->life)
@@ -355,7 +357,7 @@ static void check_topic(struct sim *sim, int32_t part)
                  part, last, database_partition(sim->db, part)->last_seq);
 }
 
-/* Who begins somewhere in the topic: whether it meets a gap that is none (design §5). */
+/* Who begins somewhere in the topic: whether it meets a gap that is none (docs/messages.md). */
 static bool meets_false_gap(const struct event_log *log, size_t from)
 {
     int64_t last = log->entries.items[from].seq, epoch = log->entries.items[from].epoch;

@@ -1,4 +1,5 @@
-/* The promises (design §1), checked while the simulation runs and when it has ended. */
+/* The promises (docs/architecture.md, Promises), checked while the simulation runs and when it has
+ * ended. */
 #ifndef BERTH_TESTS_SIMULATION_CHECK_H
 #define BERTH_TESTS_SIMULATION_CHECK_H
 
@@ -7,7 +8,7 @@
 /* Before a transaction's writes are in the tables, and after. */
 void check_before_commit(struct sim *sim, const struct session *session);
 void check_after_commit(struct sim *sim, const struct writes *writes);
-/* Partitions, then machines, then bookings (design §6.1). */
+/* Partitions, then machines, then bookings (docs/architecture.md, One batch). */
 void check_lock_order(struct sim *sim, const struct session *session, enum lock_kind kind);
 /* A worker claims a partition. */
 void check_claim(struct sim *sim, struct process *p, int32_t part);

@@ -1,6 +1,7 @@
-/* The consumer group with eager assignment (design §6.3): when its members change, each gives all
- * its partitions back in its next poll, and gets new ones in a later poll. A member that is not
- * heard of any more is left out, and goes on believing until it polls again: a zombie. */
+/* The consumer group with eager assignment (docs/architecture.md, Owning a partition): when its
+ * members change, each gives all its partitions back in its next poll, and gets new ones in a later
+ * poll. A member that is not heard of any more is left out, and goes on believing until it polls
+ * again: a zombie. */
 #include <assert.h>
 #include <string.h>
 

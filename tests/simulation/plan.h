@@ -8,7 +8,8 @@
 #define PLAN_WORKERS_MAX    4
 #define PLAN_PARTITIONS_MAX 5
 
-/* Worlds that are not as the worker left them (design §6.3): each halts what it must halt. */
+/* Worlds that are not as the worker left them (docs/architecture.md, Owning a partition): each
+ * halts what it must halt. */
 enum world_kind {
     WORLD_RIGHT,
     WORLD_REQUESTS_CUT,     /* the request log ends before what was decided */

@@ -1,7 +1,7 @@
-/* The idempotent producer (design §6.4): events of a partition reach it in the order in which they
- * were given, once each; a failed one takes all behind it along, and then only a new producer
- * helps. A producer that is dropped, or whose process is killed, may have some on the way still:
- * they arrive late, after others have published the same decisions. */
+/* The idempotent producer (docs/architecture.md, Publishing): events of a partition reach it in the
+ * order in which they were given, once each; a failed one takes all behind it along, and then only
+ * a new producer helps. A producer that is dropped, or whose process is killed, may have some on
+ * the way still: they arrive late, after others have published the same decisions. */
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Wrong worlds (design §6.3): what happens to the logs, the database or a clock behind the
- * workers' back, and what they must make of it. */
+/* Wrong worlds (docs/architecture.md, Owning a partition): what happens to the logs, the database
+ * or a clock behind the workers' back, and what they must make of it. */
 #ifndef BERTH_TESTS_SIMULATION_WORLD_H
 #define BERTH_TESTS_SIMULATION_WORLD_H
 
