@@ -298,6 +298,9 @@ def test_reader_sees_what_no_worker_decides(farm):
     assert_well_formed(found)
     assert found.value("berth_partition_halted", partition="5", cause="other") == 1
     assert found.total("berth_partition_halted") == 1
+    told = farm.get_json("/v1/farm")
+    assert (told["halted"], told["halted_why"]) == (True, "for the test")
+    assert told["halted_partitions"] == [{"partition": 5, "why": "for the test"}]
     assert found.value("berth_farm_halted", cause="other") == 1
     farm.admin_command("farm", "resume")
     farm.start_worker()

@@ -70,6 +70,7 @@ def pages(farm, path):
 def test_farm(farm):
     answer = farm.get_json("/v1/farm")
     assert (answer["name"], answer["partitions"], answer["halted"]) == (farm.name, 8, False)
+    assert answer["halted_partitions"] == []
     assert "booking.create" in answer["request_types"]
     assert farm.get_json("/healthz") == {"status": "ok"}
 

@@ -8,6 +8,26 @@
 #define REQUEST_SCHEMA_VERSION 2
 #define EVENT_SCHEMA_VERSION   2
 
+/* "halted_partitions": [{"partition", "why"}…]; what to do is in the sentence. */
+static enum err add_halted_partitions(struct call *call, struct failure *f)
+{
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    enum err err = mysql_session_read(call->db, "read halts",
+                                      "SELECT part, halted FROM request_partition WHERE halted <> "
+                                      "'' ORDER BY part",
+                                      &rows, f);
+    if (err != ERR_OK)
+        return err;
+    json_t *list = json_array();
+    while ((row = mysql_fetch_row(rows)))
+        json_array_append_new(list, json_pack("{s:I, s:s}", "partition",
+                                              (json_int_t)field_int(row[0]), "why", row[1]));
+    json_object_set_new(call->body, "halted_partitions", list);
+    mysql_free_result(rows);
+    return ERR_OK;
+}
+
 enum err handle_farm(struct call *call, struct failure *f)
 {
     MYSQL_RES *rows = NULL;
@@ -33,7 +53,7 @@ enum err handle_farm(struct call *call, struct failure *f)
     if (row[2][0])
         json_object_set_new(call->body, "halted_why", json_string(row[2]));
     mysql_free_result(rows);
-    return ERR_OK;
+    return add_halted_partitions(call, f);
 }
 
 enum err handle_openapi(struct call *call, struct failure *f)
