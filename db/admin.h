@@ -95,6 +95,7 @@ enum err admin_partition_list(struct admin *admin, struct failure *f);
 enum err admin_partition_resume(struct admin *admin, struct failure *f);
 enum err admin_reject(struct admin *admin, struct failure *f);
 enum err admin_audit(struct admin *admin, struct failure *f);
+enum err admin_follow(struct admin *admin, struct failure *f); /* audit --follow */
 enum err admin_import(struct admin *admin, struct failure *f);
 
 #endif

@@ -186,6 +186,10 @@ enum err admin_audit(struct admin *admin, struct failure *f)
     const char *wait = options_value(admin->opts, "wait");
     if (options_has(admin->opts, "json"))
         admin->format = ADMIN_JSON;
+    if (options_has(admin->opts, "follow"))
+        return admin_follow(admin, f);
+    if (options_has(admin->opts, "for"))
+        return failure_set(f, ERR_USAGE, "--for goes with --follow");
     audit.differences = json_array();
     audit.arena = arena_new();
     enum err err = wait ? cli_duration_parse(wait, &audit.wait_ms, f) : ERR_OK;

@@ -97,6 +97,11 @@ enum err audit_fold(struct audit *audit, struct failure *f);
 struct audit_booking *audit_booking(const struct audit *audit, int64_t id);       /* NULL: none */
 struct audit_machine *audit_machine(const struct audit *audit, const char *name); /* NULL: none */
 void audit_fold_fini(struct audit *audit);
+/* Members of an event; one that is not as it must be counts as 0, "" or, as a time, -1. */
+int64_t audit_int(const json_t *object, const char *key);
+const char *audit_text(const json_t *object, const char *key);
+int64_t audit_time(const json_t *object, const char *key);
+struct amount audit_amount(const json_t *object); /* its members gpus and memory_gib */
 /* admin_audit_state.c: the fold against the tables, (f). */
 enum err audit_state(struct audit *audit, struct failure *f);
 

@@ -81,27 +81,27 @@ void audit_fold_fini(struct audit *audit)
 
 /* --- what an event says; anything that is not as it must be counts as 0 or "" --- */
 
-static int64_t get_int(const json_t *object, const char *key)
+int64_t audit_int(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
 }
 
-static const char *get_text(const json_t *object, const char *key)
+const char *audit_text(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
     return text ? text : "";
 }
 
-static int64_t get_time(const json_t *object, const char *key)
+int64_t audit_time(const json_t *object, const char *key)
 {
-    const char *text = get_text(object, key);
+    const char *text = audit_text(object, key);
     int64_t ms = 0;
     return timetext_parse(text, strlen(text), &ms) ? ms : -1;
 }
 
-static struct amount get_amount(const json_t *object)
+struct amount audit_amount(const json_t *object)
 {
-    return (struct amount){get_int(object, "gpus"), get_int(object, "memory_gib")};
+    return (struct amount){audit_int(object, "gpus"), audit_int(object, "memory_gib")};
 }
 
 /* `data`: what the event says of it. `owner`: its member `booking`, of the same series, which alone
@@ -109,26 +109,26 @@ static struct amount get_amount(const json_t *object)
 static void fold_booking(struct audit *audit, int64_t id, const json_t *data, const json_t *owner)
 {
     struct audit_booking *booking = need_booking(audit, id);
-    int64_t version = get_int(data, "version");
+    int64_t version = audit_int(data, "version");
     booking->facts++;
     if (version <= booking->version)
         return;
     const json_t *shares = json_object_get(data, "allocations");
     booking->version = version;
-    booking->series = get_int(owner, "series");
-    booking->client = arena_strdup(audit->arena, get_text(owner, "client"));
-    booking->user = arena_strdup(audit->arena, get_text(owner, "user"));
-    booking->state = booking_state_from_name(get_text(data, "state"));
-    booking->start_ms = get_time(data, "start");
-    booking->end_ms = get_time(data, "end");
+    booking->series = audit_int(owner, "series");
+    booking->client = arena_strdup(audit->arena, audit_text(owner, "client"));
+    booking->user = arena_strdup(audit->arena, audit_text(owner, "user"));
+    booking->state = booking_state_from_name(audit_text(data, "state"));
+    booking->start_ms = audit_time(data, "start");
+    booking->end_ms = audit_time(data, "end");
     booking->share_count = json_array_size(shares);
     booking->shares = arena_alloc(audit->arena, booking->share_count * sizeof *booking->shares);
     booking->shares_known = true;
     for (size_t i = 0; i < booking->share_count; i++) {
         const json_t *share = json_array_get(shares, i);
         booking->shares[i] = (struct audit_share){
-            .machine = arena_strdup(audit->arena, get_text(share, "machine")),
-            .amount = get_amount(share),
+            .machine = arena_strdup(audit->arena, audit_text(share, "machine")),
+            .amount = audit_amount(share),
         };
     }
 }
@@ -140,7 +140,7 @@ static void fold_series(struct audit *audit, const json_t *occurrences, const js
     size_t i;
     json_array_foreach(occurrences, i, occurrence)
     {
-        int64_t id = get_int(occurrence, "booking");
+        int64_t id = audit_int(occurrence, "booking");
         if (id > 0)
             fold_booking(audit, id, occurrence, booking);
     }
@@ -148,28 +148,28 @@ static void fold_series(struct audit *audit, const json_t *occurrences, const js
 
 static void fold_displaced(struct audit *audit, const json_t *data)
 {
-    struct audit_booking *booking = need_booking(audit, get_int(data, "id"));
-    int64_t version = get_int(data, "version");
+    struct audit_booking *booking = need_booking(audit, audit_int(data, "id"));
+    int64_t version = audit_int(data, "version");
     booking->facts++;
     if (version <= booking->displaced_version)
         return;
     booking->displaced_version = version;
-    booking->displaced_state = booking_state_from_name(get_text(data, "state"));
-    booking->displaced_end_ms = get_time(data, "end");
+    booking->displaced_state = booking_state_from_name(audit_text(data, "state"));
+    booking->displaced_end_ms = audit_time(data, "end");
 }
 
 static void fold_machine(struct audit *audit, const json_t *data)
 {
-    struct audit_machine *machine = need_machine(audit, get_text(data, "name"));
-    int64_t version = get_int(data, "version");
+    struct audit_machine *machine = need_machine(audit, audit_text(data, "name"));
+    int64_t version = audit_int(data, "version");
     if (version <= machine->version)
         return;
     char *labels = json_dumps(json_object_get(data, "labels"), JSON_COMPACT | JSON_SORT_KEYS);
     machine->version = version;
-    machine->id = get_int(data, "id");
-    machine->capacity = get_amount(data);
+    machine->id = audit_int(data, "id");
+    machine->capacity = audit_amount(data);
     machine->labels = arena_strdup(audit->arena, labels ? labels : "");
-    machine->state = machine_state_from_name(get_text(data, "state"));
+    machine->state = machine_state_from_name(audit_text(data, "state"));
     free(labels);
 }
 
@@ -183,7 +183,7 @@ static void fold_event(struct audit *audit, const json_t *data)
     if (json_is_object(series))
         fold_series(audit, json_object_get(series, "occurrences"), booking);
     else if (json_is_object(booking))
-        fold_booking(audit, get_int(booking, "id"), booking, booking);
+        fold_booking(audit, audit_int(booking, "id"), booking, booking);
     if (json_is_object(machine))
         fold_machine(audit, machine);
     const json_t *displaced;
@@ -216,22 +216,22 @@ static const char *find_contradiction(MYSQL_ROW row, const json_t *event, const 
     const json_t *request = json_object_get(data, "request");
     bool accepted = strcmp(row[OUTCOME], "accepted") == 0;
     char time[TIMETEXT_LEN];
-    if (strcmp(get_text(event, "id"), id) != 0)
+    if (strcmp(audit_text(event, "id"), id) != 0)
         return "part and seq";
-    if (strcmp(get_text(event, "type"),
+    if (strcmp(audit_text(event, "type"),
                accepted ? "berth.request.accepted" : "berth.request.rejected") != 0)
         return "outcome";
-    if (strcmp(get_text(data, "reason"), row[REASON] ? row[REASON] : "") != 0)
+    if (strcmp(audit_text(data, "reason"), row[REASON] ? row[REASON] : "") != 0)
         return "reason";
-    if (strcmp(get_text(event, "subject"), row[SUBJECT] ? row[SUBJECT] : "") != 0)
+    if (strcmp(audit_text(event, "subject"), row[SUBJECT] ? row[SUBJECT] : "") != 0)
         return "subject";
-    if (strcmp(get_text(event, "time"), timetext_format(field_int(row[TIME]), time)) != 0)
+    if (strcmp(audit_text(event, "time"), timetext_format(field_int(row[TIME]), time)) != 0)
         return "time_ms";
-    if (get_int(request, "offset") != field_int(row[LOG_OFFSET]))
+    if (audit_int(request, "offset") != field_int(row[LOG_OFFSET]))
         return "log_offset";
-    if (strcmp(get_text(request, "client"), row[CLIENT] ? row[CLIENT] : "") != 0)
+    if (strcmp(audit_text(request, "client"), row[CLIENT] ? row[CLIENT] : "") != 0)
         return "client";
-    if (row[REQUEST_ID] && strcmp(get_text(request, "id"), row[REQUEST_ID]) != 0)
+    if (row[REQUEST_ID] && strcmp(audit_text(request, "id"), row[REQUEST_ID]) != 0)
         return "request_id";
     return NULL;
 }

@@ -49,7 +49,10 @@ static const struct option_spec partition_resume_options[] = {
     {0},
 };
 static const struct option_spec audit_options[] = {
-    {"wait", 0, "DURATION", "how long decisions may be missing from the event topic (30s)"},
+    {"wait", 0, "DURATION",
+     "how long decisions may be missing from the event topic (30s; with --follow half a second)"},
+    {"follow", 0, NULL, "follow the event topic, without the database, and alarm as it happens"},
+    {"for", 0, "DURATION", "with --follow: end that long after it has caught up (never)"},
     {"json", 0, NULL, "the same as -o json"},
     {0},
 };
@@ -186,6 +189,8 @@ const struct admin_command admin_commands[] = {
                   "Checks that database and topics agree.\n"
                   "Compares decisions, events and requests with each other, rebuilds all bookings\n"
                   "from the events and looks for over-booked machines, while the farm runs.\n"
+                  "With --follow it reads the event topic alone, keeps on reading, and prints a\n"
+                  "line within a second of an event that over-books a machine or follows a gap.\n"
                   "Exit status 0: all agree; 6: differences.",
               .example = "berth-admin audit --wait 1m",
               .options = audit_options,

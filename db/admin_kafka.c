@@ -174,6 +174,59 @@ enum err admin_kafka_read(struct admin_kafka *kafka, const struct admin_piece *p
     return err;
 }
 
+enum err admin_kafka_follow(struct admin_kafka *kafka, enum admin_topic topic, const int64_t *from,
+                            int32_t count, rd_kafka_queue_t **out, struct failure *f)
+{
+    *out = rd_kafka_queue_new(kafka->client);
+    for (int32_t part = 0; part < count; part++)
+        if (rd_kafka_consume_start_queue(kafka->topics[topic], part, from[part], *out)) {
+            admin_kafka_failure(f, rd_kafka_last_error(), "start to read", NULL);
+            return failure_wrap(f, "%s [%" PRId32 "]", kafka->names[topic], part);
+        }
+    return ERR_OK;
+}
+
+void admin_kafka_unfollow(struct admin_kafka *kafka, enum admin_topic topic, int32_t count,
+                          rd_kafka_queue_t *queue)
+{
+    if (!queue)
+        return;
+    for (int32_t part = 0; part < count; part++)
+        rd_kafka_consume_stop(kafka->topics[topic], part);
+    rd_kafka_queue_destroy(queue);
+}
+
+enum err admin_kafka_ends(struct admin_kafka *kafka, enum admin_topic topic, int32_t count,
+                          int timeout_ms, int64_t *ends, struct failure *f)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+    for (int32_t part = 0; part < count; part++)
+        rd_kafka_topic_partition_list_add(list, kafka->names[topic], part)->offset =
+            RD_KAFKA_OFFSET_END;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(kafka->client, list, timeout_ms);
+    for (int i = 0; !code && i < list->cnt; i++)
+        code = list->elems[i].err;
+    for (int i = 0; !code && i < list->cnt; i++)
+        ends[list->elems[i].partition] = list->elems[i].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return code ? admin_kafka_failure(f, code, "ask where the topic ends", NULL) : ERR_OK;
+}
+
+int64_t admin_kafka_header_int(const rd_kafka_message_t *message, const char *name)
+{
+    rd_kafka_headers_t *headers = NULL;
+    const void *value = NULL;
+    size_t len = 0;
+    char digits[20];
+    if (rd_kafka_message_headers(message, &headers) ||
+        rd_kafka_header_get_last(headers, name, &value, &len) || !value || len == 0 ||
+        len >= sizeof digits)
+        return -1;
+    memcpy(digits, value, len);
+    digits[len] = '\0';
+    return strspn(digits, "0123456789") == len ? strtoll(digits, NULL, 10) : -1;
+}
+
 /* "3-1042": 1042; 0 when it is not that partition's. */
 static int64_t sequence_of_id(const char *id, size_t len, int32_t part)
 {

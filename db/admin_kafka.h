@@ -49,6 +49,18 @@ struct admin_piece {
 };
 enum err admin_kafka_read(struct admin_kafka *kafka, const struct admin_piece *piece,
                           admin_message_fn *fn, void *arg, struct failure *f);
+/* Reads the topic's first `count` partitions on and on, from the offsets given, into one queue.
+ * *out is set also on failure; admin_kafka_unfollow takes it (NULL is fine). */
+enum err admin_kafka_follow(struct admin_kafka *kafka, enum admin_topic topic, const int64_t *from,
+                            int32_t count, rd_kafka_queue_t **out, struct failure *f);
+void admin_kafka_unfollow(struct admin_kafka *kafka, enum admin_topic topic, int32_t count,
+                          rd_kafka_queue_t *queue);
+/* One past the last offset of each of the topic's first `count` partitions, in one question to each
+ * broker. */
+enum err admin_kafka_ends(struct admin_kafka *kafka, enum admin_topic topic, int32_t count,
+                          int timeout_ms, int64_t *ends, struct failure *f);
+/* The number in the message's header; -1: none. */
+int64_t admin_kafka_header_int(const rd_kafka_message_t *message, const char *name);
 /* The sequence that an event of the partition carries: the header ce_id, and the `sequence` in the
  * value says the same. 0: not an event of ours. */
 int64_t admin_kafka_sequence(const rd_kafka_message_t *message, int32_t part);

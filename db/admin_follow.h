@@ -1,0 +1,91 @@
+/* berth-admin audit --follow (docs/database.md): what its files share.
+ *
+ * The events alone say what each machine has and who holds it. Those of different partitions come in
+ * any order, so what looks over-booked is at first only suspected: it is judged once half a second
+ * has passed and all is read that the topic held then. */
+#ifndef BERTH_DB_ADMIN_FOLLOW_H
+#define BERTH_DB_ADMIN_FOLLOW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/amount.h"
+#include "core/arena.h"
+#include "core/map.h"
+#include "core/pool.h"
+#include "core/request.h"
+#include "core/timeline.h"
+
+/* Which event: "3-1042". */
+struct follow_event {
+    int32_t part;
+    int64_t seq;
+    int64_t floor_ms, ceil_ms; /* its time in whole seconds */
+};
+
+struct follow_machine {
+    const char *name;
+    bool registered; /* an event said what it has */
+    bool told;       /* that it is not known */
+    int64_t version;
+    struct amount capacity;
+    enum machine_state state;
+    int64_t changed_ms;        /* use counts from here on: the last change of capacity */
+    struct follow_event event; /* the one with that version; until registered, one that books it */
+    struct timeline *use;
+};
+
+/* A booking's hold on a machine over [start, end). */
+struct follow_piece {
+    struct follow_machine *machine;
+    int64_t start_ms, end_ms;
+    struct amount amount;
+};
+
+struct follow_booking {
+    int64_t id, version;
+    int64_t start_ms;
+    struct follow_event event; /* the one with that version */
+    struct follow_piece *pieces;
+    size_t piece_count;
+};
+
+/* Part of a machine's timeline that an event made too full, or seems to have. */
+struct follow_suspicion {
+    struct follow_machine *machine;
+    struct follow_event event;
+    int64_t start_ms, end_ms;
+    int64_t seen_ms; /* clock_mono_ms */
+};
+
+struct follow_fold {
+    struct arena *arena;
+    struct pool *pool;
+    struct map bookings, machines;
+    struct follow_booking **booking_list;
+    struct follow_machine **machine_list;
+    size_t booking_room, machine_room;
+    bool looking; /* false until the past is read: nothing is suspected */
+    struct follow_suspicion *suspicions;
+    size_t suspicion_count, suspicion_room;
+};
+
+void follow_fold_init(struct follow_fold *fold);
+void follow_fold_fini(struct follow_fold *fold);
+/* Takes an event's bytes, which anybody may have written. False: it is no event, or none that says
+ * what it must; whatever of it could be read counts. */
+bool follow_fold_event(struct follow_fold *fold, int32_t part, int64_t seq, const char *bytes,
+                       size_t len);
+/* The past is read: suspects each machine that is too full anywhere, and from now on each event. */
+void follow_fold_look(struct follow_fold *fold);
+
+struct follow_excess {
+    int64_t at_ms;
+    struct amount use, capacity;
+};
+/* Whether the machine is too full anywhere in the window; *out then says where first. */
+bool follow_exceeds(const struct follow_suspicion *suspicion, struct follow_excess *out);
+
+#endif
