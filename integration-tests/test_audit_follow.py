@@ -14,6 +14,7 @@ from berthtest.wait import wait_until
 HOUR = 3600
 MACHINES = 20
 REQUESTS = 3000
+LATE_S = 0.2  # an event of another partition that comes late, and not too late
 
 
 @pytest.fixture(scope="module", name="database")
@@ -145,10 +146,13 @@ def test_order_of_partitions(farm):
     topic.machine(1, "gpu-02", 8)
     follower = Follower(farm)
     topic.booking(1, 2, (1, 3), share("gpu-01", 6))  # before the cancel that made room
+    time.sleep(LATE_S)
     topic.booking(2, 1, (0, 2), version=2, state="cancelled")
     topic.booking(0, 3, (4, 6), share("gpu-01", 12))  # before the machine's growth
+    time.sleep(LATE_S)
     topic.machine(1, "gpu-01", 12, version=7)
     topic.booking(2, 4, (0, 2), share("gpu-02", 8), version=2)  # before its first version
+    time.sleep(LATE_S)
     topic.booking(0, 4, (4, 6), share("gpu-02", 8))
     topic.booking(1, 5, (4, 6), share("gpu-02", 8))
     topic.machine(2, "gpu-02", 4, version=9, displaced=[
@@ -156,7 +160,9 @@ def test_order_of_partitions(farm):
          "end": rfc3339(topic.base + 6 * HOUR)},
         {"id": 4, "version": 3, "client": "batch-1", "state": "cancelled",
          "end": rfc3339(topic.base + 2 * HOUR)}])
+    topic.machine(0, "gpu-02", 3, version=3)  # an old capacity that comes late
     topic.booking(0, 6, (4, 6), share("gpu-03", 1))  # before the machine's registration
+    time.sleep(LATE_S)
     topic.machine(1, "gpu-03", 1)
     # While it runs it moves from one machine to the other; what it held in its past stays there.
     topic.booking(0, 7, (10, 14), share("gpu-03", 1))
