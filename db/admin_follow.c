@@ -176,7 +176,7 @@ static void judge(struct follow *follow)
         struct follow_excess excess;
         if (!suspicion->machine->registered)
             tell_unknown(follow, suspicion);
-        else if (follow_exceeds(suspicion, &excess))
+        else if (!suspicion->explained && follow_exceeds(suspicion, &excess))
             alarm_of(follow, suspicion, &excess);
     }
     fold->suspicion_count -= follow->judged;

@@ -58,6 +58,7 @@ struct follow_suspicion {
     struct follow_event event;
     int64_t start_ms, end_ms;
     int64_t seen_ms; /* clock_mono_ms */
+    bool explained;  /* it fitted after a later event: what is too full now is another one's */
 };
 
 struct follow_fold {

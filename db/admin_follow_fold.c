@@ -12,6 +12,9 @@
 #include "lib/mem.h"
 #include "lib/timetext.h"
 
+/* Suspicions that are looked at after each event. */
+#define EXPLAINED_MAX 256
+
 /* --- the maps --- */
 
 static bool booking_has_id(const void *value, const void *key)
@@ -143,6 +146,20 @@ static void look(struct follow_fold *fold, struct follow_suspicion suspicion)
     fold->suspicions = grown(fold->suspicions, fold->suspicion_count, &fold->suspicion_room,
                              sizeof *fold->suspicions);
     fold->suspicions[fold->suspicion_count++] = suspicion;
+}
+
+/* After each event. With very many suspicions they are only looked at when they are judged, which
+ * names too many events and none too few. */
+static void explain(struct follow_fold *fold)
+{
+    struct follow_excess excess;
+    if (fold->suspicion_count > EXPLAINED_MAX)
+        return;
+    for (size_t i = 0; i < fold->suspicion_count; i++) {
+        struct follow_suspicion *suspicion = &fold->suspicions[i];
+        if (!suspicion->explained && suspicion->machine->registered)
+            suspicion->explained = !follow_exceeds(suspicion, &excess);
+    }
 }
 
 static bool holds_at(const struct follow_booking *booking, const struct follow_machine *machine,
@@ -445,6 +462,7 @@ bool follow_fold_event(struct follow_fold *fold, int32_t part, int64_t seq, cons
     bool accepted = good && strcmp(audit_text(object, "type"), "berth.request.accepted") == 0;
     if (accepted && !json_object_get(data, "duplicate_of"))
         good = take_data(fold, data, &event);
+    explain(fold);
     json_decref(object);
     return good;
 }
