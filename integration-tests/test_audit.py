@@ -157,10 +157,11 @@ PLANTS = {
         ["INSERT INTO booking SELECT * FROM kept", "DROP TABLE kept"],
         {"booking_missing"}),
     "occurrence alive": (
-        ["UPDATE booking SET state = 'booked' WHERE series IS NOT NULL AND state = 'cancelled' "
-         "ORDER BY id LIMIT 1"],
-        ["UPDATE booking SET state = 'cancelled' WHERE series IS NOT NULL AND state = 'booked' "
-         "AND version = 2 ORDER BY id LIMIT 1"],
+        ["CREATE TABLE kept AS SELECT id FROM booking WHERE series IS NOT NULL "
+         "AND state = 'cancelled' ORDER BY id LIMIT 1",
+         "UPDATE booking SET state = 'booked' WHERE id IN (SELECT id FROM kept)"],
+        ["UPDATE booking SET state = 'cancelled' WHERE id IN (SELECT id FROM kept)",
+         "DROP TABLE kept"],
         {"booking_different"}),
     "machine capacity": (
         ["UPDATE machine SET gpus = gpus + 1 WHERE name = 'gpu-01'"],
