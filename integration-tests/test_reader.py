@@ -4,8 +4,11 @@ database does not answer."""
 import contextlib
 import json
 import os
+import re
+import resource
 import signal
 import socket
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +18,7 @@ from jsonschema import Draft202012Validator
 
 from berthtest.check import check_farm
 from berthtest.farm import create, share
+from berthtest.process import program
 from berthtest.servers import ROOT
 from berthtest.wait import wait_until
 
@@ -283,6 +287,28 @@ def test_connection_limit_and_timeout(farm):
             conn.settimeout(5)
             assert conn.recv(1) == b""
     assert reader.stop() < 5
+
+
+@pytest.mark.parametrize("hard", [20000, 200])
+def test_descriptors(farm, hard):
+    """Started with few descriptors it takes more; where it may not, the others wait, as ever."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    command = f"ulimit -Sn 200; ulimit -Hn {min(hard, most)}; exec " + program("berth-reader")
+    with open(farm.folder / f"few-{hard}.log", "w+", encoding="utf-8") as log, \
+            subprocess.Popen(["sh", "-c", command], stderr=log, stdin=subprocess.DEVNULL,
+                             env=farm.environment(BERTH_READER_TIMEOUT_S=3)) as reader, \
+            contextlib.ExitStack() as stack:
+        stack.callback(reader.terminate)
+
+        def text():
+            return (farm.folder / f"few-{hard}.log").read_text()
+        wait_until(lambda: "reader listens" in text(), "it listens")
+        assert ("fewer connections" in text()) == (hard == 200)
+        port = int(re.search(r"reader listens.* port=(\d+)", text()).group(1))
+        for _ in range(min(300, soft - 100)):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        answer = requests.get(f"http://127.0.0.1:{port}/v1/farm", timeout=20)
+        assert answer.status_code == 200
 
 
 def test_start_and_stop(farm, new_farm):

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "lib/address.h"
 #include "lib/clock.h"
@@ -19,6 +20,8 @@
 
 /* Memory of one connection: bounds a request's header. */
 #define CONNECTION_MEMORY (32 * 1024)
+/* Descriptors for the database, Kafka and the program itself. */
+#define OTHER_DESCRIPTORS 200
 
 struct server {
     struct MHD_Daemon *daemon;
@@ -172,6 +175,27 @@ static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
     return MHD_http_unescape(text);
 }
 
+/* A connection is a descriptor, and services are often started with 1,024 of them. Takes what is
+ * needed, as far as the system lets us; gives how many connections there may be. */
+static unsigned take_descriptors(unsigned connections)
+{
+    struct rlimit own;
+    rlim_t wanted = (rlim_t)connections + OTHER_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &own) != 0 || own.rlim_cur >= wanted)
+        return connections;
+    struct rlimit more = {.rlim_cur = own.rlim_max < wanted ? own.rlim_max : wanted,
+                          .rlim_max = own.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+        own = more;
+    if (own.rlim_cur >= wanted)
+        return connections;
+    rlim_t left = own.rlim_cur > 2 * OTHER_DESCRIPTORS ? own.rlim_cur - OTHER_DESCRIPTORS
+                                                       : own.rlim_cur / 2;
+    log_warn("fewer connections than reader.connection_limit", "descriptors=%llu connections=%llu",
+             (unsigned long long)own.rlim_cur, (unsigned long long)left);
+    return (unsigned)left;
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 static void server_free(struct server *server)
@@ -192,7 +216,7 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
     if (address.any.sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     unsigned threads = (unsigned)config_int(cfg, "reader.db_connections");
-    unsigned limit = (unsigned)config_int(cfg, "reader.connection_limit");
+    unsigned limit = take_descriptors((unsigned)config_int(cfg, "reader.connection_limit"));
     struct server *server = xcalloc(1, sizeof(*server));
     server->reader = (struct reader){.pool = pool,
                                      .hub = hub,

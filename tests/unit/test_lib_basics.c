@@ -75,13 +75,13 @@ static void test_failure_too_long_is_cut(void **state)
     (void)state;
     struct failure f;
     char *text = xmalloc(3000);
-    memset(text, 'x', 2999);
+    memset(text, 'y', 2999);
     text[2999] = '\0';
     failure_set(&f, ERR_IO, "%s", text);
     assert_int_equal(strlen(f.text), FAILURE_TEXT_LEN - 1);
     failure_wrap(&f, "open");
     assert_int_equal(strlen(f.text), FAILURE_TEXT_LEN - 1);
-    assert_memory_equal(f.text, "open: xxx", 9);
+    assert_memory_equal(f.text, "open: yyy", 9);
     failure_wrap(&f, "%s", text);
     assert_int_equal(strlen(f.text), FAILURE_TEXT_LEN - 1);
     free(text);
