@@ -254,6 +254,19 @@ def test_many_at_once(farm):
     assert len(set(answers)) == 1
 
 
+def test_bookings_asked_for_at_once(farm):
+    """They share statements; each is answered what it asked for, also that there is none."""
+    items = {item["id"]: item for item in farm.get_json("/v1/bookings?limit=1000")["items"]}
+    asked = [*items, "3", *list(items)[:2], "-1", "12x"] * 60
+
+    def ask(number):
+        answer = farm.get(f"/v1/bookings/{number}")
+        return answer.json() if answer.status_code == 200 else answer.status_code
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(ask, asked))
+    assert answers == [items.get(number, 404) for number in asked]
+
+
 def test_connection_limit_and_timeout(farm):
     """Idle connections take all places; they are closed after their time, and who waits is served."""
     reader = farm.start("berth-reader", environment=farm.environment(
@@ -340,14 +353,18 @@ def assert_unavailable(farm, path):
 def test_database_dies(farm):
     """Without the database each answer is a 503 with Retry-After; with it all is well again."""
     path = "/v1/machines/r-00"
+    booking = f"/v1/bookings/{farm.booked[0].booking['id']}"
     before = farm.get_json(path)
     farm.database.kill()
     try:
         assert_unavailable(farm, path)
+        with ThreadPoolExecutor(8) as pool:  # together, too
+            list(pool.map(lambda _: assert_unavailable(farm, booking), range(8)))
     finally:
         farm.database.start()
     wait_until(lambda: farm.get(path).status_code == 200, "it answers again")
     assert farm.get_json(path) == before
+    assert farm.get(booking).status_code == 200
     check_farm(farm)
 
 

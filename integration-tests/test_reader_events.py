@@ -98,7 +98,7 @@ def test_filters(farm):
             wait_until(lambda listener=listener: listener.last_id, "the position is told")
         first = bookings(farm, 2, "e-01")
         second = bookings(farm, 2, "e-02", farm.batch_2)
-        refused = farm.decide(farm.batch_1, {"type": "booking.cancel", "booking": 4097})
+        refused = farm.decide(farm.batch_1, {"type": "booking.cancel", "booking": 3})
         changed = farm.accept(farm.ops, {"type": "machine.update", "machine": "e-01",
                                          "labels": {"a": "b"}})
         assert {item.data.encode() for item in of_machine.wait_for(3)} == \

@@ -219,7 +219,8 @@ const struct config_key config_keys[] = {
      .fallback = "4",
      .min = 1,
      .max = 256,
-     .doc = "Database connections, which is the number of requests answered at a time."},
+     .doc = "Database connections, which is the number of requests that read at a time. Four times "
+            "as many threads serve HTTP."},
     {.name = "reader.db_user",
      .type = CONFIG_STRING,
      .programs = PROGRAM_READER,

@@ -5,11 +5,9 @@
 #include "core/limits.h"
 #include "lib/mem.h"
 #include "reader/handlers.h"
+#include "reader/lookup.h"
+#include "reader/rows.h"
 #include "schemas/rows.h"
-
-#define BOOKING_COLUMNS                                                                            \
-    "b.id, b.client, b.user_name, b.state, b.start_ms, b.end_ms, b.version, b.series"
-#define BOOKING_FIELDS 8
 
 /* A page of bookings. Strings live in the call's arena. */
 struct page {
@@ -17,22 +15,6 @@ struct page {
     int64_t *ids;
     size_t count;
 };
-
-static enum err read_booking(struct call *call, MYSQL_ROW row, struct booking_view *view,
-                             struct failure *f)
-{
-    *view = (struct booking_view){.id = field_int(row[0]),
-                                  .client = arena_strdup(call->arena, row[1]),
-                                  .user = arena_strdup(call->arena, row[2]),
-                                  .state = booking_state_from_name(row[3]),
-                                  .start_ms = field_int(row[4]),
-                                  .end_ms = field_int(row[5]),
-                                  .version = field_int(row[6]),
-                                  .series = field_int(row[7])};
-    if (view->state == BOOKING_STATE_COUNT)
-        return failure_set(f, ERR_DB_ERROR, "booking %" PRId64 " has an unknown state", view->id);
-    return ERR_OK;
-}
 
 static enum err read_bookings(struct call *call, const struct buf *sql, struct page *page,
                               struct failure *f)
@@ -46,7 +28,7 @@ static enum err read_bookings(struct call *call, const struct buf *sql, struct p
     page->ids = arena_alloc(call->arena, most * sizeof(*page->ids));
     enum err err = ERR_OK;
     while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
-        err = read_booking(call, row, &page->views[page->count], f);
+        err = rows_booking(row, call->arena, &page->views[page->count], f);
         page->ids[page->count] = page->views[page->count].id;
         page->count++;
     }
@@ -142,7 +124,7 @@ static void add_machine(struct buf *sql, const struct filter *filter)
 
 static void build_list(const struct call *call, const struct filter *filter, struct buf *sql)
 {
-    buf_printf(sql, "SELECT " BOOKING_COLUMNS " FROM booking b WHERE b.id > %" PRId64,
+    buf_printf(sql, "SELECT " BOOKING_ROW_COLUMNS " FROM booking b WHERE b.id > %" PRId64,
                filter->after);
     if (filter->client) {
         buf_puts(sql, " AND b.client = ");
@@ -201,7 +183,7 @@ enum err handle_series(struct call *call, struct failure *f)
     int64_t id = call_path_id(call->path_args[0]);
     for (int64_t k = 0; k < LIMIT_OCCURRENCES; k++)
         ids[k] = (int64_t)((uint64_t)id + ((uint64_t)k << 32) * LIMIT_PARTITIONS);
-    buf_puts(&sql, "SELECT " BOOKING_COLUMNS " FROM booking b WHERE b.id IN ");
+    buf_puts(&sql, "SELECT " BOOKING_ROW_COLUMNS " FROM booking b WHERE b.id IN ");
     sql_ids(&sql, ids, LIMIT_OCCURRENCES);
     buf_printf(&sql, " AND b.series = %" PRId64 " ORDER BY b.id", id);
     enum err err = id < 0 ? ERR_OK : read_bookings(call, &sql, &page, f);
@@ -220,72 +202,17 @@ enum err handle_series(struct call *call, struct failure *f)
     return err;
 }
 
-/* A share and where its row stands: by machine id, then start, as in events. */
-struct placed_share {
-    int64_t machine_id, start_ms;
-    struct share share;
-};
-
-static int compare_placed(const void *a, const void *b)
-{
-    const struct placed_share *left = a, *right = b;
-    if (left->machine_id != right->machine_id)
-        return left->machine_id < right->machine_id ? -1 : 1;
-    return left->start_ms < right->start_ms ? -1 : left->start_ms > right->start_ms;
-}
-
-/* One row for each share that it holds until its end, or one without. They are sorted here: the
- * server would make a temporary table for it, which takes as long as all the rest. */
-static void answer_booking(struct call *call, MYSQL_RES *rows, struct booking_view *view)
-{
-    MYSQL_ROW row;
-    size_t most = (size_t)mysql_num_rows(rows), count = 0;
-    struct placed_share *placed = arena_alloc(call->arena, most * sizeof(*placed));
-    struct share *shares = arena_alloc(call->arena, most * sizeof(*shares));
-    mysql_data_seek(rows, 0);
-    while ((row = mysql_fetch_row(rows))) {
-        const char *const *field = (const char *const *)&row[BOOKING_FIELDS];
-        if (field[0])
-            placed[count++] = (struct placed_share){
-                .machine_id = field_int(field[3]),
-                .start_ms = field_int(field[4]),
-                .share = {
-                    .machine = field[0],
-                    .amount = {.gpus = field_int(field[1]), .memory_gib = field_int(field[2])}}};
-    }
-    qsort(placed, count, sizeof(*placed), compare_placed);
-    for (size_t i = 0; i < count; i++)
-        shares[i] = placed[i].share;
-    view->shares = shares;
-    view->share_count = count;
-    call->body = booking_view_json(view);
-}
-
-/* In one statement: it is what is asked for most. */
 enum err handle_booking(struct call *call, struct failure *f)
 {
-    struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
-    MYSQL_ROW row = NULL;
     struct booking_view view;
-    buf_printf(&sql,
-               "SELECT " BOOKING_COLUMNS ", m.name, a.gpus, a.memory_gib, a.machine, a.start_ms "
-               "FROM booking b "
-               "LEFT JOIN (allocation a FORCE INDEX (PRIMARY) STRAIGHT_JOIN machine m ON m.id = "
-               "a.machine) "
-               "ON a.booking = b.id AND a.end_ms = b.end_ms AND a.live = 1 "
-               "WHERE b.id = %" PRId64,
-               call_path_id(call->path_args[0]));
-    enum err err = mysql_session_query(call->db, "read booking", sql.data, sql.len, &rows, f);
-    if (err == ERR_OK && (row = mysql_fetch_row(rows)))
-        err = read_booking(call, row, &view, f);
-    if (err == ERR_OK && row)
-        answer_booking(call, rows, &view);
+    bool found;
+    int64_t id = call_path_id(call->path_args[0]);
+    enum err err = lookup_booking(call->reader->lookup, id, call->arena, &view, &found, f);
+    if (err == ERR_OK && found)
+        call->body = booking_view_json(&view);
     else if (err == ERR_OK)
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "No booking has the id %.40s; GET /v1/bookings lists them.",
                      call->path_args[0]);
-    mysql_free_result(rows);
-    buf_fini(&sql);
     return err;
 }

@@ -46,11 +46,13 @@ const char *param_name(enum param param);
 struct availability;
 struct hub;
 struct listener;
+struct lookup;
 struct reader_metrics;
 
 /* What the handlers of one server share; all of it may be used by several threads. */
 struct reader {
     struct session_pool *pool;
+    struct lookup *lookup;
     struct availability *availability;
     struct hub *hub; /* NULL: no event topic is followed */
     struct reader_metrics *metrics;

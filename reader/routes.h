@@ -12,7 +12,7 @@ struct route {
     handler_fn *handler;
     unsigned params; /* bits 1 << PARAM_… */
     const char *doc;
-    bool without_database; /* the process answers by itself */
+    bool without_database; /* the handler needs no session of its own */
     bool one_statement;    /* needs no snapshot */
     bool slash;            /* with a '/' behind it, too */
     const char *instead;   /* what a POST to it is told; NULL: what all are told */

@@ -1,5 +1,7 @@
 #include "reader/rows.h"
 
+#include <inttypes.h>
+
 #include "core/request.h"
 #include "schemas/jsonout.h"
 #include "schemas/rows.h"
@@ -17,6 +19,22 @@ enum err rows_machine(MYSQL_ROW row, const unsigned long *lengths, struct arena 
     if (!labels_from_json(row[4], lengths[4], arena, &out->labels) ||
         out->state == MACHINE_STATE_COUNT)
         return failure_set(f, ERR_DB_ERROR, "machine %s has a row that is not Berth's", row[1]);
+    return ERR_OK;
+}
+
+enum err rows_booking(MYSQL_ROW row, struct arena *arena, struct booking_view *out,
+                      struct failure *f)
+{
+    *out = (struct booking_view){.id = field_int(row[0]),
+                                 .client = arena_strdup(arena, row[1]),
+                                 .user = arena_strdup(arena, row[2]),
+                                 .state = booking_state_from_name(row[3]),
+                                 .start_ms = field_int(row[4]),
+                                 .end_ms = field_int(row[5]),
+                                 .version = field_int(row[6]),
+                                 .series = field_int(row[7])};
+    if (out->state == BOOKING_STATE_COUNT)
+        return failure_set(f, ERR_DB_ERROR, "booking %" PRId64 " has an unknown state", out->id);
     return ERR_OK;
 }
 

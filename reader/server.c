@@ -15,13 +15,17 @@
 #include "lib/mem.h"
 #include "reader/answer.h"
 #include "reader/availability.h"
+#include "reader/lookup.h"
 #include "reader/metrics.h"
 #include "reader/routes.h"
 
 /* Memory of one connection: bounds a request's header. */
-#define CONNECTION_MEMORY (32 * 1024)
+#define CONNECTION_MEMORY   (32 * 1024)
 /* Descriptors for the database, Kafka and the program itself. */
-#define OTHER_DESCRIPTORS 200
+#define OTHER_DESCRIPTORS   200
+/* More threads than sessions: what needs no database is answered while all sessions are busy, and
+ * those who ask for a booking each come together (reader/lookup.h). */
+#define THREADS_PER_SESSION 4
 
 struct server {
     struct MHD_Daemon *daemon;
@@ -200,6 +204,7 @@ static unsigned take_descriptors(unsigned connections)
 
 static void server_free(struct server *server)
 {
+    lookup_free(server->reader.lookup);
     availability_free(server->reader.availability);
     reader_metrics_free(server->reader.metrics);
     free(server);
@@ -215,11 +220,12 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
     if (address.any.sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
-    unsigned threads = (unsigned)config_int(cfg, "reader.db_connections");
+    unsigned threads = THREADS_PER_SESSION * (unsigned)config_int(cfg, "reader.db_connections");
     unsigned limit = take_descriptors((unsigned)config_int(cfg, "reader.connection_limit"));
     struct server *server = xcalloc(1, sizeof(*server));
     server->reader = (struct reader){.pool = pool,
                                      .hub = hub,
+                                     .lookup = lookup_new(pool),
                                      .availability = availability_new(),
                                      .metrics = reader_metrics_new()};
     const char *cors_origin = config_string(cfg, "reader.cors_origin");
@@ -227,7 +233,7 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
         .cors_origin = strcmp(cors_origin, "none") == 0 ? NULL : cors_origin, .pool = pool};
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_SOCK_ADDR, &address.any,
-        MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_CONNECTION_LIMIT,
         limit > threads ? limit : threads, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)config_int(cfg, "reader.timeout_s"), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
