@@ -85,12 +85,11 @@ static const char *header(struct MHD_Connection *connection, const char *name)
 static void make_etag(const struct answer *answer, bool gzip, char etag[48])
 {
     uint8_t digest[32];
+    struct buf hex = {0};
     sha256(answer->body, answer->len, digest);
-    char *at = etag;
-    *at++ = '"';
-    for (int i = 0; i < 16; i++, at += 2)
-        snprintf(at, 3, "%02x", digest[i]);
-    snprintf(at, 8, "%s\"", gzip ? "-gz" : "");
+    buf_hex(&hex, digest, 16);
+    snprintf(etag, 48, "\"%s%s\"", hex.data, gzip ? "-gz" : "");
+    buf_fini(&hex);
 }
 
 /* If-None-Match: a list of tags, or * (RFC 9110 §13.1.2, weak comparison). */
