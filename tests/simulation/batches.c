@@ -29,7 +29,7 @@ void batches_plan(struct sim *sim)
         .latency_us = 200,
         .garbage = old.garbage,
         .repeated = old.repeated,
-        .limits = true,
+        .limits = !sim->batches->written,
     };
 }
 
@@ -114,10 +114,9 @@ void batches_close(struct sim *sim)
     }
 }
 
-void batches_run(uint64_t seed, struct sim_result *out)
+static void run_all(uint64_t seed, struct batches batches, struct sim_result *out)
 {
     static const int64_t sizes[] = {0, 1, 7, 2000};
-    struct batches batches = {0};
     uint64_t first = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         batches.size = sizes[i];
@@ -136,4 +135,14 @@ void batches_run(uint64_t seed, struct sim_result *out)
     for (size_t i = 0; i < batches.count; i++)
         free(batches.log[i].value);
     free(batches.log);
+}
+
+void batches_run(uint64_t seed, struct sim_result *out)
+{
+    run_all(seed, (struct batches){0}, out);
+}
+
+void batches_run_written(const char *const *requests, size_t count, struct sim_result *out)
+{
+    run_all(1, (struct batches){.written = requests, .written_count = count}, out);
 }

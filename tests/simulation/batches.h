@@ -12,7 +12,9 @@ struct batches_message {
 };
 /* What the runs of a seed share. */
 struct batches {
-    int64_t size; /* 0: the first run, in which clients send what they like */
+    int64_t size; /* 0: the first run, in which clients send what they like, or what is written */
+    const char *const *written; /* the administrator's requests, without braces; NULL: any */
+    size_t written_count;
     struct batches_message *log;
     size_t count;
     uint64_t digest; /* of the run's decisions and tables */
@@ -25,5 +27,8 @@ void batches_open(struct sim *sim);
 void batches_close(struct sim *sim);
 /* All of the seed's runs; *out is the first that failed, or the last. */
 void batches_run(uint64_t seed, struct sim_result *out);
+/* The same with these requests: what matters is which of them come to be in one batch of 7, behind
+ * what other batches have stored. Borrows them. */
+void batches_run_written(const char *const *requests, size_t count, struct sim_result *out);
 
 #endif

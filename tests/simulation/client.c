@@ -435,6 +435,24 @@ static void next(struct sim *sim, void *arg, int64_t number)
     send_draft(sim, &draft);
 }
 
+/* The administrator's, in partition 0. */
+static void send_written(struct sim *sim, void *arg, int64_t number)
+{
+    struct draft draft = {.id = ++sim->clients->ids};
+    (void)arg;
+    sim->clients->left--;
+    add(draft.body, sizeof draft.body, sim->batches->written[number]);
+    const char *token = token_sign(sim, draft.client, claims_of(sim, &draft));
+    send(sim, draft.part, token, strlen(token));
+}
+
+static void send_all_written(struct sim *sim)
+{
+    sim->clients->left = (int64_t)sim->batches->written_count;
+    for (int64_t i = 0; i < sim->clients->left; i++)
+        sim_after_ms(sim, i * 1000, send_written, NULL, i);
+}
+
 void client_send_one(struct sim *sim)
 {
     struct draft draft = {0};
@@ -466,6 +484,10 @@ void clients_open(struct sim *sim)
         sim_after_ms(sim, sim_below(sim, LIMITS_MS), change_limits, NULL, 0);
     if (sim->batches && sim->batches->size > 0) {
         batches_open(sim);
+        return;
+    }
+    if (sim->batches && sim->batches->written) {
+        send_all_written(sim);
         return;
     }
     sim->clients->left = sim->plan.requests;

@@ -109,6 +109,44 @@ static void test_batches_do_not_matter(void **state)
                 sum.displaced > 0 && sum.in_use > 0);
 }
 
+#define BOOK(machine, from, to, gpus, memory_gib)                                                  \
+    "\"type\":\"booking.create\",\"start\":\"2026-12-01T" from ":00:00Z\","                        \
+    "\"end\":\"2026-12-01T" to ":00:00Z\"," ALLOCATION(machine, gpus, memory_gib)
+#define ALLOCATION(machine, gpus, memory_gib)                                                      \
+    "\"allocations\":[{\"machine\":\"" machine "\",\"gpus\":" gpus ",\"memory_gib\":" memory_gib    \
+    "}]"
+#define REGISTER(machine)                                                                          \
+    "\"type\":\"machine.register\",\"machine\":\"" machine "\",\"gpus\":4,\"memory_gib\":64"
+#define UPDATE(machine, what) "\"type\":\"machine.update\",\"machine\":\"" machine "\"," what
+#define AMEND(booking, gpus, memory_gib)                                                           \
+    "\"type\":\"booking.amend\",\"booking\":" booking "," ALLOCATION("m", gpus, memory_gib)
+#define DISPLACE ",\"displace\":true"
+
+/* An update that takes away only what an earlier one of its batch has given: by the machine's row it
+ * takes nothing, and yet bookings that other batches have stored may have to be named or ended. */
+static void test_an_earlier_update_of_the_batch_counts(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {
+        /* Stored by a first batch of 7. */
+        REGISTER("m"), BOOK("m", "12", "14", "2", "1"), BOOK("m", "12", "14", "2", "1"),
+        BOOK("m", "16", "18", "1", "32"), BOOK("m", "16", "18", "1", "32"), REGISTER("old"),
+        UPDATE("old", "\"state\":\"retired\""),
+        /* The second: the first booking grows, so the second one is in the way. */
+        UPDATE("m", "\"gpus\":6"), AMEND("8192", "4", "1"), UPDATE("m", "\"gpus\":4"),
+        UPDATE("m", "\"gpus\":4" DISPLACE), UPDATE("old", "\"state\":\"up\""),
+        BOOK("old", "12", "14", "1", "1"), UPDATE("old", "\"state\":\"retired\"" DISPLACE),
+        /* The third: the same with memory. */
+        UPDATE("m", "\"memory_gib\":96"), AMEND("16384", "1", "64"),
+        UPDATE("m", "\"memory_gib\":64" DISPLACE)};
+    struct sim_result result;
+    batches_run_written(requests, sizeof requests / sizeof requests[0], &result);
+    if (result.failed)
+        fail_msg("%s", result.failure);
+    assert_int_equal(result.count.in_use, 1);
+    assert_int_equal(result.count.displaced, 3);
+}
+
 /* The patches go with the sources (run from the top folder, as dev/run-unit does). */
 static void test_mutations_apply(void **state)
 {
@@ -124,6 +162,7 @@ int main(void)
         cmocka_unit_test(test_workers_that_close_leave_nothing),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_batches_do_not_matter),
+        cmocka_unit_test(test_an_earlier_update_of_the_batch_counts),
         cmocka_unit_test(test_mutations_apply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
