@@ -163,7 +163,7 @@ void upkeep_note_published(struct worker *w, struct part *part)
                                                 part->acked_seq, &f);
     w->session_used_ms = mono(w);
     if (err == ERR_OK)
-        part->published_noted = part->acked_seq;
+        part->published_noted = part->row.published_seq = part->acked_seq;
     else if (err != ERR_EPOCH_LOST) /* the next batch notices that */
         worker_store_failed(w, &f);
 }

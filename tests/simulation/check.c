@@ -217,6 +217,18 @@ void check_lock_order(struct sim *sim, const struct session *session, enum lock_
     }
 }
 
+/* Of a session that was lost nothing is left that could be committed, or that holds rows. */
+void check_old_sessions(struct sim *sim, const struct session *session)
+{
+    for (size_t i = 0; i < sim->db->sessions.count; i++) {
+        const struct session *old = sim->db->sessions.items[i];
+        if (old->alive && old != session && old->life == session->life &&
+            (old->commit_pending || session_lock_count(sim->db, old) > 0))
+            sim_fail(sim, "session %" PRIu64 " begins, and lost session %" PRIu64 " may still act",
+                     session->id, old->id);
+    }
+}
+
 /* Who lost a partition claims it again only on a later assignment, or when an operator resumes
  * what it halted (docs/architecture.md, Owning a partition). A claim that it was not told of does
  * not count: it asks again. */
@@ -224,6 +236,12 @@ void check_claim(struct sim *sim, struct process *p, int32_t part)
 {
     if (p->claimed_at[part] == log_client_assignments(p->log) && sim->db->owners[part] != p->life)
         sim_fail(sim, "%s lost partition %" PRId32 " and claims it again unasked", p->name, part);
+    const struct part *own = &p->worker->parts[part];
+    const struct partition_row *row = database_partition(sim->db, part);
+    if (row->epoch == own->row.epoch && row->last_seq == own->row.last_seq && own->row_known &&
+        own->tail_known && own->acked_seq == row->last_seq)
+        sim_fail(sim, "%s claims partition %" PRId32 " anew, though it is as it was", p->name,
+                 part);
 }
 
 static bool same_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -253,8 +271,13 @@ static void check_is_decision(struct sim *sim, const struct log_event *event, co
 
 void check_publish(struct sim *sim, const struct log_event *event)
 {
+    const struct partition_row *row = database_partition(sim->db, event->part);
     check_is_decision(sim, event, "published");
-    if (!sim->db->restored && event->epoch > database_partition(sim->db, event->part)->epoch)
+    if (!sim->db->restored && event->epoch == row->epoch && event->seq <= row->published_seq &&
+        sim->plan.world != WORLD_EVENTS_REMADE)
+        sim_fail(sim, "event %" PRId32 "-%" PRId64 " is published, though that is noted already",
+                 event->part, event->seq);
+    if (!sim->db->restored && event->epoch > row->epoch)
         sim_fail(sim, "event %" PRId32 "-%" PRId64 " has epoch %" PRId64 " of nobody", event->part,
                  event->seq, event->epoch);
 }

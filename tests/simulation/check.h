@@ -10,6 +10,8 @@ void check_before_commit(struct sim *sim, const struct session *session);
 void check_after_commit(struct sim *sim, const struct writes *writes);
 /* Partitions, then machines, then bookings (docs/architecture.md, One batch). */
 void check_lock_order(struct sim *sim, const struct session *session, enum lock_kind kind);
+/* A worker begins to lock rows. */
+void check_old_sessions(struct sim *sim, const struct session *session);
 /* A worker claims a partition. */
 void check_claim(struct sim *sim, struct process *p, int32_t part);
 /* A worker hands an event to its producer; an event reaches the topic. */

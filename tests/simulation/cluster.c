@@ -7,10 +7,15 @@
 
 #include "lib/jws.h"
 #include "tests/simulation/process.h"
+#include "tests/simulation/store_client.h"
 
 /* How long a call waits for a broker that does not answer. */
 #define CALL_TIMEOUT_MS 2000
 #define FLUSH_SLICE_MS  20
+/* A worker uses its session at least so often; if it was held up for longer than that, it may not
+ * know yet. */
+#define IDLE_MAX_MS     4000
+#define STILL_MS        1000
 
 struct client_part {
     bool started, broken, paused;
@@ -18,6 +23,8 @@ struct client_part {
     bool lost_once; /* it has skipped messages since it was started */
     int64_t position;
     int64_t given_from; /* the first offset of those given out last */
+    int64_t flushes;    /* so far */
+    int64_t tail;       /* the highest event that the tail showed when it was read last */
 };
 
 struct log_client {
@@ -317,6 +324,21 @@ static void serve(struct log_client *c)
         producer_serve(c->producer);
 }
 
+/* A session that is not used is used now and then, before the server gives it up. */
+static void check_session_is_used(struct log_client *c)
+{
+    struct process *p = c->process;
+    int64_t now_us = c->sim->now_us;
+    const struct session *session = store_client_session(p->store);
+    int64_t used_us = session && session->alive ? session->used_us : now_us;
+    if (used_us != p->used_us || now_us - p->polled_us > STILL_MS * SIM_US_PER_MS)
+        p->idle_us = now_us;
+    p->used_us = used_us;
+    p->polled_us = now_us;
+    if (now_us - p->idle_us > IDLE_MAX_MS * SIM_US_PER_MS)
+        sim_fail(c->sim, "%s does not use its session for %d ms", p->name, IDLE_MAX_MS);
+}
+
 static enum err log_poll(void *self, struct log_message *out, size_t max, size_t max_bytes,
                          int timeout_ms, size_t *count_out, struct failure *f)
 {
@@ -324,6 +346,8 @@ static enum err log_poll(void *self, struct log_message *out, size_t max, size_t
     struct gathering g = {.out = out, .max = max, .max_bytes = max_bytes};
     *count_out = 0;
     process_call(c->process, "poll");
+    check_session_is_used(c);
+    c->process->failed_attempts = 0;
     serve(c);
     enum err err = poll_trouble(c, f);
     if (err)
@@ -365,12 +389,18 @@ static enum err log_publish(void *self, const struct log_event *event, struct fa
     process_local_call(c->process, "publish");
     if (!c->producer)
         return failure_set(f, ERR_LOG_FATAL, "publish: there is no producer");
+    if (event->seq <= c->parts[event->part].tail)
+        sim_fail(c->sim, "event %" PRId32 "-%" PRId64 " is published, though the tail showed %" PRId64,
+                 event->part, event->seq, c->parts[event->part].tail);
     return producer_publish(c->producer, event, f);
 }
 
 static enum err log_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
 {
     struct log_client *c = self;
+    assert(timeout_ms <= WORKER_SHUTDOWN_FLUSH_MS);
+    if (part >= 0)
+        c->parts[part].flushes++;
     process_call(c->process, "flush");
     int64_t deadline_us = c->sim->now_us + timeout_ms * SIM_US_PER_MS;
     while (c->producer) {
@@ -423,6 +453,7 @@ static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *
         return err;
     *lo = c->cluster->events[part].lo;
     *hi = c->cluster->events[part].hi;
+    c->parts[part].tail = 0;
     process_travel(c->process);
     return ERR_OK;
 }
@@ -449,6 +480,19 @@ static enum err log_request_before(void *self, int32_t part, int64_t before, int
     return ERR_OK;
 }
 
+/* Of the last events, twice as many as may be unpublished: what the tail must not miss. */
+static int64_t highest_of_tail(const struct sim *sim, const struct event_log *log)
+{
+    int64_t highest = 0;
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct event_entry *entry = &log->entries.items[i];
+        if (entry->offset >= log->hi - 2 * sim->plan.unpublished_max && entry->offset >= log->lo &&
+            entry->seq > highest)
+            highest = entry->seq;
+    }
+    return highest;
+}
+
 static enum err log_event_tail(void *self, int32_t part, int64_t count, log_tail_fn *fn, void *arg,
                                struct failure *f)
 {
@@ -457,6 +501,7 @@ static enum err log_event_tail(void *self, int32_t part, int64_t count, log_tail
     if (err)
         return err;
     const struct event_log *log = &c->cluster->events[part];
+    c->parts[part].tail = highest_of_tail(c->sim, log);
     for (size_t i = 0; i < log->entries.count; i++) {
         const struct event_entry *entry = &log->entries.items[i];
         if (entry->offset >= log->hi - count && entry->offset >= log->lo && entry->seq > 0)
@@ -530,6 +575,11 @@ void log_client_unassign(struct log_client *c)
 int64_t log_client_assignments(const struct log_client *c)
 {
     return c->member ? c->member->assignments : 0;
+}
+
+int64_t log_client_flushes(const struct log_client *c, int32_t part)
+{
+    return c->parts[part].flushes;
 }
 
 bool log_client_left(const struct log_client *c)

@@ -93,6 +93,8 @@ void log_client_unassign(struct log_client *c);
 /* How often it was assigned partitions. */
 int64_t log_client_assignments(const struct log_client *c);
 bool log_client_left(const struct log_client *c);
+/* How often it was told to wait until the partition's events are in the topic. */
+int64_t log_client_flushes(const struct log_client *c, int32_t part);
 struct process *log_client_process(const struct log_client *c);
 
 /* --- group.c --- */

@@ -154,14 +154,28 @@ void group_leave(struct sim *sim, struct member *member)
 void group_give_back(struct sim *sim, struct member *member, const struct log_events *owner,
                      bool lost)
 {
+    const struct process *p = log_client_process(member->client);
     int32_t parts[PLAN_PARTITIONS_MAX];
+    int64_t flushes[PLAN_PARTITIONS_MAX], begin_us = sim->now_us;
+    bool waits[PLAN_PARTITIONS_MAX];
     size_t count = 0;
     for (int32_t part = 0; part < sim->plan.partitions; part++) {
-        if (member->told[part])
-            parts[count++] = part;
+        if (!member->told[part])
+            continue;
+        const struct part *own = &p->worker->parts[part];
+        waits[count] = !lost && part_is_claimed(own) && own->sent_seq > own->acked_seq;
+        flushes[count] = log_client_flushes(member->client, part);
+        parts[count++] = part;
     }
     if (count > 0)
         owner->revoked(owner->arg, parts, count, lost);
+    for (size_t i = 0; i < count; i++) {
+        const struct part *own = &p->worker->parts[parts[i]];
+        if (waits[i] && own->sent_seq > own->acked_seq && flushes[i] == log_client_flushes(member->client, parts[i]) &&
+            sim->now_us - begin_us < WORKER_REVOKE_FLUSH_MS * SIM_US_PER_MS)
+            sim_fail(sim, "%s gives partition %d back, and does not wait for its events", p->name,
+                     (int)parts[i]);
+    }
     log_client_unassign(member->client);
     memset(member->told, 0, sizeof member->told);
     member->told_any = false;

@@ -135,6 +135,7 @@ static void start(struct sim *sim, void *arg, int64_t number)
     }
     p->life = ++sim->count.starts;
     memset(p->claimed_at, 0, sizeof p->claimed_at);
+    p->polled_us = p->failed_attempts = 0;
     sim_note(sim, p->number, "start", 0, 0);
     p->mono_base_ms = sim_between(sim, 1000, 100000000);
     p->store_port = store_client_new(p);

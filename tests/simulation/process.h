@@ -25,6 +25,9 @@ struct process {
     bool dying;               /* kill -9: buried as soon as its fiber is left */
     bool host_died;           /* with its host: nobody tells the servers */
     int64_t weight;           /* of the call at hand: how likely it ends badly */
+    int64_t polled_us;        /* when it polled last */
+    int64_t used_us, idle_us; /* its session's last use then, and since when that is the last */
+    int failed_attempts;      /* of a batch, since it polled last */
     int64_t stopped_until_us; /* SIGSTOP: nothing of it runs before */
     int64_t wall_skew_ms, mono_base_ms;
     uint64_t wake_number;                    /* of the timer that may resume it */

@@ -414,6 +414,7 @@ static enum err store_lock_partitions(void *self, const int32_t *parts, size_t c
     if (err)
         return err;
     check_lock_order(c->sim, c->session, LOCK_PARTITION);
+    check_old_sessions(c->sim, c->session);
     for (size_t i = 0; !err && i < count; i++) {
         assert(i == 0 || parts[i - 1] < parts[i]);
         err = lock(c, LOCK_PARTITION, (uint64_t)parts[i], f);
@@ -579,6 +580,24 @@ static enum err store_load_client_timelines(void *self, struct world *world,
 
 /* --- machines and bookings --- */
 
+/* A batch is tried again only after the consumer was polled. */
+static enum err note_attempt(struct store_client *c, enum err err)
+{
+    bool again = err == ERR_DB_DEADLOCK || err == ERR_DB_LOCK_TIMEOUT;
+    if (again && ++c->process->failed_attempts > 1)
+        sim_fail(c->sim, "%s tries a batch again, and has not polled in between",
+                 c->process->name);
+    return err;
+}
+
+/* Loading a timeline that is not there at all takes long, so it is done before the locks. */
+static void check_is_warm(struct sim *sim, struct world *world, int64_t id)
+{
+    const struct machine *machine = world_machine_by_id(world, id);
+    if (!machine || !machine->timeline)
+        sim_fail(sim, "machine %" PRId64 " is locked, and its timeline was not loaded before", id);
+}
+
 static enum err store_lock_machines(void *self, const struct id_list *ids, struct world *world,
                                     struct failure *f)
 {
@@ -587,9 +606,10 @@ static enum err store_lock_machines(void *self, const struct id_list *ids, struc
     assert(c->in_transaction);
     enum err err = arrive(c, "lock_machines", &fate, f);
     if (err)
-        return err;
+        return note_attempt(c, err);
     check_lock_order(c->sim, c->session, LOCK_MACHINE);
     for (size_t i = 0; !err && i < ids->count; i++) {
+        check_is_warm(c->sim, world, ids->ids[i]);
         if (database_machine(c->db, ids->ids[i]))
             err = lock(c, LOCK_MACHINE, (uint64_t)ids->ids[i], f);
     }
@@ -598,7 +618,7 @@ static enum err store_lock_machines(void *self, const struct id_list *ids, struc
         if (row)
             put_machine(c, row, world);
     }
-    return leave(c, err, fate, f);
+    return note_attempt(c, leave(c, err, fate, f));
 }
 
 static enum err store_load_timelines(void *self, struct world *world,
