@@ -143,3 +143,17 @@ def test_zombie(farm, say):
     report(farm, say, "SIGSTOP of a worker past its sessions, then SIGCONT", seconds)
     for worker in workers:
         worker.stop()
+
+
+def test_claimed_by_somebody_else(farm):
+    """A claim that was on its way for long, of a worker that is gone: the owner finds another epoch
+    under its lock, and no rebalance comes that would give it the partition back."""
+    worker = farm.start_worker()
+    first = farm.events.decision(farm.publish(b"garbage", partition=3))
+    with farm.sql.cursor() as cursor:
+        cursor.execute("UPDATE request_partition SET epoch = epoch + 1 WHERE part = 3")
+    second = farm.events.decision(farm.publish(b"garbage", partition=3), limit_s=30)
+    worker.wait_log(r"part=3 .*to=lost.*another worker has claimed it")
+    worker.wait_log(r"joining the group again")
+    assert second.epoch == first.epoch + 2
+    check_farm(farm)

@@ -40,6 +40,9 @@ static void check_partition(struct sim *sim, const struct session *session,
         sim_fail(sim,
                  "partition %" PRId32 ": epoch %" PRId64 " after %" PRId64 ", progress %" PRId64,
                  row->part, row->epoch, old->epoch, row->progress_epoch);
+    if (count > 0 && row->progress_epoch != row->epoch)
+        sim_fail(sim, "partition %" PRId32 " is decided, and that is not noted as progress",
+                 row->part);
     if (row->published_seq > row->last_seq ||
         (!sim->db->restored && row->published_seq > sim->cluster->events[row->part].ever))
         sim_fail(sim, "partition %" PRId32 ": published_seq %" PRId64 " is not in the topic",

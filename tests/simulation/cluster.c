@@ -502,6 +502,8 @@ static enum err log_event_tail(void *self, int32_t part, int64_t count, log_tail
         return err;
     const struct event_log *log = &c->cluster->events[part];
     c->parts[part].tail = highest_of_tail(c->sim, log);
+    if (count < 2 * c->sim->plan.unpublished_max)
+        sim_fail(c->sim, "a tail of %" PRId64 " events is too short", count);
     for (size_t i = 0; i < log->entries.count; i++) {
         const struct event_entry *entry = &log->entries.items[i];
         if (entry->offset >= log->hi - count && entry->offset >= log->lo && entry->seq > 0)

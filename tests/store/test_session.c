@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "db/migrate.h"
 
@@ -50,6 +51,45 @@ static void test_claim_kills(void **state)
               ERR_DB_CONNECTION);
     must(OPS(&env.a)->connect(SELF(&env.a), &f));
     must(OPS(&env.a)->partition(SELF(&env.a), part, &row, &f));
+}
+
+/* An owner that stands still in a transaction keeps its locks for wait_timeout, whoever waits. */
+static void test_idle_in_transaction(void **state)
+{
+    (void)state;
+    struct mysql_settings settings = env.settings;
+    settings.idle_timeout_s = 1;
+    struct mysql_session *still = mysql_session_new(&settings);
+    must(mysql_session_connect(still, &f));
+    MYSQL_RES *res = NULL;
+    const char *lock = "SELECT epoch FROM request_partition WHERE part = 1 FOR UPDATE";
+    must(mysql_session_query(still, "lock", lock, strlen(lock), &res, &f));
+    mysql_free_result(res);
+    struct partition_row row;
+    struct farm_row farm;
+    const int32_t part = 1;
+    must(OPS(&env.a)->begin(SELF(&env.a), &f));
+    must(OPS(&env.a)->lock_partitions(SELF(&env.a), &part, 1, &row, &farm, &f)); /* waits for 3 s */
+    OPS(&env.a)->rollback(SELF(&env.a));
+    must_fail(mysql_session_ping(still, &f), ERR_DB_CONNECTION);
+    mysql_session_free(still);
+}
+
+/* A server that does not answer in time: the session ends. */
+static void test_silent_server(void **state)
+{
+    (void)state;
+    struct mysql_settings settings = env.settings;
+    settings.io_timeout_s = 1;
+    struct mysql_session *session = mysql_session_new(&settings);
+    must(mysql_session_connect(session, &f));
+    MYSQL_RES *res = NULL;
+    const char *sleep = "SELECT SLEEP(20)";
+    time_t begin = time(NULL);
+    must_fail(mysql_session_query(session, "sleep", sleep, strlen(sleep), &res, &f),
+              ERR_DB_CONNECTION);
+    assert_true(time(NULL) - begin < 10);
+    mysql_session_free(session);
 }
 
 static void test_kill(void **state)
@@ -151,18 +191,31 @@ static void test_keys(void **state)
 }
 
 /* What every session has been told. */
-static void test_session_settings(void **state)
+static void check_session_settings(void)
 {
-    (void)state;
     const char *sql = mysql_session_is_mariadb(env.admin)
                           ? "SELECT @@tx_isolation = 'READ-COMMITTED'"
                           : "SELECT @@transaction_isolation = 'READ-COMMITTED'";
     assert_int_equal(admin_int(sql), 1);
     assert_int_equal(admin_int("SELECT @@autocommit"), 0);
     assert_int_equal(admin_int("SELECT @@innodb_lock_wait_timeout"), 3);
+    assert_int_equal(admin_int("SELECT @@wait_timeout"), env.settings.idle_timeout_s);
     assert_int_equal(admin_int("SELECT @@character_set_results IS NULL OR "
                                "@@character_set_results = 'binary'"),
                      1);
+}
+
+/* Also one that is connected again. */
+static void test_session_settings(void **state)
+{
+    (void)state;
+    struct mysql_settings settings;
+    must(mysql_settings_read(env.cfg, &settings, &f));
+    assert_int_equal(settings.idle_timeout_s, 10);
+    mysql_settings_fini(&settings);
+    check_session_settings();
+    must(mysql_session_connect(env.admin, &f));
+    check_session_settings();
 }
 
 /* --- schema --- */
@@ -308,6 +361,8 @@ static void test_migrate_error(void **state)
 const struct CMUnitTest session_tests[] = {
     TEST(test_claim),
     TEST(test_claim_kills),
+    TEST(test_idle_in_transaction),
+    TEST(test_silent_server),
     TEST(test_kill),
     TEST(test_epoch),
     TEST(test_epoch_lost_in_batch),

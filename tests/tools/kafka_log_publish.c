@@ -423,8 +423,28 @@ static void expect_config(struct rig *rig, const char *key, const char *value, c
     rig->cfg = cfg;
 }
 
+/* Unless the user says otherwise. */
+static void expect_default(struct rig *rig, const char *name, const char *value)
+{
+    char text[64];
+    size_t size = sizeof text;
+    rd_kafka_conf_t *conf;
+    CHECK_OK(kafka_conf_build(rig->cfg, NULL, NULL, &conf, &rig->f), &rig->f);
+    CHECK(rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK);
+    CHECK(strcmp(text, value) == 0);
+    rd_kafka_conf_destroy(conf);
+}
+
 static void check_settings(struct rig *rig)
 {
+    expect_default(rig, "session.timeout.ms", "6000");
+    expect_default(rig, "max.poll.interval.ms", "60000");
+    expect_config(rig, "kafka.enable.idempotence", "false", "needs true");
+    expect_config(rig, "kafka.enable.gapless.guarantee", "false", "needs true");
+    expect_config(rig, "kafka.message.timeout.ms", "300000", "needs 0");
+    expect_config(rig, "kafka.auto.offset.reset", "earliest", "needs error");
+    expect_config(rig, "kafka.enable.auto.commit", "true", "needs false");
+    expect_config(rig, "kafka.partition.assignment.strategy", "cooperative-sticky", "needs range");
     expect_config(rig, "kafka.acks", "1", "kafka.acks is 1, but Berth needs all: remove the key");
     expect_config(rig, "kafka.isolation.level", "read_committed", "needs read_uncommitted");
     expect_config(rig, "kafka.allow.auto.create.topics", "true", "needs false");
