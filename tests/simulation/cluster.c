@@ -390,7 +390,8 @@ static enum err log_publish(void *self, const struct log_event *event, struct fa
     if (!c->producer)
         return failure_set(f, ERR_LOG_FATAL, "publish: there is no producer");
     if (event->seq <= c->parts[event->part].tail)
-        sim_fail(c->sim, "event %" PRId32 "-%" PRId64 " is published, though the tail showed %" PRId64,
+        sim_fail(c->sim,
+                 "event %" PRId32 "-%" PRId64 " is published, though the tail showed %" PRId64,
                  event->part, event->seq, c->parts[event->part].tail);
     return producer_publish(c->producer, event, f);
 }

@@ -171,7 +171,8 @@ void group_give_back(struct sim *sim, struct member *member, const struct log_ev
         owner->revoked(owner->arg, parts, count, lost);
     for (size_t i = 0; i < count; i++) {
         const struct part *own = &p->worker->parts[parts[i]];
-        if (waits[i] && own->sent_seq > own->acked_seq && flushes[i] == log_client_flushes(member->client, parts[i]) &&
+        if (waits[i] && own->sent_seq > own->acked_seq &&
+            flushes[i] == log_client_flushes(member->client, parts[i]) &&
             sim->now_us - begin_us < WORKER_REVOKE_FLUSH_MS * SIM_US_PER_MS)
             sim_fail(sim, "%s gives partition %d back, and does not wait for its events", p->name,
                      (int)parts[i]);

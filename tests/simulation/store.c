@@ -585,8 +585,7 @@ static enum err note_attempt(struct store_client *c, enum err err)
 {
     bool again = err == ERR_DB_DEADLOCK || err == ERR_DB_LOCK_TIMEOUT;
     if (again && ++c->process->failed_attempts > 1)
-        sim_fail(c->sim, "%s tries a batch again, and has not polled in between",
-                 c->process->name);
+        sim_fail(c->sim, "%s tries a batch again, and has not polled in between", c->process->name);
     return err;
 }
 

@@ -1,10 +1,15 @@
 /* Two sessions in each other's way, and sessions that end. */
 #include "tests/store/store_env.h"
 
+#include <netdb.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Two partitions register the same name: the second finds the key taken. */
 static void race(const char *name_a, int64_t id_a, const char *name_b, int64_t id_b)
@@ -266,6 +271,92 @@ static void test_load_fails(void **state)
     world_free(world);
 }
 
+/* Passes one connection on to the server, until it stands still with both ends open. */
+struct relay {
+    int listener, port;
+    atomic_bool still, over;
+};
+
+static int connect_upstream(void)
+{
+    char port[16];
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found = NULL;
+    snprintf(port, sizeof port, "%d", (int)env.settings.port);
+    if (getaddrinfo(env.settings.host, port, &hints, &found))
+        return -1;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool connected = connect(fd, found->ai_addr, found->ai_addrlen) == 0;
+    freeaddrinfo(found);
+    return connected ? fd : -1;
+}
+
+static void *relay_run(void *arg)
+{
+    struct relay *relay = arg;
+    char bytes[4096];
+    int ends[2] = {accept(relay->listener, NULL, NULL), connect_upstream()};
+    while (!relay->over) {
+        struct pollfd polled[2] = {{ends[0], POLLIN, 0}, {ends[1], POLLIN, 0}};
+        poll(polled, relay->still ? 0 : 2, 10);
+        for (int i = 0; i < 2; i++) {
+            ssize_t len = polled[i].revents ? read(ends[i], bytes, sizeof bytes) : 0;
+            if (len > 0 && write(ends[1 - i], bytes, (size_t)len) != len)
+                return NULL;
+        }
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return NULL;
+}
+
+static void relay_open(struct relay *relay)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int small = 4096;
+    relay->listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(relay->listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    assert_int_equal(bind(relay->listener, (struct sockaddr *)&at, len), 0);
+    assert_int_equal(listen(relay->listener, 1), 0);
+    assert_int_equal(getsockname(relay->listener, (struct sockaddr *)&at, &len), 0);
+    relay->port = ntohs(at.sin_port);
+}
+
+/* The server neither answers nor takes what it is sent, and nobody says that it is gone. */
+static void be_silent(size_t statement_len)
+{
+    struct relay relay = {0};
+    struct mysql_settings settings = env.settings;
+    char *sql = malloc(statement_len + 1);
+    pthread_t thread;
+    snprintf(sql, statement_len + 1, "DO '%0*d'", (int)statement_len - 5, 0);
+    relay_open(&relay);
+    assert_int_equal(pthread_create(&thread, NULL, relay_run, &relay), 0);
+    settings.socket = NULL;
+    settings.host = (char *)(uintptr_t) "127.0.0.1";
+    settings.port = relay.port;
+    settings.io_timeout_s = 1;
+    struct mysql_session *session = mysql_session_new(&settings);
+    must(mysql_session_connect(session, &f));
+    must(mysql_session_ping(session, &f));
+    relay.still = true;
+    time_t begin = time(NULL);
+    must_fail(mysql_session_exec(session, "silence", sql, statement_len, &f), ERR_DB_CONNECTION);
+    assert_in_range(time(NULL) - begin, 0, 20);
+    mysql_session_free(session);
+    relay.over = true;
+    pthread_join(thread, NULL);
+    close(relay.listener);
+    free(sql);
+}
+
+static void test_silent_server(void **state)
+{
+    (void)state;
+    be_silent(16);       /* the answer does not come */
+    be_silent(12000000); /* it does not even get there */
+}
+
 static void test_no_server(void **state)
 {
     (void)state;
@@ -289,6 +380,6 @@ const struct CMUnitTest fault_tests[] = {
     TEST(test_duplicate_name), TEST(test_duplicate_id),   TEST(test_case),
     TEST(test_lock_timeout),   TEST(test_deadlock),       TEST(test_lock_order),
     TEST(test_disjoint_locks), TEST(test_killed_between), TEST(test_commit_unknown),
-    TEST(test_load_fails),     TEST(test_no_server),
+    TEST(test_load_fails),     TEST(test_no_server),      TEST(test_silent_server),
 };
 const size_t fault_test_count = sizeof fault_tests / sizeof fault_tests[0];

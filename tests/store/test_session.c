@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "db/migrate.h"
 
@@ -73,23 +72,6 @@ static void test_idle_in_transaction(void **state)
     OPS(&env.a)->rollback(SELF(&env.a));
     must_fail(mysql_session_ping(still, &f), ERR_DB_CONNECTION);
     mysql_session_free(still);
-}
-
-/* A server that does not answer in time: the session ends. */
-static void test_silent_server(void **state)
-{
-    (void)state;
-    struct mysql_settings settings = env.settings;
-    settings.io_timeout_s = 1;
-    struct mysql_session *session = mysql_session_new(&settings);
-    must(mysql_session_connect(session, &f));
-    MYSQL_RES *res = NULL;
-    const char *sleep = "SELECT SLEEP(20)";
-    time_t begin = time(NULL);
-    must_fail(mysql_session_query(session, "sleep", sleep, strlen(sleep), &res, &f),
-              ERR_DB_CONNECTION);
-    assert_true(time(NULL) - begin < 10);
-    mysql_session_free(session);
 }
 
 static void test_kill(void **state)
@@ -362,7 +344,6 @@ const struct CMUnitTest session_tests[] = {
     TEST(test_claim),
     TEST(test_claim_kills),
     TEST(test_idle_in_transaction),
-    TEST(test_silent_server),
     TEST(test_kill),
     TEST(test_epoch),
     TEST(test_epoch_lost_in_batch),

@@ -113,7 +113,7 @@ static void test_batches_do_not_matter(void **state)
     "\"type\":\"booking.create\",\"start\":\"2026-12-01T" from ":00:00Z\","                        \
     "\"end\":\"2026-12-01T" to ":00:00Z\"," ALLOCATION(machine, gpus, memory_gib)
 #define ALLOCATION(machine, gpus, memory_gib)                                                      \
-    "\"allocations\":[{\"machine\":\"" machine "\",\"gpus\":" gpus ",\"memory_gib\":" memory_gib    \
+    "\"allocations\":[{\"machine\":\"" machine "\",\"gpus\":" gpus ",\"memory_gib\":" memory_gib   \
     "}]"
 #define REGISTER(machine)                                                                          \
     "\"type\":\"machine.register\",\"machine\":\"" machine "\",\"gpus\":4,\"memory_gib\":64"
