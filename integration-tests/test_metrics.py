@@ -359,6 +359,33 @@ def metrics_in(expression):
             else name for name in re.findall(r"\bberth_\w+", expression)}
 
 
+def labels_in(expression):
+    """The labels that a PromQL expression groups by, joins on, or asks for."""
+    lists = re.findall(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)", expression)
+    asked = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression)
+    return {name for names in lists for name in re.findall(r"\w+", names)} | set(asked)
+
+
+def assert_labels_exist(expression, shown=""):
+    """Of its metrics, or what Prometheus adds; `shown` is a text with {{label}} or {{$labels.label}}."""
+    table = documented()
+    known = {"job", "instance"}.union(*(table[name][1] for name in metrics_in(expression)))
+    if "_bucket" in expression:
+        known.add("le")
+    used = labels_in(expression) | set(re.findall(r"\{\{\s*(?:\$labels\.)?(\w+)", shown))
+    assert used <= known, (expression, used - known)
+    return used
+
+
+def test_labels_of_expressions_are_found():
+    assert labels_in('sum by (le, route) (rate(x{status=~"5..",a!="b"}[5m])) / on(job) y') == {
+        "le", "route", "status", "a", "job"}
+    with pytest.raises(AssertionError):
+        assert_labels_exist("sum by (colour) (berth_gpus)")
+    with pytest.raises(KeyError):
+        assert_labels_exist("berth_no_such_metric")
+
+
 def test_each_sentence_has_a_cause():
     """Of those with which the worker halts or waits: one phrase of the table, and documented."""
     phrases = re.findall(r'\{"([^"]+)", HALT_(\w+)\}', (ROOT / "lib/halt.c").read_text())
@@ -395,8 +422,9 @@ def test_alert_rules():
     quiet = {test["alertname"] for test in tests[0]["alert_rule_test"]
              if not test.get("exp_alerts")}
     assert names == fired == quiet
-    used = set().union(*(metrics_in(rule["expr"]) for rule in rules))
-    assert used <= set(documented())
+    for rule in rules:
+        assert_labels_exist(rule["expr"],
+                            "".join(re.findall(r"{{ *\$labels[^}]*", str(rule["annotations"]))))
     alerts = set(re.findall(r"^\| `(Berth\w+)` \|", (ROOT / "docs/operations.md").read_text(),
                             re.M))
     assert alerts == names
@@ -420,6 +448,10 @@ def test_dashboard(tmp_path):
     targets = [target for panel in panels for target in panel["targets"]]
     for part in panels + targets:
         assert part["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    for target in targets:
+        legend = target.get("legendFormat", "")
+        assert_labels_exist(target["expr"], legend)
+        assert set(re.findall(r"{{(\w+)}}", legend)) - {"instance"} <= labels_in(target["expr"])
     used = set().union(*(metrics_in(target["expr"]) for target in targets))
     assert used == set(documented()), "each metric is on the dashboard"
     rules = [{"record": f"panel:{number}", "expr": target["expr"].replace("$__rate_interval", "5m")}
