@@ -134,6 +134,29 @@ def test_availability(farm, start):
         assert problem_of(farm, query("/v1/availability", **params), 400)["parameter"] == wrong
 
 
+def test_availability_ends_where_booking_does(farm):
+    """No window begins later than the worker would book it."""
+    last = int(time.time()) + 2 * 366 * DAY
+    asked = {"gpus": 1, "duration": "1h", "limit": 9}
+    for where in ({}, {"machine": "v-03"}):
+        found = availability(farm, **asked, **where, horizon="1d",
+                             **{"from": rfc3339(last - 5 * HOUR)})
+        assert 5 <= len(found["windows"]) <= 6 and "detail" not in found
+        assert found["machines"]
+        never = availability(farm, **asked, **where, **{"from": rfc3339(last + HOUR)})
+        assert never["windows"] == never["machines"] == []
+        assert "too far ahead" in never["detail"]
+
+
+def test_the_last_day_that_can_be_written(farm):
+    """A window without an end is cut there, and not said in no way that anybody reads."""
+    begin, end = "9999-12-31T00:00:00Z", "9999-12-31T23:59:59Z"
+    for path in ("/v1/usage", "/v1/machines/v-03/timeline"):
+        found = farm.get_json(query(path, **{"from": begin}))
+        assert (found["from"], found["to"]) == (begin, end)
+    assert availability(farm, gpus=1, duration="1h", **{"from": begin})["until"] == end
+
+
 def test_availability_is_the_workers_answer(farm, start):
     """The window that is offered can be booked; with it gone, the next answer is another."""
     asked = {"gpus": 5, "memory_gib": 1, "duration": "90m", "from": rfc3339(start + 5 * DAY),
@@ -168,6 +191,23 @@ def test_usage(farm, start):
         {"machine": "v-03", "booked": 0.0, "offered": 16.0}]
     assert usage["clients"] == [{"client": "batch-1", "booked": 16.0},
                                 {"client": "batch-2", "booked": 4.0}]
+    # Six minutes are a tenth of an hour, and are written so.
+    short = farm.get(query("/v1/usage", **{"from": rfc3339(start), "to": rfc3339(start + 360)}))
+    assert '{"machine":"v-02","booked":0.4,"offered":0.8}' in short.text
+
+
+def test_availability_of_a_machine_that_is_not_up(farm):
+    """Also when the reader has known it while it was up."""
+    farm.register("v-down", gpus=1, labels={"only": "this"})
+    asked = {"gpus": 1, "duration": "1h", "limit": 1}
+    assert availability(farm, **asked, machine="v-down")["windows"]
+    farm.accept(farm.ops, {"type": "machine.update", "machine": "v-down", "state": "draining"})
+    named = availability(farm, **asked, machine="v-down")
+    assert named["windows"] == named["machines"] == [] and named["matching"] == 0
+    assert named["detail"].startswith("v-down is draining")
+    labelled = availability(farm, **asked, label="only=this")
+    assert labelled["windows"] == labelled["machines"] == []
+    farm.accept(farm.ops, {"type": "machine.update", "machine": "v-down", "state": "retired"})
 
 
 def test_history(farm, start):
@@ -270,6 +310,8 @@ def test_old_api(farm, start):
         for path in ("/Ressource/4095", "/Reservation/3", "/RessourceReserve/idRessource/4095",
                      "/RessourceReserve/idReservation/3", "/Reservation/x"):
             assert problem_of(farm, path + slash, 404)["type"] == "urn:berth:problem:not_found"
+    # Browsers' libraries add a parameter so that nothing is taken from a cache.
+    assert farm.get_json(f"/Ressource/{v_00}/?_=1795531074")["id"] == v_00
     post = requests.post(farm.reader_url + "/Reservation/", json={"x": 1}, timeout=10)
     assert post.status_code == 405 and "berth book" in post.json()["detail"]
     assert farm.get("/Ressource/").headers["Content-Type"] == "application/json"

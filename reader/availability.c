@@ -48,6 +48,7 @@ struct question {
     const char *machine; /* NULL: any that carry the labels */
     struct share share;  /* of that machine */
     int64_t from_ms, until_ms, limit;
+    int64_t last_end_ms; /* what ends later is beyond `until`, or begins later than may be booked */
 };
 
 /* False: the answer is a problem already. */
@@ -95,7 +96,10 @@ static bool read_question(struct call *call, struct question *q)
     /* The past is over: nothing can be booked in it. */
     if (q->from_ms < time_ceil_s(call->now_ms))
         q->from_ms = time_ceil_s(call->now_ms);
-    q->until_ms = q->from_ms + horizon_ms;
+    q->until_ms = call_time_within(q->from_ms + horizon_ms);
+    q->last_end_ms = call->now_ms + LIMIT_AHEAD_S * INT64_C(1000) + q->create.duration_ms;
+    if (q->last_end_ms > q->until_ms)
+        q->last_end_ms = q->until_ms;
     if (q->machine) {
         q->share = (struct share){.machine = q->machine, .amount = q->create.any.amount};
         q->create.any = (struct any){0};
@@ -107,18 +111,18 @@ static bool read_question(struct call *call, struct question *q)
 
 /* --- filling the world ---------------------------------------------------------------------- */
 
-/* The machines that come into question, as they are now. */
+/* The machines that come into question, as they are now. One that is named also if it is not up:
+ * then the decision says so, and not what the world remembers of it. */
 static enum err put_machines(struct call *call, const struct question *q, struct world *world,
                              struct failure *f)
 {
     struct buf sql = {0};
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    buf_puts(&sql, "SELECT " MACHINE_ROW_COLUMNS " FROM machine WHERE state = 'up'");
-    if (q->machine) {
-        buf_puts(&sql, " AND name = ");
+    buf_puts(&sql, "SELECT " MACHINE_ROW_COLUMNS " FROM machine WHERE ");
+    buf_puts(&sql, q->machine ? "name = " : "state = 'up'");
+    if (q->machine)
         sql_text(&sql, q->machine);
-    }
     rows_add_labels(&sql, call->arena, &q->create.any.labels);
     enum err err = mysql_session_query(call->db, "read machines", sql.data, sql.len, &rows, f);
     while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
@@ -191,7 +195,8 @@ static json_t *window_json(int64_t start_ms, int64_t duration_ms)
                      time_json(start_ms + duration_ms));
 }
 
-/* The windows in which all that is asked for is free at once, each after the one before. */
+/* The windows in which all that is asked for is free at once, each after the one before. The first
+ * start is decided in any case: the decision says why there is none. */
 static json_t *together(struct world *world, const struct call *call, const struct question *q,
                         const char **detail_out)
 {
@@ -199,8 +204,10 @@ static json_t *together(struct world *world, const struct call *call, const stru
     json_t *list = json_array();
     create.start_ms = q->from_ms;
     *detail_out = NULL;
-    while ((int64_t)json_array_size(list) < q->limit) {
+    for (int64_t count = 0; count < q->limit;) {
         struct asked asked;
+        if (count > 0 && create.start_ms + create.duration_ms > q->last_end_ms)
+            break;
         decide_ask(world, &create, call->now_ms, &asked);
         bool later = asked.decision.reason == REASON_INSUFFICIENT_CAPACITY &&
                      asked.decision.next_available_ms != TIME_NONE;
@@ -208,7 +215,7 @@ static json_t *together(struct world *world, const struct call *call, const stru
             create.start_ms = asked.decision.next_available_ms;
         else if (asked.decision.reason != REASON_NONE)
             *detail_out = asked.decision.detail;
-        if (*detail_out || create.start_ms + create.duration_ms > q->until_ms)
+        if (*detail_out || create.start_ms + create.duration_ms > q->last_end_ms)
             break;
         if (later)
             continue;
@@ -216,6 +223,7 @@ static json_t *together(struct world *world, const struct call *call, const stru
         json_object_set_new(window, "allocations", shares_json(asked.shares, asked.share_count));
         json_array_append_new(list, window);
         create.start_ms += create.duration_ms;
+        count++;
     }
     return list;
 }
@@ -245,7 +253,7 @@ static json_t *by_machine(struct world *world, struct machine *const *machines, 
             .need = q->machine ? q->share.amount : q->create.any.amount,
             .from_ms = q->from_ms,
             .duration_ms = q->create.duration_ms,
-            .horizon_ms = q->until_ms,
+            .horizon_ms = q->last_end_ms,
         };
         found[found_count].machine = machines[i];
         if (timeline_earliest(machines[i]->timeline, &search, &found[found_count].start_ms))
@@ -254,8 +262,8 @@ static json_t *by_machine(struct world *world, struct machine *const *machines, 
     qsort(found, found_count, sizeof(*found), compare_earliest);
     json_t *list = json_array();
     for (size_t i = 0; i < found_count && (int64_t)i < q->limit; i++) {
-        json_t *item = window_json(found[i].start_ms, q->create.duration_ms);
-        json_object_set_new(item, "machine", json_string(found[i].machine->name));
+        json_t *item = json_pack("{s:s}", "machine", found[i].machine->name);
+        json_object_update_new(item, window_json(found[i].start_ms, q->create.duration_ms));
         json_array_append_new(list, item);
     }
     return list;

@@ -84,12 +84,17 @@ bool call_time(struct call *call, enum param param, int64_t *out_ms)
     return false;
 }
 
+int64_t call_time_within(int64_t ms)
+{
+    return ms > LIMIT_TIME_S * INT64_C(1000) ? LIMIT_TIME_S * INT64_C(1000) : ms;
+}
+
 bool call_window(struct call *call, int64_t length_ms, struct window *out)
 {
     out->start_ms = time_floor_s(call->now_ms);
     if (!call_time(call, PARAM_FROM, &out->start_ms))
         return false;
-    out->end_ms = out->start_ms + length_ms;
+    out->end_ms = call_time_within(out->start_ms + length_ms);
     if (!call_time(call, PARAM_TO, &out->end_ms))
         return false;
     if (out->start_ms < out->end_ms)

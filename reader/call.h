@@ -101,6 +101,8 @@ int64_t call_path_id(const char *text);
 bool call_number(struct call *call, enum param param, int64_t min, int64_t max, int64_t *out);
 /* A moment: RFC 3339, whole seconds; absent gives what *out_ms holds already. */
 bool call_time(struct call *call, enum param param, int64_t *out_ms);
+/* Cut to the last second that RFC 3339 can write. */
+int64_t call_time_within(int64_t ms);
 /* `from` and `to`, from < to; absent: from now (cut to the second) on, `length_ms` long. */
 bool call_window(struct call *call, int64_t length_ms, struct window *out);
 /* A duration like 2h30m, of at least a second; absent gives what *out_ms holds already. */

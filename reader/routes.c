@@ -7,11 +7,6 @@
 #define PAGE       (BIT(LIMIT) | BIT(AFTER))
 #define WINDOW     (BIT(FROM) | BIT(TO))
 
-/* What the old API's POSTs are told. */
-#define OLD_POST                                                                                   \
-    "Berth takes no changes over HTTP: book with `berth book`, or publish a signed request; see "  \
-    "docs/from-the-flask-api.md."
-
 static const struct route routes[] = {
     {.path = "/v1/farm",
      .one_statement = true,
@@ -91,41 +86,28 @@ static const struct route routes[] = {
      .handler = handle_openapi,
      .without_database = true,
      .doc = "all routes, for programs"},
-    {.path = "/Ressource",
-     .one_statement = true,
-     .handler = handle_flask_machines,
-     .slash = true,
-     .instead = OLD_POST},
+    {.path = "/Ressource", .one_statement = true, .handler = handle_flask_machines, .old = true},
     {.path = "/Ressource/{id}",
      .one_statement = true,
      .handler = handle_flask_machine,
-     .slash = true,
-     .instead = OLD_POST},
-    {.path = "/Reservation",
-     .one_statement = true,
-     .handler = handle_flask_bookings,
-     .slash = true,
-     .instead = OLD_POST},
+     .old = true},
+    {.path = "/Reservation", .one_statement = true, .handler = handle_flask_bookings, .old = true},
     {.path = "/Reservation/{id}",
      .one_statement = true,
      .handler = handle_flask_booking,
-     .slash = true,
-     .instead = OLD_POST},
+     .old = true},
     {.path = "/RessourceReserve",
      .one_statement = true,
      .handler = handle_flask_shares,
-     .slash = true,
-     .instead = OLD_POST},
+     .old = true},
     {.path = "/RessourceReserve/idRessource/{id}",
      .one_statement = true,
      .handler = handle_flask_shares_of_machine,
-     .slash = true,
-     .instead = OLD_POST},
+     .old = true},
     {.path = "/RessourceReserve/idReservation/{id}",
      .one_statement = true,
      .handler = handle_flask_shares_of_booking,
-     .slash = true,
-     .instead = OLD_POST},
+     .old = true},
 };
 
 /* One segment: up to the next '/' or the end. */
@@ -151,7 +133,7 @@ static bool matches(const struct route *route, const char *path, struct arena *a
         want += want_len;
         path += len;
     }
-    if (route->slash && strcmp(path, "/") == 0)
+    if (route->old && strcmp(path, "/") == 0)
         path++;
     return *want == '\0' && *path == '\0';
 }

@@ -14,8 +14,7 @@ struct route {
     const char *doc;
     bool without_database; /* the handler needs no session of its own */
     bool one_statement;    /* needs no snapshot */
-    bool slash;            /* with a '/' behind it, too */
-    const char *instead;   /* what a POST to it is told; NULL: what all are told */
+    bool old;              /* the old API's: with a '/' behind it, too; parameters are ignored */
 };
 
 /* The route of a decoded path (without its query), with its {…} segments in args (copies in the

@@ -20,9 +20,13 @@
 #include "reader/routes.h"
 
 /* Memory of one connection: bounds a request's header. */
-#define CONNECTION_MEMORY   (32 * 1024)
+#define CONNECTION_MEMORY (32 * 1024)
 /* Descriptors for the database, Kafka and the program itself. */
-#define OTHER_DESCRIPTORS   200
+#define OTHER_DESCRIPTORS 200
+/* What the old API's POSTs are told. */
+#define OLD_POST                                                                                   \
+    "Berth takes no changes over HTTP: book with `berth book`, or publish a signed request; see "  \
+    "docs/from-the-flask-api.md."
 /* More threads than sessions: what needs no database is answered while all sessions are busy, and
  * those who ask for a booking each come together (reader/lookup.h). */
 #define THREADS_PER_SESSION 4
@@ -70,6 +74,8 @@ static enum MHD_Result read_param(void *arg, enum MHD_ValueKind kind, const char
         call->params[p] = text;
         return call->has_problem ? MHD_NO : MHD_YES;
     }
+    if (reading->route->old)
+        return MHD_YES;
     call_problem(call, PROBLEM_UNKNOWN_PARAMETER, arena_strdup(call->arena, key),
                  "%s does not take the parameter %.60s.", reading->route->path, key);
     return MHD_NO;
@@ -122,8 +128,8 @@ static void answer_other_method(const char *path, struct arena *arena, struct an
     answer_problem(
         answer,
         &(struct problem){.code = PROBLEM_METHOD_NOT_ALLOWED,
-                          .detail = route && route->instead
-                                        ? route->instead
+                          .detail = route && route->old
+                                        ? OLD_POST
                                         : "The reader only reads: use GET or HEAD. To book, send "
                                           "a signed request (berth book)."});
 }

@@ -8,6 +8,9 @@
 #include "schemas/rows.h"
 
 #define WEEK_MS (INT64_C(7) * 24 * 3600 * 1000)
+/* So many digits a double holds as they were written: with all 17 of them 0.1 is
+ * 0.10000000000000001. */
+#define DIGITS  15
 
 /* Three decimals: a GPU for four seconds is 0.001 hours. */
 static json_t *hours_json(double time)
@@ -31,7 +34,8 @@ static void add_overlap(struct buf *sql, const struct window *window)
 
 /* [{"machine", "booked", "offered"}…] and the farm's sums. Offered is the capacity of now: of a
  * machine that is up, over the whole window. */
-static enum err by_machine(struct call *call, const struct window *window, struct failure *f)
+static enum err by_machine(struct call *call, const struct window *window, json_t *answer,
+                           struct failure *f)
 {
     struct buf sql = {0};
     MYSQL_RES *rows = NULL;
@@ -56,16 +60,17 @@ static enum err by_machine(struct call *call, const struct window *window, struc
                                                   hours_json(capacity)));
         }
         json_object_set_new(
-            call->body, "farm",
+            answer, "farm",
             json_pack("{s:o, s:o}", "booked", hours_json(booked), "offered", hours_json(offered)));
-        json_object_set_new(call->body, "machines", list);
+        json_object_set_new(answer, "machines", list);
     }
     mysql_free_result(rows);
     buf_fini(&sql);
     return err;
 }
 
-static enum err by_client(struct call *call, const struct window *window, struct failure *f)
+static enum err by_client(struct call *call, const struct window *window, json_t *answer,
+                          struct failure *f)
 {
     struct buf sql = {0};
     MYSQL_RES *rows = NULL;
@@ -81,7 +86,7 @@ static enum err by_client(struct call *call, const struct window *window, struct
         while ((row = mysql_fetch_row(rows)))
             json_array_append_new(list, json_pack("{s:s, s:o}", "client", row[0], "booked",
                                                   hours_json(strtod(row[1], NULL))));
-        json_object_set_new(call->body, "clients", list);
+        json_object_set_new(answer, "clients", list);
     }
     mysql_free_result(rows);
     buf_fini(&sql);
@@ -93,10 +98,15 @@ enum err handle_usage(struct call *call, struct failure *f)
     struct window window;
     if (!call_window(call, WEEK_MS, &window))
         return ERR_OK;
-    call->body = json_pack("{s:o, s:o, s:s}", "from", time_json(window.start_ms), "to",
-                           time_json(window.end_ms), "unit", "gpu_hours");
-    enum err err = by_machine(call, &window, f);
+    json_t *answer = json_pack("{s:o, s:o, s:s}", "from", time_json(window.start_ms), "to",
+                               time_json(window.end_ms), "unit", "gpu_hours");
+    enum err err = by_machine(call, &window, answer, f);
     if (err == ERR_OK)
-        err = by_client(call, &window, f);
+        err = by_client(call, &window, answer, f);
+    if (err == ERR_OK) {
+        call->text = json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
+        call->text_len = strlen(call->text);
+    }
+    json_decref(answer);
     return err;
 }
