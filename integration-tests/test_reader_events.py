@@ -109,6 +109,42 @@ def test_filters(farm):
         assert rejected.sent[0].type == "berth.request.rejected"
 
 
+def test_a_machine_is_told_of_what_leaves_it(farm):
+    """A booking that is cancelled, moved or displaced names the machine no more, and concerns it
+    all the same: now, and for who comes later, also from the database."""
+    start = int(time.time()) // HOUR * HOUR + 48 * HOUR
+    farm.register("e-left", "e-other", gpus=8)
+
+    def told(listener, count):
+        return [item.data.encode() for item in listener.wait_for(count)]
+    with listening(farm, machine="e-left", outcome="accepted") as here, \
+            listening(farm, machine="e-other") as there:
+        for listener in (here, there):
+            wait_until(lambda listener=listener: listener.last_id, "the position is told")
+        begin = here.last_id
+        made = [farm.accept(farm.batch_1, create(start + hour * HOUR, start + (hour + 1) * HOUR,
+                                                 share("e-left", 8, 1))) for hour in range(3)]
+        ids = [event.booking["id"] for event in made]
+        gone = [farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": ids[0]}),
+                farm.accept(farm.batch_1, {"type": "booking.amend", "booking": ids[1],
+                                           "allocations": [share("e-other", 8, 1)]})]
+        both = farm.accept(farm.batch_1, create(
+            start + 5 * HOUR, start + 6 * HOUR, share("e-left", 4, 1), share("e-other", 8, 1)))
+        shrunk = farm.accept(farm.ops, {"type": "machine.update", "machine": "e-other", "gpus": 1,
+                                        "displace": True})
+        assert {item["id"] for item in shrunk.data["displaced"]} == {ids[1], both.booking["id"]}
+        wanted = {event.value for event in [*made, *gone, both, shrunk]}
+        assert set(told(here, 7)) == wanted
+        assert set(told(there, 3)) == {gone[1].value, both.value, shrunk.value}
+    with listening(farm, machine="e-left", outcome="accepted", after=begin) as later:
+        assert set(told(later, 7)) == wanted
+    # More than the reader keeps of a partition: of the one of e-left.
+    farm.decide_all([(farm.batch_1, create(start, start + HOUR, share("e-left", 9)))] * 1100,
+                    limit_s=60)
+    with listening(farm, machine="e-left", outcome="accepted", after=begin) as later:
+        assert set(told(later, 7)) == wanted
+
+
 @pytest.mark.parametrize("params, wrong", [
     ({"after": "1,2"}, "after"), ({"after": "x"}, "after"), ({"after": "1,1,1,1,1,1,1,"}, "after"),
     ({"after": ",".join(["999999999"] * 8)}, "after"), ({"after": "-1,0,0,0,0,0,0,0"}, "after"),

@@ -19,6 +19,7 @@
 #define GATHER_BYTES      (16 * 1024)
 #define BLOCK_BYTES       (16 * 1024)
 #define DB_ROWS           200
+#define ACCEPTED          "\"type\":\"berth.request.accepted\""
 /* What is sent but not read yet, in the kernel (which doubles it). */
 #define SEND_BUFFER_BYTES (128 * 1024)
 
@@ -85,23 +86,80 @@ static bool holds(const char *event, const char *text)
 
 /* A name stands in quotes, and what people wrote has its quotes escaped, so the texts mean what
  * they say: "machine":"gpu-01" or, in the event of a machine's update, "name":"gpu-01". */
-static bool passes(const struct listener *l, const char *event)
+static bool names_machine(const struct listener *l, const char *event)
 {
-    return holds(event, l->outcome) && holds(event, l->client) &&
-           (holds(event, l->machine) || holds(event, l->machine_subject));
+    return holds(event, l->machine) || holds(event, l->machine_subject);
+}
+
+/* The machines that the event's bookings have ever held, as "machine":"gpu-01"…: from the database,
+ * which never forgets an allocation. */
+static enum err read_machines(struct listener *l, const char *event, struct buf *out,
+                              struct failure *f)
+{
+    static const char *const before_id[] = {"{\"id\":", "{\"booking\":"};
+    struct mysql_session *db;
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    buf_puts(&sql, "SELECT DISTINCT m.name FROM allocation a FORCE INDEX (PRIMARY) STRAIGHT_JOIN "
+                   "machine m ON m.id = a.machine WHERE a.booking IN (0");
+    for (int i = 0; i < 2; i++) {
+        for (const char *at = strstr(event, before_id[i]); at; at = strstr(at, before_id[i])) {
+            at += strlen(before_id[i]);
+            if (*at >= '0' && *at <= '9') /* a label may be called id: its value is a string */
+                buf_printf(&sql, ",%lld", strtoll(at, NULL, 10));
+        }
+    }
+    buf_puts(&sql, ")");
+    enum err err = session_pool_take(l->pool, false, &db, f);
+    if (err == ERR_OK) {
+        err = mysql_session_query(db, "read machines", sql.data, sql.len, &rows, f);
+        session_pool_put(l->pool, db);
+    }
+    while (err == ERR_OK && (row = mysql_fetch_row(rows)))
+        buf_printf(out, "\"machine\":\"%s\"", row[0]);
+    mysql_free_result(rows);
+    buf_fini(&sql);
+    return err;
+}
+
+/* A booking that is cancelled, amended or displaced no longer names the machine that it leaves. */
+static enum err leaves_machine(struct listener *l, int32_t part, const char *event,
+                               bool *leaves_out, struct failure *f)
+{
+    enum err err = ERR_OK;
+    struct buf machines = {0};
+    *leaves_out = false;
+    if (!holds(event, ACCEPTED) || holds(event, "\"type\":\"booking.create\""))
+        return ERR_OK;
+    buf_puts(&machines, "");
+    if (!hub_machines(l->hub, part, l->last[part], &machines)) {
+        err = read_machines(l, event, &machines, f);
+        if (err == ERR_OK)
+            hub_set_machines(l->hub, part, l->last[part], machines.data);
+    }
+    *leaves_out = err == ERR_OK && holds(machines.data, l->machine);
+    buf_fini(&machines);
+    return err;
 }
 
 /* The event that follows in its partition: one line, with a NUL behind it. */
-static void give(struct listener *l, int32_t part, const char *event)
+static enum err give(struct listener *l, int32_t part, const char *event, struct failure *f)
 {
     l->last[part]++;
-    if (!passes(l, event))
-        return;
+    if (!holds(event, l->outcome) || !holds(event, l->client))
+        return ERR_OK;
+    bool concerned = names_machine(l, event);
+    if (!concerned && leaves_machine(l, part, event, &concerned, f) != ERR_OK)
+        return f->err;
+    if (!concerned)
+        return ERR_OK;
     put_id(l);
     put_type(&l->out, event);
     buf_puts(&l->out, "data: ");
     buf_puts(&l->out, event);
     buf_puts(&l->out, "\n\n");
+    return ERR_OK;
 }
 
 /* What lies between was removed: the listener has to read the state anew. */
@@ -128,15 +186,15 @@ static enum err from_database(struct listener *l, int32_t part, struct failure *
     if (session_pool_take(l->pool, false, &db, f) != ERR_OK)
         return f->err;
     enum err err = mysql_session_query(db, "read events", sql, (size_t)len, &rows, f);
+    session_pool_put(l->pool, db); /* give() may need one */
     if (err == ERR_OK && mysql_num_rows(rows) == 0)
         l->known[part] = l->last[part];
     while (err == ERR_OK && l->out.len < GATHER_BYTES && (row = mysql_fetch_row(rows))) {
         if (field_int(row[0]) != l->last[part] + 1)
             put_resync(l, part, field_int(row[0]) - 1);
-        give(l, part, row[1]);
+        err = give(l, part, row[1], f);
     }
     mysql_free_result(rows);
-    session_pool_put(l->pool, db);
     return err;
 }
 
@@ -147,7 +205,8 @@ static enum err gather_part(struct listener *l, int32_t part, struct failure *f)
         buf_clear(&l->scratch);
         enum hub_have have = hub_next(l->hub, part, l->last[part], &l->scratch);
         if (have == HUB_EVENT) {
-            give(l, part, l->scratch.data);
+            if (give(l, part, l->scratch.data, f) != ERR_OK)
+                return f->err;
             continue;
         }
         if (have == HUB_NONE && l->last[part] >= l->known[part])
@@ -294,7 +353,7 @@ static bool read_filter(struct call *call, struct listener *l)
     if (!outcome)
         return true;
     if (strcmp(outcome, "accepted") == 0)
-        l->outcome = "\"type\":\"berth.request.accepted\"";
+        l->outcome = ACCEPTED;
     else if (strcmp(outcome, "rejected") == 0)
         l->outcome = "\"type\":\"berth.request.rejected\"";
     else

@@ -26,6 +26,7 @@
 struct kept {
     char *bytes;
     size_t len;
+    char *machines; /* what hub_set_machines said; NULL: nothing yet */
 };
 
 /* The newest events without a gap: sequences newest - count + 1 … newest. */
@@ -59,6 +60,7 @@ static void drop_oldest(struct ring *ring)
     struct kept *oldest = &ring->events[(ring->newest - ring->count + 1) % KEEP_EVENTS];
     ring->bytes -= oldest->len;
     free(oldest->bytes);
+    free(oldest->machines);
     *oldest = (struct kept){0};
     ring->count--;
 }
@@ -75,7 +77,7 @@ static bool keep(struct hub *hub, int32_t part, int64_t seq, const char *bytes, 
         drop_oldest(ring);
     while (ring->count == KEEP_EVENTS || (ring->count > 0 && ring->bytes + len > hub->keep_bytes))
         drop_oldest(ring);
-    ring->events[seq % KEEP_EVENTS] = (struct kept){xstrndup(bytes, len), len};
+    ring->events[seq % KEEP_EVENTS] = (struct kept){xstrndup(bytes, len), len, NULL};
     ring->newest = seq;
     ring->count++;
     ring->bytes += len;
@@ -266,6 +268,34 @@ enum hub_have hub_next(struct hub *hub, int32_t part, int64_t after, struct buf 
     }
     pthread_mutex_unlock(&hub->mutex);
     return have;
+}
+
+/* Under the mutex. NULL: it is not kept. */
+static struct kept *find(struct hub *hub, int32_t part, int64_t seq)
+{
+    struct ring *ring = hub->rings[part];
+    bool kept = ring && seq <= ring->newest && seq > ring->newest - ring->count;
+    return kept ? &ring->events[seq % KEEP_EVENTS] : NULL;
+}
+
+bool hub_machines(struct hub *hub, int32_t part, int64_t seq, struct buf *out)
+{
+    pthread_mutex_lock(&hub->mutex);
+    const struct kept *event = find(hub, part, seq);
+    bool known = event && event->machines;
+    if (known)
+        buf_puts(out, event->machines);
+    pthread_mutex_unlock(&hub->mutex);
+    return known;
+}
+
+void hub_set_machines(struct hub *hub, int32_t part, int64_t seq, const char *text)
+{
+    pthread_mutex_lock(&hub->mutex);
+    struct kept *event = find(hub, part, seq);
+    if (event && !event->machines)
+        event->machines = xstrdup(text);
+    pthread_mutex_unlock(&hub->mutex);
 }
 
 bool hub_join(struct hub *hub, struct hub_waiter *waiter, struct MHD_Connection *connection)

@@ -31,6 +31,10 @@ enum hub_have {
 };
 /* The event of that partition whose sequence is `after` + 1, appended to *out. */
 enum hub_have hub_next(struct hub *hub, int32_t part, int64_t after, struct buf *out);
+/* A listener's note on a kept event, so that not each of them asks the database: which machines the
+ * event's bookings have ever held. hub_machines appends it; false: there is none. */
+bool hub_machines(struct hub *hub, int32_t part, int64_t seq, struct buf *out);
+void hub_set_machines(struct hub *hub, int32_t part, int64_t seq, const char *text);
 
 /* A listener's connection while it waits. The hub's own. */
 struct hub_waiter {
