@@ -12,7 +12,10 @@ from berthtest.faults import HALF, REPEATS, Trials, loaded, patient
 from berthtest.load import outcomes
 from berthtest.preload import compile_preload
 from berthtest.servers import Broker, wipe_stack
+from berthtest.sse import Listener
 from berthtest.wait import NotInTime, wait_until
+from test_audit import audit, kinds
+from test_cli import Cli
 
 pytestmark = patient
 
@@ -157,6 +160,28 @@ def test_an_open_transaction_of_somebody_else(farm):
     event = farm.decide(farm.batch_1, create(start, start + HOUR, share("gpu-01")))
     assert event.accepted and event.position[1] > behind.position[1] + 4
     check_farm(farm)
+
+
+def test_open_transactions_and_other_consumers(farm):
+    """One on each topic holds up neither the command line nor the reader nor the audit."""
+    farm.start_worker()
+    farm.start_reader()
+    producer = Producer({"bootstrap.servers": farm.broker.bootstrap, "log_level": 0,
+                         "transactional.id": f"{farm.name}-tx"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for part in range(farm.partitions):
+        producer.produce(farm.event_topic, "foreign", partition=part)
+    producer.produce(farm.request_topic, "garbage", partition=5)
+    producer.flush(20)
+    listener = Listener(farm.reader_url)
+    wait_until(lambda: listener.last_id, "the position is told")
+    Cli(farm, farm.ops)("machine", "add", "gpu-01", "--gpus", 8, "--mem", 64)
+    listener.wait_for(1)
+    listener.close()
+    report = audit(farm, "--wait", "10s", status=6)
+    assert kinds(report) == {"event_foreign"}, report
+    producer.abort_transaction(30)
 
 
 # ---- wrong worlds --------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ the page says, and its remedy is taken step by step."""
 import time
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import (AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions,
                                    NewTopic, ResourceType)
 
@@ -208,6 +208,39 @@ def test_deleted_before_they_were_decided(farm):
     farm.admin_command("partition", "resume", 1)
     assert farm.events.decision(position).sequence == 2
     check_farm(farm)
+
+
+def test_a_hole_before_the_position(farm):
+    """The end of a Kafka transaction takes an offset. An operator's position may be behind one: then
+    the message before it is compared, and where none is left nobody knows."""
+    producer = Producer({"bootstrap.servers": farm.broker.bootstrap, "log_level": 0,
+                         "transactional.id": f"{farm.name}-hole"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(farm.request_topic, "garbage", partition=5)
+    producer.commit_transaction(30)
+    worker = farm.start_worker()
+    farm.events.decision((5, 0))
+    worker.stop()
+    execute(farm, "UPDATE request_partition SET next_offset = 2 WHERE part = 5")
+    worker = farm.start_worker()
+    worker.wait_log(r"part=5 .*to=running")
+    worker.stop()
+    delete_records(farm, farm.request_topic, 5, 1)
+    farm.start_worker()
+    wait_halted(farm, 5, "is not the one that was decided last")
+
+
+def test_init_begins_where_the_log_begins(new_farm):
+    """What retention has taken before the farm was made was never its own."""
+    farm = new_farm()
+    make_topic(farm, farm.request_topic, REQUESTS)
+    positions = [farm.publish(f"message {number}", partition=2) for number in range(3)]
+    delete_records(farm, farm.request_topic, 2, positions[1][1])
+    farm.init()
+    assert farm.partition_row(2)["next_offset"] == positions[1][1]
+    farm.start_worker()
+    assert [event.sequence for event in farm.events.decisions(positions[1:])] == [1, 2]
 
 
 def test_old_requests_and_events_are_deleted(farm):
