@@ -4,7 +4,7 @@ the page says, and its remedy is taken step by step."""
 import time
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions,
                                    NewTopic, ResourceType)
 
@@ -229,6 +229,24 @@ def test_a_hole_before_the_position(farm):
     delete_records(farm, farm.request_topic, 5, 1)
     farm.start_worker()
     wait_halted(farm, 5, "is not the one that was decided last")
+
+
+@pytest.mark.parametrize("offset", (0, 100))
+def test_the_groups_offset_does_not_count(farm, offset):
+    """It is for those who look at the lag: whatever it says, the row's position holds."""
+    worker = farm.start_worker()
+    for number in range(2):
+        farm.events.decision(farm.publish(f"message {number}", partition=4))
+    worker.stop()
+    behind = farm.publish("message 2", partition=4)
+    last = farm.publish("message 3", partition=4)
+    group = Consumer({"bootstrap.servers": farm.broker.bootstrap,
+                      "group.id": farm.environment()["BERTH_WORKER_GROUP"]})
+    group.commit(offsets=[TopicPartition(farm.request_topic, 4, offset)], asynchronous=False)
+    group.close()
+    farm.start_worker()
+    assert [event.sequence for event in farm.events.decisions([behind, last])] == [3, 4]
+    check_farm(farm)
 
 
 def test_init_begins_where_the_log_begins(new_farm):
