@@ -21,6 +21,23 @@ const struct histogram_bounds histogram_sizes = {
     .count = 16,
     .bounds = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000}};
 
+const struct metric metric_database_up = {
+    .name = "berth_database_up",
+    .type = METRIC_GAUGE,
+    .help = "1 if the program has a database session that works, else 0."};
+const struct metric metric_farm_halted = {
+    .name = "berth_farm_halted",
+    .type = METRIC_GAUGE,
+    .help = "1 if the whole farm is halted, else 0; cause says why in a word."};
+const struct metric metric_farm_partitions = {
+    .name = "berth_farm_partitions", .type = METRIC_GAUGE, .help = "Partitions that the farm has."};
+const struct metric metric_partition_halted = {
+    .name = "berth_partition_halted",
+    .type = METRIC_GAUGE,
+    .help =
+        "1 if the partition is halted until an operator resumes it, else 0; cause says why in a "
+        "word."};
+
 /* --- values --------------------------------------------------------------------------------- */
 
 /* Relaxed: a value orders nothing else. */

@@ -34,6 +34,10 @@ struct metric {
     const char *help;
 };
 
+/* What worker and reader both show. */
+extern const struct metric metric_database_up, metric_farm_halted, metric_farm_partitions,
+    metric_partition_halted;
+
 /* Upper bounds (inclusive) of a histogram's buckets, ascending; what is above the last goes to a
  * bucket of its own. */
 struct histogram_bounds {

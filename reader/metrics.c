@@ -70,28 +70,12 @@ static const struct metric connects = {
     .name = "berth_database_connects_total",
     .type = METRIC_COUNTER,
     .help = "Database sessions that the reader opened; idle ones are closed by the server."};
-static const struct metric database_up = {
-    .name = "berth_database_up",
-    .type = METRIC_GAUGE,
-    .help = "1 if the program has a database session that works, else 0."};
 static const struct metric machines = {
     .name = "berth_machines", .type = METRIC_GAUGE, .help = "Registered machines, by their state."};
 static const struct metric gpus = {.name = "berth_gpus",
                                    .type = METRIC_GAUGE,
                                    .help = "GPUs of the registered machines, by the machine's "
                                            "state."};
-static const struct metric farm_halted = {
-    .name = "berth_farm_halted",
-    .type = METRIC_GAUGE,
-    .help = "1 if the whole farm is halted, else 0; cause says why in a word."};
-static const struct metric farm_partitions = {
-    .name = "berth_farm_partitions", .type = METRIC_GAUGE, .help = "Partitions that the farm has."};
-static const struct metric partition_halted = {
-    .name = "berth_partition_halted",
-    .type = METRIC_GAUGE,
-    .help =
-        "1 if the partition is halted until an operator resumes it, else 0; cause says why in a "
-        "word."};
 static const struct metric request_lag = {
     .name = "berth_request_lag",
     .type = METRIC_GAUGE,
@@ -168,9 +152,9 @@ static enum err read_farm(struct mysql_session *db, struct buf *out, struct fail
     if (err != ERR_OK)
         return err;
     if ((row = mysql_fetch_row(rows))) {
-        metric_single(out, &farm_partitions, field_int(row[0]));
-        metric_head(out, &farm_halted);
-        metric_sample(out, &farm_halted,
+        metric_single(out, &metric_farm_partitions, field_int(row[0]));
+        metric_head(out, &metric_farm_halted);
+        metric_sample(out, &metric_farm_halted,
                       METRIC_LABELS({"cause", halt_cause_name(halt_cause_of(row[1]))}),
                       row[1][0] != '\0');
     }
@@ -191,12 +175,12 @@ static enum err read_partitions(struct mysql_session *db, const int64_t *ends, i
         "SELECT part, halted, next_offset FROM request_partition ORDER BY part", &rows, f);
     if (err != ERR_OK)
         return err;
-    metric_head(out, &partition_halted);
+    metric_head(out, &metric_partition_halted);
     metric_head(&lags, &request_lag);
     while ((row = mysql_fetch_row(rows))) {
         int64_t part = field_int(row[0]), lag = 0;
         metric_sample(
-            out, &partition_halted,
+            out, &metric_partition_halted,
             METRIC_LABELS({"partition", row[0]}, {"cause", halt_cause_name(halt_cause_of(row[1]))}),
             row[1][0] != '\0');
         if (!ends || part >= end_count || ends[part] < 0)
@@ -244,7 +228,7 @@ static void render_farm(struct call *call, struct buf *out)
         }
     }
     enum err err = read_database(call, ends, end_count, &farm, &f);
-    metric_single(out, &database_up, err == ERR_OK);
+    metric_single(out, &metric_database_up, err == ERR_OK);
     if (err == ERR_OK) {
         buf_append(out, farm.data, farm.len);
     } else {

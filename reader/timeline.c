@@ -20,14 +20,6 @@ struct writing {
     bool first;
 };
 
-static void put_amount(struct jsonout *out, struct amount amount)
-{
-    JSONOUT_RAW(out, ",\"gpus\":");
-    jsonout_int(out, amount.gpus);
-    JSONOUT_RAW(out, ",\"memory_gib\":");
-    jsonout_int(out, amount.memory_gib);
-}
-
 static void put_row(struct writing *w, MYSQL_ROW row)
 {
     struct jsonout *out = &w->out;
@@ -45,7 +37,8 @@ static void put_row(struct writing *w, MYSQL_ROW row)
     jsonout_time(out, field_int(row[3]));
     JSONOUT_RAW(out, ",\"end\":");
     jsonout_time(out, field_int(row[4]));
-    put_amount(out, amount);
+    JSONOUT_RAW(out, ",");
+    jsonout_amount(out, amount);
     JSONOUT_RAW(out, "}");
     timeline_add(w->use, field_int(row[3]), field_int(row[4]), amount);
 }
@@ -67,7 +60,8 @@ static bool put_step(void *arg, int64_t start_ms, int64_t end_ms, struct amount 
     jsonout_time(&w->out, start_ms);
     JSONOUT_RAW(&w->out, ",\"end\":");
     jsonout_time(&w->out, end_ms);
-    put_amount(&w->out, free);
+    JSONOUT_RAW(&w->out, ",");
+    jsonout_amount(&w->out, free);
     JSONOUT_RAW(&w->out, "}");
     return true;
 }
@@ -87,7 +81,8 @@ static void write_answer(struct call *call, const struct machine_view *machine,
     jsonout_string(out, machine_state_name(machine->state));
     JSONOUT_RAW(out, ",\"version\":");
     jsonout_int(out, machine->version);
-    put_amount(out, machine->capacity);
+    JSONOUT_RAW(out, ",");
+    jsonout_amount(out, machine->capacity);
     JSONOUT_RAW(out, ",\"from\":");
     jsonout_time(out, window->start_ms);
     JSONOUT_RAW(out, ",\"to\":");

@@ -30,14 +30,6 @@ char *event_id(struct arena *arena, int32_t part, int64_t seq)
 
 /* --- parts of data --- */
 
-static void put_amount(struct jsonout *out, struct amount amount)
-{
-    JSONOUT_RAW(out, "\"gpus\":");
-    jsonout_int(out, amount.gpus);
-    JSONOUT_RAW(out, ",\"memory_gib\":");
-    jsonout_int(out, amount.memory_gib);
-}
-
 static void put_shares(struct jsonout *out, const struct share *shares, size_t count)
 {
     JSONOUT_RAW(out, "[");
@@ -47,7 +39,7 @@ static void put_shares(struct jsonout *out, const struct share *shares, size_t c
         JSONOUT_RAW(out, "{\"machine\":");
         jsonout_string(out, shares[i].machine);
         JSONOUT_RAW(out, ",");
-        put_amount(out, shares[i].amount);
+        jsonout_amount(out, shares[i].amount);
         JSONOUT_RAW(out, "}");
     }
     JSONOUT_RAW(out, "]");
@@ -146,7 +138,7 @@ static void put_machine(struct jsonout *out, const struct machine_view *machine)
     JSONOUT_RAW(out, ",\"name\":");
     jsonout_string(out, machine->name);
     JSONOUT_RAW(out, ",");
-    put_amount(out, machine->capacity);
+    jsonout_amount(out, machine->capacity);
     JSONOUT_RAW(out, ",\"labels\":");
     jsonout_labels(out, &machine->labels);
     JSONOUT_RAW(out, ",\"state\":");
@@ -197,7 +189,7 @@ static void put_frees(struct jsonout *out, const struct machine_free *frees, siz
         JSONOUT_RAW(out, "{\"machine\":");
         jsonout_string(out, frees[i].machine);
         JSONOUT_RAW(out, ",");
-        put_amount(out, frees[i].free);
+        jsonout_amount(out, frees[i].free);
         JSONOUT_RAW(out, "}");
     }
     JSONOUT_RAW(out, "]");
@@ -244,7 +236,7 @@ static void put_rejected(struct jsonout *out, const struct decision *dec)
     }
     if (dec->has_free) {
         JSONOUT_RAW(out, ",\"free\":{");
-        put_amount(out, dec->free);
+        jsonout_amount(out, dec->free);
         JSONOUT_RAW(out, "}");
     }
     if (dec->free_count > 0)

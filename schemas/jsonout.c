@@ -126,6 +126,14 @@ void jsonout_int(struct jsonout *out, int64_t number)
     jsonout_raw(out, digits + first, sizeof(digits) - first);
 }
 
+void jsonout_amount(struct jsonout *out, struct amount amount)
+{
+    JSONOUT_RAW(out, "\"gpus\":");
+    jsonout_int(out, amount.gpus);
+    JSONOUT_RAW(out, ",\"memory_gib\":");
+    jsonout_int(out, amount.memory_gib);
+}
+
 void jsonout_time(struct jsonout *out, int64_t ms)
 {
     char text[TIMETEXT_LEN];

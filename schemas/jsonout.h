@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/amount.h"
 #include "core/arena.h"
 
 /* Plain data, on the caller's stack. `data` is in the arena and moves when it grows. */
@@ -25,6 +26,8 @@ void jsonout_raw(struct jsonout *out, const char *bytes, size_t len);
  * becomes U+FFFD, so that the text is valid JSON whatever it was given. */
 void jsonout_string(struct jsonout *out, const char *text);
 void jsonout_int(struct jsonout *out, int64_t number);
+/* "gpus":4,"memory_gib":64: two members, without braces. */
+void jsonout_amount(struct jsonout *out, struct amount amount);
 /* A time in quotes, as timetext_format writes it. */
 void jsonout_time(struct jsonout *out, int64_t ms);
 /* Bytes as a string of lower-case hex digits, in quotes. */

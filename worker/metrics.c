@@ -237,16 +237,6 @@ static const struct metric happenings[HAPPENING_COUNT] = {
                                    "Times that the worker joined its group again, after another "
                                    "one had claimed a partition of its."},
 };
-static const struct metric database_up = {
-    .name = "berth_database_up",
-    .type = METRIC_GAUGE,
-    .help = "1 if the program has a database session that works, else 0."};
-static const struct metric farm_halted = {
-    .name = "berth_farm_halted",
-    .type = METRIC_GAUGE,
-    .help = "1 if the whole farm is halted, else 0; cause says why in a word."};
-static const struct metric farm_partitions = {
-    .name = "berth_farm_partitions", .type = METRIC_GAUGE, .help = "Partitions that the farm has."};
 static const struct metric loop_time = {
     .name = "berth_loop_timestamp_seconds",
     .type = METRIC_GAUGE,
@@ -255,12 +245,6 @@ static const struct metric loop_time = {
 static const struct metric partitions = {.name = "berth_partitions",
                                          .type = METRIC_GAUGE,
                                          .help = "Partitions of this worker, by their state."};
-static const struct metric partition_halted = {
-    .name = "berth_partition_halted",
-    .type = METRIC_GAUGE,
-    .help =
-        "1 if the partition is halted until an operator resumes it, else 0; cause says why in a "
-        "word."};
 static const struct metric partition_waiting = {
     .name = "berth_partition_waiting",
     .type = METRIC_GAUGE,
@@ -331,7 +315,7 @@ static const char *cause_name(int64_t stands, const metric_value *cause)
 
 static int64_t value_of(const struct part_metrics *part, const struct metric *metric)
 {
-    if (metric == &partition_halted)
+    if (metric == &metric_partition_halted)
         return metric_get(&part->state) == PART_HALTED;
     if (metric == &partition_waiting)
         return metric_get(&part->waiting);
@@ -342,7 +326,7 @@ static int64_t value_of(const struct part_metrics *part, const struct metric *me
 
 static void render_partitions(const struct worker_metrics *m, struct buf *out)
 {
-    static const struct metric *const families[] = {&partition_halted, &partition_waiting,
+    static const struct metric *const families[] = {&metric_partition_halted, &partition_waiting,
                                                     &partition_epoch, &request_lag, &unpublished};
     int64_t count = metric_get(&m->partitions), in_state[PART_STATE_COUNT] = {0};
     for (int64_t i = 0; i < count; i++)
@@ -361,7 +345,8 @@ static void render_partitions(const struct worker_metrics *m, struct buf *out)
             if (state == PART_FOREIGN || state == PART_LOST || value == UNKNOWN)
                 continue;
             snprintf(number, sizeof number, "%" PRId64, i);
-            bool stands = families[f] == &partition_halted || families[f] == &partition_waiting;
+            bool stands = families[f] == &metric_partition_halted ||
+                          families[f] == &partition_waiting;
             const struct metric_label labels[] = {
                 {"partition", number},
                 {stands ? "cause" : NULL, cause_name(value, &m->parts[i].cause)},
@@ -378,14 +363,14 @@ void worker_metrics_render(const struct worker_metrics *m, struct buf *out)
     render_batches(m, out);
     for (int what = 0; what < HAPPENING_COUNT; what++)
         metric_single(out, &happenings[what], metric_get(&m->happened[what]));
-    metric_single(out, &database_up, metric_get(&m->database_up));
+    metric_single(out, &metric_database_up, metric_get(&m->database_up));
     if (metric_get(&m->loop_us) == 0)
         return; /* nothing is known of the farm */
     metric_single(out, &loop_time, metric_get(&m->loop_us));
     int64_t halted = metric_get(&m->farm_halted);
-    metric_head(out, &farm_halted);
-    metric_sample(out, &farm_halted, METRIC_LABELS({"cause", cause_name(halted, &m->farm_cause)}),
-                  halted);
-    metric_single(out, &farm_partitions, metric_get(&m->partitions));
+    metric_head(out, &metric_farm_halted);
+    metric_sample(out, &metric_farm_halted,
+                  METRIC_LABELS({"cause", cause_name(halted, &m->farm_cause)}), halted);
+    metric_single(out, &metric_farm_partitions, metric_get(&m->partitions));
     render_partitions(m, out);
 }
