@@ -233,20 +233,24 @@ static void plan(struct import *import, const struct import_request *request,
     berth_message_free(message);
 }
 
-/* Takes message; the request on success. */
+/* Takes both. */
 static enum err send_message(struct import *import, struct import_request *request,
                              struct berth_message *message, struct failure *f)
 {
     struct berth_send_options options = {.wait_ms = import->wait_ms, .tag = request};
     struct berth_error error;
-    enum berth_status status;
+    enum berth_status status = BERTH_FULL;
     enum err err = ERR_OK;
-    while ((status = berth_send(import->client, message, &options, &error)) == BERTH_FULL && !err)
+    while (!err && (status = berth_send(import->client, message, &options, &error)) == BERTH_FULL)
         err = collect(import, POLL_MS, f);
+    /* In flight, both belong to the outcome. */
     if (status == BERTH_OK)
         return collect(import, 0, f);
+    if (!err)
+        err = failed(&error, f);
     berth_message_free(message);
-    return err ? err : failed(&error, f);
+    request_free(request);
+    return err;
 }
 
 /* Takes what the request holds. Not every failure ends the run: what is wrong with one row is told
@@ -278,8 +282,6 @@ static enum err send_one(struct import *import, const struct import_request *req
         *copy = *request;
         json_incref(copy->request);
         err = send_message(import, copy, message, f);
-        if (err)
-            request_free(copy);
     }
     json_decref(request->request);
     return err;
