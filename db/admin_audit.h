@@ -50,7 +50,7 @@ struct audit_booking {
     int64_t start_ms, end_ms;
     struct audit_share *shares;
     size_t share_count;
-    bool shares_known;         /* an event that displaces a running booking does not repeat them */
+    bool shares_known;         /* the last event may not repeat them */
     int64_t displaced_version; /* the newest displacement; 0: none */
     enum booking_state displaced_state;
     int64_t displaced_end_ms;

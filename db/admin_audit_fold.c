@@ -123,7 +123,7 @@ static void fold_booking(struct audit *audit, int64_t id, const json_t *data, co
     booking->end_ms = audit_time(data, "end");
     booking->share_count = json_array_size(shares);
     booking->shares = arena_alloc(audit->arena, booking->share_count * sizeof *booking->shares);
-    booking->shares_known = true;
+    booking->shares_known = json_is_array(shares);
     for (size_t i = 0; i < booking->share_count; i++) {
         const json_t *share = json_array_get(shares, i);
         booking->shares[i] = (struct audit_share){

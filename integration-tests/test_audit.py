@@ -189,6 +189,21 @@ def test_planted(booked, name):
     assert audit(booked)["result"] == "ok"
 
 
+def test_occurrences_without_machines(booked):
+    """The event of a large series leaves machines out; that says nothing of the allocations."""
+    paths = ", ".join(f"'$.data.series.occurrences[{i}].allocations'" for i in range(4))
+    with planted(booked,
+                 ["CREATE TABLE kept AS SELECT part, seq, event FROM decision "
+                  "WHERE event LIKE '%%\"series\":{%%'",
+                  "UPDATE decision JOIN kept USING (part, seq) SET decision.event = "
+                  f"JSON_REMOVE(CONVERT(kept.event USING utf8mb4), {paths})"],
+                 ["UPDATE decision JOIN kept USING (part, seq) SET decision.event = kept.event",
+                  "DROP TABLE kept"]):
+        report = audit(booked, "--wait", "1s", status=6)
+        assert kinds(report) == {"event_different"}, report["differences"]
+    assert audit(booked)["result"] == "ok"
+
+
 def test_foreign_and_forged_events(farm):
     """What others write into the event topic is found; so is an event that skips."""
     farm.start_worker()
