@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -307,6 +308,8 @@ static enum err load_folder(struct source *from, const char *folder, struct fail
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, is_conf_file, by_name);
     enum err err = ERR_OK;
+    if (count < 0 && errno != ENOENT)
+        return failure_set(f, ERR_CONFIG, "%s: %s", folder, strerror(errno));
     for (int i = 0; i < count; i++) {
         char *path = xasprintf("%s/%s", folder, entries[i]->d_name);
         if (err == ERR_OK)
