@@ -9,11 +9,9 @@
 #include "lib/clock.h"
 
 /* One wait for messages; between two the deadline is looked at. */
-#define SLICE_MS      500
+#define SLICE_MS 500
 /* Without any message for so long the log is given up. */
-#define STALL_MS      30000
-/* Twice the bound of unpublished decisions (worker.unpublished_max). */
-#define TAIL_MESSAGES 8000
+#define STALL_MS 30000
 
 static const struct kafka_setting defaults[] = {
     {"client.id", "berth-admin"},
@@ -49,6 +47,7 @@ enum err admin_kafka_open(const struct config *cfg, struct admin_kafka *out, str
         err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &kafka.client, f);
     if (err)
         return err;
+    kafka.tail_messages = 2 * config_int(cfg, "worker.unpublished_max");
     kafka_requests_topic(cfg, kafka.names[ADMIN_REQUESTS]);
     kafka_events_topic(cfg, kafka.names[ADMIN_EVENTS]);
     for (int i = 0; i < ADMIN_TOPIC_COUNT; i++) {
@@ -289,7 +288,9 @@ enum err admin_kafka_event_tail(struct admin_kafka *kafka, int32_t part, int64_t
     struct tail tail = {.part = part};
     enum err err = admin_kafka_span(kafka, ADMIN_EVENTS, part, &span, f);
     if (!err) {
-        int64_t from = span.hi - TAIL_MESSAGES > span.lo ? span.hi - TAIL_MESSAGES : span.lo;
+        int64_t from = span.hi - kafka->tail_messages;
+        if (from < span.lo)
+            from = span.lo;
         struct admin_piece piece = {ADMIN_EVENTS, part, from, span.hi};
         err = admin_kafka_read(kafka, &piece, note_sequence, &tail, f);
     }

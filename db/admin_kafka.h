@@ -20,6 +20,7 @@ struct admin_kafka {
     rd_kafka_t *client;
     rd_kafka_topic_t *topics[ADMIN_TOPIC_COUNT];
     char names[ADMIN_TOPIC_COUNT][KAFKA_TOPIC_LEN];
+    int64_t tail_messages; /* twice worker.unpublished_max: how far repeats reach back */
 };
 
 /* Zeroed structs may be closed. */
@@ -64,8 +65,7 @@ int64_t admin_kafka_header_int(const rd_kafka_message_t *message, const char *na
 /* The sequence that an event of the partition carries: the header ce_id, and the `sequence` in the
  * value says the same. 0: not an event of ours. */
 int64_t admin_kafka_sequence(const rd_kafka_message_t *message, int32_t part);
-/* The highest sequence among the last 8,000 messages of the event partition, which is further than
- * repeats reach back; 0: none there. */
+/* The highest sequence among the last `tail_messages` of the event partition; 0: none there. */
 enum err admin_kafka_event_tail(struct admin_kafka *kafka, int32_t part, int64_t *out,
                                 struct failure *f);
 

@@ -156,13 +156,14 @@ const struct config_key config_keys[] = {
      .doc = "The most bytes of messages that one transaction decides."},
     {.name = "worker.unpublished_max",
      .type = CONFIG_INT,
-     .programs = PROGRAM_WORKER,
+     .programs = PROGRAM_WORKER | PROGRAM_ADMIN,
      .fallback = "4000",
      .min = 1,
      .max = 1000000,
      .doc = "Decisions of one partition whose events Kafka has not acknowledged yet; at this "
-            "bound the partition pauses. All workers of a farm need the same value: a new owner "
-            "looks for repeats among twice as many events."},
+            "bound the partition pauses. More than `worker.batch_max`. All workers of a farm, and "
+            "`berth-admin`, need the same value: a new owner looks for repeats among twice as many "
+            "events."},
     {.name = "worker.metrics_listen",
      .type = CONFIG_STRING,
      .programs = PROGRAM_WORKER,
@@ -184,7 +185,7 @@ const struct config_key config_keys[] = {
      .fallback = "http://127.0.0.1:8080",
      .valid = is_url,
      .expected = "http://HOST[:PORT]",
-     .doc = "The reader that `berth show` asks."},
+     .doc = "The reader that `berth` asks for what is stored."},
     {.name = "reader.connection_limit",
      .type = CONFIG_INT,
      .programs = PROGRAM_READER,
