@@ -143,8 +143,9 @@ const struct admin_command admin_commands[] = {
               .operands = "KID",
               .description = "Revokes a key, for good.\n"
                              "From the workers' next batch on all that it signed is rejected,\n"
-                             "whenever it was sent.",
-              .example = "berth-admin key revoke batch-1-2026",
+                             "whenever it was sent. A KID that begins with a dash goes behind --.",
+              .example = "berth-admin key revoke batch-1-2026\n"
+                         "berth-admin key revoke -- -x3Wk",
               COMMON},
      .run = admin_key_revoke,
      .operand_count = 1},

@@ -66,6 +66,12 @@ static enum err wrong_usage(const struct command_spec *command, const char *text
     return failure_set(f, ERR_USAGE, "%s (see `%s --help`)", text, command->name);
 }
 
+/* An operand that begins with a dash, as a key's thumbprint may, is taken for options. */
+static const char *hint_of_operands(const struct command_spec *command)
+{
+    return command->operands ? "; an argument that begins with a dash goes behind --" : "";
+}
+
 static enum err unknown_option(const struct command_spec *command, const char *name,
                                struct failure *f)
 {
@@ -79,7 +85,7 @@ static enum err unknown_option(const struct command_spec *command, const char *n
     if (meant)
         snprintf(text, sizeof text, "unknown option --%.60s: did you mean --%s?", name, meant);
     else
-        snprintf(text, sizeof text, "unknown option --%.60s", name);
+        snprintf(text, sizeof text, "unknown option --%.60s%s", name, hint_of_operands(command));
     return wrong_usage(command, text, f);
 }
 
@@ -136,7 +142,8 @@ static enum err parse_letters(struct parse *parse, const char *word, struct fail
         if (!spec) {
             char text[200];
             bool printable = *word > ' ' && *word < 0x7f;
-            snprintf(text, sizeof text, "unknown option -%c", printable ? *word : '?');
+            snprintf(text, sizeof text, "unknown option -%c%s", printable ? *word : '?',
+                     hint_of_operands(parse->command));
             return wrong_usage(parse->command, text, f);
         }
         if (spec->arg && word[1]) {

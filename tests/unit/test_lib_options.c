@@ -80,6 +80,8 @@ static void parse(const struct command_spec *command, const char *line, char see
     free(copy);
 }
 
+#define BEHIND "; an argument that begins with a dash goes behind --"
+
 static const struct {
     const struct command_spec *command;
     const char *line, *expected;
@@ -106,10 +108,10 @@ static const struct {
     {&book, "--confg=x",
      "! unknown option --confg: did you mean --config? (see `berth book --help`)"},
     {&book, "--sta=x", "! unknown option --sta: did you mean --start? (see `berth book --help`)"},
-    {&book, "--colour", "! unknown option --colour (see `berth book --help`)"},
-    {&book, "--=x", "! unknown option -- (see `berth book --help`)"},
-    {&book, "-x", "! unknown option -x (see `berth book --help`)"},
-    {&book, "-q\x01", "! unknown option -? (see `berth book --help`)"},
+    {&book, "--colour", "! unknown option --colour" BEHIND " (see `berth book --help`)"},
+    {&book, "--=x", "! unknown option --" BEHIND " (see `berth book --help`)"},
+    {&book, "-x", "! unknown option -x" BEHIND " (see `berth book --help`)"},
+    {&book, "-q\x01", "! unknown option -?" BEHIND " (see `berth book --help`)"},
     {&book, "--start", "! --start needs a value: --start TIME (see `berth book --help`)"},
     {&book, "-qs", "! --start needs a value: --start TIME (see `berth book --help`)"},
     {&book, "--quiet=yes", "! --quiet takes no value (see `berth book --help`)"},
