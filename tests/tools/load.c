@@ -1,14 +1,14 @@
-/* Load for the benchmarks (dev/bench, dev/bench-start) and for test_mixed_load.py: fills the request
- * topic with signed requests, counts events, and measures the time from publishing a request to
- * consuming its event.
+/* Load for the benchmarks (dev/bench, dev/bench-start) and for test_mixed_load.py: fills the
+ * request topic with signed requests, counts events, and measures the time from publishing a
+ * request to consuming its event.
  *
  *     load machines M             publishes M machine.register requests
  *     load fill COUNT M SEED      publishes COUNT booking.create requests on random ones of M
- *     load mixed COUNT M SEED     the same, among them some for any machine, series, and updates that
- *                                 shrink machines and let them grow again
+ *     load mixed COUNT M SEED     the same, among them some for any machine, series, and updates
+ *                                 that shrink machines and let them grow again
  *     load await COUNT            reads the event topic from its start until COUNT events are there
  *     load latency RATE SECONDS M publishes at RATE a second and awaits each event
- *     load first COUNT            says when it stands at the topic's end, then awaits COUNT events more
+ *     load first COUNT            says when it stands at the topic's end, then awaits COUNT more
  *
  * Configured as the command line is (client.*, farm.name, kafka.*). Each prints one JSON object. */
 #define _GNU_SOURCE /* memmem */
@@ -311,8 +311,8 @@ static int run_await(struct load *load, int64_t count)
     return seen == count ? EXIT_CODE_OK : EXIT_CODE_NO_DECISION;
 }
 
-/* When the first event comes, and the last one. The line "at the end" is printed when what comes from
- * now on will be seen. */
+/* When the first event comes, and the last one. The line "at the end" is printed when what comes
+ * from now on will be seen. */
 static int run_first(struct load *load, int64_t count)
 {
     int64_t first_ms = 0, seen = 0, since_ms;
@@ -426,7 +426,10 @@ static int run_latency(struct load *load, int rate, int seconds, int machines)
                rate, total, lat->count, (double)lat->us[lat->count / 2] / 1000,
                (double)lat->us[lat->count * 99 / 100] / 1000,
                (double)lat->us[lat->count - 1] / 1000);
-    return lat->count == total ? EXIT_CODE_OK : EXIT_CODE_NO_DECISION;
+    bool all = lat->count == total;
+    free(lat->us);
+    free(lat);
+    return all ? EXIT_CODE_OK : EXIT_CODE_NO_DECISION;
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -443,27 +446,48 @@ static void setup(struct load *load)
     kafka_events_topic(load->cfg, load->events);
 }
 
+static void close_all(struct load *load)
+{
+    if (load->topic)
+        rd_kafka_topic_destroy(load->topic);
+    if (load->producer)
+        rd_kafka_destroy(load->producer);
+    if (load->consumer)
+        rd_kafka_destroy_flags(load->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    for (int p = 0; p < PARTITIONS_MAX; p++)
+        free(sent_at_us[p]);
+    signing_key_free(load->key);
+    config_free(load->cfg);
+}
+
 static int number(const char *text)
 {
     return (int)strtol(text, NULL, 10);
+}
+
+static int run(struct load *load, int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "machines") == 0)
+        return run_machines(load, number(argv[2]));
+    if (argc == 5 && (strcmp(argv[1], "fill") == 0 || strcmp(argv[1], "mixed") == 0)) {
+        load->seed = (unsigned)number(argv[4]);
+        return (argv[1][0] == 'f' ? run_fill : run_mixed)(load, number(argv[2]), number(argv[3]));
+    }
+    if (argc == 3 && strcmp(argv[1], "await") == 0)
+        return run_await(load, number(argv[2]));
+    if (argc == 3 && strcmp(argv[1], "first") == 0)
+        return run_first(load, number(argv[2]));
+    if (argc == 5 && strcmp(argv[1], "latency") == 0)
+        return run_latency(load, number(argv[2]), number(argv[3]), number(argv[4]));
+    fprintf(stderr, "load: usage: see the head of tests/tools/load.c\n");
+    return EXIT_CODE_USAGE;
 }
 
 int main(int argc, char **argv)
 {
     struct load load = {.seed = 1};
     setup(&load);
-    if (argc == 3 && strcmp(argv[1], "machines") == 0)
-        return run_machines(&load, number(argv[2]));
-    if (argc == 5 && (strcmp(argv[1], "fill") == 0 || strcmp(argv[1], "mixed") == 0)) {
-        load.seed = (unsigned)number(argv[4]);
-        return (argv[1][0] == 'f' ? run_fill : run_mixed)(&load, number(argv[2]), number(argv[3]));
-    }
-    if (argc == 3 && strcmp(argv[1], "await") == 0)
-        return run_await(&load, number(argv[2]));
-    if (argc == 3 && strcmp(argv[1], "first") == 0)
-        return run_first(&load, number(argv[2]));
-    if (argc == 5 && strcmp(argv[1], "latency") == 0)
-        return run_latency(&load, number(argv[2]), number(argv[3]), number(argv[4]));
-    fprintf(stderr, "load: usage: see the head of tests/tools/load.c\n");
-    return EXIT_CODE_USAGE;
+    int code = run(&load, argc, argv);
+    close_all(&load);
+    return code;
 }
