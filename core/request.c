@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "core/limits.h"
+
 static const char *const type_names[REQUEST_TYPE_COUNT] = {
 #define REQUEST_TYPE_NAME(id, name) [REQUEST_##id] = name,
     REQUEST_TYPE_TABLE(REQUEST_TYPE_NAME)
@@ -89,4 +91,10 @@ bool name_is_valid(const char *text, size_t max_len, const char *extra)
             return false;
     }
     return len > 0;
+}
+
+bool farm_name_is_valid(const char *text)
+{
+    size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    return len >= 1 && len <= LIMIT_FARM_NAME_LEN && text[len] == '\0';
 }

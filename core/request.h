@@ -39,6 +39,8 @@ enum role role_from_name(const char *name);
 
 /* Whether `text` is 1..max_len characters of A-Z a-z 0-9 . _ - (and of `extra`, may be NULL). */
 bool name_is_valid(const char *text, size_t max_len, const char *extra);
+/* Whether `text` is 1..LIMIT_FARM_NAME_LEN of a-z 0-9 -. */
+bool farm_name_is_valid(const char *text);
 
 /* Labels sorted by key (bytewise), keys distinct; the strings belong to whoever made them. */
 struct label {

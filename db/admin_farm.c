@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/request.h"
 #include "db/admin_farm.h"
 #include "db/admin_kafka.h"
 #include "db/migrate.h"
@@ -86,13 +87,6 @@ struct init_plan {
     struct admin_topic_plan topics;
 };
 
-static bool is_farm_name(const char *text)
-{
-    size_t len = strlen(text);
-    return len >= 1 && len <= LIMIT_FARM_NAME_LEN &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
-}
-
 static enum err read_plan(const struct admin *admin, struct init_plan *out, struct failure *f)
 {
     const struct options *opts = admin->opts;
@@ -102,7 +96,7 @@ static enum err read_plan(const struct admin *admin, struct init_plan *out, stru
     int64_t partition_count = 8, replica_count = -1;
     *out = (struct init_plan){.farm = options_value(opts, "farm"), .topics.retention_ms = -1};
     enum err err = ERR_OK;
-    if (!out->farm || !is_farm_name(out->farm))
+    if (!out->farm || !farm_name_is_valid(out->farm))
         err = failure_set(f, ERR_USAGE, "--farm %s: expected 1 to %d of a-z 0-9 -",
                           out->farm ? out->farm : "is missing", LIMIT_FARM_NAME_LEN);
     if (!err && partitions)

@@ -18,16 +18,12 @@ struct settings {
     size_t count;
 };
 
-/* Takes name; value is borrowed. */
-static void add_setting(struct settings *settings, char *name, const char *value)
+/* Both are borrowed. */
+static void add_setting(void *arg, const char *name, const char *value)
 {
+    struct settings *settings = arg;
     settings->items = xrealloc(settings->items, (settings->count + 1) * sizeof *settings->items);
     settings->items[settings->count++] = (struct berth_setting){name, value};
-}
-
-static void add_kafka(void *arg, const char *name, const char *value)
-{
-    add_setting(arg, xasprintf("kafka.%s", name), value);
 }
 
 static enum err failed(const struct berth_error *error, struct failure *f)
@@ -54,17 +50,15 @@ enum err import_open_client(struct import *import, const char *farm, struct fail
         err = config_require(cfg, "kafka.bootstrap.servers", f);
     if (err)
         return err;
-    add_setting(&settings, xstrdup("farm.name"), farm);
+    add_setting(&settings, "farm.name", farm);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        add_setting(&settings, xstrdup(keys[i]), config_string(cfg, keys[i]));
-    add_setting(&settings, xstrdup("client.user"), config_string(cfg, "client.name"));
-    config_each_kafka(cfg, add_kafka, &settings);
+        add_setting(&settings, keys[i], config_string(cfg, keys[i]));
+    add_setting(&settings, "client.user", config_string(cfg, "client.name"));
+    config_each_kafka(cfg, add_setting, &settings);
     if (berth_open(settings.items, settings.count, &import->client, &error) != BERTH_OK)
         err = failed(&error, f);
     else
         berth_set_max_in_flight(import->client, IN_FLIGHT);
-    for (size_t i = 0; i < settings.count; i++)
-        free((char *)settings.items[i].name);
     free(settings.items);
     return err;
 }

@@ -3,10 +3,8 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
 #include "lib/service.h"
 #include "lib/version.h"
 
@@ -17,17 +15,6 @@ static const struct command_spec program = {
     .common = service_options,
     .stop_at_operand = true,
 };
-
-static enum err set_pair(struct config *cfg, const char *pair, struct failure *f)
-{
-    const char *equals = strchr(pair, '=');
-    if (!equals)
-        return failure_set(f, ERR_USAGE, "--set wants KEY=VALUE, not '%s'", pair);
-    char *key = xstrndup(pair, (size_t)(equals - pair));
-    enum err err = config_set(cfg, key, equals + 1, "--set", f);
-    free(key);
-    return err;
-}
 
 /* Options may stand before the command or behind it; what stands behind wins. */
 static enum err configure(struct config *cfg, const struct options *before,
@@ -41,7 +28,7 @@ static enum err configure(struct config *cfg, const struct options *before,
     for (size_t i = 0; i < 2; i++)
         for (size_t k = 0; !err && k < both[i]->given_count; k++)
             if (strcmp(both[i]->given[k].spec->name, "set") == 0)
-                err = set_pair(cfg, both[i]->given[k].value, f);
+                err = config_set_pair(cfg, both[i]->given[k].value, f);
     return err;
 }
 

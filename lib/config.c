@@ -247,6 +247,17 @@ enum err config_set(struct config *cfg, const char *key, const char *value, cons
     return ERR_OK;
 }
 
+enum err config_set_pair(struct config *cfg, const char *pair, struct failure *f)
+{
+    const char *equals = strchr(pair, '=');
+    if (!equals)
+        return failure_set(f, ERR_USAGE, "--set wants KEY=VALUE, not '%s'", pair);
+    char *key = xstrndup(pair, (size_t)(equals - pair));
+    enum err err = config_set(cfg, key, equals + 1, "--set", f);
+    free(key);
+    return err;
+}
+
 /* ---- files -------------------------------------------------------------------------------------
  */
 
@@ -458,14 +469,7 @@ int64_t config_int(const struct config *cfg, const char *key)
 {
     const char *value = lookup(cfg, key, CONFIG_INT);
     assert(value);
-    return config_key_number(config_key_find(key), value);
-}
-
-bool config_bool(const struct config *cfg, const char *key)
-{
-    const char *value = lookup(cfg, key, CONFIG_BOOL);
-    assert(value);
-    return config_key_number(config_key_find(key), value) != 0;
+    return config_key_number(value);
 }
 
 enum err config_secret(const struct config *cfg, const char *file_key, char **out,
@@ -511,7 +515,7 @@ void config_each_kafka(const struct config *cfg,
     for (size_t i = 0; i < cfg->count; i++) {
         const struct setting *setting = &cfg->settings[i];
         if (begins_with(setting->name, KAFKA) && setting->value)
-            fn(arg, setting->name + strlen(KAFKA), setting->value);
+            fn(arg, setting->name, setting->value);
     }
 }
 

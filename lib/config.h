@@ -30,6 +30,8 @@ enum err config_load(struct config *cfg, const char *path, const char *profile, 
 /* Sets one key as a flag would (wins over all). `key` may also be "kafka.…". */
 enum err config_set(struct config *cfg, const char *key, const char *value, const char *origin,
                     struct failure *f);
+/* The same from "KEY=VALUE", the argument of --set. */
+enum err config_set_pair(struct config *cfg, const char *pair, struct failure *f);
 /* Checks that all required keys of the program are there. For `berth` these are what sending a
  * request takes; its other commands, and berth-admin's, ask for what they need one by one. */
 enum err config_check(const struct config *cfg, struct failure *f);
@@ -39,12 +41,12 @@ enum err config_require(const struct config *cfg, const char *key, struct failur
 /* The key must be in the table, of that type and the program's (asserted). NULL: not set. */
 const char *config_string(const struct config *cfg, const char *key);
 int64_t config_int(const struct config *cfg, const char *key);
-bool config_bool(const struct config *cfg, const char *key);
 /* Reads the secret in the file that the key names, without a trailing newline; caller frees.
  * *out is NULL when the key is not set. */
 enum err config_secret(const struct config *cfg, const char *file_key, char **out,
                        struct failure *f);
-/* Calls fn for each librdkafka setting (name without "kafka."), bootstrap.servers among them. */
+/* Calls fn for each librdkafka setting (its key, "kafka.NAME"), kafka.bootstrap.servers among them.
+ * Both texts are the configuration's. */
 void config_each_kafka(const struct config *cfg,
                        void (*fn)(void *arg, const char *name, const char *value), void *arg);
 

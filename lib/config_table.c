@@ -8,36 +8,16 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/request.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
-#define SERVICES      (PROGRAM_ADMIN | PROGRAM_WORKER | PROGRAM_READER)
-#define ALL           (PROGRAM_BERTH | SERVICES)
-#define KAFKA_CLIENTS (PROGRAM_BERTH | PROGRAM_ADMIN | PROGRAM_WORKER | PROGRAM_READER)
-
-static bool made_of(const char *value, const char *others, size_t max_len)
-{
-    size_t len = strlen(value);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)value[i];
-        if (c >= 0x80 || (!isalnum(c) && !strchr(others, c)))
-            return false;
-    }
-    return len >= 1 && len <= max_len;
-}
-
-static bool is_farm_name(const char *value)
-{
-    for (const char *c = value; *c; c++) {
-        if (isupper((unsigned char)*c))
-            return false;
-    }
-    return made_of(value, "-", LIMIT_FARM_NAME_LEN);
-}
+#define SERVICES (PROGRAM_ADMIN | PROGRAM_WORKER | PROGRAM_READER)
+#define ALL      (PROGRAM_BERTH | SERVICES)
 
 static bool is_name(const char *value)
 {
-    return made_of(value, "._-", LIMIT_NAME_LEN);
+    return name_is_valid(value, LIMIT_NAME_LEN, NULL);
 }
 
 static bool is_kid(const char *value)
@@ -48,7 +28,7 @@ static bool is_kid(const char *value)
 /* What Kafka allows in a topic's name, with room for "requests". */
 static bool is_topic_prefix(const char *value)
 {
-    return made_of(value, "._-", 200);
+    return name_is_valid(value, 200, NULL);
 }
 
 static bool is_log_level(const char *value)
@@ -77,7 +57,7 @@ const struct config_key config_keys[] = {
      .type = CONFIG_STRING,
      .programs = ALL,
      .required = PROGRAM_BERTH,
-     .valid = is_farm_name,
+     .valid = farm_name_is_valid,
      .expected = "1 to 32 of a-z 0-9 -",
      .doc = "The farm that requests are for: the `aud` of every token. The services know "
             "theirs from the database."},
@@ -307,18 +287,6 @@ static bool parse_int(const char *value, int64_t *out)
     return true;
 }
 
-static bool parse_bool(const char *value, int64_t *out)
-{
-    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (strcmp(value, words[i]) == 0) {
-            *out = i % 2;
-            return true;
-        }
-    }
-    return false;
-}
-
 char *config_key_refuse(const struct config_key *key, const char *value)
 {
     int64_t number;
@@ -326,8 +294,6 @@ char *config_key_refuse(const struct config_key *key, const char *value)
         (!parse_int(value, &number) || number < key->min || number > key->max))
         return xasprintf("%s must be a whole number from %" PRId64 " to %" PRId64 ", not '%s'",
                          key->name, key->min, key->max, value);
-    if (key->type == CONFIG_BOOL && !parse_bool(value, &number))
-        return xasprintf("%s must be true or false, not '%s'", key->name, value);
     if (value[0] == '\0' && key->fallback)
         return xasprintf("%s must not be empty", key->name);
     if (value[0] != '\0' && key->valid && !key->valid(value))
@@ -335,10 +301,10 @@ char *config_key_refuse(const struct config_key *key, const char *value)
     return NULL;
 }
 
-int64_t config_key_number(const struct config_key *key, const char *value)
+int64_t config_key_number(const char *value)
 {
     int64_t number = 0;
-    bool parsed = key->type == CONFIG_BOOL ? parse_bool(value, &number) : parse_int(value, &number);
+    bool parsed = parse_int(value, &number);
     assert(parsed);
     return number;
 }
@@ -349,7 +315,6 @@ int64_t config_key_number(const struct config_key *key, const char *value)
 static const char *const type_names[CONFIG_TYPE_COUNT] = {
     [CONFIG_STRING] = "text",
     [CONFIG_INT] = "number",
-    [CONFIG_BOOL] = "true or false",
     [CONFIG_PATH] = "path",
 };
 

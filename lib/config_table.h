@@ -9,7 +9,7 @@
 
 #include "lib/config.h"
 
-enum config_type { CONFIG_STRING, CONFIG_INT, CONFIG_BOOL, CONFIG_PATH, CONFIG_TYPE_COUNT };
+enum config_type { CONFIG_STRING, CONFIG_INT, CONFIG_PATH, CONFIG_TYPE_COUNT };
 
 struct config_key {
     const char *name;
@@ -33,7 +33,7 @@ const struct config_key *config_key_find(const char *name);
 char *config_key_environment(const char *name);
 /* NULL: the value suits the key. Else a sentence that says what does; caller frees. */
 char *config_key_refuse(const struct config_key *key, const char *value);
-/* The value of a CONFIG_INT or CONFIG_BOOL that was not refused. */
-int64_t config_key_number(const struct config_key *key, const char *value);
+/* The value of a CONFIG_INT that was not refused. */
+int64_t config_key_number(const char *value);
 
 #endif

@@ -98,6 +98,7 @@ static void pass_key(void *arg, const char *name, const char *value)
     struct passing *pass = arg;
     if (pass->err)
         return;
+    name += strlen("kafka.");
     for (size_t i = 0; i < 2; i++) {
         for (const struct kafka_setting *s = pass->required[i]; s && s->name; s++) {
             if (strcmp(s->name, name) != 0 || strcmp(s->value, value) == 0)

@@ -2,11 +2,8 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
-#include "lib/mem.h"
 #include "lib/version.h"
 
 const struct option_spec service_options[] = {
@@ -37,23 +34,12 @@ bool service_can_pass(enum err err)
            err != ERR_LOG_TOPIC && err != ERR_INTERRUPTED;
 }
 
-static enum err set_pair(struct config *cfg, const char *pair, struct failure *f)
-{
-    const char *equals = strchr(pair, '=');
-    if (!equals)
-        return failure_set(f, ERR_USAGE, "--set wants KEY=VALUE, not '%s'", pair);
-    char *key = xstrndup(pair, (size_t)(equals - pair));
-    enum err err = config_set(cfg, key, equals + 1, "--set", f);
-    free(key);
-    return err;
-}
-
 static enum err configure(const struct options *opts, struct config *cfg, struct failure *f)
 {
     enum err err = config_load(cfg, options_value(opts, "config"), NULL, f);
     for (size_t i = 0; err == ERR_OK && i < opts->given_count; i++)
         if (strcmp(opts->given[i].spec->name, "set") == 0)
-            err = set_pair(cfg, opts->given[i].value, f);
+            err = config_set_pair(cfg, opts->given[i].value, f);
     return err;
 }
 
@@ -70,7 +56,6 @@ static enum err configure_and_run(const struct service *service, const struct op
     err = config_check(cfg, f);
     if (err != ERR_OK || options_has(opts, "check-config"))
         return err;
-    log_set_level(log_level_from_name(config_string(cfg, "log.level")));
     return service->run(cfg, opts, f);
 }
 

@@ -207,16 +207,12 @@ struct settings {
     size_t count;
 };
 
-/* Takes name; value is borrowed. */
-static void add_setting(struct settings *settings, char *name, const char *value)
+/* Both are borrowed. */
+static void add_setting(void *arg, const char *name, const char *value)
 {
+    struct settings *settings = arg;
     settings->items = xrealloc(settings->items, (settings->count + 1) * sizeof *settings->items);
     settings->items[settings->count++] = (struct berth_setting){name, value};
-}
-
-static void add_kafka(void *arg, const char *name, const char *value)
-{
-    add_setting(arg, xasprintf("kafka.%s", name), value);
 }
 
 /* What a command cannot do without, in the words of the configuration. */
@@ -240,13 +236,11 @@ static enum berth_status open_client(struct cli *cli, struct berth_error *error)
         /* Who only follows events needs no key. */
         bool skipped = !cli->command->sends && strcmp(keys[i], "client.key_file") == 0;
         if (!skipped)
-            add_setting(&settings, xstrdup(keys[i]), config_string(cli->cfg, keys[i]));
+            add_setting(&settings, keys[i], config_string(cli->cfg, keys[i]));
     }
-    add_setting(&settings, xstrdup("client.user"), cli_user(cli));
-    config_each_kafka(cli->cfg, add_kafka, &settings);
+    add_setting(&settings, "client.user", cli_user(cli));
+    config_each_kafka(cli->cfg, add_setting, &settings);
     enum berth_status status = berth_open(settings.items, settings.count, &cli->client, error);
-    for (size_t i = 0; i < settings.count; i++)
-        free((char *)settings.items[i].name);
     free(settings.items);
     return status;
 }

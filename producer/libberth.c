@@ -84,12 +84,6 @@ static void take_setting(struct berth_client *client, const struct berth_setting
     }
 }
 
-static bool farm_name_is_valid(const char *name)
-{
-    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return len >= 1 && len <= LIMIT_FARM_NAME_LEN && name[len] == '\0';
-}
-
 static enum berth_status check_settings(const struct berth_client *client,
                                         struct berth_error *error)
 {

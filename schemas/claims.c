@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/request.h"
 #include "lib/jws.h"
 #include "lib/nearest.h"
 #include "schemas/canonical.h"
@@ -84,12 +85,6 @@ static const struct field claim_fields[] = {
 };
 #undef AT
 
-static bool is_farm_name(const char *text)
-{
-    size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return len > 0 && len <= LIMIT_FARM_NAME_LEN && text[len] == '\0';
-}
-
 /* Goes on after a fault, so that the decision can judge what is there. */
 static void decode_claims(struct decoder *d, const json_t *payload)
 {
@@ -98,7 +93,7 @@ static void decode_claims(struct decoder *d, const json_t *payload)
     if (decoder_text(issuer) != NULL && name_is_valid(decoder_text(issuer), LIMIT_NAME_LEN, NULL))
         out->issuer = decoder_keep(d, issuer);
     const json_t *audience = json_object_get(payload, "aud");
-    if (decoder_text(audience) != NULL && is_farm_name(decoder_text(audience)))
+    if (decoder_text(audience) != NULL && farm_name_is_valid(decoder_text(audience)))
         out->audience = decoder_keep(d, audience);
     for (size_t i = 0; i < DECODER_COUNT(claim_fields); i++) {
         const struct field *field = &claim_fields[i];

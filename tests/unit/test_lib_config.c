@@ -127,7 +127,7 @@ static void test_table_is_sound(void **state)
         assert_int_equal(key->required & ~key->programs, 0);
         assert_int_equal(key->doc[strlen(key->doc) - 1], '.');
         assert_int_equal(!key->valid, !key->expected);
-        if (key->type == CONFIG_INT || key->type == CONFIG_BOOL)
+        if (key->type == CONFIG_INT)
             assert_non_null(key->fallback);
         if (key->fallback)
             assert_null(config_key_refuse(key, key->fallback));
@@ -396,12 +396,12 @@ static void test_kafka_settings_pass_through(void **state)
     struct buf seen = {0};
     config_each_kafka(cfg, collect, &seen);
     static const char *const expected[] = {
-        "bootstrap.servers=b:1\n",
-        "linger.ms=6\n",
-        "acks=all\n",
-        "sasl.password=hush\n",
-        "security.protocol=sasl_ssl\n",
-        "ssl.key.password=hush\n",
+        "kafka.bootstrap.servers=b:1\n",
+        "kafka.linger.ms=6\n",
+        "kafka.acks=all\n",
+        "kafka.sasl.password=hush\n",
+        "kafka.security.protocol=sasl_ssl\n",
+        "kafka.ssl.key.password=hush\n",
     };
     size_t len = 0;
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {

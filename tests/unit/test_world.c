@@ -163,6 +163,11 @@ static void test_name_is_valid(void **state)
     assert_true(name_is_valid("a:b", 64, ":"));
     assert_false(name_is_valid("a\xC3\xA9", 64, ":"));
     assert_false(name_is_valid("a/b", 64, ":"));
+    assert_true(farm_name_is_valid("farm-2"));
+    assert_true(farm_name_is_valid("01234567890123456789012345678901"));
+    assert_false(farm_name_is_valid("012345678901234567890123456789012"));
+    assert_false(farm_name_is_valid("Farm"));
+    assert_false(farm_name_is_valid(""));
 }
 
 /* --- world --- */
