@@ -60,7 +60,6 @@ static enum err run(struct admin *admin, const struct admin_command *command,
         err = config_check(admin->cfg, f);
     if (err)
         return err;
-    log_set_level(log_level_from_name(config_string(admin->cfg, "log.level")));
     return command->run(admin, f);
 }
 
@@ -120,6 +119,9 @@ int main(int argc, char **argv)
         err = about_itself(&before, &admin, &f);
     else if (!err)
         err = dispatch(&admin, &before, argc, argv, &f);
+    /* stdout is data: that it could not be written must not look like success. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !err)
+        err = failure_set(&f, ERR_FAILED, "cannot write the output");
     if (err)
         admin_print_failure(&admin, &f);
     mysql_session_free(admin.session);

@@ -1,10 +1,12 @@
 """berth-admin: setting a farm up, clients and keys, and what an operator does."""
 
 import json
+import subprocess
 
 import pytest
 
 from berthtest.farm import private_key, public_pem
+from berthtest.process import program
 from berthtest.wait import wait_until
 
 
@@ -130,6 +132,7 @@ def test_usage(farm):
             (("status", "--quite"), "did you mean --quiet"),
             (("partition", "resume"), "PARTITION"),
             (("partition", "resume", "x"), "whole number"),
+            (("key", "revoke", "-x3Wk"), "goes behind --"),
             (("reject", "1"), "PARTITION OFFSET")]:
         assert sentence in farm.admin_command(*arguments, status=2).stderr
     problem = as_json(farm, "partition", "resume", "4000", status=5)
@@ -137,6 +140,14 @@ def test_usage(farm):
     assert "init" in farm.admin_command("--help").stdout
     for command in ("init", "client add", "key add", "partition resume", "audit"):
         assert "Example" in farm.admin_command(*command.split(), "--help").stdout
+
+
+def test_output_that_cannot_be_written(farm):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([program("berth-admin"), "client", "list"], env=farm.environment(),
+                              stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+                              timeout=30)
+    assert done.returncode == 1 and "cannot write the output" in done.stderr
 
 
 def test_partition_commands(farm):
