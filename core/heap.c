@@ -20,6 +20,12 @@ void *heap_alloc(size_t size)
     return or_abort(calloc(1, wanted), wanted);
 }
 
+void *heap_aligned(size_t align, size_t size)
+{
+    assert(size > 0 && size % align == 0);
+    return or_abort(aligned_alloc(align, size), size);
+}
+
 void *heap_array(void *old, size_t count, size_t size)
 {
     assert(count > 0 && size > 0);

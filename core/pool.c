@@ -1,8 +1,9 @@
 #include "core/pool.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "core/heap.h"
 
 /* The first room for block pointers; it doubles. */
 #define POOL_FIRST_ROOM  8
@@ -12,19 +13,9 @@
 static_assert(POOL_SLOT_BYTES % POOL_LINE_BYTES == 0, "slots must stay aligned in their block");
 static_assert(POOL_SLOT_BYTES >= sizeof(uint32_t), "a slot given back holds the next one's number");
 
-/* The one place where running out of memory ends the program. */
-static void *pool_memory(void *memory)
-{
-    if (memory == NULL) {
-        fputs("berth: out of memory: pool of timeline nodes\n", stderr);
-        abort();
-    }
-    return memory;
-}
-
 struct pool *pool_new(void)
 {
-    struct pool *pool = pool_memory(calloc(1, sizeof(*pool)));
+    struct pool *pool = heap_alloc(sizeof(*pool));
 
     /* Slot 0 stays unused: it is POOL_NIL. */
     pool->next_fresh = 1;
@@ -50,12 +41,12 @@ static void pool_add_block(struct pool *pool)
     if (pool->block_count == pool->block_room) {
         uint32_t room = pool->block_room == 0 ? POOL_FIRST_ROOM : pool->block_room * 2;
 
-        pool->blocks = pool_memory(realloc(pool->blocks, room * sizeof(*pool->blocks)));
+        pool->blocks = heap_array(pool->blocks, room, sizeof(*pool->blocks));
         pool->block_room = room;
     }
     assert(pool->block_count < pool->block_room);
-    pool->blocks[pool->block_count] = pool_memory(
-        aligned_alloc(POOL_LINE_BYTES, (size_t)POOL_BLOCK_SLOTS * POOL_SLOT_BYTES));
+    pool->blocks[pool->block_count] = heap_aligned(POOL_LINE_BYTES,
+                                                   (size_t)POOL_BLOCK_SLOTS * POOL_SLOT_BYTES);
     pool->block_count++;
 }
 

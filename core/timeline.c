@@ -1,9 +1,10 @@
 #include "core/timeline.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "core/heap.h"
 
 /* Why a B+ tree. What an operation costs on a large timeline are the cache misses, one per level of
  * a binary tree: at a million bookings about twenty for each of two changes. Here the points lie in
@@ -459,12 +460,8 @@ struct timeline *timeline_new(struct pool *pool, int64_t known_from_ms)
 {
     assert(pool != NULL);
     assert(known_from_ms < TIMELINE_MS_LIMIT);
-    struct timeline *tl = calloc(1, sizeof(*tl));
+    struct timeline *tl = heap_alloc(sizeof(*tl));
 
-    if (tl == NULL) {
-        fputs("berth: out of memory: timeline\n", stderr);
-        abort();
-    }
     tl->pool = pool;
     tl->known_from_ms = known_from_ms;
     tl->root = POOL_NIL;
