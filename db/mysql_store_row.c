@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "db/mysql_store_parts.h"
+#include "schemas/jsonout.h"
 #include "schemas/rows.h"
 
 /* Copies a text that the column's length bounds; cuts it if it was longer for once. */
@@ -99,32 +100,12 @@ enum err booking_row_read(MYSQL_ROW row, struct world *world, struct failure *f)
     return ERR_OK;
 }
 
-/* Length of the well-formed UTF-8 character at the start (RFC 3629); 0: not one. */
-static size_t utf8_char_len(const unsigned char *text, size_t len)
-{
-    unsigned char lead = text[0];
-    if (lead < 0x80)
-        return 1;
-    size_t need = lead >= 0xc2 && lead <= 0xdf   ? 2
-                  : lead >= 0xe0 && lead <= 0xef ? 3
-                  : lead >= 0xf0 && lead <= 0xf4 ? 4
-                                                 : 0;
-    if (need == 0 || len < need)
-        return 0;
-    for (size_t i = 1; i < need; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (lead == 0xe0 && text[1] < 0xa0) || (lead == 0xf0 && text[1] < 0x90);
-    bool outside = (lead == 0xed && text[1] > 0x9f) || (lead == 0xf4 && text[1] > 0x8f);
-    return overlong || outside ? 0 : need;
-}
-
 const char *text_for_column(const char *text, char *out, size_t max_len)
 {
     assert(max_len > 0);
     size_t len = strlen(text), from = 0, to = 0;
     while (from < len) {
-        size_t char_len = utf8_char_len((const unsigned char *)text + from, len - from);
+        size_t char_len = utf8_sequence_len(text + from);
         size_t need = char_len ? char_len : 1;
         if (to + need >= max_len)
             break;

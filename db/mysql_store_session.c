@@ -91,7 +91,7 @@ enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
 }
 
 /* Its own limit where it has one, else the farm's. */
-#define OWN_OR_FARM(name) "IF(c." name " > 0, c." name ", f." name ")"
+#define OWN_OR_FARM(column) ", IF(c." #column " > 0, c." #column ", f." #column ")"
 
 enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failure *f)
 {
@@ -100,17 +100,9 @@ enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failur
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_read(
         store->session, "read clients",
-        "SELECT c.name, c.role, " OWN_OR_FARM("booking_s") ", " OWN_OR_FARM(
-            "ahe"
-            "ad_"
-            "s") ", " OWN_OR_FARM("allocations") ", " OWN_OR_FARM("gpus_at_once") ", " OWN_OR_FARM("gp"
-                                                                                                   "u_"
-                                                                                                   "ho"
-                                                                                                   "ur"
-                                                                                                   "s_"
-                                                                                                   "ah"
-                                                                                                   "ea"
-                                                                                                   "d") " FROM client c CROSS JOIN farm f ORDER BY c.name",
+        "SELECT c.name, c.role" OWN_OR_FARM(booking_s) OWN_OR_FARM(ahead_s) OWN_OR_FARM(allocations)
+            OWN_OR_FARM(gpus_at_once)
+                OWN_OR_FARM(gpu_hours_ahead) " FROM client c CROSS JOIN farm f ORDER BY c.name",
         &res, f);
     if (err)
         return end_read(store, err);
