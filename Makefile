@@ -113,7 +113,8 @@ all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(
 	$(unit_sources) $(unit_helpers) $(tool_sources) $(bench_sources) $(fuzz_sources)
 
 # ---- what people call --------------------------------------------------------------------------
-.PHONY: all libs tests tools test unit integration demo demo-stop bench bench-start bench-core soak soak-core random-core faults crash-points lint format fuzz asan tsan coverage \
+.PHONY: all tests tools test unit integration demo demo-stop bench bench-start bench-reader \
+	bench-core soak soak-core random-core faults crash-points lint format fuzz asan tsan coverage \
 	stack-up stack-down install clean help setup
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)

@@ -84,9 +84,7 @@ bool lb_event_decide(const char *bytes, size_t len, struct berth_outcome *outcom
         if (rejected && !outcome->reason)
             outcome->reason = xstrdup("unknown");
         outcome->detail = rejected ? copy_member(data, "detail") : NULL;
-        outcome->duplicate_of = copy_member(event, "duplicate_of");
-        if (!outcome->duplicate_of)
-            outcome->duplicate_of = copy_member(data, "duplicate_of");
+        outcome->duplicate_of = copy_member(data, "duplicate_of");
     }
     json_decref(event);
     return ours;
