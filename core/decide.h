@@ -6,8 +6,8 @@
  * rejection comes before everything, and an amend that leaves its booking with an end that is not
  * after its start is invalid_request where start_in_past is checked, because that takes the booking
  * to know. Of the limits, those of one booking come before those that are counted: allocations,
- * booking_s, ahead_s, gpus_at_once, gpu_hours_ahead. An accepted request has changed the world when decide() returns; a rejected one has not.
- */
+ * booking_s, ahead_s, gpus_at_once, gpu_hours_ahead. An accepted request has changed the world when
+ * decide() returns; a rejected one has not. */
 #ifndef BERTH_CORE_DECIDE_H
 #define BERTH_CORE_DECIDE_H
 

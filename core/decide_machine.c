@@ -134,10 +134,11 @@ static struct amount peak_of(const struct decider *d, const struct change *chang
     return peak;
 }
 
-/* Picks the bookings that must go, of those that the world holds: all are taken off the machine, and by ascending id each goes
- * back that still fits, so older bookings win. Then the others go back too: the timeline is as it
- * was. False: even without any of them the rest does not fit. That rest are bookings that are over
- * for a partition whose clock is ahead of this one, and what is over cannot be changed. */
+/* Picks the bookings that must go, of those that the world holds: all are taken off the machine,
+ * and by ascending id each goes back that still fits, so older bookings win. Then the others go
+ * back too: the timeline is as it was. False: even without any of them the rest does not fit. That
+ * rest are bookings that are over for a partition whose clock is ahead of this one, and what is
+ * over cannot be changed. */
 static bool choose_displaced(struct decider *d, const struct change *change,
                              struct booking ***displaced_out, size_t *count_out)
 {

@@ -143,7 +143,8 @@ static enum err take_options(struct import *import, struct failure *f)
     if (!options_value(opts, "from-database"))
         return failure_set(f, ERR_USAGE, "--from-database NAME is missing");
     if (!import->zone)
-        return failure_set(f, ERR_USAGE, "--zone %s: there is no such time zone", zone);
+        return failure_set(f, ERR_USAGE, "--zone %s: there is no such time zone",
+                           zone ? zone : "UTC");
     if (!import_name(import->name_format, 1, name))
         return failure_set(
             f, ERR_USAGE, "--name-format '%s': expected one %%d or %%02d between A-Z a-z 0-9 . _ -",

@@ -19,8 +19,8 @@ extern const struct migration migrations[];
 extern const size_t migration_count;
 
 /* Whether the database is at exactly this program's version. ERR_DB_SCHEMA with what to do: it is
- * not; never migrated, migrated in part, by a newer program, from another file. Outside of transactions:
- * it leaves none open. */
+ * not; never migrated, migrated in part, by a newer program, from another file. Outside of
+ * transactions: it leaves none open. */
 enum err migrate_check(struct mysql_session *session, struct failure *f);
 
 /* Called before a migration runs. */

@@ -60,7 +60,7 @@ def some_requests(farm):
 
 
 def assert_well_formed(found):
-    """Conventions: names, units, labels; and what Prometheus says of them."""
+    """Names, units, labels; and what Prometheus says of them."""
     assert promtool("check", "metrics", text=found.text) == ""
     for name, kind in found.types.items():
         assert name.startswith("berth_")

@@ -1,4 +1,4 @@
-/* Times as people type them, and as they are shown to them (conventions, "Time").
+/* Times as people type them, and as they are shown to them.
  *
  * Functions of (text, now, zone) only. `zone` is a name of the zone database ("Europe/Paris"),
  * or NULL for the system's own (TZ, /etc/localtime). The zone rules are libc's: a call switches

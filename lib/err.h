@@ -66,7 +66,7 @@ bool err_is_retryable(enum err err);
 /* The database session is gone or not to be trusted: connect again first. */
 bool err_is_connection(enum err err);
 
-/* Exit codes of all programs (conventions). */
+/* Exit codes of all programs. */
 enum exit_code {
     EXIT_CODE_OK = 0,
     EXIT_CODE_FAILURE = 1,

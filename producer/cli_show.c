@@ -194,7 +194,7 @@ static int show_at(const struct cli *cli, const char *collection, const char *na
     return code;
 }
 
-/* 0: no decision was found, and that was reported (exit with *code). */
+/* NULL: no decision was found, and that was reported (exit with *code). */
 static json_t *get_decision(const struct cli *cli, const char *client, const char *id, int *code,
                             char **bytes)
 {

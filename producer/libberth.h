@@ -158,7 +158,7 @@ struct berth_outcome {
     const char *request_id;
     int32_t partition; /* where it was published; offset -1: not known */
     int64_t offset;
-    const char *event; /* the event's bytes, JSON (design: event); NULL when undecided */
+    const char *event; /* the event's bytes, JSON (docs/messages.md); NULL when undecided */
     size_t event_len;
     const char *reason;       /* rejected: stable name of the reason; else NULL */
     const char *detail;       /* rejected: a sentence; else NULL */
@@ -177,8 +177,8 @@ struct berth_send_options {
 
 /* Publishes one message, and has its outcome come out of berth_poll: exactly one for each message
  * sent. Before that it starts to read the event partition from its present end, so that the
- * decision cannot be missed. Connects when not yet connected, which can take 5 s. Takes the message when it returns BERTH_OK; else the message is still the caller's and
- * was not published. BERTH_UNREACHABLE, BERTH_AUTH, BERTH_TOPIC, BERTH_FULL, BERTH_INTERRUPTED,
+ * decision cannot be missed. Connects when not yet connected, which can take 5 s. Takes the message
+ * when it returns BERTH_OK; else it is still the caller's and was not published. BERTH_UNREACHABLE, BERTH_AUTH, BERTH_TOPIC, BERTH_FULL, BERTH_INTERRUPTED,
  * BERTH_CONFIG, BERTH_KAFKA. `options` may be NULL. */
 enum berth_status berth_send(struct berth_client *client, struct berth_message *message,
                              const struct berth_send_options *options, struct berth_error *error);

@@ -10,8 +10,9 @@
 #include "core/arena.h"
 #include "core/decide.h"
 
-/* The highest booking id in JSON, 2^53 - 1 (RFC 8259 §6): all JSON readers keep it exact. As an
- * id is seq * 4096 + partition, a partition reaches it after 2^41 decisions. */
+/* The highest booking id in JSON, 2^53 - 1 (RFC 8259 §6): all JSON readers keep it exact. An id
+ * is (occurrence * 2^32 + seq) * 4096 + partition: decisions and occurrences stay below it as long
+ * as a partition has made less than 2^32 of them. */
 #define CLAIMS_BOOKING_ID_MAX INT64_C(9007199254740991)
 /* A name that somebody sent is repeated in `pointer` or `expected` up to this many bytes. */
 #define CLAIMS_ECHO_LEN       64

@@ -29,7 +29,7 @@
 #define KAFKA_SLICE_MS        100
 
 struct kafka_part {
-    bool started; /* it is fetched, unless it is */
+    bool started; /* it is fetched, unless it is broken */
     bool broken;  /* after an offset outside of the log; only a start helps */
     bool paused;
     int64_t outstanding;   /* events of this producer without a delivery report */

@@ -27,8 +27,8 @@ struct keyring_entry {
 
 struct keyring *keyring_new(void);
 void keyring_free(struct keyring *ring); /* NULL is fine */
-/* Reads all clients and keys. On failure the ring is as it was. A key that does not parse is logged and kept
- * without its key: its tokens are rejected as bad_signature, the others go on. */
+/* Reads all clients and keys. On failure the ring is as it was. A key that does not parse is logged
+ * and kept without its key: its tokens are rejected as bad_signature, the others go on. */
 enum err keyring_load(struct keyring *ring, const struct store *store, struct failure *f);
 /* The client's limits, if one of them is counted over its bookings; NULL: none is. Lives until the
  * next load. */

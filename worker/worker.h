@@ -24,11 +24,11 @@
 /* Pauses between these, and between attempts to reach a server. */
 #define WORKER_RETRY_MIN_MS      5
 #define WORKER_RETRY_MAX_MS      2000
-/* A message this far ahead of our wall clock is not consumed: its partition waits (§6.3). */
+/* A message this far ahead of our wall clock is not consumed: its partition waits. */
 #define WORKER_CLOCK_AHEAD_MS    (5 * 60 * 1000)
 /* How often a waiting or halted partition, or a halted farm, is looked at again. */
 #define WORKER_LOOK_AGAIN_MS     2000
-/* An idle session is used at least this often: the server drops it after 10 s (§6.5). */
+/* An idle session is used at least this often: the server drops it after 10 s. */
 #define WORKER_PING_MS           3000
 /* A revoke waits this long for outstanding deliveries, a shutdown that long. */
 #define WORKER_REVOKE_FLUSH_MS   5000
