@@ -3,6 +3,7 @@
 Tests that name `farm` or `module_farm` run on MySQL and on MariaDB.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -27,15 +28,13 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, interrupted)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the marks in a hook of the same name
 def pytest_collection_modifyitems(items):
-    """With several processes (pytest -n), a module's tests on one database stay together: they
-    share a farm."""
+    """With several processes (pytest -n), tests that share a farm stay together, in their order."""
     for item in items:
-        parts = [item.module.__name__]
-        callspec = getattr(item, "callspec", None)
-        if callspec and "database" in callspec.params:
-            parts.append(callspec.params["database"])
-        item.add_marker(pytest.mark.xdist_group("-".join(parts)))
+        if "module_farm" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(
+                f"{item.module.__name__}-{item.callspec.params['database']}"))
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -102,6 +101,9 @@ def fixture_farm(new_farm):
 @pytest.fixture(scope="module", name="module_farm")
 def fixture_module_farm(request, servers, database, tmp_path_factory):
     """One farm with a worker for all tests of a module."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        assert all("@" in item.nodeid for item in request.session.items
+                   if "module_farm" in item.fixturenames), "pytest-xdist does not see groups"
     farm = Farm(servers.broker, database, folder_of(request, tmp_path_factory))
     try:
         farm.init()

@@ -17,6 +17,7 @@ import pytest
 from berthtest.check import check_farm
 from berthtest.events import read_topic
 from berthtest.farm import rfc3339, share, write_key_file
+from berthtest.preload import compile_preload
 from berthtest.process import program
 from berthtest.wait import wait_until
 
@@ -120,6 +121,27 @@ def test_life_of_a_booking(served, berth, ops):
     berth("show", 1, status=5)
     berth("why", "never-sent", status=5)
     check_farm(served)
+
+
+def test_broker_does_not_say_where(served, berth, tmp_path):
+    """A delivery report without an offset: the decision is known by the request's id."""
+    blind = {"LD_PRELOAD": compile_preload("untold_offset", tmp_path)}
+    start = rfc3339(tomorrow() + 400 * HOUR)
+    event = berth.json("book", "gpu-03:1", "--start", start, "--for", "1h", "--request-id",
+                       "untold-1", **blind)
+    assert event["data"]["request"]["id"] == "untold-1"
+    assert served.events.decision((event["data"]["request"]["partition"],
+                                   event["data"]["request"]["offset"])).json == event
+    lines = [json.dumps({"type": "booking.create", "start": start, "duration_s": 3600,
+                         "allocations": [share("gpu-03", 1, 0)]}) for _ in range(20)]
+    done = berth("submit", stdin="\n".join(lines), status=3, **blind)
+    seen = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len({item["event"]["data"]["request"]["id"] for item in seen}) == 20
+    assert sorted(item["outcome"] for item in seen) == 7 * ["accepted"] + 13 * ["rejected"]
+    published = berth.json("book", "gpu-03:1", "--start", start, "--for", "1h", "--no-wait", **blind)
+    assert published["request"]["offset"] is None
+    done = berth("book", "gpu-03:1", "--start", start, "--for", "1h", "--no-wait", **blind)
+    assert ":?" in done.stdout
 
 
 def test_amend_in_steps(served, berth, ops):

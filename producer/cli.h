@@ -131,6 +131,8 @@ int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked);
  * is known. Returns the exit code: 0 accepted, 3 rejected. */
 int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
                        const struct cli_asked *asked);
+/* PARTITION:OFFSET, or PARTITION:? where the broker did not say. Heap. */
+char *cli_place_text(int32_t partition, int64_t offset);
 /* TSV of a message that was published, and whose decision nobody waits for. */
 void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
                              int64_t offset);

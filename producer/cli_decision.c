@@ -68,8 +68,9 @@ static enum berth_status await(struct cli *cli, const struct waiting *waiting,
     enum berth_status status = berth_poll(cli->client, PROGRESS_AFTER_MS, out);
     while (status == BERTH_OK && !*out) {
         if (shows && waiting->published) {
-            cli_note(cli, "request %.8s… at %" PRId32 ":%" PRId64 ", waiting", request_id,
-                     waiting->partition, waiting->offset);
+            char *place = cli_place_text(waiting->partition, waiting->offset);
+            cli_note(cli, "request %.8s… at %s, waiting", request_id, place);
+            free(place);
             shows = false;
         }
         status = berth_poll(cli->client, PROGRESS_AFTER_MS, out);
@@ -80,16 +81,18 @@ static enum berth_status await(struct cli *cli, const struct waiting *waiting,
 static int print_published(const struct cli *cli, const struct berth_outcome *outcome)
 {
     if (cli->format == CLI_JSON) {
-        json_t *object = json_pack("{s:s, s:{s:s, s:i, s:I}}", "outcome", "published", "request",
-                                   "id", outcome->request_id, "partition", (int)outcome->partition,
-                                   "offset", (json_int_t)outcome->offset);
+        json_t *object = json_pack(
+            "{s:s, s:{s:s, s:i, s:o}}", "outcome", "published", "request", "id",
+            outcome->request_id, "partition", (int)outcome->partition, "offset",
+            outcome->offset >= 0 ? json_integer(outcome->offset) : json_null());
         cli_print_json(object);
         json_decref(object);
     } else if (cli->format == CLI_TSV) {
         cli_print_published_row(cli, outcome->request_id, outcome->partition, outcome->offset);
     } else {
-        printf("request %s published at %" PRId32 ":%" PRId64 "\n", outcome->request_id,
-               outcome->partition, outcome->offset);
+        char *place = cli_place_text(outcome->partition, outcome->offset);
+        printf("request %s published at %s\n", outcome->request_id, place);
+        free(place);
     }
     return EXIT_CODE_OK;
 }

@@ -207,6 +207,12 @@ static void print_rows(const struct cli *cli, const json_t *event)
     row_fini(&row);
 }
 
+char *cli_place_text(int32_t partition, int64_t offset)
+{
+    return offset >= 0 ? xasprintf("%" PRId32 ":%" PRId64, partition, offset)
+                       : xasprintf("%" PRId32 ":?", partition);
+}
+
 void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
                              int64_t offset)
 {
@@ -214,7 +220,8 @@ void cli_print_published_row(const struct cli *cli, const char *request_id, int3
     put(&row, COLUMN_OUTCOME, xstrdup("published"));
     put(&row, COLUMN_REQUEST, xstrdup(request_id));
     put(&row, COLUMN_PARTITION, xasprintf("%" PRId32, partition));
-    put(&row, COLUMN_OFFSET, xasprintf("%" PRId64, offset));
+    if (offset >= 0)
+        put(&row, COLUMN_OFFSET, xasprintf("%" PRId64, offset));
     print_header(cli);
     print_row(&row);
     row_fini(&row);

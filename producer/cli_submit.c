@@ -104,12 +104,13 @@ static void print_published(const struct submit *s, uint64_t line, const struct 
     char partition[24], offset[24];
     snprintf(partition, sizeof partition, "%" PRId32, of->partition);
     snprintf(offset, sizeof offset, "%" PRId64, of->offset);
+    bool known = of->offset >= 0;
     if (s->cli->format == CLI_JSON) {
         printf("{\"line\":%" PRIu64 ",\"outcome\":\"published\",\"request\":{\"id\":\"%s\","
                "\"partition\":%s,\"offset\":%s}}\n",
-               line, of->request_id, partition, offset);
+               line, of->request_id, partition, known ? offset : "null");
     } else {
-        const char *rest[6] = {NULL, NULL, NULL, of->request_id, partition, offset};
+        const char *rest[6] = {NULL, NULL, NULL, of->request_id, partition, known ? offset : NULL};
         print_row(s, line, "published", rest);
     }
 }

@@ -156,7 +156,7 @@ struct berth_outcome {
     enum berth_verdict verdict;
     void *tag; /* the caller's, from berth_send */
     const char *request_id;
-    int32_t partition; /* where it was published; offset -1: not known */
+    int32_t partition; /* where it was published; offset -1: not known, which is rare */
     int64_t offset;
     const char *event; /* the event's bytes, JSON (docs/messages.md); NULL when undecided */
     size_t event_len;
@@ -171,7 +171,8 @@ void berth_outcome_free(struct berth_outcome *outcome);
 struct berth_send_options {
     int64_t wait_ms; /* for the decision, from now; 0: 30 s; negative: not at all */
     void *tag;       /* comes back in the outcome */
-    /* Called once, from berth_poll, when the broker has taken the message; may be NULL. */
+    /* Called once, from berth_poll, when the broker has taken the message (offset -1: and did not
+     * say where); may be NULL. */
     void (*published)(void *tag, int32_t partition, int64_t offset);
 };
 

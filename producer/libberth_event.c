@@ -63,7 +63,26 @@ static bool is_integer(const json_t *value, int64_t expected)
     return json_is_integer(value) && json_integer_value(value) == expected;
 }
 
-bool lb_event_decide(const char *bytes, size_t len, struct berth_outcome *outcome)
+/* Whether the event is about the outcome's request: the message at its place, or, where that is not
+ * known, the one that the client signed with its request id. */
+static bool is_about(const json_t *request, const char *client, struct berth_outcome *outcome)
+{
+    const json_t *offset = json_object_get(request, "offset");
+    if (!is_integer(json_object_get(request, "partition"), outcome->partition))
+        return false;
+    if (outcome->offset >= 0)
+        return is_integer(offset, outcome->offset);
+    const char *signer = json_string_value(json_object_get(request, "client"));
+    const char *id = json_string_value(json_object_get(request, "id"));
+    if (!client || !signer || strcmp(signer, client) != 0 || !id ||
+        strcmp(id, outcome->request_id) != 0 || !json_is_integer(offset))
+        return false;
+    outcome->offset = json_integer_value(offset);
+    return true;
+}
+
+bool lb_event_decide(const char *bytes, size_t len, const char *client,
+                     struct berth_outcome *outcome)
 {
     json_t *event = json_loadb(bytes, len, 0, NULL);
     const char *type = json_string_value(json_object_get(event, "type"));
@@ -72,9 +91,7 @@ bool lb_event_decide(const char *bytes, size_t len, struct berth_outcome *outcom
     /* Consumers ignore types that they do not know. */
     bool accepted = type && strcmp(type, ACCEPTED_TYPE) == 0;
     bool rejected = type && strcmp(type, REJECTED_TYPE) == 0;
-    bool ours = (accepted || rejected) &&
-                is_integer(json_object_get(request, "partition"), outcome->partition) &&
-                is_integer(json_object_get(request, "offset"), outcome->offset);
+    bool ours = (accepted || rejected) && is_about(request, client, outcome);
     if (ours) {
         outcome->status = BERTH_OK;
         outcome->verdict = accepted ? BERTH_ACCEPTED : BERTH_REJECTED;

@@ -104,7 +104,7 @@ static struct berth_outcome *outcome_new(const struct flight *flight)
     outcome->tag = flight->tag;
     outcome->request_id = xstrdup(flight->request_id);
     outcome->partition = flight->partition;
-    outcome->offset = flight->offset;
+    outcome->offset = flight->offset >= 0 ? flight->offset : -1;
     return outcome;
 }
 
@@ -180,16 +180,18 @@ static void early_add(struct lane *lane, int64_t offset, const char *bytes, size
     lane->early_count++;
 }
 
-/* Forgets what cannot be ours any more; true, and *outcome filled, if the event of that offset is
+/* Forgets what cannot be ours any more; true, and *outcome filled, if the event that decides it is
  * there. */
-static bool early_match(struct lane *lane, int64_t offset, struct berth_outcome *outcome)
+static bool early_match(const struct berth_client *client, struct lane *lane,
+                        struct berth_outcome *outcome)
 {
-    bool found = false;
-    while (lane->early_first && lane->early_first->offset <= offset) {
-        if (lane->early_first->offset == offset)
-            found = lb_event_decide(lane->early_first->bytes, lane->early_first->len, outcome);
+    bool found = false, known = outcome->offset >= 0;
+    int64_t offset = outcome->offset;
+    while (known && lane->early_first && lane->early_first->offset < offset)
         early_drop_first(lane);
-    }
+    for (struct early_event *early = lane->early_first;
+         early && !found && (!known || early->offset == offset); early = early->next)
+        found = lb_event_decide(early->bytes, early->len, client->name, outcome);
     while (lane->undelivered == 0 && lane->early_first)
         early_drop_first(lane);
     return found;
@@ -223,15 +225,15 @@ void lb_flight_delivered(struct berth_client *client, struct flight *flight,
         flight_free(client, flight);
         return;
     }
-    flight->offset = report->offset;
+    flight->offset = report->offset >= 0 ? report->offset : OFFSET_UNTOLD;
     if (report->offset > lane->last_delivered)
         lane->last_delivered = report->offset;
     client->trouble = BERTH_OK;
     client->trouble_text[0] = '\0';
     struct berth_outcome *outcome = outcome_new(flight);
-    bool decided = early_match(lane, report->offset, outcome);
+    bool decided = early_match(client, lane, outcome);
     if (!flight->told && flight->published)
-        flight->published(flight->tag, flight->partition, flight->offset);
+        flight->published(flight->tag, flight->partition, outcome->offset);
     if (flight->told) {
         berth_outcome_free(outcome);
         flight_free(client, flight);
@@ -244,6 +246,21 @@ void lb_flight_delivered(struct berth_client *client, struct flight *flight,
     }
 }
 
+/* True: the event decided it, and it is gone. */
+static bool decide(struct berth_client *client, struct flight *flight, const char *bytes,
+                   size_t len)
+{
+    struct berth_outcome *outcome = outcome_new(flight);
+    if (!lb_event_decide(bytes, len, client->name, outcome)) {
+        berth_outcome_free(outcome);
+        return false;
+    }
+    tell(client, flight, outcome);
+    lane_remove(lane_of(client, flight->partition), flight);
+    flight_free(client, flight);
+    return true;
+}
+
 void lb_flight_event(struct berth_client *client, int32_t partition, const char *bytes, size_t len)
 {
     struct lane *lane = lane_of(client, partition);
@@ -254,17 +271,16 @@ void lb_flight_event(struct berth_client *client, int32_t partition, const char 
         return;
     struct flight *flight = lane_find(lane, offset);
     if (flight) {
-        struct berth_outcome *outcome = outcome_new(flight);
-        if (lb_event_decide(bytes, len, outcome)) {
-            tell(client, flight, outcome);
-            lane_remove(lane, flight);
-            flight_free(client, flight);
-        } else {
-            berth_outcome_free(outcome);
-        }
-    } else if (lane->undelivered > 0 && offset > lane->last_delivered) {
-        early_add(lane, offset, bytes, len);
+        decide(client, flight, bytes, len);
+        return;
     }
+    /* Those whose place is not known come first. */
+    for (flight = lane->first; flight && flight->offset == OFFSET_UNTOLD;
+         flight = flight->lane_next)
+        if (decide(client, flight, bytes, len))
+            return;
+    if (lane->undelivered > 0 && offset > lane->last_delivered)
+        early_add(lane, offset, bytes, len);
 }
 
 static void expire_one(struct berth_client *client, struct flight *flight)
@@ -275,11 +291,15 @@ static void expire_one(struct berth_client *client, struct flight *flight)
         outcome->error = xasprintf("no decision was seen in time on the request at %" PRId32
                                    ":%" PRId64 " (is a worker running?)",
                                    flight->partition, flight->offset);
+    else if (flight->offset == OFFSET_UNTOLD)
+        outcome->error = xasprintf("no decision was seen in time on the request in partition "
+                                   "%" PRId32 " (is a worker running?)",
+                                   flight->partition);
     else
         outcome->error = xasprintf("the broker did not confirm the request in time%s%s",
                                    client->trouble_text[0] ? ": " : "", client->trouble_text);
     tell(client, flight, outcome);
-    if (flight->offset < 0)
+    if (flight->offset == -1)
         return;
     lane_remove(lane_of(client, flight->partition), flight);
     flight_free(client, flight);

@@ -25,6 +25,10 @@
 /* Longest name of a topic (Kafka). */
 #define TOPIC_LEN             250
 
+/* The broker has the message and did not say where: it was asked again after an answer was lost, and
+ * knew no more than that it has it (DUPLICATE_SEQUENCE_NUMBER, KIP-98). */
+#define OFFSET_UNTOLD (-2)
+
 /* One message from berth_send until its outcome came out and its delivery report came in. */
 struct flight {
     struct flight *prev, *next;           /* all flights of the client, in the order of sending */
@@ -33,7 +37,7 @@ struct flight {
     void *tag;
     void (*published)(void *tag, int32_t partition, int64_t offset);
     int32_t partition;
-    int64_t offset;      /* -1: no delivery report yet */
+    int64_t offset;      /* -1: no delivery report yet; or OFFSET_UNTOLD */
     int64_t deadline_ms; /* on the monotonic clock */
     bool waits;          /* for the decision */
     bool told;           /* its outcome came out; only the delivery report is still to come */
@@ -148,8 +152,10 @@ enum track_verdict lb_track(struct track *track, int64_t seq, int64_t epoch);
  * decision of ours is most often seen at a glance. -1: none; -2: several, parse to know. */
 int64_t lb_event_glance(const char *bytes, size_t len);
 /* Parses the event and fills verdict, event, reason, detail, duplicate_of of the outcome. False:
- * it is not a decision of the request at that partition and offset. */
-bool lb_event_decide(const char *bytes, size_t len, struct berth_outcome *outcome);
+ * it is not a decision of the request at that partition and offset; where the offset is -1, of the
+ * request with that id that `client` signed, and the offset is filled, too. */
+bool lb_event_decide(const char *bytes, size_t len, const char *client,
+                     struct berth_outcome *outcome);
 /* The event's number; 0: it has none. */
 int64_t lb_event_sequence(const char *bytes, size_t len);
 

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from berthtest.events import EventConsumer
+from berthtest.events import EventConsumer, read_topic
 from berthtest.process import Process, program
 from berthtest.wait import wait_until
 
@@ -255,7 +255,8 @@ class Farm:
         positions.append(None)
 
         def delivered(error, message):
-            positions[index] = error or (message.partition(), message.offset())
+            place = (message.partition(), message.offset())
+            positions[index] = error or (place if place[1] is not None else (*place, value))
         where = {} if partition is None else {"partition": partition}
         self.producer.produce(self.request_topic, value, key, on_delivery=delivered, **where)
 
@@ -265,10 +266,19 @@ class Farm:
         while any(position is None for position in positions):
             self.producer.poll(0.05)
             assert time.monotonic() < deadline, "messages are not delivered"
-        for position in positions:
+        for index, position in enumerate(positions):
             if isinstance(position, KafkaError):
                 raise KafkaException(position)
+            if position[1] is None:  # the broker says only that it has it: it was asked again
+                part, _, value = position
+                positions[index] = (part, self.offset_of(part, value))
         return positions
+
+    def offset_of(self, part, value):
+        """Where a message with these bytes first is in a partition of the request topic."""
+        wanted = value if isinstance(value, bytes) else value.encode()
+        return next(message.offset for message in read_topic(
+            self.broker.bootstrap, self.request_topic)[part] if message.value == wanted)
 
     def publish(self, value, key=None, partition=None):
         """Publishes one message of any bytes; its (partition, offset)."""

@@ -368,6 +368,53 @@ static void matching(void **state)
     berth_close(client);
 }
 
+static char *event_by(const char *client, const char *id, int64_t offset)
+{
+    return xasprintf("{\"type\":\"berth.request.accepted\",\"data\":{\"request\":{\"id\":\"%s\","
+                     "\"client\":\"%s\",\"partition\":0,\"offset\":%d}}}",
+                     id, client, (int)offset);
+}
+
+static void see_by(struct berth_client *client, const char *signer, const char *id, int64_t offset)
+{
+    char *event = event_by(signer, id, offset);
+    lb_flight_event(client, 0, event, strlen(event));
+    free(event);
+}
+
+/* The broker has it, and does not say where: it is known by who signed it, and its id. */
+static void untold_offsets(void **state)
+{
+    (void)state;
+    struct berth_client *client = connected_client();
+    client->name = xstrdup("batch-1");
+    deliver(client, fly(client, 0, INT64_MAX), RD_KAFKA_OFFSET_INVALID);
+    struct flight *other = fly(client, 0, INT64_MAX);
+    free(other->request_id);
+    other->request_id = xstrdup("other");
+    see_by(client, "batch-1", "y", 3);
+    see_by(client, "batch-2", "x", 4);
+    assert_null(lb_flight_take(client));
+    see_by(client, "batch-1", "x", 5);
+    expect(client, BERTH_ACCEPTED, 5);
+    see_by(client, "batch-1", "x", 5); /* a repeat */
+    /* The decision is here first, among others'. */
+    see_by(client, "batch-1", "other", 6);
+    see_by(client, "batch-1", "y", 7);
+    deliver(client, other, RD_KAFKA_OFFSET_INVALID);
+    expect(client, BERTH_ACCEPTED, 6);
+    assert_int_equal(client->lanes[0].early_count, 0);
+    /* One whose offset is known is found beside it, and one that is never decided expires. */
+    deliver(client, fly(client, 0, 100), RD_KAFKA_OFFSET_INVALID);
+    deliver(client, fly(client, 0, INT64_MAX), 9);
+    see(client, 0, 9);
+    expect(client, BERTH_ACCEPTED, 9);
+    lb_flight_expire(client, 100);
+    expect(client, BERTH_UNDECIDED, -1);
+    assert_int_equal(client->flight_count, 0);
+    berth_close(client);
+}
+
 static void other_events(void **state)
 {
     (void)state;
@@ -518,6 +565,7 @@ int main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(settings),
         cmocka_unit_test(matching),
+        cmocka_unit_test(untold_offsets),
         cmocka_unit_test(other_events),
         cmocka_unit_test(deadlines),
         cmocka_unit_test(early_events),
