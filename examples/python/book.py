@@ -6,8 +6,8 @@
 
 Settings, in the environment: BERTH_KAFKA_BOOTSTRAP_SERVERS, BERTH_FARM_NAME, BERTH_CLIENT_NAME,
 BERTH_CLIENT_KEY_FILE (a private key as PEM); BERTH_CLIENT_KID if the key was registered under
-another name than its thumbprint; BERTH_CLIENT_WAIT_S (30). Prints the event. Ends with 0: accepted, 3: rejected, 4: no
-decision came in time.
+another name than its thumbprint; BERTH_FARM_TOPIC_PREFIX (berth.); BERTH_CLIENT_WAIT_S (30). Prints
+the event. Ends with 0: accepted, 3: rejected, 4: no decision came in time.
 """
 
 import base64

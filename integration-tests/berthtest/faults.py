@@ -46,7 +46,7 @@ def in_the_middle(farm, load, count=500):
 
 def report(farm, say, kind, seconds):
     """To be called when the checks have shown that nothing was lost by these faults."""
-    line = {"fault": kind, "database": farm.database.kind, "made": len(seconds), "lost": 0,
+    line = {"fault": kind, "database": farm.database.kind, "made": len(seconds),
             "median_s": round(statistics.median(seconds), 2), "max_s": round(max(seconds), 2)}
     say(kind, f"{len(seconds)} made, nothing lost, seconds to recover: median {line['median_s']}, "
         f"max {line['max_s']}")
