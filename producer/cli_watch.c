@@ -227,8 +227,10 @@ static int follow(struct watching *w, struct berth_watch *watch)
         }
         if (status == BERTH_GAP) {
             w->gap = true;
-            cli_note(w->cli, "gap: %s; the reader has them: berth why, or GET /v1/decisions",
-                     error.text);
+            cli_note(
+                w->cli,
+                "gap: %s; the reader has them: GET /v1/partitions/PARTITION/decisions?after=SEQ",
+                error.text);
         } else if (status == BERTH_INTERRUPTED) {
             return cli_exit_code_of(status);
         } else if (status != BERTH_OK) {
