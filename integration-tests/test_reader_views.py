@@ -1,6 +1,7 @@
 """What the reader works out: timelines, availability, use, histories; and the old API's reads."""
 
 import gzip
+import itertools
 import json
 import time
 from datetime import datetime, timezone
@@ -10,6 +11,7 @@ import pytest
 import requests
 
 from berthtest.farm import create, rfc3339, share
+from berthtest.wait import wait_until
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -208,6 +210,37 @@ def test_availability_of_a_machine_that_is_not_up(farm):
     labelled = availability(farm, **asked, label="only=this")
     assert labelled["windows"] == labelled["machines"] == []
     farm.accept(farm.ops, {"type": "machine.update", "machine": "v-down", "state": "retired"})
+
+
+def test_pages_of_a_machine(farm, start):
+    """A booking that was amended while it ran has several allocations, and is listed once."""
+    farm.register("v-page")
+    running = farm.accept(farm.batch_1, {"type": "booking.create", "duration_s": 7200,
+                                         "allocations": [share("v-page", 1, 1)]}).booking["id"]
+    later = [farm.accept(client, create(start + hour * HOUR, start + (hour + 1) * HOUR,
+                                        share("v-page", 8, 1))).booking["id"]
+             for hour, client in enumerate((farm.batch_1, farm.ops, farm.batch_1))]
+    gpus = itertools.cycle((2, 1))
+
+    def amended():
+        farm.accept(farm.batch_1, {"type": "booking.amend", "booking": running,
+                                   "allocations": [share("v-page", next(gpus), 1)]})
+        return farm.row(f"SELECT COUNT(*) AS n FROM allocation WHERE booking = {running}"
+                        " AND live = 1")["n"] >= 3
+    wait_until(amended, "it was amended in three seconds")
+
+    def listed(**params):
+        found, page = [], {"next": None}
+        while "next" in page:
+            page = farm.get_json(query("/v1/bookings", machine="v-page", after=page["next"], **params))
+            assert len(page["items"]) <= params["limit"]
+            found += [item["id"] for item in page["items"]]
+        return found
+    for limit in range(1, 7):
+        assert listed(limit=limit) == [running, *later]
+        assert listed(limit=limit, client="batch-1") == [running, later[0], later[2]]
+        assert listed(limit=limit, **{"from": rfc3339(start + HOUR)}) == later[1:]
+        assert listed(limit=limit, to=rfc3339(start + 1)) == [running, later[0]]
 
 
 def test_history(farm, start):

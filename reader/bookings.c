@@ -9,15 +9,20 @@
 #include "reader/rows.h"
 #include "schemas/rows.h"
 
+/* More clients than these are not listed in a statement. */
+#define CLIENTS_MAX 256
+
 /* A page of bookings. Strings live in the call's arena. */
 struct page {
     struct booking_view *views;
     int64_t *ids;
     size_t count;
+    bool more; /* rows follow those of the page */
 };
 
-static enum err read_bookings(struct call *call, const struct buf *sql, struct page *page,
-                              struct failure *f)
+/* The query's first `limit` rows, ordered by id; one that comes twice in a row counts once. */
+static enum err read_bookings(struct call *call, const struct buf *sql, int64_t limit,
+                              struct page *page, struct failure *f)
 {
     MYSQL_RES *rows;
     MYSQL_ROW row;
@@ -27,7 +32,10 @@ static enum err read_bookings(struct call *call, const struct buf *sql, struct p
     page->views = arena_alloc(call->arena, most * sizeof(*page->views));
     page->ids = arena_alloc(call->arena, most * sizeof(*page->ids));
     enum err err = ERR_OK;
-    while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
+    page->more = (int64_t)most > limit;
+    for (int64_t i = 0; err == ERR_OK && i < limit && (row = mysql_fetch_row(rows)); i++) {
+        if (page->count > 0 && page->ids[page->count - 1] == field_int(row[0]))
+            continue;
         err = rows_booking(row, call->arena, &page->views[page->count], f);
         page->ids[page->count] = page->views[page->count].id;
         page->count++;
@@ -109,21 +117,62 @@ static bool read_filter(struct call *call, struct filter *filter)
     return !call->has_problem;
 }
 
-/* Bookings that held the machine in the window (or at any time), also in an earlier part of it. */
-static void add_machine(struct buf *sql, const struct filter *filter)
+/* The ids of bookings that held the machine in the window (or at any time), also in an earlier part
+ * of it; one can come several times. */
+static void add_held(struct buf *sql, const struct filter *filter)
 {
-    buf_puts(sql, " AND b.id IN (SELECT a.booking FROM allocation a JOIN machine m ON "
-                  "m.id = a.machine WHERE a.live = 1 AND m.name = ");
+    buf_puts(sql, "SELECT a.booking FROM machine m STRAIGHT_JOIN allocation a FORCE INDEX "
+                  "(allocation_timeline) ON a.machine = m.id WHERE a.live = 1 AND m.name = ");
     sql_text(sql, filter->machine);
     if (filter->from_ms != TIME_NONE)
         buf_printf(sql, " AND a.end_ms > %" PRId64, filter->from_ms);
     if (filter->to_ms != TIME_NONE)
         buf_printf(sql, " AND a.start_ms < %" PRId64, filter->to_ms);
-    buf_puts(sql, ")");
 }
 
-static void build_list(const struct call *call, const struct filter *filter, struct buf *sql)
+/* Whatever was held in the window is of a booking in it: a machine's page needs no booking but its
+ * own. Otherwise all that the machine ever had are read and sorted for each page. */
+static void build_list_of_machine(const struct filter *filter, struct buf *sql)
 {
+    buf_puts(sql, "SELECT " BOOKING_ROW_COLUMNS " FROM (");
+    add_held(sql, filter);
+    buf_printf(sql,
+               " AND a.booking > %" PRId64 " ORDER BY a.booking LIMIT %" PRId64
+               ") held STRAIGHT_JOIN booking b ON b.id = held.booking ORDER BY b.id",
+               filter->after, filter->limit + 1);
+}
+
+/* Names all clients, so that the index of what ends after `from` (client, end_ms) can be used: it
+ * needs no look at what is over. The server weighs that against the order by id. */
+static enum err add_clients(struct call *call, struct buf *sql, struct failure *f)
+{
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    char text[80];
+    snprintf(text, sizeof text, "SELECT name FROM client LIMIT %d", CLIENTS_MAX + 1);
+    enum err err = mysql_session_read(call->db, "read clients", text, &rows, f);
+    size_t count = err == ERR_OK ? (size_t)mysql_num_rows(rows) : 0;
+    if (count > 0 && count <= CLIENTS_MAX) {
+        const char *separator = " AND b.client IN (";
+        while ((row = mysql_fetch_row(rows))) {
+            buf_puts(sql, separator);
+            sql_text(sql, row[0]);
+            separator = ",";
+        }
+        buf_puts(sql, ")");
+    }
+    mysql_free_result(rows);
+    return err;
+}
+
+static enum err build_list(struct call *call, const struct filter *filter, struct buf *sql,
+                           struct failure *f)
+{
+    enum err err = ERR_OK;
+    if (filter->machine && !filter->client && !call->params[PARAM_USER] && !filter->state) {
+        build_list_of_machine(filter, sql);
+        return ERR_OK;
+    }
     buf_printf(sql, "SELECT " BOOKING_ROW_COLUMNS " FROM booking b WHERE b.id > %" PRId64,
                filter->after);
     if (filter->client) {
@@ -142,9 +191,15 @@ static void build_list(const struct call *call, const struct filter *filter, str
         buf_printf(sql, " AND b.end_ms > %" PRId64, filter->from_ms);
     if (filter->to_ms != TIME_NONE)
         buf_printf(sql, " AND b.start_ms < %" PRId64, filter->to_ms);
-    if (filter->machine)
-        add_machine(sql, filter);
+    if (filter->machine) {
+        buf_puts(sql, " AND b.id IN (");
+        add_held(sql, filter);
+        buf_puts(sql, ")");
+    } else if (filter->from_ms != TIME_NONE && !filter->client) {
+        err = add_clients(call, sql, f);
+    }
     buf_printf(sql, " ORDER BY b.id LIMIT %" PRId64, filter->limit + 1);
+    return err;
 }
 
 enum err handle_bookings(struct call *call, struct failure *f)
@@ -155,20 +210,18 @@ enum err handle_bookings(struct call *call, struct failure *f)
     char next[24];
     if (!read_filter(call, &filter))
         return ERR_OK;
-    build_list(call, &filter, &sql);
-    enum err err = read_bookings(call, &sql, &page, f);
-    bool more = (int64_t)page.count > filter.limit;
-    if (more)
-        page.count--;
+    enum err err = build_list(call, &filter, &sql, f);
+    if (err == ERR_OK)
+        err = read_bookings(call, &sql, filter.limit, &page, f);
     if (err == ERR_OK)
         err = read_shares(call, &page, f);
     if (err == ERR_OK) {
         json_t *items = json_array();
         for (size_t i = 0; i < page.count; i++)
             json_array_append_new(items, booking_view_json(&page.views[i]));
-        if (more)
+        if (page.more)
             snprintf(next, sizeof next, "%" PRId64, page.ids[page.count - 1]);
-        call_page(call, items, more ? next : NULL);
+        call_page(call, items, page.more ? next : NULL);
     }
     buf_fini(&sql);
     return err;
@@ -186,7 +239,7 @@ enum err handle_series(struct call *call, struct failure *f)
     buf_puts(&sql, "SELECT " BOOKING_ROW_COLUMNS " FROM booking b WHERE b.id IN ");
     sql_ids(&sql, ids, LIMIT_OCCURRENCES);
     buf_printf(&sql, " AND b.series = %" PRId64 " ORDER BY b.id", id);
-    enum err err = id < 0 ? ERR_OK : read_bookings(call, &sql, &page, f);
+    enum err err = id < 0 ? ERR_OK : read_bookings(call, &sql, LIMIT_OCCURRENCES, &page, f);
     if (err == ERR_OK)
         err = read_shares(call, &page, f);
     if (err == ERR_OK && page.count == 0) {
