@@ -361,6 +361,34 @@ def test_old_api_leaves_out_what_was_cancelled(farm, start):
     assert number not in [item["id"] for item in farm.get_json("/Reservation/")["Reservations"]]
 
 
+def test_old_api_lists_in_pieces(new_farm, start):
+    """What is more than one statement reads, in the order of ids, each once; one machine's, too."""
+    farm = new_farm().init()
+    farm.start_reader()
+    farm.sql.query("INSERT INTO machine (id, name, gpus, memory_gib, labels, state, version, "
+                   "capacity_changed_ms) VALUES "
+                   "(1, 'p-1', 8, 64, '{}', 'up', 1, 0), (2, 'p-2', 8, 64, '{}', 'up', 1, 0)")
+    count, begin, end = 27001, start * 1000, (start + HOUR) * 1000
+    for first in range(0, count, 3000):
+        ids = range(first + 1, min(first + 3000, count) + 1)
+        farm.sql.query("INSERT INTO booking (id, client, user_name, start_ms, end_ms, state, version) "
+                       "VALUES " + ",".join(f"({number * 4096}, 'batch-1', 'u', {begin}, {end}, "
+                                            "'booked', 1)" for number in ids))
+        farm.sql.query("INSERT INTO allocation (booking, machine, start_ms, end_ms, gpus, memory_gib,"
+                       " live, machine_version) VALUES " +
+                       ",".join(f"({number * 4096}, {1 if number % 9 else 2}, {begin}, {end}, 1, 1, "
+                                "1, 1)" for number in ids))
+
+    def ids_of(path, name, key="idReservation"):
+        return [item[key] // 4096 for item in farm.get_json(path)[name]]
+    every = list(range(1, count + 1))
+    assert ids_of("/Reservation/", "Reservations", "id") == every
+    assert ids_of("/RessourceReserve/", "RessourceReserve") == every
+    for machine in (1, 2):
+        assert ids_of(f"/RessourceReserve/idRessource/{machine}", "RessourceReserve") == \
+            [number for number in every if machine == (1 if number % 9 else 2)]
+
+
 def test_ready(farm):
     assert farm.get_json("/readyz") == {"status": "ok"}
     farm.database.kill()
