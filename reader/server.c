@@ -20,9 +20,11 @@
 #include "reader/routes.h"
 
 /* Memory of one connection: bounds a request's header. */
-#define CONNECTION_MEMORY (32 * 1024)
+#define CONNECTION_MEMORY      (32 * 1024)
 /* Descriptors for the database, Kafka and the program itself. */
-#define OTHER_DESCRIPTORS 200
+#define OTHER_DESCRIPTORS      200
+/* What a thread waits on: an epoll set, and what wakes it. */
+#define DESCRIPTORS_PER_THREAD 3
 /* What the old API's POSTs are told. */
 #define OLD_POST                                                                                   \
     "Berth takes no changes over HTTP: book with `berth book`, or publish a signed request; see "  \
@@ -187,10 +189,11 @@ static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
 
 /* A connection is a descriptor, and services are often started with 1,024 of them. Takes what is
  * needed, as far as the system lets us; gives how many connections there may be. */
-static unsigned take_descriptors(unsigned connections)
+static unsigned take_descriptors(unsigned connections, unsigned threads)
 {
     struct rlimit own;
-    rlim_t wanted = (rlim_t)connections + OTHER_DESCRIPTORS;
+    rlim_t others = OTHER_DESCRIPTORS + (rlim_t)DESCRIPTORS_PER_THREAD * threads;
+    rlim_t wanted = others + connections;
     if (getrlimit(RLIMIT_NOFILE, &own) != 0 || own.rlim_cur >= wanted)
         return connections;
     struct rlimit more = {.rlim_cur = own.rlim_max < wanted ? own.rlim_max : wanted,
@@ -199,8 +202,7 @@ static unsigned take_descriptors(unsigned connections)
         own = more;
     if (own.rlim_cur >= wanted)
         return connections;
-    rlim_t left = own.rlim_cur > 2 * OTHER_DESCRIPTORS ? own.rlim_cur - OTHER_DESCRIPTORS
-                                                       : own.rlim_cur / 2;
+    rlim_t left = own.rlim_cur > 2 * others ? own.rlim_cur - others : own.rlim_cur / 2;
     log_warn("fewer connections than reader.connection_limit", "descriptors=%llu connections=%llu",
              (unsigned long long)own.rlim_cur, (unsigned long long)left);
     return (unsigned)left;
@@ -227,7 +229,8 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
     if (address.any.sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     unsigned threads = THREADS_PER_SESSION * (unsigned)config_int(cfg, "reader.db_connections");
-    unsigned limit = take_descriptors((unsigned)config_int(cfg, "reader.connection_limit"));
+    unsigned limit = take_descriptors((unsigned)config_int(cfg, "reader.connection_limit"),
+                                      threads);
     struct server *server = xcalloc(1, sizeof(*server));
     server->reader = (struct reader){.pool = pool,
                                      .hub = hub,

@@ -12,7 +12,8 @@
 void claim_advance(struct worker *w);
 
 /* Halts the farm if the event topic is ahead of the database on any partition: then the database
- * is an old one, and no partition may decide, for it would book the same machines again. ERR_OK: looked at all (see farm_halted); other errors: could not look, which can pass. */
+ * is an old one, and no partition may decide, for it would book the same machines again. ERR_OK:
+ * looked at all (see farm_halted); other errors: could not look, which can pass. */
 enum err claim_check_tails(struct worker *w, struct failure *f);
 
 /* Commits an empty batch: an owner that finds nothing to decide, or must wait for a clock, is not
