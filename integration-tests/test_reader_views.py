@@ -262,6 +262,7 @@ def test_history(farm, start):
 def test_follow_a_partition(farm):
     event = farm.half
     part, last = event.data["request"]["partition"], int(json.loads(event.value)["sequence"])
+    farm.decide_all([(farm.batch_1, {"type": "booking.cancel", "booking": 4096 * 999 + part})] * 60)
     answer = farm.get(f"/v1/partitions/{part}/decisions?after={last - 1}&limit=1")
     assert event.value in answer.content
     after, seen = 0, []
@@ -272,6 +273,11 @@ def test_follow_a_partition(farm):
             break
         after = page["next"]
     assert seen == list(range(1, len(seen) + 1)) and len(seen) >= last
+    # As many as are asked for, in however many pieces they are read.
+    for limit in (1, 24, 25, 26, 50, 51, 1000):
+        page = farm.get_json(f"/v1/partitions/{part}/decisions?limit={limit}")
+        assert [int(item["sequence"]) for item in page["items"]] == seen[:limit]
+        assert page.get("next") == (str(limit) if limit < len(seen) else None)
     assert problem_of(farm, "/v1/partitions/8/decisions", 404)["type"].endswith("not_found")
     assert problem_of(farm, "/v1/partitions/x/decisions", 404)["type"].endswith("not_found")
 
@@ -359,6 +365,23 @@ def test_old_api_leaves_out_what_was_cancelled(farm, start):
     problem_of(farm, f"/Reservation/{number}", 404)
     problem_of(farm, f"/RessourceReserve/idReservation/{number}", 404)
     assert number not in [item["id"] for item in farm.get_json("/Reservation/")["Reservations"]]
+
+
+def test_page_of_long_events(new_farm):
+    """It ends where it has become long, and says what follows."""
+    farm = new_farm().init()
+    farm.start_reader()
+    for seq in range(1, 61):
+        farm.sql.query("INSERT INTO decision (part, seq, log_offset, message_sha256, outcome, time_ms, "
+                       f"event) VALUES (3, {seq}, {seq}, REPEAT('x', 32), 'accepted', 1, CONCAT("
+                       f"'{{\"sequence\":\"{seq}\",\"pad\":\"', REPEAT('y', 300000), '\"}}'))")
+    after, pages = 0, []
+    while after is not None:
+        answer = farm.get(f"/v1/partitions/3/decisions?limit=1000&after={after}")
+        assert len(answer.content) < 12_000_000
+        pages.append([int(item["sequence"]) for item in answer.json()["items"]])
+        after = answer.json().get("next")
+    assert sum(pages, []) == list(range(1, 61)) and len(pages) == 3
 
 
 def test_old_api_lists_in_pieces(new_farm, start):

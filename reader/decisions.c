@@ -1,11 +1,15 @@
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/limits.h"
 #include "core/request.h"
 #include "lib/mem.h"
 #include "reader/handlers.h"
+
+/* A page ends behind the event that makes it so long, and is read in pieces: together they bound what
+ * a page takes in memory. */
+#define PAGE_BYTES (4 * 1024 * 1024)
+#define PIECE_ROWS 25
 
 /* The answer is the event of the decision that used the request id up, byte for byte. */
 enum err handle_decision(struct call *call, struct failure *f)
@@ -39,34 +43,61 @@ enum err handle_decision(struct call *call, struct failure *f)
 
 /* --- lists of decisions: their events, byte for byte ---------------------------------------- */
 
-/* {"items":[event,…] of the query's rows (seq, event), at most `limit`; more rows: "next" is the
- * last one's sequence. */
-static enum err answer_events(struct call *call, const struct buf *sql, int64_t limit,
-                              int64_t *count_out, struct failure *f)
+/* A list as it is written, and its last event's sequence. */
+struct list {
+    struct buf text;
+    int64_t count, last;
+    bool more;
+};
+
+/* Appends the query's rows (seq, event), at most `limit`. */
+static enum err add_events(struct call *call, const struct buf *sql, int64_t limit,
+                           struct list *list, struct failure *f)
 {
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    struct buf text = {0};
-    int64_t count = 0, last = 0;
     enum err err = mysql_session_query(call->db, "read decisions", sql->data, sql->len, &rows, f);
     if (err != ERR_OK)
         return err;
-    buf_puts(&text, "{\"items\":[");
-    while (count < limit && (row = mysql_fetch_row(rows))) {
-        if (count++ > 0)
-            buf_puts(&text, ",");
-        buf_append(&text, row[1], mysql_fetch_lengths(rows)[1]);
-        last = field_int(row[0]);
+    list->more = (int64_t)mysql_num_rows(rows) > limit;
+    for (int64_t i = 0; i < limit && (row = mysql_fetch_row(rows)); i++) {
+        buf_puts(&list->text, list->count++ > 0 ? "," : "{\"items\":[");
+        buf_append(&list->text, row[1], mysql_fetch_lengths(rows)[1]);
+        list->last = field_int(row[0]);
     }
-    buf_puts(&text, "]");
-    if ((int64_t)mysql_num_rows(rows) > limit)
-        buf_printf(&text, ",\"next\":\"%" PRId64 "\"", last);
-    buf_puts(&text, "}");
     mysql_free_result(rows);
-    call->text = text.data;
-    call->text_len = text.len;
-    *count_out = count;
     return ERR_OK;
+}
+
+/* {"items":[…],"next":"…"}; takes the list's text. */
+static void answer_events(struct call *call, struct list *list)
+{
+    buf_puts(&list->text, list->count > 0 ? "]" : "{\"items\":[]");
+    if (list->more)
+        buf_printf(&list->text, ",\"next\":\"%" PRId64 "\"", list->last);
+    buf_puts(&list->text, "}");
+    call->text = list->text.data;
+    call->text_len = list->text.len;
+}
+
+/* The partition's events after `after`, in pieces: an event may be as long as LIMIT_EVENT_LEN. */
+static enum err read_partition(struct call *call, int64_t part, int64_t limit, struct list *list,
+                               struct failure *f)
+{
+    struct buf sql = {0};
+    enum err err = ERR_OK;
+    list->more = true;
+    while (err == ERR_OK && list->more && list->count < limit && list->text.len < PAGE_BYTES) {
+        int64_t left = limit - list->count, rows = left < PIECE_ROWS ? left : PIECE_ROWS;
+        buf_clear(&sql);
+        buf_printf(&sql,
+                   "SELECT seq, event FROM decision WHERE part = %" PRId64 " AND seq > %" PRId64
+                   " ORDER BY seq LIMIT %" PRId64,
+                   part, list->last, rows + 1);
+        err = add_events(call, &sql, rows, list, f);
+    }
+    buf_fini(&sql);
+    return err;
 }
 
 static enum err partition_exists(struct call *call, int64_t part, bool *exists_out,
@@ -84,27 +115,22 @@ static enum err partition_exists(struct call *call, int64_t part, bool *exists_o
 
 enum err handle_partition_decisions(struct call *call, struct failure *f)
 {
-    int64_t part = call_path_id(call->path_args[0]), after, limit, count;
+    int64_t part = call_path_id(call->path_args[0]), limit;
     bool exists = true;
-    struct buf sql = {0};
-    if (!call_limit(call, &limit) || !call_id(call, PARAM_AFTER, &after))
+    struct list list = {0};
+    if (!call_limit(call, &limit) || !call_id(call, PARAM_AFTER, &list.last))
         return ERR_OK;
-    buf_printf(&sql,
-               "SELECT seq, event FROM decision WHERE part = %" PRId64 " AND seq > %" PRId64
-               " ORDER BY seq LIMIT %" PRId64,
-               part, after, limit + 1);
-    enum err err = answer_events(call, &sql, limit, &count, f);
-    buf_fini(&sql);
-    if (err == ERR_OK && count == 0)
+    enum err err = read_partition(call, part, limit, &list, f);
+    if (err == ERR_OK && list.count == 0)
         err = partition_exists(call, part, &exists, f);
+    if (err == ERR_OK && exists)
+        answer_events(call, &list);
+    else
+        buf_fini(&list.text);
     if (err == ERR_OK && !exists)
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "There is no partition %.40s; GET /v1/farm says how many there are.",
                      call->path_args[0]);
-    if (err != ERR_OK || !exists) {
-        free(call->text);
-        call->text = NULL;
-    }
     return err;
 }
 
@@ -143,8 +169,9 @@ static void build_booking_decisions(struct buf *sql, int64_t id, int64_t series)
 
 enum err handle_booking_decisions(struct call *call, struct failure *f)
 {
-    int64_t id = call_path_id(call->path_args[0]), series = 0, count;
+    int64_t id = call_path_id(call->path_args[0]), series = 0;
     struct buf sql = {0};
+    struct list list = {0};
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row = NULL;
     buf_printf(&sql, "SELECT series FROM booking WHERE id = %" PRId64, id);
@@ -159,7 +186,9 @@ enum err handle_booking_decisions(struct call *call, struct failure *f)
     } else if (err == ERR_OK) {
         buf_clear(&sql);
         build_booking_decisions(&sql, id, series);
-        err = answer_events(call, &sql, PAGE_MAX, &count, f);
+        err = add_events(call, &sql, PAGE_MAX, &list, f);
+        if (err == ERR_OK)
+            answer_events(call, &list);
     }
     buf_fini(&sql);
     return err;
