@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/timetext.h"
+#include "schemas/event.h"
 
 enum column { PART, SEQ, LOG_OFFSET, OUTCOME, REASON, SUBJECT, TIME, CLIENT, REQUEST_ID, EVENT };
 #define DECISIONS_SQL                                                                              \
@@ -218,8 +219,8 @@ static const char *find_contradiction(MYSQL_ROW row, const json_t *event, const 
     char time[TIMETEXT_LEN];
     if (strcmp(audit_text(event, "id"), id) != 0)
         return "part and seq";
-    if (strcmp(audit_text(event, "type"),
-               accepted ? "berth.request.accepted" : "berth.request.rejected") != 0)
+    if (strcmp(audit_text(event, "type"), accepted ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED) !=
+        0)
         return "outcome";
     if (strcmp(audit_text(data, "reason"), row[REASON] ? row[REASON] : "") != 0)
         return "reason";

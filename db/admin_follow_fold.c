@@ -11,6 +11,7 @@
 #include "lib/clock.h"
 #include "lib/mem.h"
 #include "lib/timetext.h"
+#include "schemas/event.h"
 
 /* Suspicions that are looked at after each event. */
 #define EXPLAINED_MAX 256
@@ -459,7 +460,7 @@ bool follow_fold_event(struct follow_fold *fold, int32_t part, int64_t seq, cons
     snprintf(id, sizeof id, "%" PRId32 "-%" PRId64, part, seq);
     bool good = json_is_object(data) && strcmp(audit_text(object, "id"), id) == 0 &&
                 read_time(audit_text(object, "time"), &event);
-    bool accepted = good && strcmp(audit_text(object, "type"), "berth.request.accepted") == 0;
+    bool accepted = good && strcmp(audit_text(object, "type"), EVENT_TYPE_ACCEPTED) == 0;
     if (accepted && !json_object_get(data, "duplicate_of"))
         good = take_data(fold, data, &event);
     explain(fold);

@@ -6,6 +6,7 @@
 
 #include "core/request.h"
 #include "db/admin_import.h"
+#include "schemas/event.h"
 
 /* Requests that wait for their decisions. */
 #define IN_FLIGHT 1000
@@ -122,7 +123,7 @@ static enum err settle_reused(struct import *import, const struct import_request
         return err;
     const json_t *data = json_object_get(event, "data");
     const char *subject = text_of(event, "subject"), *reason = text_of(data, "reason");
-    bool accepted = strcmp(text_of(event, "type"), "berth.request.accepted") == 0;
+    bool accepted = strcmp(text_of(event, "type"), EVENT_TYPE_ACCEPTED) == 0;
     json_object_set_new(request->item, "subject", json_string(subject));
     if (accepted && same_content(request->request, data)) {
         import_settle(import, request->item, IMPORT_TAKEN_BEFORE, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "lib/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
+#include "schemas/event.h"
 
 #define COLUMN_COUNT 14
 
@@ -48,7 +49,7 @@ static void read_step(const json_t *event, int64_t booking, struct step *step)
     const json_t *request = json_object_get(data, "request"),
                  *own = json_object_get(data, "booking");
     const char *type = text_of(event, "type");
-    bool accepted = type && strcmp(type, "berth.request.accepted") == 0;
+    bool accepted = type && strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
     *step = (struct step){
         .id = text_of(event, "id"),
         .time = text_of(event, "time"),

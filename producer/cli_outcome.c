@@ -8,6 +8,7 @@
 #include "lib/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
+#include "schemas/event.h"
 
 static const char *text_of(const json_t *object, const char *name)
 {
@@ -429,7 +430,7 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
 {
     const char *type = text_of(event, "type");
     const json_t *data = json_object_get(event, "data");
-    bool accepted = type && strcmp(type, "berth.request.accepted") == 0;
+    bool accepted = type && strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
     const char *first = text_of(data, "duplicate_of");
     if (cli->format == CLI_TSV)
         print_rows(cli, event);

@@ -6,9 +6,7 @@
 
 #include "lib/mem.h"
 #include "producer/libberth_internal.h"
-
-#define ACCEPTED_TYPE "berth.request.accepted"
-#define REJECTED_TYPE "berth.request.rejected"
+#include "schemas/event.h"
 
 static bool is_blank(char c)
 {
@@ -89,8 +87,8 @@ bool lb_event_decide(const char *bytes, size_t len, const char *client,
     const json_t *data = json_object_get(event, "data");
     const json_t *request = json_object_get(data, "request");
     /* Consumers ignore types that they do not know. */
-    bool accepted = type && strcmp(type, ACCEPTED_TYPE) == 0;
-    bool rejected = type && strcmp(type, REJECTED_TYPE) == 0;
+    bool accepted = type && strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
+    bool rejected = type && strcmp(type, EVENT_TYPE_REJECTED) == 0;
     bool ours = (accepted || rejected) && is_about(request, client, outcome);
     if (ours) {
         outcome->status = BERTH_OK;

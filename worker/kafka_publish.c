@@ -12,6 +12,7 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "schemas/event.h"
 #include "worker/kafka_log_impl.h"
 
 static const struct kafka_setting defaults[] = {
@@ -156,7 +157,6 @@ enum err kafka_publish(void *self, const struct log_event *event, struct failure
     if (log->producer_failed)
         return failed(log, f);
 
-    static const char content_type[] = "application/cloudevents+json; charset=UTF-8";
     char id[32], epoch[24];
     int id_len = snprintf(id, sizeof id, "%" PRId32 "-%" PRId64, event->part, event->seq);
     int epoch_len = snprintf(epoch, sizeof epoch, "%" PRId64, event->epoch);
@@ -165,7 +165,7 @@ enum err kafka_publish(void *self, const struct log_event *event, struct failure
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_KEY(event->key, event->key ? strlen(event->key) : 0),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)event->value, event->len),
-        RD_KAFKA_V_HEADER("content-type", content_type, sizeof content_type - 1),
+        RD_KAFKA_V_HEADER("content-type", EVENT_CONTENT_TYPE, sizeof EVENT_CONTENT_TYPE - 1),
         RD_KAFKA_V_HEADER("ce_type", event->type, (ssize_t)strlen(event->type)),
         RD_KAFKA_V_HEADER("ce_id", id, id_len), RD_KAFKA_V_HEADER("berth-epoch", epoch, epoch_len),
         RD_KAFKA_V_OPAQUE(opaque_of(event->part, event->seq)), RD_KAFKA_V_END);
