@@ -1,5 +1,6 @@
 /* simulate: runs seeds of the simulation in several processes, and says which fail. */
 #include <getopt.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,14 @@ static int usage(void)
     return 2;
 }
 
+/* 0 is no number of anything here: a slip of the pen must not run nothing and be content. */
+static uint64_t number(const char *text)
+{
+    char *end;
+    uint64_t value = strtoull(text, &end, 10);
+    return *end ? 0 : value;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -26,9 +35,9 @@ int main(int argc, char **argv)
     bool one = false, quiet = false;
     for (int c; (c = getopt_long(argc, argv, "q", options, NULL)) != -1;) {
         if (c == 'f' || c == 's')
-            settings.first = strtoull(optarg, NULL, 10);
+            settings.first = number(optarg);
         else if (c == 'n')
-            settings.count = strtoull(optarg, NULL, 10);
+            settings.count = number(optarg);
         else if (c == 'j')
             settings.jobs = (int)strtol(optarg, NULL, 10);
         else if (c == 'x')
@@ -39,7 +48,7 @@ int main(int argc, char **argv)
             return usage();
         one = one || c == 's';
     }
-    if (optind != argc)
+    if (optind != argc || settings.first == 0 || settings.count == 0)
         return usage();
     return one ? run_one(settings.first, !quiet) : run_many(&settings);
 }
