@@ -445,6 +445,15 @@ static enum err log_request_range(void *self, int32_t part, int64_t *lo, int64_t
     return ERR_OK;
 }
 
+/* When all tails are compared with the database, that of a partition whose own is known already does
+ * not count: a dead owner's events may have arrived since. */
+static void note_tail(struct log_client *c, int32_t part, int64_t highest)
+{
+    const struct worker *w = c->process->worker;
+    if (w && !w->parts[part].tail_known)
+        c->parts[part].tail = highest;
+}
+
 static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
                                 struct failure *f)
 {
@@ -454,7 +463,7 @@ static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *
         return err;
     *lo = c->cluster->events[part].lo;
     *hi = c->cluster->events[part].hi;
-    c->parts[part].tail = 0;
+    note_tail(c, part, 0);
     process_travel(c->process);
     return ERR_OK;
 }
@@ -502,7 +511,7 @@ static enum err log_event_tail(void *self, int32_t part, int64_t count, log_tail
     if (err)
         return err;
     const struct event_log *log = &c->cluster->events[part];
-    c->parts[part].tail = highest_of_tail(c->sim, log);
+    note_tail(c, part, highest_of_tail(c->sim, log));
     if (count < 2 * c->sim->plan.unpublished_max)
         sim_fail(c->sim, "a tail of %" PRId64 " events is too short", count);
     for (size_t i = 0; i < log->entries.count; i++) {
