@@ -142,7 +142,7 @@ static const struct option_spec watch_options[] = {
     {"from", 0, "WHERE",
      "beginning, end (default), or PARTITION:SEQ,... of the last events seen (P-SEQ is fine too)"},
     {"type", 0, "TYPE", "only these: accepted, rejected, or a request's type as booking.create"},
-    {"machine", 'm', "NAME", "only events in which this machine appears"},
+    {"machine", 'm', "NAME", "only events that name this machine; a cancellation names none"},
     {"client", 0, "NAME", "only events of this client's requests"},
     {"count", 'n', "N", "end after so many events"},
     {"for", 'f', "DURATION", "end after so long"},

@@ -246,12 +246,10 @@ static struct MHD_Response *body_response(struct MHD_Connection *connection, str
     bool gzip = answer->len >= GZIP_MIN_LEN && takes_gzip(connection);
     if (answer->status == MHD_HTTP_OK) {
         make_etag(answer, gzip, etag);
-        if (etag_matches(header(connection, "If-None-Match"), etag)) {
+        /* libmicrohttpd sends no body with it, and the length that the 200 has (RFC 9110 §8.6). */
+        if (etag_matches(header(connection, "If-None-Match"), etag))
             answer->status = MHD_HTTP_NOT_MODIFIED;
-            answer->len = 0;
-        }
     }
-    gzip = gzip && answer->len > 0;
     if (gzip)
         compress_body(answer);
     struct MHD_Response *response = MHD_create_response_from_buffer(answer->len, answer->body,
