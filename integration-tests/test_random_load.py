@@ -28,8 +28,11 @@ def test_random_load(farm, say):
     farm.admin_command("farm", "limit", "--allocations", 4, "--gpu-hours-ahead", 20000)
     farm.wait_owned(*workers)
     load = Load(farm, machines, seed_for("random-load"))
-    for _ in range(REQUESTS // CHUNK):
+    for chunk in range(REQUESTS // CHUNK):
         load.send(CHUNK)
+        # On a slow machine, too, later requests are about what earlier ones made.
+        farm.events.wait(lambda: len(farm.events.events) >= len(machines) + (chunk - 1) * CHUNK,
+                         "the workers keep up", 60)
         load.learn()
     events = load.finish()
     assert len(events) == REQUESTS
