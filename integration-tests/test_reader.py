@@ -272,6 +272,50 @@ def test_bookings_asked_for_at_once(farm):
     assert answers == [items.get(number, 404) for number in asked]
 
 
+def test_bookings_asked_for_in_vain(farm):
+    """Who asks for a booking may be gone before the database answers, and so may the reader."""
+    reader = farm.start("berth-reader")
+    port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))
+    path = f"/v1/bookings/{farm.booked[0].booking['id']}"
+    expected = farm.get(path).content
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    pid = farm.database.stack.pid(farm.database.kind)
+
+    def ask():
+        conn = socket.create_connection(("127.0.0.1", port), timeout=20)
+        conn.sendall(request)
+        return conn
+    with contextlib.ExitStack() as stack:
+        assert requests.get(f"http://127.0.0.1:{port}{path}", timeout=10).content == expected
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for conn in [ask() for _ in range(40)]:
+                conn.close()
+            staying = [stack.enter_context(ask()) for _ in range(10)]
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for conn in staying:
+            assert conn.recv(65536).endswith(expected)
+        # What has content is answered, and the connection ends with it.
+        with ask() as conn:
+            assert conn.recv(65536).endswith(expected)
+            conn.sendall(request.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\nabc"))
+            assert conn.makefile("rb").read().endswith(expected)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            late = [stack.enter_context(ask()) for _ in range(10)]
+            time.sleep(0.3)
+            os.kill(reader.pid, signal.SIGTERM)
+            time.sleep(0.3)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        reader.wait(status=0)
+        for conn in late:  # a whole answer or none
+            with contextlib.suppress(ConnectionResetError):
+                answer = conn.recv(65536)
+                assert answer == b"" or answer.endswith(expected)
+
+
 def test_connection_limit_and_timeout(farm):
     """Idle connections take all places; they are closed after their time, and who waits is served."""
     reader = farm.start("berth-reader", environment=farm.environment(

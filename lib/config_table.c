@@ -200,8 +200,7 @@ const struct config_key config_keys[] = {
      .fallback = "4",
      .min = 1,
      .max = 256,
-     .doc = "Database connections, which is the number of requests that read at a time. Four times "
-            "as many threads serve HTTP."},
+     .doc = "Database connections, which is the number of requests answered at a time."},
     {.name = "reader.db_user",
      .type = CONFIG_STRING,
      .programs = PROGRAM_READER,

@@ -257,15 +257,14 @@ enum err handle_series(struct call *call, struct failure *f)
 
 enum err handle_booking(struct call *call, struct failure *f)
 {
-    struct booking_view view;
-    bool found;
-    int64_t id = call_path_id(call->path_args[0]);
-    enum err err = lookup_booking(call->reader->lookup, id, call->arena, &view, &found, f);
-    if (err == ERR_OK && found)
-        call->body = booking_view_json(&view);
-    else if (err == ERR_OK)
+    const struct lookup_wanted *wanted = call->wanted;
+    if (wanted->err != ERR_OK)
+        *f = wanted->f;
+    else if (wanted->found)
+        call->body = booking_view_json(&wanted->view);
+    else
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "No booking has the id %.40s; GET /v1/bookings lists them.",
                      call->path_args[0]);
-    return err;
+    return wanted->err;
 }

@@ -47,6 +47,7 @@ struct availability;
 struct hub;
 struct listener;
 struct lookup;
+struct lookup_wanted;
 struct reader_metrics;
 
 /* What the handlers of one server share; all of it may be used by several threads. */
@@ -68,7 +69,8 @@ struct stream {
 
 struct call {
     struct reader *reader;
-    struct mysql_session *db; /* NULL for a route that asks no database */
+    struct mysql_session *db;           /* NULL for a route that asks no database */
+    const struct lookup_wanted *wanted; /* the booking that was looked up, or NULL */
     struct arena *arena;
     int64_t now_ms;
     const char *path_args[CALL_PATH_ARGS];  /* what stands for {…} in the route's path, decoded */

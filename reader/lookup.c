@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/mem.h"
 #include "reader/rows.h"
@@ -10,43 +11,14 @@
 /* Bounds a statement; more wait for the one after it. */
 #define MOST_AT_ONCE 64
 
-/* One that waits: on its thread's stack. */
-struct wanted {
-    int64_t id;
-    struct arena *arena;
-    struct booking_view *out;
-    bool found;
-    enum err err;
-    struct failure *f;
-    bool done;
-    pthread_cond_t changed; /* it is done, or nobody asks and it is the first in the queue */
-    struct wanted *next;
-};
-
 struct lookup {
     struct session_pool *pool;
+    pthread_t thread;
     pthread_mutex_t mutex;
-    bool busy; /* a thread asks for those it took */
-    struct wanted *first, **last;
+    pthread_cond_t came; /* a question, or the end */
+    bool stopping;
+    struct lookup_wanted *first, **last;
 };
-
-struct lookup *lookup_new(struct session_pool *pool)
-{
-    struct lookup *lookup = xcalloc(1, sizeof(*lookup));
-    lookup->pool = pool;
-    lookup->last = &lookup->first;
-    pthread_mutex_init(&lookup->mutex, NULL);
-    return lookup;
-}
-
-void lookup_free(struct lookup *lookup)
-{
-    if (!lookup)
-        return;
-    assert(!lookup->busy && !lookup->first);
-    pthread_mutex_destroy(&lookup->mutex);
-    free(lookup);
-}
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
@@ -86,20 +58,21 @@ static struct placed *sort_rows(MYSQL_RES *rows, size_t count)
 }
 
 /* A booking's rows, `count` of them: one for each share, or one without. */
-static void take_rows(struct wanted *wanted, const struct placed *placed, size_t count)
+static void take_rows(struct lookup_wanted *wanted, const struct placed *placed, size_t count)
 {
+    struct booking_view *view = &wanted->view;
     struct share *shares = arena_alloc(wanted->arena, count * sizeof(*shares));
-    wanted->err = rows_booking(placed[0].row, wanted->arena, wanted->out, wanted->f);
+    wanted->err = rows_booking(placed[0].row, wanted->arena, view, &wanted->f);
     wanted->found = wanted->err == ERR_OK;
-    wanted->out->shares = shares;
+    view->shares = shares;
     for (size_t i = 0; i < count && placed[i].row[MACHINE]; i++)
-        shares[wanted->out->share_count++] = (struct share){
+        shares[view->share_count++] = (struct share){
             .machine = arena_strdup(wanted->arena, placed[i].row[MACHINE]),
             .amount = {.gpus = field_int(placed[i].row[GPUS]),
                        .memory_gib = field_int(placed[i].row[MEMORY_GIB])}};
 }
 
-static void hand_out(struct wanted *all, MYSQL_RES *rows)
+static void hand_out(struct lookup_wanted *all, MYSQL_RES *rows)
 {
     size_t count = (size_t)mysql_num_rows(rows);
     struct placed *placed = sort_rows(rows, count);
@@ -107,7 +80,7 @@ static void hand_out(struct wanted *all, MYSQL_RES *rows)
         end = first + 1;
         while (end < count && placed[end].booking == placed[first].booking)
             end++;
-        for (struct wanted *wanted = all; wanted; wanted = wanted->next)
+        for (struct lookup_wanted *wanted = all; wanted; wanted = wanted->next)
             if (wanted->id == placed[first].booking)
                 take_rows(wanted, &placed[first], end - first);
     }
@@ -116,11 +89,11 @@ static void hand_out(struct wanted *all, MYSQL_RES *rows)
 
 /* --- asking ---------------------------------------------------------------------------------- */
 
-static void build(const struct wanted *all, struct buf *sql)
+static void build(const struct lookup_wanted *all, struct buf *sql)
 {
     int64_t ids[MOST_AT_ONCE];
     size_t count = 0;
-    for (const struct wanted *wanted = all; wanted; wanted = wanted->next)
+    for (const struct lookup_wanted *wanted = all; wanted; wanted = wanted->next)
         ids[count++] = wanted->id;
     /* The order of the joins is said: see read_shares in reader/bookings.c. */
     buf_puts(sql, "SELECT " BOOKING_ROW_COLUMNS
@@ -132,76 +105,116 @@ static void build(const struct wanted *all, struct buf *sql)
 }
 
 /* One statement for all; the answer is in each. */
-static void ask(struct lookup *lookup, struct wanted *all)
+static void ask(struct lookup *lookup, struct lookup_wanted *all)
 {
-    struct mysql_session *db;
+    struct mysql_session *db = NULL;
     struct failure f;
     struct buf sql = {0};
     MYSQL_RES *rows = NULL;
     build(all, &sql);
     enum err err = session_pool_take(lookup->pool, false, &db, &f);
-    if (err == ERR_OK) {
+    if (err == ERR_OK)
         err = mysql_session_query(db, "read bookings", sql.data, sql.len, &rows, &f);
-        session_pool_put(lookup->pool, db);
-    }
     if (err == ERR_OK)
         hand_out(all, rows);
-    for (struct wanted *wanted = all; err != ERR_OK && wanted; wanted = wanted->next) {
+    for (struct lookup_wanted *wanted = all; err != ERR_OK && wanted; wanted = wanted->next) {
         wanted->err = err;
-        *wanted->f = f;
+        wanted->f = f;
     }
     mysql_free_result(rows);
+    if (db)
+        session_pool_put(lookup->pool, db);
     buf_fini(&sql);
 }
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
-/* The first of those who wait, as a list of their own. */
-static struct wanted *take(struct lookup *lookup)
+/* The first of those who wait, as a list of their own; waits for some. NULL: it is the end. */
+static struct lookup_wanted *take(struct lookup *lookup)
 {
-    struct wanted *all = lookup->first, **end = &lookup->first;
+    pthread_mutex_lock(&lookup->mutex);
+    while (!lookup->first && !lookup->stopping)
+        pthread_cond_wait(&lookup->came, &lookup->mutex);
+    struct lookup_wanted *all = lookup->first, **end = &lookup->first;
     for (int i = 0; i < MOST_AT_ONCE && *end; i++)
         end = &(*end)->next;
     lookup->first = *end;
     if (!lookup->first)
         lookup->last = &lookup->first;
     *end = NULL;
+    pthread_mutex_unlock(&lookup->mutex);
     return all;
 }
 
-/* This thread asks, for itself, or those before it and perhaps itself. Locked at both ends. */
-static void lead(struct lookup *lookup)
+static void *run(void *arg)
 {
-    struct wanted *all = take(lookup);
-    lookup->busy = true;
-    pthread_mutex_unlock(&lookup->mutex);
-    ask(lookup, all);
-    pthread_mutex_lock(&lookup->mutex);
-    lookup->busy = false;
-    for (struct wanted *wanted = all; wanted; wanted = wanted->next) {
-        wanted->done = true;
-        pthread_cond_signal(&wanted->changed);
+    struct lookup *lookup = arg;
+    struct lookup_wanted *all;
+    while ((all = take(lookup))) {
+        ask(lookup, all);
+        for (struct lookup_wanted *next; all; all = next) {
+            next = all->next; /* it may be gone once it knows */
+            all->answered(all);
+        }
     }
-    if (lookup->first)
-        pthread_cond_signal(&lookup->first->changed);
+    return NULL;
 }
 
-enum err lookup_booking(struct lookup *lookup, int64_t id, struct arena *arena,
-                        struct booking_view *out, bool *found_out, struct failure *f)
+bool lookup_add(struct lookup *lookup, struct lookup_wanted *wanted)
 {
-    struct wanted own = {.id = id, .arena = arena, .out = out, .err = ERR_OK, .f = f};
-    pthread_cond_init(&own.changed, NULL);
     pthread_mutex_lock(&lookup->mutex);
-    *lookup->last = &own;
-    lookup->last = &own.next;
-    while (!own.done) {
-        if (lookup->busy)
-            pthread_cond_wait(&own.changed, &lookup->mutex);
-        else
-            lead(lookup);
+    bool takes = !lookup->stopping;
+    if (takes) {
+        if (!lookup->first)
+            pthread_cond_signal(&lookup->came);
+        wanted->next = NULL;
+        *lookup->last = wanted;
+        lookup->last = &wanted->next;
     }
     pthread_mutex_unlock(&lookup->mutex);
-    pthread_cond_destroy(&own.changed);
-    *found_out = own.found;
-    return own.err;
+    return takes;
+}
+
+void lookup_now(struct lookup *lookup, struct lookup_wanted *wanted)
+{
+    wanted->next = NULL;
+    ask(lookup, wanted);
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+enum err lookup_start(struct session_pool *pool, struct lookup **out, struct failure *f)
+{
+    struct lookup *lookup = xcalloc(1, sizeof(*lookup));
+    lookup->pool = pool;
+    lookup->last = &lookup->first;
+    pthread_mutex_init(&lookup->mutex, NULL);
+    pthread_cond_init(&lookup->came, NULL);
+    int error = pthread_create(&lookup->thread, NULL, run, lookup);
+    if (error) {
+        lookup->stopping = true;
+        lookup_free(lookup);
+        return failure_set(f, ERR_FAILED, "no thread for bookings: %s", strerror(error));
+    }
+    *out = lookup;
+    return ERR_OK;
+}
+
+void lookup_stop(struct lookup *lookup)
+{
+    pthread_mutex_lock(&lookup->mutex);
+    lookup->stopping = true;
+    pthread_cond_signal(&lookup->came);
+    pthread_mutex_unlock(&lookup->mutex);
+    pthread_join(lookup->thread, NULL);
+}
+
+void lookup_free(struct lookup *lookup)
+{
+    if (!lookup)
+        return;
+    assert(lookup->stopping && !lookup->first);
+    pthread_cond_destroy(&lookup->came);
+    pthread_mutex_destroy(&lookup->mutex);
+    free(lookup);
 }

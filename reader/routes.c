@@ -31,6 +31,7 @@ static const struct route routes[] = {
      .doc = "bookings, by id"},
     {.path = "/v1/bookings/{id}",
      .without_database = true,
+     .looks_up = true,
      .handler = handle_booking,
      .doc = "one booking"},
     {.path = "/v1/bookings/{id}/decisions",

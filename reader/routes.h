@@ -13,6 +13,7 @@ struct route {
     unsigned params; /* bits 1 << PARAM_… */
     const char *doc;
     bool without_database; /* the handler needs no session of its own */
+    bool looks_up;         /* its {id} is a booking's, which is looked up before: call->wanted */
     bool one_statement;    /* needs no snapshot */
     bool old;              /* the old API's: with a '/' behind it, too; parameters are ignored */
 };

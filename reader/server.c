@@ -29,9 +29,6 @@
 #define OLD_POST                                                                                   \
     "Berth takes no changes over HTTP: book with `berth book`, or publish a signed request; see "  \
     "docs/from-the-flask-api.md."
-/* More threads than sessions: what needs no database is answered while all sessions are busy, and
- * those who ask for a booking each come together (reader/lookup.h). */
-#define THREADS_PER_SESSION 4
 
 struct server {
     struct MHD_Daemon *daemon;
@@ -96,21 +93,100 @@ static enum err run_handler(struct server *server, const struct route *route, st
     return err;
 }
 
-static void answer_get(struct server *server, struct MHD_Connection *connection, const char *path,
-                       struct arena *arena, struct answer *answer)
+/* --- bookings that are looked up ------------------------------------------------------------- */
+
+/* A request whose booking is being looked up: its connection rests until then, its thread does not.
+ * It is the request's state of then on, and ends with it. */
+struct resting {
+    struct lookup_wanted wanted;
+    struct MHD_Connection *connection;
+    int64_t begin_us;
+};
+
+static void wake(struct lookup_wanted *wanted)
 {
-    struct call call = {.reader = &server->reader, .arena = arena, .now_ms = clock_wall_ms()};
-    call.last_event_id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Last-Event-ID");
+    struct resting *resting = (struct resting *)wanted; /* its first member */
+    MHD_resume_connection(resting->connection);
+}
+
+static struct resting *resting_new(struct MHD_Connection *connection, const char *id)
+{
+    struct resting *resting = xcalloc(1, sizeof(*resting));
+    *resting = (struct resting){
+        .wanted = {.id = call_path_id(id), .arena = arena_new(), .answered = wake},
+        .connection = connection,
+        .begin_us = clock_mono_us()};
+    return resting;
+}
+
+static void resting_free(struct resting *resting)
+{
+    if (!resting)
+        return;
+    arena_free(resting->wanted.arena);
+    free(resting);
+}
+
+/* NULL: the path names no booking. Unless it is to be `now`, the connection rests. */
+static struct resting *look_up(struct server *server, struct MHD_Connection *connection,
+                               const char *path, bool now)
+{
+    const char *args[CALL_PATH_ARGS];
+    struct arena *arena = arena_new();
+    const struct route *route = route_find(path, arena, args);
+    struct resting *resting = route && route->looks_up ? resting_new(connection, args[0]) : NULL;
+    arena_free(arena);
+    if (!resting)
+        return NULL;
+    if (!now)
+        MHD_suspend_connection(connection);
+    if (now || !lookup_add(server->reader.lookup, &resting->wanted)) {
+        lookup_now(server->reader.lookup, &resting->wanted);
+        if (!now)
+            MHD_resume_connection(connection);
+    }
+    return resting;
+}
+
+/* libmicrohttpd gives the signature: a request has ended, one way or another. */
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode how)
+{
+    (void)connection;
+    (void)how;
+    if (*state != arg)
+        resting_free(*state);
+    *state = NULL;
+}
+
+/* --- answers -------------------------------------------------------------------------------- */
+
+/* A GET, and the booking that was looked up for it (or NULL). */
+struct question {
+    struct MHD_Connection *connection;
+    const char *path;
+    const struct lookup_wanted *wanted;
+};
+
+static void answer_get(struct server *server, const struct question *asked, struct arena *arena,
+                       struct answer *answer)
+{
+    struct call call = {.reader = &server->reader,
+                        .wanted = asked->wanted,
+                        .arena = arena,
+                        .now_ms = clock_wall_ms()};
+    call.last_event_id = MHD_lookup_connection_value(asked->connection, MHD_HEADER_KIND,
+                                                     "Last-Event-ID");
     struct failure f;
-    const struct route *route = route_find(path, arena, call.path_args);
+    const struct route *route = route_find(asked->path, arena, call.path_args);
     answer->route = route;
     if (!route) {
-        call_problem(&call, PROBLEM_NOT_FOUND, NULL, "There is nothing at %.200s.", path);
+        call_problem(&call, PROBLEM_NOT_FOUND, NULL, "There is nothing at %.200s.", asked->path);
         answer_call(answer, &call);
         return;
     }
     struct reading_params reading = {&call, route};
-    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, read_param, &reading);
+    MHD_get_connection_values(asked->connection, MHD_GET_ARGUMENT_KIND, read_param, &reading);
     if (!call.has_problem && run_handler(server, route, &call, &f) != ERR_OK) {
         json_decref(call.body);
         free(call.text);
@@ -145,7 +221,8 @@ static bool has_content(struct MHD_Connection *connection)
 }
 
 /* libmicrohttpd gives the signature. It calls once when the header is there: whoever answers then
- * refuses what may follow, and the connection is closed. The second call is for the answer. */
+ * refuses what may follow, and the connection is closed. The second call is for the answer; of a
+ * booking the third, when it is looked up. The state is NULL, the server, what rests. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload_data,
                                   size_t *upload_data_size, void **state)
@@ -163,10 +240,18 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         reader_metrics_answered(server->reader.metrics, NULL, MHD_HTTP_NO_CONTENT, 0);
         return answer_options(&server->answers, connection);
     }
-    int64_t begin_us = clock_mono_us();
+    bool reads = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0, now = !*state;
+    struct resting *resting = *state != server ? *state : NULL;
+    if (reads && !resting && (resting = look_up(server, connection, url, now))) {
+        *state = resting;
+        if (!now)
+            return MHD_YES;
+    }
+    int64_t begin_us = resting ? resting->begin_us : clock_mono_us();
     struct arena *arena = arena_new();
-    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
-        answer_get(server, connection, url, arena, &answer);
+    if (reads)
+        answer_get(server, &(struct question){connection, url, resting ? &resting->wanted : NULL},
+                   arena, &answer);
     else
         answer_other_method(url, arena, &answer);
     enum MHD_Result result = answer_send(&server->answers, connection, &answer);
@@ -228,25 +313,30 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
     if (address.any.sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
-    unsigned threads = THREADS_PER_SESSION * (unsigned)config_int(cfg, "reader.db_connections");
+    unsigned threads = (unsigned)config_int(cfg, "reader.db_connections");
     unsigned limit = take_descriptors((unsigned)config_int(cfg, "reader.connection_limit"),
                                       threads);
     struct server *server = xcalloc(1, sizeof(*server));
     server->reader = (struct reader){.pool = pool,
                                      .hub = hub,
-                                     .lookup = lookup_new(pool),
                                      .availability = availability_new(),
                                      .metrics = reader_metrics_new()};
+    if (lookup_start(pool, &server->reader.lookup, f) != ERR_OK) {
+        server_free(server);
+        return f->err;
+    }
     const char *cors_origin = config_string(cfg, "reader.cors_origin");
     server->answers = (struct answer_settings){
         .cors_origin = strcmp(cors_origin, "none") == 0 ? NULL : cors_origin, .pool = pool};
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_SOCK_ADDR, &address.any,
-        MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
         limit > threads ? limit : threads, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)config_int(cfg, "reader.timeout_s"), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_END);
     if (!server->daemon) {
+        lookup_stop(server->reader.lookup);
         server_free(server);
         return failure_set(f, ERR_CONFIG, "cannot listen at %s: %s", listen_at, strerror(errno));
     }
@@ -266,6 +356,7 @@ void server_stop(struct server *server)
 {
     if (!server)
         return;
+    lookup_stop(server->reader.lookup); /* nobody rests any more, or libmicrohttpd would not end */
     MHD_stop_daemon(server->daemon);
     server_free(server);
 }
