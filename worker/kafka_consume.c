@@ -277,7 +277,9 @@ enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
     int64_t deadline = clock_mono_ms() + SEEK_TIMEOUT_MS;
     rd_kafka_resp_err_t code;
     while ((code = seek_once(log, part, offset)) != 0) {
-        bool too_early = code == RD_KAFKA_RESP_ERR__STATE ||
+        /* Right behind a start librdkafka may not have come so far (outdated: the start's own
+         * operation overtook this one). */
+        bool too_early = code == RD_KAFKA_RESP_ERR__STATE || code == RD_KAFKA_RESP_ERR__OUTDATED ||
                          code == RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS ||
                          code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
         if (!too_early || clock_mono_ms() >= deadline)
