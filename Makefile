@@ -74,7 +74,7 @@ admin_sources := $(sort $(wildcard db/admin_*.c))
 lib_cli := $(sort $(wildcard producer/cli_*.c))
 
 lib_core := $(call folder,core)
-lib_common := $(call folder,lib)
+lib_common := $(sort $(wildcard lib/*/*.c))
 lib_codec := $(call folder,schemas)
 lib_db := $(filter-out $(admin_sources),$(call folder,db))
 lib_worker := $(filter-out worker/main.c,$(call folder,worker))

@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 #include "db/mysql_session.h"
-#include "lib/config.h"
-#include "lib/err.h"
-#include "lib/options.h"
+#include "lib/base/err.h"
+#include "lib/config/config.h"
+#include "lib/config/options.h"
 
 enum admin_format { ADMIN_TEXT, ADMIN_JSON, ADMIN_TSV, ADMIN_FORMAT_COUNT };
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/cli_time.h"
+#include "lib/base/cli_time.h"
 #include "schemas/jsonout.h"
 
 const char *audit_at(char buf[AUDIT_AT_LEN], const char *format, ...)

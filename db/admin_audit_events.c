@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
+#include "lib/base/clock.h"
 
 /* Rows that are held at a time. */
 #define WINDOW_ROWS 200

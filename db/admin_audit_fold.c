@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/timetext.h"
+#include "lib/base/timetext.h"
 #include "schemas/event.h"
 
 enum column { PART, SEQ, LOG_OFFSET, OUTCOME, REASON, SUBJECT, TIME, CLIENT, REQUEST_ID, EVENT };

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "lib/jws.h"
+#include "lib/token/jws.h"
 
 #define CHUNK_ROWS 2000
 

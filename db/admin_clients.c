@@ -10,10 +10,10 @@
 #include "core/limits.h"
 #include "core/request.h"
 #include "db/admin_limits.h"
-#include "lib/cli_time.h"
-#include "lib/clock.h"
-#include "lib/file.h"
-#include "lib/jws.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
+#include "lib/token/jws.h"
 
 #define KEY_FILE_MAX (64 * 1024)
 

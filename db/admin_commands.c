@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "lib/nearest.h"
+#include "lib/base/nearest.h"
 
 const struct option_spec admin_common_options[] = {
     {"output", 'o', "FORMAT", "how data is printed: text, json or tsv"},

@@ -10,7 +10,7 @@
 #include "db/admin_farm.h"
 #include "db/admin_kafka.h"
 #include "db/migrate.h"
-#include "lib/cli_time.h"
+#include "lib/base/cli_time.h"
 
 enum err admin_farm_read(struct admin *admin, struct admin_farm *out, struct failure *f)
 {

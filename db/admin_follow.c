@@ -14,10 +14,10 @@
 
 #include "db/admin.h"
 #include "db/admin_kafka.h"
-#include "lib/cli_time.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
-#include "lib/timetext.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
 
 /* How long an event of another partition may be late; --wait. An alarm comes that much later. */
 #define SETTLE_MS       500

@@ -8,9 +8,9 @@
 
 #include "core/limits.h"
 #include "db/admin_audit.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
-#include "lib/timetext.h"
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
 #include "schemas/event.h"
 
 /* Suspicions that are looked at after each event. */

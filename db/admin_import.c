@@ -8,7 +8,7 @@
 
 #include "core/request.h"
 #include "db/admin_farm.h"
-#include "lib/cli_time.h"
+#include "lib/base/cli_time.h"
 
 #define WAIT_MS 60000
 

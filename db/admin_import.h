@@ -13,7 +13,7 @@
 #include "core/arena.h"
 #include "core/limits.h"
 #include "db/admin.h"
-#include "lib/zone.h"
+#include "lib/base/zone.h"
 #include "producer/libberth.h"
 
 /* Rows of one table; more do not come from a web page's reservations. */

@@ -6,8 +6,8 @@
 
 #include "core/request.h"
 #include "db/admin_import.h"
-#include "lib/clock.h"
-#include "lib/timetext.h"
+#include "lib/base/clock.h"
+#include "lib/base/timetext.h"
 
 /* --- machines -------------------------------------------------------------------------------- */
 

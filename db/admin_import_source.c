@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/file.h"
+#include "lib/base/file.h"
 
 #define PASSWORD_LEN 4096
 

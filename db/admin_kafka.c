@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
+#include "lib/base/clock.h"
 
 /* One wait for messages; between two the deadline is looked at. */
 #define SLICE_MS 500

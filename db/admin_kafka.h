@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/config.h"
-#include "lib/err.h"
-#include "lib/kafka_conf.h"
+#include "lib/base/err.h"
+#include "lib/config/config.h"
+#include "lib/kafka/kafka_conf.h"
 
 /* How long a broker may take to answer one question. */
 #define ADMIN_KAFKA_TIMEOUT_MS 15000

@@ -19,7 +19,7 @@
 #include "core/limits.h"
 #include "core/timeline.h"
 #include "db/admin_limits.h"
-#include "lib/cli_time.h"
+#include "lib/base/cli_time.h"
 
 #define HOURS_MAX INT64_C(1000000000000)
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/service.h"
-#include "lib/version.h"
+#include "lib/base/version.h"
+#include "lib/config/service.h"
 
 static const struct command_spec program = {
     .name = "berth-admin",

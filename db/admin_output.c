@@ -12,7 +12,7 @@
 #include "core/limits.h"
 #include "core/request.h"
 #include "db/migrate.h"
-#include "lib/timetext.h"
+#include "lib/base/timetext.h"
 #include "schemas/problem.h"
 
 #define COLUMNS_MAX 24

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "db/admin_kafka.h"
-#include "lib/clock.h"
+#include "lib/base/clock.h"
 
 /* A setting that Berth gives a topic, and what it must be in one that exists. */
 struct topic_setting {

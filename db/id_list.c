@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "db/store.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 
 /* Where the id is or belongs. */
 static size_t place(const struct id_list *list, int64_t id)

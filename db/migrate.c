@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/jws.h"
+#include "lib/base/clock.h"
+#include "lib/token/jws.h"
 
 /* A row of schema_version. */
 struct applied {

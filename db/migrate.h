@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "db/mysql_session.h"
-#include "lib/err.h"
+#include "lib/base/err.h"
 
 /* One file of db/migrations/; version 1, 2, 3 … without a gap. */
 struct migration {

@@ -12,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/config.h"
-#include "lib/err.h"
-#include "lib/mem.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
+#include "lib/config/config.h"
 
 /* The smallest max_allowed_packet that a server may have: a statement is cut at SQL_CUT_BYTES, and
  * the last row that is added to it holds one event, of which each byte may have been escaped. */

@@ -4,7 +4,7 @@
 #define BERTH_DB_MYSQL_STORE_H
 
 #include "db/store.h"
-#include "lib/config.h"
+#include "lib/config/config.h"
 
 /* Reads db.* keys; does not connect. Gives *out, to be closed with mysql_store_free. */
 enum err mysql_store_new(const struct config *cfg, struct store *out, struct failure *f);

@@ -21,8 +21,8 @@
 #include "core/reason.h"
 #include "core/request.h"
 #include "core/world.h"
-#include "lib/err.h"
-#include "lib/jws.h"
+#include "lib/base/err.h"
+#include "lib/token/jws.h"
 
 #define STORE_HALT_LEN 512
 

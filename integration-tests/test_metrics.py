@@ -388,7 +388,7 @@ def test_labels_of_expressions_are_found():
 
 def test_each_sentence_has_a_cause():
     """Of those with which the worker halts or waits: one phrase of the table, and documented."""
-    phrases = re.findall(r'\{"([^"]+)", HALT_(\w+)\}', (ROOT / "lib/halt.c").read_text())
+    phrases = re.findall(r'\{"([^"]+)", HALT_(\w+)\}', (ROOT / "db/halt.c").read_text())
     assert len(phrases) > 10
     found, sentences = set(), 0
     for path in sorted((ROOT / "worker").glob("*.c")):
@@ -404,7 +404,7 @@ def test_each_sentence_has_a_cause():
             sentences += 1
     assert sentences >= 15
     assert found | {"LOCKED"} == {cause for _, cause in phrases}
-    words = dict(re.findall(r'X\((\w+), "(\w+)"\)', (ROOT / "lib/halt.h").read_text()))
+    words = dict(re.findall(r'X\((\w+), "(\w+)"\)', (ROOT / "db/halt.h").read_text()))
     text = (ROOT / "docs/operations.md").read_text()
     table = text.split("| `cause` | the sentence has |")[1].split("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(words.values()) - {"none"}

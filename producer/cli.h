@@ -8,9 +8,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "lib/config.h"
-#include "lib/err.h"
-#include "lib/options.h"
+#include "lib/base/err.h"
+#include "lib/config/config.h"
+#include "lib/config/options.h"
 #include "producer/libberth.h"
 #include "schemas/problem.h"
 

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/mem.h"
-#include "lib/nearest.h"
+#include "lib/base/mem.h"
+#include "lib/base/nearest.h"
 #include "producer/cli.h"
 
 static const struct option_spec common_options[] = {

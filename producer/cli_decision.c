@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/cli_time.h"
-#include "lib/mem.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/mem.h"
 #include "producer/cli.h"
 
 /* Quiet for so long: most decisions come sooner. */

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/cli_time.h"
-#include "lib/mem.h"
-#include "lib/timetext.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
 #include "schemas/event.h"

@@ -4,9 +4,9 @@
 
 #include <curl/curl.h>
 
-#include "lib/mem.h"
-#include "lib/timetext.h"
-#include "lib/version.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
+#include "lib/base/version.h"
 #include "producer/cli.h"
 
 #define CONNECT_LIMIT_S    5L

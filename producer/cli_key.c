@@ -9,11 +9,11 @@
 
 #include "core/arena.h"
 #include "core/limits.h"
-#include "lib/cli_time.h"
-#include "lib/file.h"
-#include "lib/issue.h"
-#include "lib/mem.h"
-#include "lib/timetext.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
+#include "lib/token/issue.h"
 #include "producer/cli.h"
 #include "schemas/claims.h"
 

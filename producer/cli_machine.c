@@ -3,7 +3,7 @@
 
 #include "core/limits.h"
 #include "core/request.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "producer/cli.h"
 #include "producer/cli_request.h"
 #include "producer/cli_spec.h"

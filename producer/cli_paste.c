@@ -1,9 +1,9 @@
 /* Commands that are offered to be pasted into a shell. */
 #include <string.h>
 
-#include "lib/cli_time.h"
-#include "lib/mem.h"
-#include "lib/timetext.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
 #include "producer/cli.h"
 
 /* Options that say when it is, or that belong to one request only. */

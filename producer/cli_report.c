@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "producer/cli.h"
 
 void cli_note(const struct cli *cli, const char *format, ...)

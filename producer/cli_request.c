@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/timetext.h"
+#include "lib/base/timetext.h"
 
 /* ---- windows ------------------------------------------------------------------------------- */
 

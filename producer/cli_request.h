@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/cli_time.h"
-#include "lib/err.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/err.h"
 #include "producer/cli_spec.h"
 
 /* Of --start, --end and --for, what was given. */

@@ -7,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/cli_time.h"
-#include "lib/clock.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/version.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/version.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/request.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "schemas/claims.h"
 
 enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *out,

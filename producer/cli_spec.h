@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "core/limits.h"
-#include "lib/err.h"
+#include "lib/base/err.h"
 
 /* What is asked of one machine. */
 struct cli_share {

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "producer/cli.h"
 #include "producer/cli_progress.h"
 #include "producer/cli_spec.h"

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/cli_time.h"
-#include "lib/mem.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/mem.h"
 #include "producer/cli.h"
 
 /* Characters of the bar that shows how full a machine is. */

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/cli_time.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
-#include "lib/timetext.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
 

@@ -12,7 +12,7 @@
 
 #include "core/limits.h"
 #include "core/request.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 
 const char *berth_status_name(enum berth_status status)

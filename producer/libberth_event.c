@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 #include "schemas/event.h"
 

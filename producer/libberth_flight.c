@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 
 static struct lane *lane_of(struct berth_client *client, int32_t partition)

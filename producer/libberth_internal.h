@@ -7,7 +7,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "lib/issue.h"
+#include "lib/token/issue.h"
 #include "producer/libberth.h"
 
 /* How long the first contact with the brokers may take. */

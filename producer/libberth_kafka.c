@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 
 struct setting {

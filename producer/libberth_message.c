@@ -9,8 +9,8 @@
 
 #include "core/arena.h"
 #include "core/limits.h"
-#include "lib/clock.h"
-#include "lib/mem.h"
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 #include "schemas/claims.h"
 

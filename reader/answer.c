@@ -6,9 +6,9 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "lib/jws.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/token/jws.h"
 #include "reader/events.h"
 #include "reader/session_pool.h"
 

@@ -4,7 +4,7 @@
 
 #include <microhttpd.h>
 
-#include "lib/err.h"
+#include "lib/base/err.h"
 #include "reader/call.h"
 
 struct route;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "core/decide.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "reader/handlers.h"
 #include "reader/rows.h"
 #include "schemas/rows.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "core/limits.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "reader/handlers.h"
 #include "reader/lookup.h"
 #include "reader/rows.h"

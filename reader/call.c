@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "core/decide.h"
-#include "lib/cli_time.h"
-#include "lib/timetext.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/timetext.h"
 
 const char *param_name(enum param param)
 {

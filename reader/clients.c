@@ -5,7 +5,7 @@
 #include "core/pool.h"
 #include "core/quota.h"
 #include "core/timeline.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "reader/handlers.h"
 
 /* A client's row, then the farm's limits: what the client has none of its own for. */

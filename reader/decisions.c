@@ -3,7 +3,7 @@
 
 #include "core/limits.h"
 #include "core/request.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "reader/handlers.h"
 
 /* A page ends behind the event that makes it so long, and is read in pieces: together they bound what

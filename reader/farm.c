@@ -1,6 +1,6 @@
 #include "core/request.h"
-#include "lib/mem.h"
-#include "lib/version.h"
+#include "lib/base/mem.h"
+#include "lib/base/version.h"
 #include "reader/handlers.h"
 #include "reader/openapi.h"
 

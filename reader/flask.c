@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "core/request.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "reader/handlers.h"
 #include "schemas/jsonout.h"
 

@@ -6,7 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "lib/address.h"
+#include "lib/base/address.h"
 
 #define ANSWER_WITHIN_S 3
 

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/kafka_conf.h"
-#include "lib/log.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/kafka/kafka_conf.h"
 
 /* Events kept of each partition, and bytes of all. */
 #define KEEP_EVENTS    1024

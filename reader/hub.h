@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/config.h"
-#include "lib/err.h"
-#include "lib/mem.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
+#include "lib/config/config.h"
 
 struct hub;
 

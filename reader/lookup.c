@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "reader/rows.h"
 
 /* Bounds a statement; more wait for the one after it. */

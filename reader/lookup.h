@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "core/arena.h"
-#include "lib/err.h"
+#include "lib/base/err.h"
 #include "reader/session_pool.h"
 #include "schemas/rows.h"
 

@@ -2,11 +2,11 @@
 #include <stdlib.h>
 
 #include "db/migrate.h"
-#include "lib/backoff.h"
-#include "lib/clock.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/service.h"
+#include "lib/base/backoff.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/config/service.h"
 #include "reader/healthcheck.h"
 #include "reader/hub.h"
 #include "reader/server.h"

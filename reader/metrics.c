@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "lib/halt.h"
-#include "lib/log.h"
-#include "lib/metrics.h"
+#include "db/halt.h"
+#include "lib/base/log.h"
+#include "lib/metrics/metrics.h"
 #include "reader/hub.h"
 #include "reader/session_pool.h"
 

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "lib/config.h"
+#include "lib/config/config.h"
 #include "reader/hub.h"
 #include "reader/session_pool.h"
 

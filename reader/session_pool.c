@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "lib/clock.h"
-#include "lib/mem.h"
-#include "lib/metrics.h"
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/metrics/metrics.h"
 
 /* The server drops a session that was idle for wait_timeout: past a part of that, ask first. */
 #define ASK_AFTER_PART 2

@@ -3,7 +3,7 @@
 
 #include "core/pool.h"
 #include "core/timeline.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "reader/handlers.h"
 #include "reader/rows.h"
 #include "schemas/jsonout.h"

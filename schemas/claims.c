@@ -7,8 +7,8 @@
 
 #include "core/limits.h"
 #include "core/request.h"
-#include "lib/jws.h"
-#include "lib/nearest.h"
+#include "lib/base/nearest.h"
+#include "lib/token/jws.h"
 #include "schemas/canonical.h"
 #include "schemas/claims_request.h"
 #include "schemas/jsonout.h"

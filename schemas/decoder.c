@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/nearest.h"
-#include "lib/timetext.h"
+#include "lib/base/nearest.h"
+#include "lib/base/timetext.h"
 #include "schemas/claims.h"
 #include "schemas/jsonout.h"
 #include "schemas/labels.h"

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "lib/timetext.h"
+#include "lib/base/timetext.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 

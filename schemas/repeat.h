@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "core/request.h"
-#include "lib/zone.h"
+#include "lib/base/zone.h"
 
 /* `repeat` as it was asked for. */
 struct repeat {

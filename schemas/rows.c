@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "lib/timetext.h"
+#include "lib/base/timetext.h"
 #include "schemas/jsonout.h"
 #include "schemas/labels.h"
 

@@ -1,6 +1,6 @@
 #include "worker/authenticate.h"
 
-#include "lib/jws.h"
+#include "lib/token/jws.h"
 #include "schemas/claims.h"
 
 static void fail(struct credential *credential, enum reason reason, const char *detail)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "schemas/event.h"
 #include "worker/authenticate.h"
 #include "worker/outbox.h"

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "lib/log.h"
+#include "lib/base/log.h"
 #include "worker/outbox.h"
 
 static int64_t mono(struct worker *w)

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "worker/kafka_log_impl.h"
 
 bool kafka_part_is_valid(int32_t part)

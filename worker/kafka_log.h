@@ -2,7 +2,7 @@
 #ifndef BERTH_WORKER_KAFKA_LOG_H
 #define BERTH_WORKER_KAFKA_LOG_H
 
-#include "lib/config.h"
+#include "lib/config/config.h"
 #include "worker/log_port.h"
 
 /* Reads kafka.*, farm.topic_prefix and worker.* keys; connects in the background. Gives *out. */

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 
 #include "core/limits.h"
-#include "lib/kafka_conf.h"
+#include "lib/kafka/kafka_conf.h"
 #include "worker/log_port.h"
 
 /* The longest that one answer of the brokers (an end of a log, the next message of a tail, the

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/jws.h"
-#include "lib/log.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/token/jws.h"
 #include "worker/kafka_log_impl.h"
 
 static const struct kafka_setting defaults[] = {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
+#include "lib/base/clock.h"
 #include "worker/kafka_log_impl.h"
 
 /* A setting of a topic that Berth rests on. */

@@ -10,7 +10,7 @@
 #include "core/request.h"
 #include "core/world.h"
 #include "db/store.h"
-#include "lib/jws.h"
+#include "lib/token/jws.h"
 
 struct keyring;
 

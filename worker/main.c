@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include "db/mysql_store.h"
-#include "lib/backoff.h"
-#include "lib/clock.h"
-#include "lib/log.h"
-#include "lib/service.h"
+#include "lib/base/backoff.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/config/service.h"
 #include "worker/kafka_log.h"
 #include "worker/real_env.h"
 #include "worker/scrape.h"

@@ -5,8 +5,8 @@
 
 #include "core/reason.h"
 #include "core/request.h"
-#include "lib/err.h"
-#include "lib/metrics.h"
+#include "lib/base/err.h"
+#include "lib/metrics/metrics.h"
 #include "worker/part.h"
 
 /* The stages of a batch, in their order: see worker/batch.c. */

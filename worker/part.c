@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
-#include "lib/log.h"
+#include "lib/base/log.h"
 
 #define TO(state) (1u << PART_##state)
 /* Which states may follow; FOREIGN follows each. */

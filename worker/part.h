@@ -19,8 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "db/halt.h"
 #include "db/store.h"
-#include "lib/halt.h"
 
 enum part_state {
     PART_FOREIGN,  /* not ours */

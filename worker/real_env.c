@@ -1,6 +1,6 @@
 #include "worker/real_env.h"
 
-#include "lib/clock.h"
+#include "lib/base/clock.h"
 
 static int64_t wall_ms(void *arg)
 {

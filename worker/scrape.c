@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/address.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/address.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
 
 /* Prometheus keeps one connection; a pair of them, and a person who looks. */
 #define CONNECTION_LIMIT  16

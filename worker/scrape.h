@@ -3,7 +3,7 @@
 #ifndef BERTH_WORKER_SCRAPE_H
 #define BERTH_WORKER_SCRAPE_H
 
-#include "lib/err.h"
+#include "lib/base/err.h"
 #include "worker/metrics.h"
 
 struct scrape;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "core/decide.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "worker/claim.h"
 
 static int64_t mono(const struct worker *w)

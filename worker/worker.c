@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "worker/arrival.h"
 #include "worker/batch.h"
 #include "worker/claim.h"

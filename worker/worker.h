@@ -13,7 +13,7 @@
 #include "core/arena.h"
 #include "core/world.h"
 #include "db/store.h"
-#include "lib/backoff.h"
+#include "lib/base/backoff.h"
 #include "worker/keyring.h"
 #include "worker/log_port.h"
 #include "worker/metrics.h"

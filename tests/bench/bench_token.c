@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/issue.h"
+#include "lib/base/clock.h"
+#include "lib/token/issue.h"
 
 #define LEAST_MS 1500
 

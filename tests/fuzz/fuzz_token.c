@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/jws.h"
+#include "lib/token/jws.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

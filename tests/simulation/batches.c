@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/map.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "tests/simulation/cluster.h"
 
 #define REQUESTS    500

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/jws.h"
+#include "lib/token/jws.h"
 #include "schemas/event.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/token.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/map.h"
-#include "lib/timetext.h"
+#include "lib/base/timetext.h"
 #include "tests/simulation/batches.h"
 #include "tests/simulation/cluster.h"
 #include "tests/simulation/token.h"

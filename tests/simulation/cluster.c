@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "lib/jws.h"
+#include "lib/token/jws.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/store_client.h"
 

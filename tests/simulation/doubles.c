@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/backoff.h"
-#include "lib/jws.h"
-#include "lib/log.h"
+#include "lib/base/backoff.h"
+#include "lib/base/log.h"
+#include "lib/token/jws.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/token.h"
 

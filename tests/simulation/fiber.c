@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/service.h"
+#include "lib/config/service.h"
 #include "tests/simulation/cluster.h"
 #include "tests/simulation/store_client.h"
 

@@ -2,7 +2,7 @@
 #ifndef BERTH_TESTS_SIMULATION_PROCESS_H
 #define BERTH_TESTS_SIMULATION_PROCESS_H
 
-#include "lib/err.h"
+#include "lib/base/err.h"
 #include "tests/simulation/fiber.h"
 #include "tests/simulation/sim.h"
 #include "worker/worker.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "tests/simulation/batches.h"
 #include "tests/simulation/chaos.h"
 #include "tests/simulation/check.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/map.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "schemas/rows.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/database.h"

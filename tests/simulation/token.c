@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/issue.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
+#include "lib/token/issue.h"
 #include "tests/simulation/database.h"
 
 /* Keys are made once in a process; the same one serves several kids. */

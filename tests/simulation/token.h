@@ -4,7 +4,7 @@
 #ifndef BERTH_TESTS_SIMULATION_TOKEN_H
 #define BERTH_TESTS_SIMULATION_TOKEN_H
 
-#include "lib/jws.h"
+#include "lib/token/jws.h"
 #include "tests/simulation/sim.h"
 
 #define TOKEN_CLIENTS 5 /* the first is the admin */

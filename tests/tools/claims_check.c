@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/mem.h"
-#include "lib/timetext.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
 #include "schemas/claims.h"
 #include "schemas/jsonout.h"
 

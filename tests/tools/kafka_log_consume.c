@@ -1,7 +1,7 @@
 /* Checks of the log on Kafka that concern requests: group, positions, ranges. Run one by name;
  * without a name they are listed. integration-tests/test_kafka_log.py runs them. */
-#include "lib/jws.h"
-#include "lib/log.h"
+#include "lib/base/log.h"
+#include "lib/token/jws.h"
 #include "tests/tools/kafka_log_rig.h"
 
 static void check_order(struct rig *rig)

@@ -1,7 +1,7 @@
 /* Checks of the log on Kafka that concern events and topics: publishing, a new producer, tails,
  * settings. Run one by name; without a name they are listed. integration-tests/test_kafka_log.py
  * runs them. */
-#include "lib/log.h"
+#include "lib/base/log.h"
 #include "tests/tools/kafka_log_rig.h"
 
 static const char *event_value(int32_t part, int64_t seq, char buf[160])

@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 #include "core/limits.h"
-#include "lib/clock.h"
-#include "lib/config.h"
-#include "lib/kafka_conf.h"
-#include "lib/mem.h"
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/config/config.h"
+#include "lib/kafka/kafka_conf.h"
 #include "worker/kafka_log.h"
 
 #define CHECK(condition)                                                                           \

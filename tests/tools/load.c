@@ -19,11 +19,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "lib/clock.h"
-#include "lib/issue.h"
-#include "lib/kafka_conf.h"
-#include "lib/mem.h"
-#include "lib/timetext.h"
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
+#include "lib/kafka/kafka_conf.h"
+#include "lib/token/issue.h"
 
 #define MACHINE_GPUS   8
 #define MACHINE_GIB    512

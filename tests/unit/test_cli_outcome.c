@@ -13,7 +13,7 @@
 
 #include <jansson.h>
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "producer/cli.h"
 
 /* ---- what is printed ----------------------------------------------------------------------- */

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/file.h"
-#include "lib/timetext.h"
+#include "lib/base/file.h"
+#include "lib/base/timetext.h"
 #include "producer/cli.h"
 #include "producer/cli_request.h"
 #include "producer/cli_spec.h"

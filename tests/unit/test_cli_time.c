@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#include "lib/cli_time.h"
-#include "lib/timetext.h"
+#include "lib/base/cli_time.h"
+#include "lib/base/timetext.h"
 
 /* Tuesday. 11:00 in Paris, 05:00 in New York, 21:00 on Lord Howe. */
 #define NOW "2026-12-01T10:00:00Z"

@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/jws.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
+#include "lib/token/jws.h"
 #include "schemas/claims.h"
 
 #define CORPUS "schemas/corpus/claims"

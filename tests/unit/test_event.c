@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 #include "schemas/event.h"
 #include "schemas/jsonout.h"
 

@@ -16,12 +16,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "lib/backoff.h"
-#include "lib/clock.h"
-#include "lib/err.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/nearest.h"
+#include "lib/base/backoff.h"
+#include "lib/base/clock.h"
+#include "lib/base/err.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/nearest.h"
 
 static void test_err_names_are_the_enum_in_lower_case(void **state)
 {

@@ -14,11 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/config.h"
-#include "lib/config_table.h"
-#include "lib/file.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/config/config.h"
+#include "lib/config/config_table.h"
 
 #define DOCS "docs/configuration.md"
 

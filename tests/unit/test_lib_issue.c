@@ -18,8 +18,8 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include "lib/issue.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
+#include "lib/token/issue.h"
 
 static char folder[] = "/tmp/berth-test-issue-XXXXXX";
 static char key_path[64];

@@ -19,8 +19,8 @@
 #include <openssl/rsa.h>
 
 #include "core/limits.h"
-#include "lib/jws.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
+#include "lib/token/jws.h"
 
 #define CORPUS "tests/corpus/token/"
 

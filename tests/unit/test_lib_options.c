@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/mem.h"
-#include "lib/options.h"
+#include "lib/base/mem.h"
+#include "lib/config/options.h"
 
 static const struct option_spec own[] = {
     {"start", 's', "TIME", "when it begins"},

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "lib/timetext.h"
+#include "lib/base/timetext.h"
 
 static const struct {
     const char *text;

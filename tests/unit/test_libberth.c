@@ -14,8 +14,8 @@
 
 #include <jansson.h>
 
-#include "lib/issue.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
+#include "lib/token/issue.h"
 #include "producer/libberth.h"
 #include "producer/libberth_internal.h"
 

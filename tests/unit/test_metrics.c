@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/halt.h"
-#include "lib/metrics.h"
+#include "db/halt.h"
+#include "lib/metrics/metrics.h"
 #include "worker/log_port.h"
 #include "worker/metrics.h"
 

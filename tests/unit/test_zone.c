@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "core/limits.h"
-#include "lib/timetext.h"
-#include "lib/zone.h"
+#include "lib/base/timetext.h"
+#include "lib/base/zone.h"
 #include "schemas/repeat.h"
 
 static int teardown(void **state)

@@ -1,0 +1,20 @@
+/* "127.0.0.1:8080" and "[::1]:8080" as socket addresses. */
+#ifndef BERTH_LIB_BASE_ADDRESS_H
+#define BERTH_LIB_BASE_ADDRESS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+bool address_parse(const char *text, union address *out);
+/* The wildcard address becomes loopback, for a client on the same host. */
+void address_loopback(union address *address);
+socklen_t address_len(const union address *address);
+
+#endif

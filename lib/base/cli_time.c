@@ -1,0 +1,498 @@
+#include "lib/base/cli_time.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/limits.h"
+#include "lib/base/mem.h"
+#include "lib/base/timetext.h"
+
+#define DAY_S          86400
+/* Zones lie between 12 h west and 14 h east of UTC. */
+#define OFFSET_REACH_S (15 * 3600)
+
+/* ---- zones ------------------------------------------------------------------------------- */
+
+/* Makes libc use the zone; NULL: what TZ was when the process began. */
+static void use_zone(const char *zone)
+{
+    static bool saved;
+    static char *original;
+    if (!saved) {
+        const char *tz = getenv("TZ");
+        original = tz ? xstrdup(tz) : NULL;
+        saved = true;
+    }
+    const char *wanted = zone ? zone : original;
+    if (wanted)
+        setenv("TZ", wanted, 1);
+    else
+        unsetenv("TZ");
+    tzset();
+}
+
+static const char *zone_name(const char *zone)
+{
+    const char *tz = zone ? zone : getenv("TZ");
+    return tz && *tz ? tz : "local time";
+}
+
+enum err cli_zone_check(const char *zone, struct failure *f)
+{
+    char path[512];
+    const char *dir = getenv("TZDIR");
+    size_t len = strspn(zone, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-_/");
+    bool plain = len > 0 && zone[len] == '\0' && zone[0] != '/' && !strstr(zone, "//");
+    if (plain && strcmp(zone, "UTC") == 0)
+        return ERR_OK;
+    if (plain && len < 100) {
+        snprintf(path, sizeof path, "%s/%s", dir ? dir : "/usr/share/zoneinfo", zone);
+        /* libc takes an unknown zone for UTC, silently. A folder is no zone. */
+        if (access(path, R_OK) == 0) {
+            char folder[520];
+            snprintf(folder, sizeof folder, "%s/.", path);
+            if (access(folder, F_OK) != 0)
+                return ERR_OK;
+        }
+    }
+    return failure_set(f, ERR_USAGE,
+                       "there is no time zone '%.60s': a name like Europe/Paris or UTC is expected",
+                       zone);
+}
+
+static struct tm local_of(int64_t seconds)
+{
+    time_t t = (time_t)seconds;
+    struct tm tm = {0};
+    localtime_r(&t, &tm);
+    return tm;
+}
+
+static int64_t offset_at(int64_t seconds)
+{
+    return local_of(seconds).tm_gmtoff;
+}
+
+/* ---- local times to moments ---------------------------------------------------------------- */
+
+/* A wall clock's reading as seconds since 1970-01-01 00:00 on that clock. */
+typedef int64_t reading;
+
+/* The moments at which the clocks of the zone in use show `at`, ascending; their number. */
+static size_t moments(reading at, int64_t found[2])
+{
+    size_t count = 0;
+    int64_t last_offset = INT64_MAX;
+    for (int64_t t = at - OFFSET_REACH_S; t <= at + OFFSET_REACH_S && count < 2; t += 1800) {
+        int64_t offset = offset_at(t);
+        if (offset == last_offset)
+            continue;
+        last_offset = offset;
+        int64_t moment = at - offset;
+        bool known = count == 1 && found[0] == moment;
+        if (offset_at(moment) == offset && !known)
+            found[count++] = moment;
+    }
+    if (count == 2 && found[0] > found[1]) {
+        int64_t later = found[0];
+        found[0] = found[1];
+        found[1] = later;
+    }
+    return count;
+}
+
+static void put_reading(reading at, char buf[32])
+{
+    char text[TIMETEXT_LEN];
+    timetext_format(at * 1000, text);
+    text[10] = ' ';
+    text[strcmp(text + 16, ":00Z") == 0 ? 16 : 19] = '\0';
+    snprintf(buf, 32, "%.19s", text);
+}
+
+/* "2026-10-25T02:30:00+02:00 (00:30Z)": `at` as it is at that offset from UTC. */
+static void put_choice(reading at, int64_t moment, char buf[64])
+{
+    char local[TIMETEXT_LEN], utc[TIMETEXT_LEN];
+    timetext_format(at * 1000, local);
+    timetext_format(moment * 1000, utc);
+    int64_t offset = at - moment;
+    int64_t minutes = (offset < 0 ? -offset : offset) / 60;
+    snprintf(buf, 64, "%.19s%c%02d:%02d (%.5sZ)", local, offset < 0 ? '-' : '+',
+             (int)(minutes / 60), (int)(minutes % 60), utc + 11);
+}
+
+static enum err resolve(reading at, const char *zone, int64_t *ms_out, struct failure *f)
+{
+    int64_t found[2];
+    if (at < DAY_S || at > LIMIT_TIME_S - DAY_S)
+        return failure_set(f, ERR_USAGE, "years 1970 to 9999 are expected");
+    size_t count = moments(at, found);
+    if (count == 1) {
+        *ms_out = found[0] * 1000;
+        return ERR_OK;
+    }
+    bool missing = count == 0;
+    if (missing) {
+        /* As the clocks before and after the change would have it. */
+        found[0] = at - offset_at(at + OFFSET_REACH_S);
+        found[1] = at - offset_at(at - OFFSET_REACH_S);
+    }
+    char text[32], first[64], second[64];
+    put_reading(at, text);
+    put_choice(at, found[0], first);
+    put_choice(at, found[1], second);
+    return failure_set(f, ERR_USAGE, "%s %s in %s, where clocks are put %s: write %s or %s", text,
+                       missing ? "does not exist" : "happens twice", zone_name(zone),
+                       missing ? "forward" : "back", first, second);
+}
+
+/* ---- pieces of text ------------------------------------------------------------------------ */
+
+/* Exactly `digits` digits; -1: something else. */
+static int number(const char *text, int digits)
+{
+    int value = 0;
+    for (int i = 0; i < digits; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return -1;
+        value = value * 10 + (text[i] - '0');
+    }
+    return value;
+}
+
+/* "HH:MM", or with `seconds_allowed` also "HH:MM:SS": seconds of the day; -1: not that. */
+static int of_day(const char *text, bool seconds_allowed)
+{
+    size_t len = strlen(text);
+    if (len != 5 && !(seconds_allowed && len == 8))
+        return -1;
+    int hour = number(text, 2);
+    int minute = text[2] == ':' ? number(text + 3, 2) : -1;
+    int second = 0;
+    if (len == 8)
+        second = text[5] == ':' ? number(text + 6, 2) : -1;
+    if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
+        return -1;
+    return hour * 3600 + minute * 60 + second;
+}
+
+/* "YYYY-MM-DD" at text: its first second; -1: not a date. */
+static reading date_at(const char *text)
+{
+    char full[] = "0000-00-00T00:00:00Z";
+    int64_t ms;
+    memcpy(full, text, 10);
+    return timetext_parse(full, strlen(full), &ms) ? ms / 1000 : -1;
+}
+
+static bool looks_like_date(const char *text)
+{
+    return strlen(text) >= 10 && number(text, 4) >= 0 && text[4] == '-' && text[7] == '-';
+}
+
+static enum err not_a_time(const char *text, struct failure *f)
+{
+    return failure_set(f, ERR_USAGE,
+                       "'%.60s' is not a time: 2026-12-01T03:00:00+01:00, '2026-12-01 03:00', "
+                       "03:00, 'tomorrow 03:00', 'mon 03:00', now, +2h or @1796090400 is expected",
+                       text);
+}
+
+/* ---- the forms ----------------------------------------------------------------------------- */
+
+static enum err parse_dated(const char *text, const char *zone, int64_t *ms_out, struct failure *f)
+{
+    size_t len = strlen(text);
+    if (timetext_parse(text, len, ms_out))
+        return ERR_OK;
+    if (len == 10)
+        return failure_set(f, ERR_USAGE, "'%s' is a day: write '%s 00:00' if you mean its start",
+                           text, text);
+    if (text[len - 1] == 'Z' || (len > 16 && strpbrk(text + 16, "+-")))
+        return failure_set(f, ERR_USAGE,
+                           "'%.60s' is not RFC 3339: 2026-12-01T03:00:00Z or "
+                           "2026-12-01T03:00:00+01:00 is expected",
+                           text);
+    reading day = date_at(text);
+    int seconds = text[10] == ' ' || text[10] == 'T' ? of_day(text + 11, true) : -1;
+    if (day < 0 || seconds < 0)
+        return not_a_time(text, f);
+    return resolve(day + seconds, zone, ms_out, f);
+}
+
+static enum err parse_relative(const char *text, int64_t now_ms, int64_t *ms_out, struct failure *f)
+{
+    int64_t duration_ms = 0;
+    if (*text == '+') {
+        enum err err = cli_duration_parse(text + 1, &duration_ms, f);
+        if (err != ERR_OK)
+            return err;
+    }
+    *ms_out = (now_ms + 999) / 1000 * 1000 + duration_ms;
+    return ERR_OK;
+}
+
+static enum err parse_epoch(const char *text, int64_t *ms_out, struct failure *f)
+{
+    size_t len = strlen(text + 1);
+    if (len < 1 || len > 12 || strspn(text + 1, "0123456789") != len)
+        return not_a_time(text, f);
+    int64_t seconds = strtoll(text + 1, NULL, 10);
+    if (seconds > LIMIT_TIME_S)
+        return failure_set(f, ERR_USAGE, "'%s' is after the year 9999: @ takes seconds", text);
+    *ms_out = seconds * 1000;
+    return ERR_OK;
+}
+
+/* 0..6: Sunday to Saturday; 7: today; 8: tomorrow; -1: none of them. *rest is behind the word. */
+static int day_word(const char *text, const char **rest)
+{
+    static const char *const words[] = {"sun", "mon", "tue",   "wed",     "thu",
+                                        "fri", "sat", "today", "tomorrow"};
+    size_t len = strcspn(text, " ");
+    for (int i = 0; i < 9; i++) {
+        if (strlen(words[i]) == len && strncasecmp(text, words[i], len) == 0) {
+            *rest = text + len + strspn(text + len, " ");
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* A time of day, on the day that the word says. */
+static enum err parse_day(const char *text, int64_t now_ms, const char *zone, int64_t *ms_out,
+                          struct failure *f)
+{
+    const char *rest = text;
+    int word = day_word(text, &rest);
+    int seconds = word >= 0 && *rest == '\0' ? 0 : of_day(rest, false);
+    if (seconds < 0)
+        return not_a_time(text, f);
+    int64_t now_s = (now_ms + 999) / 1000;
+    reading now = now_s + offset_at(now_s);
+    reading today = now - now % DAY_S;
+    reading at = today + seconds;
+    if (word == 8) {
+        at += DAY_S;
+    } else if (word >= 0 && word < 7) {
+        int weekday = (int)((today / DAY_S + 4) % 7); /* 1970-01-01 was a Thursday */
+        at += (word - weekday + 7) % 7 * DAY_S;
+        if (at < now)
+            at += 7 * DAY_S;
+    } else if (word < 0 && at < now) {
+        at += DAY_S;
+    }
+    return resolve(at, zone, ms_out, f);
+}
+
+bool cli_time_is_now(const char *text)
+{
+    return strcasecmp(text, "now") == 0;
+}
+
+enum err cli_time_parse(const char *text, int64_t now_ms, const char *zone, int64_t *ms_out,
+                        struct failure *f)
+{
+    use_zone(zone);
+    int64_t ms = 0;
+    enum err err;
+    if (strncasecmp(text, "now", 3) == 0 && (text[3] == '\0' || text[3] == '+'))
+        err = parse_relative(text + 3, now_ms, &ms, f);
+    else if (text[0] == '+')
+        err = parse_relative(text, now_ms, &ms, f);
+    else if (text[0] == '@')
+        err = parse_epoch(text, &ms, f);
+    else if (looks_like_date(text))
+        err = parse_dated(text, zone, &ms, f);
+    else
+        err = parse_day(text, now_ms, zone, &ms, f);
+    if (err == ERR_OK && ms / 1000 > LIMIT_TIME_S)
+        err = failure_set(f, ERR_USAGE, "'%.60s' is after the year 9999", text);
+    if (err == ERR_OK)
+        *ms_out = ms;
+    return err;
+}
+
+/* ---- durations ----------------------------------------------------------------------------- */
+
+static enum err not_a_duration(const char *text, const char *why, struct failure *f)
+{
+    return failure_set(f, ERR_USAGE, "'%.60s' is not a duration: %s", text, why);
+}
+
+/* Why a text that is not a duration was perhaps meant as one. */
+static enum err refuse_duration(const char *text, struct failure *f)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits > 0 && text[digits] == '\0')
+        return not_a_duration(text, "a number alone can be minutes or seconds: write 90m or 90s",
+                              f);
+    if (digits > 0 && text[digits] == ':' && !strchr(text + digits + 1, ':'))
+        return not_a_duration(text, "two numbers can be hours or minutes: write 4h30m or 04:30:00",
+                              f);
+    if (strpbrk(text, ".,"))
+        return not_a_duration(text, "fractions are not taken: write 1h30m", f);
+    if (digits > 0 && (text[digits] == 'M' || strncmp(text + digits, "mo", 2) == 0))
+        return not_a_duration(text, "months have no fixed length: write 30d", f);
+    return not_a_duration(text, "1w2d3h4m5s in that order, HH:MM:SS or D-HH:MM:SS is expected", f);
+}
+
+/* "[D-]HH:MM:SS": seconds; -1: not that. */
+static int64_t clock_form(const char *text)
+{
+    size_t len = strlen(text);
+    if (len < 8 || len > 16 || text[len - 3] != ':' || text[len - 6] != ':')
+        return -1;
+    int minutes = number(text + len - 5, 2);
+    int seconds = number(text + len - 2, 2);
+    int hours = number(text + len - 8, 2);
+    size_t days_len = len - 8;
+    if (hours < 0 || minutes < 0 || minutes > 59 || seconds < 0 || seconds > 59)
+        return -1;
+    if (days_len == 0)
+        return hours * 3600 + minutes * 60 + seconds;
+    if (days_len < 2 || text[days_len - 1] != '-' || days_len > 6 || hours > 23)
+        return -1;
+    int days = number(text, (int)days_len - 1);
+    return days < 0 ? -1 : (int64_t)days * DAY_S + hours * 3600 + minutes * 60 + seconds;
+}
+
+/* "1w2d3h4m5s": seconds; -1: not that. */
+static int64_t unit_form(const char *text)
+{
+    static const struct {
+        char letter;
+        int64_t seconds;
+    } units[] = {{'w', 7 * DAY_S}, {'d', DAY_S}, {'h', 3600}, {'m', 60}, {'s', 1}};
+    int64_t total = 0;
+    size_t next = 0;
+    if (*text == '\0')
+        return -1;
+    while (*text) {
+        size_t digits = strspn(text, "0123456789");
+        if (digits < 1 || digits > 9)
+            return -1;
+        int64_t value = strtoll(text, NULL, 10);
+        text += digits;
+        while (next < 5 && units[next].letter != *text)
+            next++;
+        if (next == 5)
+            return -1;
+        total += value * units[next++].seconds;
+        text++;
+    }
+    return total;
+}
+
+enum err cli_duration_parse(const char *text, int64_t *ms_out, struct failure *f)
+{
+    int64_t seconds = unit_form(text);
+    if (seconds < 0)
+        seconds = clock_form(text);
+    if (seconds < 0)
+        return refuse_duration(text, f);
+    if (seconds > LIMIT_TIME_S)
+        return not_a_duration(text, "that is longer than all times there are", f);
+    *ms_out = seconds * 1000;
+    return ERR_OK;
+}
+
+/* ---- showing ------------------------------------------------------------------------------- */
+
+/* "[Tue 2026-12-01 ]03:00 CET", seconds only when there are some. */
+static void put_local(struct buf *buf, int64_t ms, bool with_day)
+{
+    struct tm tm = local_of(ms / 1000);
+    char text[64];
+    if (with_day) {
+        strftime(text, sizeof text, "%a %Y-%m-%d ", &tm);
+        buf_puts(buf, text);
+    }
+    strftime(text, sizeof text, tm.tm_sec ? "%H:%M:%S %Z" : "%H:%M %Z", &tm);
+    buf_puts(buf, text);
+}
+
+/* " (02:00Z)", with the date when it is another one there; nothing in UTC. */
+static void put_utc(struct buf *buf, int64_t ms)
+{
+    struct tm local = local_of(ms / 1000);
+    if (local.tm_gmtoff == 0)
+        return;
+    time_t t = (time_t)(ms / 1000);
+    struct tm utc = {0};
+    gmtime_r(&t, &utc);
+    char text[64];
+    bool same_day = utc.tm_mday == local.tm_mday;
+    strftime(text, sizeof text, utc.tm_sec ? "%H:%M:%SZ" : "%H:%MZ", &utc);
+    buf_puts(buf, " (");
+    if (!same_day) {
+        char day[32];
+        strftime(day, sizeof day, "%a %Y-%m-%d ", &utc);
+        buf_puts(buf, day);
+    }
+    buf_printf(buf, "%s)", text);
+}
+
+const char *cli_time_window(int64_t start_ms, int64_t end_ms, const char *zone,
+                            char buf[CLI_WINDOW_LEN])
+{
+    struct buf text = {0};
+    use_zone(zone);
+    bool with_day = true;
+    if (start_ms < 0) {
+        buf_puts(&text, "now");
+    } else {
+        struct tm start = local_of(start_ms / 1000);
+        struct tm end = local_of(end_ms / 1000);
+        put_local(&text, start_ms, true);
+        put_utc(&text, start_ms);
+        with_day = start.tm_yday != end.tm_yday || start.tm_year != end.tm_year;
+    }
+    buf_puts(&text, " – ");
+    put_local(&text, end_ms, with_day);
+    if (start_ms < 0) {
+        put_utc(&text, end_ms);
+    } else {
+        char duration[TIMETEXT_LEN];
+        buf_printf(&text, ", %s", timetext_duration(end_ms - start_ms, duration));
+    }
+    snprintf(buf, CLI_WINDOW_LEN, "%s", text.data);
+    buf_fini(&text);
+    return buf;
+}
+
+const char *cli_time_show(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN])
+{
+    struct buf text = {0};
+    use_zone(zone);
+    put_local(&text, ms, true);
+    snprintf(buf, CLI_WINDOW_LEN, "%s", text.data);
+    buf_fini(&text);
+    return buf;
+}
+
+const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN])
+{
+    use_zone(zone);
+    int64_t offset = offset_at(ms / 1000);
+    int64_t minutes = (offset < 0 ? -offset : offset) / 60;
+    char local[TIMETEXT_LEN];
+    if (offset % 60 != 0) { /* as zones had it long ago; RFC 3339 cannot say it */
+        offset = 0;
+        minutes = 0;
+    }
+    timetext_format(ms / 1000 * 1000 + offset * 1000, local);
+    if (offset == 0)
+        snprintf(buf, CLI_WINDOW_LEN, "%s", local);
+    else
+        snprintf(buf, CLI_WINDOW_LEN, "%.19s%c%02d:%02d", local, offset < 0 ? '-' : '+',
+                 (int)(minutes / 60), (int)(minutes % 60));
+    return buf;
+}

@@ -1,0 +1,27 @@
+/* Memory for the adapters: out of memory prints one line and aborts, so nobody checks. */
+#ifndef BERTH_LIB_BASE_MEM_H
+#define BERTH_LIB_BASE_MEM_H
+
+#include <stddef.h>
+
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *old, size_t size);
+char *xstrdup(const char *text);
+char *xstrndup(const char *text, size_t len);
+char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A byte string that grows; `data` always has a NUL behind `len` bytes. Zeroed is empty. */
+struct buf {
+    char *data;
+    size_t len, capacity;
+};
+void buf_append(struct buf *buf, const void *bytes, size_t len);
+void buf_puts(struct buf *buf, const char *text);
+void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Bytes as lower-case hex digits. */
+void buf_hex(struct buf *buf, const void *bytes, size_t len);
+void buf_clear(struct buf *buf); /* keeps the memory */
+void buf_fini(struct buf *buf);
+
+#endif

@@ -1,0 +1,45 @@
+/* Time zones by name, as the system's zone database (tzdata) has them: for requests that hold a
+ * wall clock's time over days. People's times on the command line are lib/base/cli_time.h's, which
+ * follows TZ through libc as every program does; here a name comes from a message, and nothing of
+ * the process or the machine but the database may decide what it means. */
+#ifndef BERTH_LIB_BASE_ZONE_H
+#define BERTH_LIB_BASE_ZONE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A zone's name, in bytes; the longest in the database has 32. */
+#define ZONE_NAME_LEN    64
+/* Rules are worked out until the end of 2899, in seconds since 1970; GLib knows those of 2998. */
+#define ZONE_TIME_MAX_S  INT64_C(29348006399)
+/* How many zones a thread remembers. */
+#define ZONE_CACHE_COUNT 32
+
+struct zone;
+
+/* Whether the text can be a zone's name: up to ZONE_NAME_LEN characters A-Z a-z 0-9 _ + - in parts
+ * between '/', each of which begins with a capital letter, as all of the database do. That keeps out
+ * paths, "posix/…" and "right/…" (other ways to count seconds), and "localtime". */
+bool zone_name_is_valid(const char *name);
+
+/* The zone's rules; NULL: the name is not valid, or the database ($TZDIR or /usr/share/zoneinfo)
+ * has no zone of that name. A name that is only a POSIX rule ("UTC+5") is none.
+ *
+ * The rules are read when a thread asks for them first; it remembers the zones that it used last,
+ * and does not see a database that was replaced since. The result is borrowed until the thread's
+ * next zone_find or zone_forget; threads share nothing. */
+struct zone *zone_find(const char *name);
+/* Gives back what the thread remembers. Its end does not do that. */
+void zone_forget(void);
+
+/* Seconds east of UTC at an instant, at most ZONE_TIME_MAX_S and two days. Which spans of constant
+ * offset were met is remembered with the zone, so the thread that found it must call. */
+int64_t zone_offset_s(struct zone *zone, int64_t utc_s);
+/* The instant at which the zone's clocks show `local_s` (a date and time of day as seconds since
+ * 1970-01-01T00:00:00 on that clock): the first one if they show it twice; if they skip it, as the
+ * offset before the gap has it, so that 02:30 in a gap of an hour is 03:30 (RFC 5545 §3.3.5). */
+int64_t zone_utc_s(struct zone *zone, int64_t local_s);
+/* All instants at which they show it, ascending: none if they skip it, two if they show it twice. */
+int zone_instants(struct zone *zone, int64_t local_s, int64_t utc_s_out[2]);
+
+#endif

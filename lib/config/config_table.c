@@ -1,0 +1,403 @@
+#include "lib/config/config_table.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "core/request.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+
+#define SERVICES (PROGRAM_ADMIN | PROGRAM_WORKER | PROGRAM_READER)
+#define ALL      (PROGRAM_BERTH | SERVICES)
+
+static bool is_name(const char *value)
+{
+    return name_is_valid(value, LIMIT_NAME_LEN, NULL);
+}
+
+static bool is_kid(const char *value)
+{
+    return strlen(value) <= LIMIT_KID_LEN;
+}
+
+/* What Kafka allows in a topic's name, with room for "requests". */
+static bool is_topic_prefix(const char *value)
+{
+    return name_is_valid(value, 200, NULL);
+}
+
+static bool is_log_level(const char *value)
+{
+    return log_level_from_name(value) != LOG_LEVEL_COUNT;
+}
+
+static bool is_listen_address(const char *value)
+{
+    const char *colon = strrchr(value, ':');
+    if (!colon || colon == value || !isdigit((unsigned char)colon[1]))
+        return false;
+    char *end;
+    long port = strtol(colon + 1, &end, 10);
+    return *end == '\0' && port >= 0 && port <= 65535;
+}
+
+static bool is_url(const char *value)
+{
+    return strncmp(value, "http://", 7) == 0 && value[7] != '\0';
+}
+
+/* Ordered by section; docs/configuration.md follows this order. */
+const struct config_key config_keys[] = {
+    {.name = "farm.name",
+     .type = CONFIG_STRING,
+     .programs = ALL,
+     .required = PROGRAM_BERTH,
+     .valid = farm_name_is_valid,
+     .expected = "1 to 32 of a-z 0-9 -",
+     .doc = "The farm that requests are for: the `aud` of every token. The services know "
+            "theirs from the database."},
+    {.name = "farm.topic_prefix",
+     .type = CONFIG_STRING,
+     .programs = ALL,
+     .fallback = "berth.",
+     .valid = is_topic_prefix,
+     .expected = "1 to 200 of A-Z a-z 0-9 . _ -",
+     .doc = "What the names of the topics begin with: PREFIXrequests and PREFIXevents. For "
+            "clusters that several farms share."},
+    {.name = "kafka.bootstrap.servers",
+     .type = CONFIG_STRING,
+     .programs = ALL,
+     .required = PROGRAM_BERTH | PROGRAM_WORKER,
+     .doc = "Kafka's brokers, HOST:PORT,HOST:PORT. Every other `kafka.NAME` is librdkafka's "
+            "setting NAME."},
+    {.name = "db.host",
+     .type = CONFIG_STRING,
+     .programs = SERVICES,
+     .fallback = "127.0.0.1",
+     .doc = "The database server. Not used when `db.socket` is set."},
+    {.name = "db.port",
+     .type = CONFIG_INT,
+     .programs = SERVICES,
+     .fallback = "3306",
+     .min = 1,
+     .max = 65535,
+     .doc = "Its TCP port."},
+    {.name = "db.socket",
+     .type = CONFIG_PATH,
+     .programs = SERVICES,
+     .doc = "The server's Unix socket, instead of host and port."},
+    {.name = "db.name",
+     .type = CONFIG_STRING,
+     .programs = SERVICES,
+     .fallback = "berth",
+     .doc = "The database (schema) on that server."},
+    {.name = "db.user",
+     .type = CONFIG_STRING,
+     .programs = SERVICES,
+     .fallback = "berth",
+     .doc = "The account."},
+    {.name = "db.password_file",
+     .type = CONFIG_PATH,
+     .programs = SERVICES,
+     .doc = "A file that holds the account's password. Not set: no password."},
+    {.name = "db.tls_ca",
+     .type = CONFIG_PATH,
+     .programs = SERVICES,
+     .doc = "PEM certificates that vouch for the server. Set: only a TLS connection to a server "
+            "with such a certificate will do."},
+    {.name = "worker.group",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_WORKER | PROGRAM_ADMIN,
+     .fallback = "berth-worker",
+     .doc = "The consumer group of the farm's workers."},
+    {.name = "worker.name",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_WORKER,
+     .doc = "What this worker calls itself in logs and in the partitions that it owns. Not set: "
+            "HOST:PID."},
+    {.name = "worker.batch_max",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_WORKER,
+     .fallback = "2000",
+     .min = 1,
+     .max = 100000,
+     .doc = "The most messages that one transaction decides."},
+    {.name = "worker.batch_max_bytes",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_WORKER,
+     .fallback = "4194304",
+     .min = 65536,
+     .max = 268435456,
+     .doc = "The most bytes of messages that one transaction decides."},
+    {.name = "worker.unpublished_max",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_WORKER | PROGRAM_ADMIN,
+     .fallback = "4000",
+     .min = 1,
+     .max = 1000000,
+     .doc = "Decisions of one partition whose events Kafka has not acknowledged yet; at this "
+            "bound the partition pauses. More than `worker.batch_max`. All workers of a farm, and "
+            "`berth-admin`, need the same value: a new owner looks for repeats among twice as many "
+            "events."},
+    {.name = "worker.metrics_listen",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_WORKER,
+     .valid = is_listen_address,
+     .expected = "ADDRESS:PORT, as in 127.0.0.1:9464 or [::1]:9464",
+     .doc = "Where the worker answers `/metrics`, for Prometheus. Not set: nowhere. Everybody who "
+            "can reach it may read: prefer loopback, and give each worker of a host a port of its "
+            "own. Port 0: a free one, which the log names."},
+    {.name = "reader.listen",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_READER,
+     .fallback = "127.0.0.1:8080",
+     .valid = is_listen_address,
+     .expected = "ADDRESS:PORT, as in 127.0.0.1:8080 or [::1]:8080",
+     .doc = "Where the reader listens. Port 0: a free one, which the log names."},
+    {.name = "reader.url",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_BERTH,
+     .fallback = "http://127.0.0.1:8080",
+     .valid = is_url,
+     .expected = "http://HOST[:PORT]",
+     .doc = "The reader that `berth` asks for what is stored."},
+    {.name = "reader.connection_limit",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_READER,
+     .fallback = "2500",
+     .min = 1,
+     .max = 100000,
+     .doc = "HTTP connections at a time; further ones wait until one of them is closed."},
+    {.name = "reader.listeners_max",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_READER,
+     .fallback = "2000",
+     .min = 0,
+     .max = 10000,
+     .doc = "Listeners to `/v1/events` at a time; further ones get 503. They are connections, too: "
+            "`reader.connection_limit` must leave room for others."},
+    {.name = "reader.timeout_s",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_READER,
+     .fallback = "10",
+     .min = 1,
+     .max = 3600,
+     .doc = "An HTTP connection without traffic for so long is closed."},
+    {.name = "reader.cors_origin",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_READER,
+     .fallback = "*",
+     .doc = "Whose web pages may read: `*` for all, one origin such as https://farm.example, or "
+            "`none`."},
+    {.name = "reader.db_connections",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_READER,
+     .fallback = "4",
+     .min = 1,
+     .max = 256,
+     .doc = "Database connections, which is the number of requests answered at a time."},
+    {.name = "reader.db_user",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_READER,
+     .doc = "The reader's own account, which needs no more than SELECT. Not set: `db.user`."},
+    {.name = "reader.db_password_file",
+     .type = CONFIG_PATH,
+     .programs = PROGRAM_READER,
+     .doc = "A file that holds that account's password. Not set: `db.password_file`."},
+    {.name = "client.name",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_BERTH | PROGRAM_ADMIN,
+     .required = PROGRAM_BERTH,
+     .valid = is_name,
+     .expected = "1 to 64 of A-Z a-z 0-9 . _ -",
+     .doc =
+         "The client as which requests are signed: their `iss`. Of `berth-admin`, `import` signs."},
+    {.name = "client.key_file",
+     .type = CONFIG_PATH,
+     .programs = PROGRAM_BERTH | PROGRAM_ADMIN,
+     .required = PROGRAM_BERTH,
+     .doc = "The client's private key, PEM or JWK. Its mode must be 0600 or 0400."},
+    {.name = "client.kid",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_BERTH | PROGRAM_ADMIN,
+     .valid = is_kid,
+     .expected = "at most 128 bytes",
+     .doc = "The name under which the key is registered. Not set: its RFC 7638 thumbprint."},
+    {.name = "client.user",
+     .type = CONFIG_STRING,
+     .programs = PROGRAM_BERTH,
+     .doc = "The user that bookings are for (`sub`). Not set: the account that runs `berth`."},
+    {.name = "client.wait_s",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_BERTH,
+     .fallback = "30",
+     .min = 1,
+     .max = 86400,
+     .doc = "How long to wait for the decision."},
+    {.name = "client.expires_s",
+     .type = CONFIG_INT,
+     .programs = PROGRAM_BERTH | PROGRAM_ADMIN,
+     .fallback = "600",
+     .min = 1,
+     .max = LIMIT_LIFETIME_S,
+     .doc = "How long a request may wait to be decided: `exp` - `iat`."},
+    {.name = "log.level",
+     .type = CONFIG_STRING,
+     .programs = ALL,
+     .fallback = "info",
+     .valid = is_log_level,
+     .expected = "debug, info, warn or error",
+     .doc = "The least level of log lines that are written."},
+};
+const size_t config_key_count = sizeof config_keys / sizeof config_keys[0];
+
+const struct config_key *config_key_find(const char *name)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        if (strcmp(config_keys[i].name, name) == 0)
+            return &config_keys[i];
+    }
+    return NULL;
+}
+
+char *config_key_environment(const char *name)
+{
+    char *variable = xasprintf("BERTH_%s", name);
+    for (char *c = variable; *c; c++)
+        *c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+    return variable;
+}
+
+static bool parse_int(const char *value, int64_t *out)
+{
+    if (!isdigit((unsigned char)value[0]) && value[0] != '-')
+        return false;
+    char *end;
+    errno = 0;
+    long long number = strtoll(value, &end, 10);
+    if (errno != 0 || *end != '\0' || end == value)
+        return false;
+    *out = number;
+    return true;
+}
+
+char *config_key_refuse(const struct config_key *key, const char *value)
+{
+    int64_t number;
+    if (key->type == CONFIG_INT &&
+        (!parse_int(value, &number) || number < key->min || number > key->max))
+        return xasprintf("%s must be a whole number from %" PRId64 " to %" PRId64 ", not '%s'",
+                         key->name, key->min, key->max, value);
+    if (value[0] == '\0' && key->fallback)
+        return xasprintf("%s must not be empty", key->name);
+    if (value[0] != '\0' && key->valid && !key->valid(value))
+        return xasprintf("%s must be %s, not '%s'", key->name, key->expected, value);
+    return NULL;
+}
+
+int64_t config_key_number(const char *value)
+{
+    int64_t number = 0;
+    bool parsed = parse_int(value, &number);
+    assert(parsed);
+    return number;
+}
+
+/* ---- docs/configuration.md ---------------------------------------------------------------------
+ */
+
+static const char *const type_names[CONFIG_TYPE_COUNT] = {
+    [CONFIG_STRING] = "text",
+    [CONFIG_INT] = "number",
+    [CONFIG_PATH] = "path",
+};
+
+static const char intro[] =
+    "# Configuration\n"
+    "\n"
+    "This page is generated from the table in `lib/config/config_table.c`; a unit test compares "
+    "them.\n"
+    "\n"
+    "Every program takes its settings from, the first that has it: its flags, the environment,\n"
+    "the configuration file, the default. The file is `--config FILE`, else `$BERTH_CONFIG`, else\n"
+    "`/etc/berth/berth.conf` and then `/etc/berth/conf.d/*.conf` by name (later ones win); for\n"
+    "`berth` it is `$XDG_CONFIG_HOME/berth/berth.conf` (`~/.config/berth/berth.conf`).\n"
+    "\n"
+    "```\n"
+    "# A comment. Blanks around keys and values count nothing.\n"
+    "farm.name = lab\n"
+    "kafka.bootstrap.servers = kafka-1:9092,kafka-2:9092   # a comment, too\n"
+    "db.password_file = secrets/db   # relative to this file; ~/ is the home directory\n"
+    "worker.name = \"has # and blanks\"\n"
+    "```\n"
+    "\n"
+    "- The key `a.b_c` is `BERTH_A_B_C` in the environment. A variable that is empty counts as\n"
+    "  not set.\n"
+    "- `kafka.NAME` is librdkafka's setting NAME: `kafka.security.protocol = sasl_ssl`, in the\n"
+    "  environment `BERTH_KAFKA_SECURITY_PROTOCOL`.\n"
+    "- Secrets are named by file: `db.password_file`, and `kafka.NAME_file` for any librdkafka\n"
+    "  setting (`kafka.sasl.password_file`, `BERTH_KAFKA_SASL_PASSWORD_FILE`). librdkafka's own\n"
+    "  secret settings are refused, for environments and files with settings are widely read.\n"
+    "- `berth --profile NAME` takes the keys `profile.NAME.KEY` of its file before its `KEY`.\n"
+    "- An unknown key is an error (exit status 2) that names the nearest known one. Services\n"
+    "  share one file: a key of another program is checked, and not used.\n"
+    "- `PROGRAM --print-config` prints each value and where it comes from; `--check-config` only\n"
+    "  says, by exit status 0 or 2, whether all is well.\n";
+
+static void print_programs(FILE *out, unsigned programs)
+{
+    static const struct {
+        enum program bit;
+        const char *name;
+    } names[] = {{PROGRAM_BERTH, "berth"},
+                 {PROGRAM_ADMIN, "berth-admin"},
+                 {PROGRAM_WORKER, "berth-worker"},
+                 {PROGRAM_READER, "berth-reader"}};
+    const char *between = "";
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (programs & names[i].bit) {
+            fprintf(out, "%s`%s`", between, names[i].name);
+            between = ", ";
+        }
+    }
+}
+
+static void print_key(FILE *out, const struct config_key *key)
+{
+    char *variable = config_key_environment(key->name);
+    fprintf(out, "\n### `%s`\n\n%s\n\n- Environment: `%s`\n- Type: %s", key->name, key->doc,
+            variable, type_names[key->type]);
+    free(variable);
+    if (key->type == CONFIG_INT)
+        fprintf(out, ", %" PRId64 " to %" PRId64, key->min, key->max);
+    if (key->expected)
+        fprintf(out, ", %s", key->expected);
+    if (key->fallback)
+        fprintf(out, "\n- Default: `%s`", key->fallback);
+    fputs("\n- Programs: ", out);
+    print_programs(out, key->programs);
+    if (key->required) {
+        fputs("\n- Required by: ", out);
+        print_programs(out, key->required);
+    }
+    fputs("\n", out);
+}
+
+void config_print_markdown(FILE *out)
+{
+    fputs(intro, out);
+    const char *section = "";
+    for (size_t i = 0; i < config_key_count; i++) {
+        const char *name = config_keys[i].name;
+        size_t len = strcspn(name, ".");
+        if (strncmp(section, name, len + 1) != 0)
+            fprintf(out, "\n## %.*s\n", (int)len, name);
+        section = name;
+        print_key(out, &config_keys[i]);
+    }
+}

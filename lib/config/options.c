@@ -1,0 +1,290 @@
+#include "lib/config/options.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "lib/base/nearest.h"
+
+/* What --help is laid out to. */
+#define HELP_WIDTH  80
+#define HELP_COLUMN 28
+
+static const struct option_spec help_option = {"help", 'h', NULL, "print this text and exit"};
+
+/* Where a parse stands. */
+struct parse {
+    const struct command_spec *command;
+    int argc;
+    char *const *argv;
+    int next; /* index of the next argument */
+    struct options *out;
+};
+
+/* The command's own options, the common ones, --help: one numbering. NULL behind the last. */
+static const struct option_spec *option_at(const struct command_spec *command, size_t index)
+{
+    const struct option_spec *tables[] = {command->options, command->common};
+    for (size_t i = 0; i < 2; i++) {
+        for (const struct option_spec *spec = tables[i]; spec && spec->name; spec++) {
+            if (index-- == 0)
+                return spec;
+        }
+    }
+    return index == 0 ? &help_option : NULL;
+}
+
+static const struct option_spec *find_name(const struct command_spec *command, const char *name,
+                                           size_t len)
+{
+    const struct option_spec *spec;
+    for (size_t i = 0; (spec = option_at(command, i)); i++) {
+        if (strlen(spec->name) == len && memcmp(spec->name, name, len) == 0)
+            return spec;
+    }
+    return NULL;
+}
+
+static const struct option_spec *find_letter(const struct command_spec *command, char letter)
+{
+    const struct option_spec *spec;
+    for (size_t i = 0; letter && (spec = option_at(command, i)); i++) {
+        if (spec->letter == letter)
+            return spec;
+    }
+    return NULL;
+}
+
+static bool arg_is_optional(const struct option_spec *spec)
+{
+    return spec->arg && spec->arg[0] == '[';
+}
+
+static enum err wrong_usage(const struct command_spec *command, const char *text, struct failure *f)
+{
+    return failure_set(f, ERR_USAGE, "%s (see `%s --help`)", text, command->name);
+}
+
+/* An operand that begins with a dash, as a key's thumbprint may, is taken for options. */
+static const char *hint_of_operands(const struct command_spec *command)
+{
+    return command->operands ? "; an argument that begins with a dash goes behind --" : "";
+}
+
+static enum err unknown_option(const struct command_spec *command, const char *name,
+                               struct failure *f)
+{
+    struct nearest nearest;
+    nearest_init(&nearest, name);
+    const struct option_spec *spec;
+    for (size_t i = 0; (spec = option_at(command, i)); i++)
+        nearest_offer(&nearest, spec->name);
+    char text[200];
+    const char *meant = nearest_result(&nearest);
+    if (meant)
+        snprintf(text, sizeof text, "unknown option --%.60s: did you mean --%s?", name, meant);
+    else
+        snprintf(text, sizeof text, "unknown option --%.60s%s", name, hint_of_operands(command));
+    return wrong_usage(command, text, f);
+}
+
+static void add_given(struct options *out, const struct option_spec *spec, const char *value)
+{
+    if (spec == &help_option)
+        out->help = true;
+    else
+        out->given[out->given_count++] = (struct option_given){.spec = spec, .value = value};
+}
+
+/* Adds an option that takes an argument but has none attached: the next word is it. */
+static enum err add_with_next(struct parse *parse, const struct option_spec *spec,
+                              struct failure *f)
+{
+    if (parse->next >= parse->argc) {
+        char text[200];
+        snprintf(text, sizeof text, "--%s needs a value: --%s %s", spec->name, spec->name,
+                 spec->arg);
+        return wrong_usage(parse->command, text, f);
+    }
+    add_given(parse->out, spec, parse->argv[parse->next++]);
+    return ERR_OK;
+}
+
+/* `word` is what follows the two dashes. */
+static enum err parse_long(struct parse *parse, const char *word, struct failure *f)
+{
+    const char *equals = strchr(word, '=');
+    size_t len = equals ? (size_t)(equals - word) : strlen(word);
+    const struct option_spec *spec = find_name(parse->command, word, len);
+    if (!spec) {
+        char *name = xstrndup(word, len);
+        enum err err = unknown_option(parse->command, name, f);
+        free(name);
+        return err;
+    }
+    if (equals && !spec->arg) {
+        char text[200];
+        snprintf(text, sizeof text, "--%s takes no value", spec->name);
+        return wrong_usage(parse->command, text, f);
+    }
+    if (spec->arg && !equals && !arg_is_optional(spec))
+        return add_with_next(parse, spec, f);
+    add_given(parse->out, spec, equals ? equals + 1 : NULL);
+    return ERR_OK;
+}
+
+/* `word` is what follows the one dash: letters without arguments, then perhaps one with. */
+static enum err parse_letters(struct parse *parse, const char *word, struct failure *f)
+{
+    for (; *word && !parse->out->help; word++) {
+        const struct option_spec *spec = find_letter(parse->command, *word);
+        if (!spec) {
+            char text[200];
+            bool printable = *word > ' ' && *word < 0x7f;
+            snprintf(text, sizeof text, "unknown option -%c%s", printable ? *word : '?',
+                     hint_of_operands(parse->command));
+            return wrong_usage(parse->command, text, f);
+        }
+        if (spec->arg && word[1]) {
+            add_given(parse->out, spec, word + 1);
+            return ERR_OK;
+        }
+        if (spec->arg && !arg_is_optional(spec))
+            return add_with_next(parse, spec, f);
+        add_given(parse->out, spec, NULL);
+    }
+    return ERR_OK;
+}
+
+static enum err add_operand(struct parse *parse, const char *word, struct failure *f)
+{
+    if (!parse->command->operands) {
+        char text[200];
+        snprintf(text, sizeof text, "unexpected argument '%.100s'", word);
+        return wrong_usage(parse->command, text, f);
+    }
+    parse->out->operands[parse->out->operand_count++] = word;
+    return ERR_OK;
+}
+
+enum err options_parse(const struct command_spec *command, int argc, char *const *argv,
+                       struct options *out, struct failure *f)
+{
+    size_t room = argc > 0 ? (size_t)argc : 1;
+    for (int i = 1; i < argc; i++)
+        room += strlen(argv[i]); /* each letter of -qv can be an option */
+    struct options opts = {.given = xcalloc(room, sizeof *opts.given),
+                           .operands = xcalloc(room, sizeof *opts.operands)};
+    struct parse parse = {.command = command, .argc = argc, .argv = argv, .next = 1, .out = &opts};
+    bool only_operands = false;
+    enum err err = ERR_OK;
+    while (err == ERR_OK && !opts.help && parse.next < argc) {
+        const char *word = argv[parse.next++];
+        if (only_operands || word[0] != '-' || word[1] == '\0') {
+            err = add_operand(&parse, word, f);
+            only_operands = only_operands || command->stop_at_operand;
+        } else if (strcmp(word, "--") == 0) {
+            only_operands = true;
+        } else if (word[1] == '-') {
+            err = parse_long(&parse, word + 2, f);
+        } else {
+            err = parse_letters(&parse, word + 1, f);
+        }
+    }
+    if (err != ERR_OK) {
+        options_fini(&opts);
+        return err;
+    }
+    *out = opts;
+    return ERR_OK;
+}
+
+void options_fini(struct options *opts)
+{
+    free(opts->given);
+    free(opts->operands);
+    *opts = (struct options){0};
+}
+
+size_t options_count(const struct options *opts, const char *name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < opts->given_count; i++)
+        count += strcmp(opts->given[i].spec->name, name) == 0;
+    return count;
+}
+
+const char *options_value(const struct options *opts, const char *name)
+{
+    for (size_t i = opts->given_count; i > 0; i--) {
+        if (strcmp(opts->given[i - 1].spec->name, name) == 0)
+            return opts->given[i - 1].value;
+    }
+    return NULL;
+}
+
+/* Prints words from column HELP_COLUMN on, with line breaks between them where needed. */
+static void print_wrapped(FILE *out, const char *text)
+{
+    size_t column = HELP_COLUMN;
+    for (bool first = true; *text; first = false) {
+        size_t len = strcspn(text, " ");
+        if (!first && column + 1 + len > HELP_WIDTH) {
+            fprintf(out, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        } else if (!first) {
+            fputc(' ', out);
+            column++;
+        }
+        fwrite(text, 1, len, out);
+        column += len;
+        text += len;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+static void print_option(FILE *out, const struct option_spec *spec)
+{
+    struct buf left = {0};
+    if (spec->letter)
+        buf_printf(&left, "  -%c, ", spec->letter);
+    else
+        buf_puts(&left, "      ");
+    buf_printf(&left, "--%s", spec->name);
+    if (spec->arg)
+        buf_printf(&left, "%s%s", arg_is_optional(spec) ? "" : " ", spec->arg);
+    fputs(left.data, out);
+    if (left.len + 2 > HELP_COLUMN)
+        fprintf(out, "\n%*s", HELP_COLUMN, "");
+    else
+        fprintf(out, "%*s", (int)(HELP_COLUMN - left.len), "");
+    print_wrapped(out, spec->help);
+    buf_fini(&left);
+}
+
+/* Each line of `text`, indented. */
+static void print_lines(FILE *out, const char *indent, const char *text)
+{
+    while (*text) {
+        size_t len = strcspn(text, "\n");
+        fprintf(out, "%s%.*s\n", len > 0 ? indent : "", (int)len, text);
+        text += len + (text[len] == '\n');
+    }
+}
+
+void options_help(const struct command_spec *command, FILE *out)
+{
+    fprintf(out, "Usage: %s [OPTION]...%s%s\n\n", command->name, command->operands ? " " : "",
+            command->operands ? command->operands : "");
+    print_lines(out, "", command->description);
+    fputs("\nOptions:\n", out);
+    const struct option_spec *spec;
+    for (size_t i = 0; (spec = option_at(command, i)); i++)
+        print_option(out, spec);
+    if (command->example) {
+        fputs("\nExample:\n", out);
+        print_lines(out, "  ", command->example);
+    }
+}

@@ -1,0 +1,191 @@
+#include "lib/kafka/kafka_conf.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/log.h"
+
+/* All clients of Berth want an answer soon, from a broker that can be gone for a while. */
+static const struct kafka_setting common_defaults[] = {
+    {"client.id", "berth"},
+    {"socket.nagle.disable", "true"},
+    /* Finds a peer that is gone without a word: the default of 60 s is longer than a session. */
+    {"socket.keepalive.enable", "true"},
+    {"socket.timeout.ms", "10000"},
+    {"socket.connection.setup.timeout.ms", "5000"},
+    /* For the workers' group, but a user who changes one of them must not find another consumer in
+     * the same program refusing it: librdkafka wants the second not to be shorter. */
+    {"session.timeout.ms", "6000"},
+    {"max.poll.interval.ms", "60000"},
+    /* max.message.bytes counts for whole batches, and a refused batch is not made smaller: this fits
+     * the smallest limit that a worker accepts of a request topic (64 KiB; `init` sets 1 MiB). The
+     * events' producer has its own size. */
+    {"batch.size", "60000"},
+    {"reconnect.backoff.ms", "50"},
+    {"reconnect.backoff.max.ms", "1000"},
+    {NULL, NULL},
+};
+
+/* A topic that a typing error makes would have neither our settings nor our partitions. */
+static const struct kafka_setting common_required[] = {
+    {"allow.auto.create.topics", "false"},
+    {NULL, NULL},
+};
+
+/* syslog's levels, as librdkafka gives them. A lost connection is made again by librdkafka: it
+ * concerns the operator, but nothing has failed for good. */
+static enum log_level level_of(int syslog_level, const char *facility)
+{
+    if (strcmp(facility, "CONFWARN") == 0)
+        return LOG_DEBUG; /* kafka.* keys go to producers and consumers alike */
+    if (strcmp(facility, "TERMINATE") == 0)
+        return LOG_INFO; /* a producer given up with messages; whoever did it says why */
+    if (syslog_level <= 3)
+        return strcmp(facility, "FAIL") == 0 ? LOG_WARN : LOG_ERROR;
+    if (syslog_level == 4)
+        return LOG_WARN;
+    return syslog_level <= 6 ? LOG_INFO : LOG_DEBUG;
+}
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    struct log_quoted quoted;
+    log_line(level_of(level, facility), "kafka client", "client=%s facility=%s text=%s",
+             rk ? rd_kafka_name(rk) : "-", facility, log_quote(&quoted, text));
+}
+
+/* Errors of connections come as log lines too, so those are not said twice. */
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    (void)opaque;
+    struct log_quoted quoted;
+    bool said = code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__RESOLVE ||
+                code == RD_KAFKA_RESP_ERR__SSL;
+    log_line(said ? LOG_DEBUG : LOG_WARN, "kafka error", "client=%s code=%s text=%s",
+             rd_kafka_name(rk), rd_kafka_err2name((rd_kafka_resp_err_t)code),
+             log_quote(&quoted, reason));
+}
+
+enum err kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value,
+                        struct failure *f)
+{
+    char text[512];
+    if (rd_kafka_conf_set(conf, name, value, text, sizeof text) == RD_KAFKA_CONF_OK)
+        return ERR_OK;
+    return failure_set(f, ERR_CONFIG, "kafka.%s: %s", name, text);
+}
+
+static enum err set_all(rd_kafka_conf_t *conf, const struct kafka_setting *table, struct failure *f)
+{
+    enum err err = ERR_OK;
+    for (; table && table->name && !err; table++)
+        err = kafka_conf_set(conf, table->name, table->value, f);
+    return err;
+}
+
+/* The user's keys on their way into a conf. */
+struct passing {
+    rd_kafka_conf_t *conf;
+    const struct kafka_setting *required[2];
+    struct failure *f;
+    enum err err; /* the first one */
+};
+
+static void pass_key(void *arg, const char *name, const char *value)
+{
+    struct passing *pass = arg;
+    if (pass->err)
+        return;
+    name += strlen("kafka.");
+    for (size_t i = 0; i < 2; i++) {
+        for (const struct kafka_setting *s = pass->required[i]; s && s->name; s++) {
+            if (strcmp(s->name, name) != 0 || strcmp(s->value, value) == 0)
+                continue;
+            pass->err = failure_set(pass->f, ERR_CONFIG,
+                                    "kafka.%s is %s, but Berth needs %s: remove the key", name,
+                                    value, s->value);
+            return;
+        }
+    }
+    pass->err = kafka_conf_set(pass->conf, name, value, pass->f);
+}
+
+static enum err check_servers(const rd_kafka_conf_t *conf, struct failure *f)
+{
+    char servers[2];
+    size_t size = sizeof servers;
+    /* A buffer that is too small gives the size, which is all that matters here. */
+    rd_kafka_conf_res_t res = rd_kafka_conf_get(conf, "bootstrap.servers", servers, &size);
+    if (res != RD_KAFKA_CONF_OK || size <= 1)
+        return failure_set(f, ERR_CONFIG,
+                           "kafka.bootstrap.servers is not set: name the brokers, HOST:PORT,…");
+    return ERR_OK;
+}
+
+enum err kafka_conf_build(const struct config *cfg, const struct kafka_setting *defaults,
+                          const struct kafka_setting *required, rd_kafka_conf_t **out,
+                          struct failure *f)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+
+    struct passing pass = {.conf = conf, .required = {common_required, required}, .f = f};
+    enum err err = set_all(conf, common_defaults, f);
+    if (!err)
+        err = set_all(conf, defaults, f);
+    if (!err) {
+        config_each_kafka(cfg, pass_key, &pass);
+        err = pass.err;
+    }
+    if (!err)
+        err = set_all(conf, common_required, f);
+    if (!err)
+        err = set_all(conf, required, f);
+    if (!err)
+        err = check_servers(conf, f);
+    if (err) {
+        rd_kafka_conf_destroy(conf);
+        return err;
+    }
+    *out = conf;
+    return ERR_OK;
+}
+
+enum err kafka_conf_new(const struct config *cfg, rd_kafka_conf_t **out, struct failure *f)
+{
+    return kafka_conf_build(cfg, NULL, NULL, out, f);
+}
+
+enum err kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **out,
+                          struct failure *f)
+{
+    char text[512];
+    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
+    if (!rk) {
+        rd_kafka_conf_destroy(conf);
+        return failure_set(f, ERR_CONFIG, "make a Kafka %s: %s",
+                           type == RD_KAFKA_PRODUCER ? "producer" : "consumer", text);
+    }
+    *out = rk;
+    return ERR_OK;
+}
+
+static const char *topic(const struct config *cfg, const char *name, char buf[KAFKA_TOPIC_LEN])
+{
+    int len = snprintf(buf, KAFKA_TOPIC_LEN, "%s%s", config_string(cfg, "farm.topic_prefix"), name);
+    assert(len > 0 && len < KAFKA_TOPIC_LEN);
+    return buf;
+}
+
+const char *kafka_requests_topic(const struct config *cfg, char buf[KAFKA_TOPIC_LEN])
+{
+    return topic(cfg, "requests", buf);
+}
+
+const char *kafka_events_topic(const struct config *cfg, char buf[KAFKA_TOPIC_LEN])
+{
+    return topic(cfg, "events", buf);
+}

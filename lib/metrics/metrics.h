@@ -1,0 +1,82 @@
+/* Numbers for Prometheus, and their text (exposition format 0.0.4). Values are atomics: any thread
+ * may count, and whoever renders them holds nobody up. Two values are not read at one instant, which
+ * Prometheus does not ask for; a histogram's count is the sum of what its buckets showed.
+ *
+ * A family is a constant with a name, a type and a sentence; who owns the values writes them, family
+ * by family: the head, then its samples. */
+#ifndef BERTH_LIB_METRICS_METRICS_H
+#define BERTH_LIB_METRICS_METRICS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/mem.h"
+
+#define METRICS_CONTENT_TYPE  "text/plain; version=0.0.4; charset=utf-8"
+#define HISTOGRAM_BUCKETS_MAX 20
+
+typedef _Atomic int64_t metric_value;
+
+void metric_add(metric_value *value, int64_t n);
+void metric_set(metric_value *value, int64_t n);
+int64_t metric_get(const metric_value *value);
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+/* METRIC_SECONDS: values are microseconds and written as seconds, Prometheus' base unit. */
+enum metric_unit { METRIC_COUNT, METRIC_SECONDS };
+
+struct metric {
+    const char *name; /* berth_…; counters end in _total, times in _seconds */
+    enum metric_type type;
+    enum metric_unit unit;
+    const char *help;
+};
+
+/* What worker and reader both show. */
+extern const struct metric metric_database_up, metric_farm_halted, metric_farm_partitions,
+    metric_partition_halted;
+
+/* Upper bounds (inclusive) of a histogram's buckets, ascending; what is above the last goes to a
+ * bucket of its own. */
+struct histogram_bounds {
+    size_t count; /* at most HISTOGRAM_BUCKETS_MAX */
+    int64_t bounds[HISTOGRAM_BUCKETS_MAX];
+};
+extern const struct histogram_bounds histogram_work;  /* 50 us to 10 s: a step of some work */
+extern const struct histogram_bounds histogram_delay; /* 1 ms to an hour: what somebody waits for */
+extern const struct histogram_bounds histogram_sizes; /* 1 to 100,000 */
+
+struct histogram {
+    const struct histogram_bounds *bounds;
+    metric_value counts[HISTOGRAM_BUCKETS_MAX + 1];
+    metric_value sum;
+};
+
+void histogram_init(struct histogram *histogram, const struct histogram_bounds *bounds);
+/* A negative value (clocks of two hosts) counts as 0. */
+void histogram_observe(struct histogram *histogram, int64_t value);
+int64_t histogram_count(const struct histogram *histogram);
+
+/* A list of these ends with one whose name is NULL. */
+struct metric_label {
+    const char *name;
+    const char *value;
+};
+#define METRIC_LABELS(...) ((const struct metric_label[]){__VA_ARGS__, {NULL, NULL}})
+
+/* Its # HELP and # TYPE lines: once, before its samples. */
+void metric_head(struct buf *out, const struct metric *metric);
+/* labels NULL: none. */
+void metric_sample(struct buf *out, const struct metric *metric, const struct metric_label *labels,
+                   int64_t value);
+/* All lines of one histogram. */
+void metric_histogram(struct buf *out, const struct metric *metric,
+                      const struct metric_label *labels, const struct histogram *histogram);
+/* Head and the one sample of a family without labels. */
+void metric_single(struct buf *out, const struct metric *metric, int64_t value);
+/* The head and sample of berth_build_info, whose value is always 1. */
+void metric_build_info(struct buf *out);
+
+#endif

@@ -1,7 +1,0 @@
-/* Semantic versioning; what it covers is said in docs/versions.md. */
-#ifndef BERTH_LIB_VERSION_H
-#define BERTH_LIB_VERSION_H
-
-#define BERTH_VERSION "0.1.0"
-
-#endif
