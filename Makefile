@@ -75,7 +75,6 @@ lib_cli := $(sort $(wildcard producer/cli_*.c))
 
 lib_core := $(call folder,core)
 lib_common := $(sort $(wildcard lib/*/*.c))
-lib_codec := $(call folder,schemas)
 lib_db := $(filter-out $(admin_sources),$(call folder,db))
 lib_worker := $(filter-out worker/main.c,$(call folder,worker))
 lib_berth := $(filter-out producer/main.c $(lib_cli),$(call folder,producer))
@@ -85,7 +84,7 @@ lib_reader := $(filter-out reader/main.c,$(call folder,reader))
 include $(sort $(wildcard */build.mk tests/*/build.mk))
 
 # From the programs' side down to the core, the order in which a linker wants them.
-library_names := worker cli berth reader db codec common core
+library_names := worker cli berth reader db schemas common core
 libraries := $(foreach name,$(library_names),$(if $(lib_$(name)),$(O)/lib/lib$(name).a))
 
 # A program exists as soon as its main file does.
@@ -108,7 +107,7 @@ bench_programs := $(patsubst tests/bench/%.c,$(O)/bench/%,$(bench_sources))
 fuzz_sources := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 fuzz_programs := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_sources))
 
-all_sources := $(lib_core) $(lib_common) $(lib_codec) $(lib_db) $(lib_worker) $(lib_berth) \
+all_sources := $(lib_core) $(lib_common) $(lib_db) $(lib_worker) $(lib_berth) \
 	$(lib_cli) $(lib_reader) $(admin_sources) $(wildcard */main.c) \
 	$(unit_sources) $(unit_helpers) $(tool_sources) $(bench_sources) $(fuzz_sources)
 

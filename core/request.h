@@ -1,5 +1,5 @@
 /* A request as the decision function sees it: typed, within the limits, strings in an arena.
- * The codec (schemas/claims.h) makes it from a token's claims; nothing else does. */
+ * The codec (lib/codec/claims.h) makes it from a token's claims; nothing else does. */
 #ifndef BERTH_CORE_REQUEST_H
 #define BERTH_CORE_REQUEST_H
 

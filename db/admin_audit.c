@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "lib/base/cli_time.h"
-#include "schemas/jsonout.h"
+#include "lib/codec/jsonout.h"
 
 const char *audit_at(char buf[AUDIT_AT_LEN], const char *format, ...)
 {

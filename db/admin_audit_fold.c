@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "lib/base/timetext.h"
-#include "schemas/event.h"
+#include "lib/codec/event.h"
 
 enum column { PART, SEQ, LOG_OFFSET, OUTCOME, REASON, SUBJECT, TIME, CLIENT, REQUEST_ID, EVENT };
 #define DECISIONS_SQL                                                                              \

@@ -11,7 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
-#include "schemas/event.h"
+#include "lib/codec/event.h"
 
 /* Suspicions that are looked at after each event. */
 #define EXPLAINED_MAX 256

@@ -6,7 +6,7 @@
 
 #include "core/request.h"
 #include "db/admin_import.h"
-#include "schemas/event.h"
+#include "lib/codec/event.h"
 
 /* Requests that wait for their decisions. */
 #define IN_FLIGHT 1000

@@ -13,7 +13,7 @@
 #include "core/request.h"
 #include "db/migrate.h"
 #include "lib/base/timetext.h"
-#include "schemas/problem.h"
+#include "lib/codec/problem.h"
 
 #define COLUMNS_MAX 24
 

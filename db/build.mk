@@ -11,7 +11,7 @@ $(O)/db/migrations_data.o: $(O)/db/migrations_data.c $(O)/flags
 
 # The store's tests need a server, so integration-tests/test_store.py runs them.
 store_test_objects := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/store/*.c)))
-store_test_libraries := $(foreach name,db codec common core,$(O)/lib/lib$(name).a)
+store_test_libraries := $(foreach name,db common core,$(O)/lib/lib$(name).a)
 all: $(if $(store_test_objects),$(O)/tools/test_store)
 $(O)/tools/test_store: $(store_test_objects) $(store_test_libraries)
 	@mkdir -p $(@D)

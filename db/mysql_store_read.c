@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "db/mysql_store_parts.h"
-#include "schemas/rows.h"
+#include "lib/codec/views.h"
 
 /* Ids or names in one IN (…). MariaDB turns lists of 1,000 and more into joins with temporary
  * tables, which lock in any order. */

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "db/mysql_store_parts.h"
-#include "schemas/jsonout.h"
-#include "schemas/rows.h"
+#include "lib/codec/jsonout.h"
+#include "lib/codec/views.h"
 
 /* Copies a text that the column's length bounds; cuts it if it was longer for once. */
 static void copy_text(char *out, size_t size, const char *field)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "db/mysql_store_parts.h"
-#include "schemas/rows.h"
+#include "lib/codec/views.h"
 
 /* A statement that grows row by row and is sent when it is long enough. */
 struct rows {

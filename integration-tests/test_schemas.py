@@ -92,7 +92,7 @@ def number(node):
 
 def limits():
     text = (ROOT / "core" / "limits.h").read_text(encoding="utf-8")
-    text += (ROOT / "schemas" / "claims.h").read_text(encoding="utf-8")
+    text += (ROOT / "lib/codec/claims.h").read_text(encoding="utf-8")
     text += (ROOT / "lib" / "zone.h").read_text(encoding="utf-8")
     found = re.findall(r"^#define +(\w+) +(.+)$", text, re.M)
     return {name: number(ast.parse(re.sub(r"INT64_C", "", value), mode="eval").body)
@@ -175,7 +175,7 @@ def test_request_types_are_those_of_the_code():
 
 
 def test_problems_are_those_of_the_code():
-    rows = x_macro("schemas/problem.h", "PROBLEM_TABLE")
+    rows = x_macro("lib/codec/problem.h", "PROBLEM_TABLE")
     in_schema = schema_check.schema("problem")["properties"]["type"]["enum"]
     assert in_schema == ["urn:berth:problem:" + row[0] for row in rows]
 
@@ -436,7 +436,7 @@ def test_asyncapi():
         else:
             assert (ROOT / "schemas" / reference).is_file(), reference
     content_type = re.search(r'EVENT_CONTENT_TYPE +"([^"]+)"',
-                             (ROOT / "schemas" / "event.h").read_text(encoding="utf-8"))[1]
+                             (ROOT / "lib/codec/event.h").read_text(encoding="utf-8"))[1]
     assert content_type in text
 
 

@@ -9,10 +9,10 @@
 #include <stdio.h>
 
 #include "lib/base/err.h"
+#include "lib/codec/problem.h"
 #include "lib/config/config.h"
 #include "lib/config/options.h"
 #include "producer/libberth.h"
-#include "schemas/problem.h"
 
 enum cli_format { CLI_TEXT, CLI_JSON, CLI_TSV, CLI_FORMAT_COUNT };
 

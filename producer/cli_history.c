@@ -6,9 +6,9 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
+#include "lib/codec/event.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
-#include "schemas/event.h"
 
 #define COLUMN_COUNT 14
 

@@ -13,9 +13,9 @@
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
+#include "lib/codec/claims.h"
 #include "lib/token/issue.h"
 #include "producer/cli.h"
-#include "schemas/claims.h"
 
 #define KEY_TEXT_LEN (64 * 1024)
 

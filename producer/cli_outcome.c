@@ -6,9 +6,9 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
+#include "lib/codec/event.h"
 #include "producer/cli.h"
 #include "producer/cli_spec.h"
-#include "schemas/event.h"
 
 static const char *text_of(const json_t *object, const char *name)
 {

@@ -6,7 +6,7 @@
 
 #include "core/request.h"
 #include "lib/base/mem.h"
-#include "schemas/claims.h"
+#include "lib/codec/claims.h"
 
 enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *out,
                            struct failure *f)

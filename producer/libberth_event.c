@@ -5,8 +5,8 @@
 #include <jansson.h>
 
 #include "lib/base/mem.h"
+#include "lib/codec/event.h"
 #include "producer/libberth_internal.h"
-#include "schemas/event.h"
 
 static bool is_blank(char c)
 {

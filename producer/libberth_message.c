@@ -11,8 +11,8 @@
 #include "core/limits.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/codec/claims.h"
 #include "producer/libberth_internal.h"
-#include "schemas/claims.h"
 
 void berth_uuid7(char out[BERTH_UUID_LEN])
 {

@@ -10,9 +10,9 @@
 
 #include "core/decide.h"
 #include "lib/base/mem.h"
+#include "lib/codec/views.h"
 #include "reader/handlers.h"
 #include "reader/rows.h"
-#include "schemas/rows.h"
 
 #define DAY_MS          (INT64_C(24) * 3600 * 1000)
 #define HORIZON_MS      (30 * DAY_MS)

@@ -4,10 +4,10 @@
 
 #include "core/limits.h"
 #include "lib/base/mem.h"
+#include "lib/codec/views.h"
 #include "reader/handlers.h"
 #include "reader/lookup.h"
 #include "reader/rows.h"
-#include "schemas/rows.h"
 
 /* More clients than these are not listed in a statement. */
 #define CLIENTS_MAX 256

@@ -10,7 +10,7 @@
 #include "core/limits.h"
 #include "core/request.h"
 #include "db/mysql_session.h"
-#include "schemas/problem.h"
+#include "lib/codec/problem.h"
 
 #define CALL_PATH_ARGS 2
 /* Rows of a page, if `limit` does not say, and the most that it may say. */

@@ -2,7 +2,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/version.h"
 #include "reader/handlers.h"
-#include "reader/openapi.h"
+#include "schemas/openapi.h"
 
 /* Lets clients ask before they send: unknown fields and types of requests are rejected. */
 #define REQUEST_SCHEMA_VERSION 2

@@ -12,8 +12,8 @@
 
 #include "core/request.h"
 #include "lib/base/mem.h"
+#include "lib/codec/jsonout.h"
 #include "reader/handlers.h"
-#include "schemas/jsonout.h"
 
 #define PIECE_ROWS    5000
 /* The bookings of a machine are found by an index on it and then sorted by id, all of them for each

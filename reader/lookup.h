@@ -9,8 +9,8 @@
 
 #include "core/arena.h"
 #include "lib/base/err.h"
+#include "lib/codec/views.h"
 #include "reader/session_pool.h"
-#include "schemas/rows.h"
 
 struct lookup;
 

@@ -1,8 +1,8 @@
 #include "core/limits.h"
 #include "core/request.h"
+#include "lib/codec/views.h"
 #include "reader/handlers.h"
 #include "reader/rows.h"
-#include "schemas/rows.h"
 
 static enum err machine_json(struct call *call, MYSQL_ROW row, const unsigned long *lengths,
                              json_t **out, struct failure *f)

@@ -3,8 +3,8 @@
 #include <inttypes.h>
 
 #include "core/request.h"
-#include "schemas/jsonout.h"
-#include "schemas/rows.h"
+#include "lib/codec/jsonout.h"
+#include "lib/codec/views.h"
 
 enum err rows_machine(MYSQL_ROW row, const unsigned long *lengths, struct arena *arena,
                       struct machine_view *out, struct failure *f)

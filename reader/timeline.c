@@ -4,9 +4,9 @@
 #include "core/pool.h"
 #include "core/timeline.h"
 #include "lib/base/mem.h"
+#include "lib/codec/jsonout.h"
 #include "reader/handlers.h"
 #include "reader/rows.h"
-#include "schemas/jsonout.h"
 
 #define WEEK_MS  (INT64_C(7) * 24 * 3600 * 1000)
 /* Rows of one answer: bounds its memory. */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
+#include "lib/codec/views.h"
 #include "reader/handlers.h"
-#include "schemas/rows.h"
 
 #define WEEK_MS (INT64_C(7) * 24 * 3600 * 1000)
 /* So many digits a double holds as they were written: with all 17 of them 0.1 is

@@ -1,7 +1,7 @@
 #include "worker/authenticate.h"
 
+#include "lib/codec/claims.h"
 #include "lib/token/jws.h"
-#include "schemas/claims.h"
 
 static void fail(struct credential *credential, enum reason reason, const char *detail)
 {

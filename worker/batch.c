@@ -8,7 +8,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "schemas/event.h"
+#include "lib/codec/event.h"
 #include "worker/authenticate.h"
 #include "worker/outbox.h"
 

@@ -12,7 +12,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "schemas/event.h"
+#include "lib/codec/event.h"
 #include "worker/kafka_log_impl.h"
 
 static const struct kafka_setting defaults[] = {

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
-#include "schemas/event.h"
+#include "lib/codec/event.h"
 
 struct tail {
     int64_t highest_seq;

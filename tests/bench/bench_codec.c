@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "schemas/claims.h"
-#include "schemas/event.h"
+#include "lib/codec/claims.h"
+#include "lib/codec/event.h"
 
 /* Messages between two resets of the arena, as in a worker's batch. */
 #define BATCH 2000

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "schemas/claims.h"
-#include "schemas/event.h"
-#include "schemas/rows.h"
+#include "lib/codec/claims.h"
+#include "lib/codec/event.h"
+#include "lib/codec/views.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 #   make sim SEED=7          that seed alone, with all that happens (SIM_ARGS=-q: without)
 #   make mutations           that each deliberate defect of mutations/ is found
 sim_objects := $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(call folder,tests/simulation)))
-sim_libraries := $(foreach name,worker db codec common core,$(O)/lib/lib$(name).a)
+sim_libraries := $(foreach name,worker db common core,$(O)/lib/lib$(name).a)
 # Functions that doubles.c stands in for.
 sim_wraps := $(foreach name,backoff_init log_line jws_verify,-Wl,--wrap=$(name))
 SIM_FIRST ?= 1

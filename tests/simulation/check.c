@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/codec/event.h"
 #include "lib/token/jws.h"
-#include "schemas/event.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/token.h"
 #include "tests/simulation/world.h"

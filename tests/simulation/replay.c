@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schemas/event.h"
-#include "schemas/rows.h"
+#include "lib/codec/event.h"
+#include "lib/codec/views.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/token.h"
 #include "worker/authenticate.h"

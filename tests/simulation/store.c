@@ -5,7 +5,7 @@
 
 #include "core/map.h"
 #include "lib/base/mem.h"
-#include "schemas/rows.h"
+#include "lib/codec/views.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/database.h"
 #include "tests/simulation/process.h"

@@ -16,8 +16,8 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
-#include "schemas/claims.h"
-#include "schemas/jsonout.h"
+#include "lib/codec/claims.h"
+#include "lib/codec/jsonout.h"
 
 static void put_fault(struct jsonout *out, const char *pointer, const char *expected)
 {

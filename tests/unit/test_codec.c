@@ -16,8 +16,8 @@
 
 #include "core/limits.h"
 #include "lib/base/mem.h"
+#include "lib/codec/claims.h"
 #include "lib/token/jws.h"
-#include "schemas/claims.h"
 
 #define CORPUS "schemas/corpus/claims"
 

@@ -18,8 +18,8 @@
 
 #include "core/limits.h"
 #include "lib/base/mem.h"
-#include "schemas/event.h"
-#include "schemas/jsonout.h"
+#include "lib/codec/event.h"
+#include "lib/codec/jsonout.h"
 
 #define EXPECTED "schemas/corpus/events/ok/%s.json"
 

@@ -1,4 +1,4 @@
-/* lib/zone and schemas/repeat: wall clocks' times over both changes in zones that change by an hour
+/* lib/base/zone and lib/codec/repeat: wall clocks' times over both changes in zones that change by an hour
  * and by half an hour, in both hemispheres. Expected times were worked out by hand from the zones'
  * rules; integration-tests compare thousands with Python's zoneinfo. */
 #include <setjmp.h>
@@ -18,7 +18,7 @@
 #include "core/limits.h"
 #include "lib/base/timetext.h"
 #include "lib/base/zone.h"
-#include "schemas/repeat.h"
+#include "lib/codec/repeat.h"
 
 static int teardown(void **state)
 {

@@ -1,7 +1,7 @@
 /* The windows of a recurring booking: a wall clock's times, held over changes of the clock. Only for
  * schemas/claims*.c; docs/messages.md says the same for people. */
-#ifndef BERTH_SCHEMAS_REPEAT_H
-#define BERTH_SCHEMAS_REPEAT_H
+#ifndef BERTH_LIB_CODEC_REPEAT_H
+#define BERTH_LIB_CODEC_REPEAT_H
 
 #include <stddef.h>
 #include <stdint.h>

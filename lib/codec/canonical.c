@@ -1,4 +1,4 @@
-#include "schemas/canonical.h"
+#include "lib/codec/canonical.h"
 
 #include <assert.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "schemas/claims.h"
-#include "schemas/claims_request.h"
+#include "lib/codec/claims.h"
+#include "lib/codec/claims_request.h"
 
 /* --- allocations --- */
 

@@ -1,4 +1,4 @@
-#include "schemas/labels.h"
+#include "lib/codec/labels.h"
 
 #include <stdlib.h>
 #include <string.h>

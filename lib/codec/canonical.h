@@ -2,12 +2,12 @@
  * point), strings as jsonout_string writes them. It is what jansson writes with JSON_COMPACT and
  * JSON_SORT_KEYS and Python with json.dumps(value, sort_keys=True, separators=(",", ":"),
  * ensure_ascii=False), but without their bookkeeping: for the content hash of every request. */
-#ifndef BERTH_SCHEMAS_CANONICAL_H
-#define BERTH_SCHEMAS_CANONICAL_H
+#ifndef BERTH_LIB_CODEC_CANONICAL_H
+#define BERTH_LIB_CODEC_CANONICAL_H
 
 #include <jansson.h>
 
-#include "schemas/jsonout.h"
+#include "lib/codec/jsonout.h"
 
 /* The most members of one object that can be written. */
 #define CANONICAL_MEMBERS_MAX 64

@@ -1,6 +1,6 @@
 /* schemas/openapi.json, as the reader answers it. */
-#ifndef BERTH_READER_OPENAPI_H
-#define BERTH_READER_OPENAPI_H
+#ifndef BERTH_SCHEMAS_OPENAPI_H
+#define BERTH_SCHEMAS_OPENAPI_H
 
 #include <stddef.h>
 

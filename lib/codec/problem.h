@@ -1,7 +1,7 @@
 /* Errors for people and programs, as RFC 9457 problem objects: what the reader answers and what
  * the command line prints with -o json. Codes are stable names, never reused. */
-#ifndef BERTH_SCHEMAS_PROBLEM_H
-#define BERTH_SCHEMAS_PROBLEM_H
+#ifndef BERTH_LIB_CODEC_PROBLEM_H
+#define BERTH_LIB_CODEC_PROBLEM_H
 
 #include <jansson.h>
 

@@ -1,7 +1,7 @@
-/* The machinery of schemas/claims.h: what an object of a request may have is a table, and the fault
+/* The machinery of lib/codec/claims.h: what an object of a request may have is a table, and the fault
  * found first is kept with its JSON pointer. Only for schemas/claims*.c. */
-#ifndef BERTH_SCHEMAS_DECODER_H
-#define BERTH_SCHEMAS_DECODER_H
+#ifndef BERTH_LIB_CODEC_DECODER_H
+#define BERTH_LIB_CODEC_DECODER_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 
 #include "core/arena.h"
 #include "core/decide.h"
-#include "schemas/repeat.h"
+#include "lib/codec/repeat.h"
 
 /* Where in the payload the decoder is: the members and indexes from the top to here, linked from
  * the inside out on the C stack. Text is made of it only when a fault is found. */

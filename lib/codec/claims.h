@@ -1,8 +1,8 @@
 /* From a token's payload to struct claims: the only way in which a request enters Berth. It says
  * the same as schemas/request-claims.schema.json; schemas/README.md lists the few rules that a
  * JSON Schema cannot express. */
-#ifndef BERTH_SCHEMAS_CLAIMS_H
-#define BERTH_SCHEMAS_CLAIMS_H
+#ifndef BERTH_LIB_CODEC_CLAIMS_H
+#define BERTH_LIB_CODEC_CLAIMS_H
 
 #include <stddef.h>
 #include <stdint.h>

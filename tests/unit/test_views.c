@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "schemas/event.h"
-#include "schemas/problem.h"
-#include "schemas/rows.h"
+#include "lib/codec/event.h"
+#include "lib/codec/problem.h"
+#include "lib/codec/views.h"
 
 static struct arena *arena;
 

@@ -1,10 +1,10 @@
-#include "schemas/problem.h"
+#include "lib/codec/problem.h"
 
 #include <assert.h>
 #include <stddef.h>
 
 #include "core/arena.h"
-#include "schemas/jsonout.h"
+#include "lib/codec/jsonout.h"
 
 static const struct {
     const char *name, *type, *title;

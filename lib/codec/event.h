@@ -1,7 +1,7 @@
 /* From a decision to the bytes of its event (docs/messages.md): structured-mode CloudEvents JSON,
  * UTF-8, one line. The same input gives the same bytes. */
-#ifndef BERTH_SCHEMAS_EVENT_H
-#define BERTH_SCHEMAS_EVENT_H
+#ifndef BERTH_LIB_CODEC_EVENT_H
+#define BERTH_LIB_CODEC_EVENT_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* machine.register and machine.update. */
 #include "core/limits.h"
-#include "schemas/claims_request.h"
+#include "lib/codec/claims_request.h"
 
 /* `type` has been read when these are used; it is here because it is a known field. The order is
  * that of docs/messages.md and the one in which faults are found. */

@@ -1,4 +1,4 @@
-#include "schemas/jsonout.h"
+#include "lib/codec/jsonout.h"
 
 #include <assert.h>
 #include <stdbool.h>

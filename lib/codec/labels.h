@@ -1,7 +1,7 @@
 /* A machine's labels, and text from outside, as the schemas allow them; shared by the codec of
  * requests and that of rows. */
-#ifndef BERTH_SCHEMAS_LABELS_H
-#define BERTH_SCHEMAS_LABELS_H
+#ifndef BERTH_LIB_CODEC_LABELS_H
+#define BERTH_LIB_CODEC_LABELS_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 
 #include "core/arena.h"
 #include "core/request.h"
-#include "schemas/jsonout.h"
+#include "lib/codec/jsonout.h"
 
 /* What is wrong with labels; `expected` NULL: nothing. */
 struct labels_fault {

@@ -1,4 +1,4 @@
-#include "schemas/repeat.h"
+#include "lib/codec/repeat.h"
 
 #include <assert.h>
 

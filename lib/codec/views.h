@@ -1,6 +1,6 @@
 /* What the store and the reader share: how rows look as JSON. Field names are those of events. */
-#ifndef BERTH_SCHEMAS_ROWS_H
-#define BERTH_SCHEMAS_ROWS_H
+#ifndef BERTH_LIB_CODEC_VIEWS_H
+#define BERTH_LIB_CODEC_VIEWS_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,11 +1,11 @@
-#include "schemas/rows.h"
+#include "lib/codec/views.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "lib/base/timetext.h"
-#include "schemas/jsonout.h"
-#include "schemas/labels.h"
+#include "lib/codec/jsonout.h"
+#include "lib/codec/labels.h"
 
 char *labels_to_json(struct arena *arena, const struct labels *labels)
 {

@@ -1,9 +1,9 @@
 /* The shapes of the requests, each of which decodes into struct request; only for schemas/claims*.c.
  */
-#ifndef BERTH_SCHEMAS_CLAIMS_REQUEST_H
-#define BERTH_SCHEMAS_CLAIMS_REQUEST_H
+#ifndef BERTH_LIB_CODEC_CLAIMS_REQUEST_H
+#define BERTH_LIB_CODEC_CLAIMS_REQUEST_H
 
-#include "schemas/decoder.h"
+#include "lib/codec/decoder.h"
 
 extern const struct shape claims_machine_register;
 extern const struct shape claims_machine_update;

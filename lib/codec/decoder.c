@@ -1,4 +1,4 @@
-#include "schemas/decoder.h"
+#include "lib/codec/decoder.h"
 
 #include <assert.h>
 #include <string.h>
@@ -6,9 +6,9 @@
 #include "core/limits.h"
 #include "lib/base/nearest.h"
 #include "lib/base/timetext.h"
-#include "schemas/claims.h"
-#include "schemas/jsonout.h"
-#include "schemas/labels.h"
+#include "lib/codec/claims.h"
+#include "lib/codec/jsonout.h"
+#include "lib/codec/labels.h"
 
 /* --- faults --- */
 

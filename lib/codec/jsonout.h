@@ -1,8 +1,8 @@
 /* JSON text written straight into an arena, for what is written once per message. The escapes are
  * those that jansson writes with JSON_COMPACT, so that reading a text with jansson and dumping it
  * gives the same bytes. */
-#ifndef BERTH_SCHEMAS_JSONOUT_H
-#define BERTH_SCHEMAS_JSONOUT_H
+#ifndef BERTH_LIB_CODEC_JSONOUT_H
+#define BERTH_LIB_CODEC_JSONOUT_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "schemas/event.h"
+#include "lib/codec/event.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "schemas/jsonout.h"
-#include "schemas/labels.h"
+#include "lib/codec/jsonout.h"
+#include "lib/codec/labels.h"
 
 /* Expected lengths, so that most events are written without growing: what every event has, and what
  * one item of a list adds. */

@@ -1,4 +1,4 @@
-#include "schemas/claims.h"
+#include "lib/codec/claims.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -8,10 +8,10 @@
 #include "core/limits.h"
 #include "core/request.h"
 #include "lib/base/nearest.h"
+#include "lib/codec/canonical.h"
+#include "lib/codec/claims_request.h"
+#include "lib/codec/jsonout.h"
 #include "lib/token/jws.h"
-#include "schemas/canonical.h"
-#include "schemas/claims_request.h"
-#include "schemas/jsonout.h"
 
 /* --- requests --- */
 
