@@ -71,13 +71,13 @@ folder = $(sort $(wildcard $(1)/*.c))
 objects = $(patsubst %.c,$(O)/%.o,$(1))
 
 admin_sources := $(sort $(wildcard db/admin_*.c))
-lib_cli := $(sort $(wildcard producer/cli_*.c))
 
 lib_core := $(call folder,core)
 lib_common := $(sort $(wildcard lib/*/*.c))
 lib_db := $(filter-out $(admin_sources),$(call folder,db))
 lib_worker := $(filter-out worker/main.c,$(call folder,worker))
-lib_berth := $(filter-out producer/main.c $(lib_cli),$(call folder,producer))
+lib_berth := $(call folder,producer)
+lib_cli := $(filter-out cli/main.c,$(call folder,cli))
 lib_reader := $(filter-out reader/main.c,$(call folder,reader))
 
 # A folder with a file that is generated says how in its own build.mk.
@@ -88,7 +88,7 @@ library_names := worker cli berth reader db schemas common core
 libraries := $(foreach name,$(library_names),$(if $(lib_$(name)),$(O)/lib/lib$(name).a))
 
 # A program exists as soon as its main file does.
-main_berth := $(wildcard producer/main.c)
+main_berth := $(wildcard cli/main.c)
 main_berth-admin := $(if $(wildcard db/admin_main.c),$(admin_sources))
 main_berth-worker := $(wildcard worker/main.c)
 main_berth-reader := $(wildcard reader/main.c)

@@ -13,8 +13,8 @@
 
 #include <jansson.h>
 
+#include "cli/cli.h"
 #include "lib/base/mem.h"
-#include "producer/cli.h"
 
 /* ---- what is printed ----------------------------------------------------------------------- */
 

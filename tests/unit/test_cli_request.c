@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
+#include "cli/spec.h"
+#include "cli/typed_request.h"
 #include "lib/base/file.h"
 #include "lib/base/timetext.h"
-#include "producer/cli.h"
-#include "producer/cli_request.h"
-#include "producer/cli_spec.h"
 
 #define DOCS    "docs/cli.md"
 /* 2026-12-01T10:00:00Z */

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
+#include "cli/typed_request.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
-#include "producer/cli.h"
-#include "producer/cli_request.h"
 
 /* Windows in one answer of the reader. */
 #define WINDOWS_MAX 1000

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/cli.h"
 #include "core/arena.h"
 #include "core/limits.h"
 #include "lib/base/cli_time.h"
@@ -15,7 +16,6 @@
 #include "lib/base/timetext.h"
 #include "lib/codec/claims.h"
 #include "lib/token/issue.h"
-#include "producer/cli.h"
 
 #define KEY_TEXT_LEN (64 * 1024)
 

@@ -1,6 +1,6 @@
 /* The small words of the command line: MACHINE[:GPUS[:GIB]], k=v, numbers, booking ids. Pure. */
-#ifndef BERTH_PRODUCER_CLI_SPEC_H
-#define BERTH_PRODUCER_CLI_SPEC_H
+#ifndef BERTH_CLI_SPEC_H
+#define BERTH_CLI_SPEC_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "lib/base/mem.h"
-#include "producer/cli.h"
 
 void cli_note(const struct cli *cli, const char *format, ...)
 {

@@ -7,13 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/cli.h"
+#include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/version.h"
-#include "producer/cli.h"
-#include "producer/cli_spec.h"
 
 /* ---- signals ----------------------------------------------------------------------------- */
 

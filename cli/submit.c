@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "cli/spec.h"
 #include "lib/base/mem.h"
-#include "producer/cli.h"
-#include "producer/cli_progress.h"
-#include "producer/cli_spec.h"
 
 /* A token has 16 KiB; a longer line cannot become one. */
 #define LINE_LEN     (64 * 1024)

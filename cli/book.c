@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
+#include "cli/typed_request.h"
 #include "lib/base/mem.h"
-#include "producer/cli.h"
-#include "producer/cli_request.h"
 
 /* ---- whole machines ------------------------------------------------------------------------ */
 

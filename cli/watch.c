@@ -3,13 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
+#include "cli/spec.h"
 #include "core/limits.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
-#include "producer/cli.h"
-#include "producer/cli_spec.h"
 
 struct filter {
     const char *type, *machine, *client;

@@ -1,10 +1,10 @@
 /* Commands that are offered to be pasted into a shell. */
 #include <string.h>
 
+#include "cli/cli.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
-#include "producer/cli.h"
 
 /* Options that say when it is, or that belong to one request only. */
 static bool is_replaced(const char *option)

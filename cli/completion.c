@@ -1,7 +1,7 @@
 /* `berth completion` and `berth config`: both made from tables. */
 #include <string.h>
 
-#include "producer/cli.h"
+#include "cli/cli.h"
 
 /* Values that some options take; the same for all commands. */
 static const struct {

@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "lib/base/mem.h"
 #include "lib/base/nearest.h"
-#include "producer/cli.h"
 
 static const struct option_spec common_options[] = {
     {"output", 'o', "FORMAT", "text, json or tsv"},
@@ -435,7 +435,7 @@ static void print_output(FILE *out)
 void cli_print_markdown(FILE *out)
 {
     fputs("# `berth`, the command line\n\n"
-          "<!-- Made from the table in producer/cli_commands.c; UPDATE_DOCS=1 with its unit test "
+          "<!-- Made from the table in cli/commands.c; UPDATE_DOCS=1 with its unit test "
           "writes it anew. -->\n\n"
           "| command | what it does |\n| --- | --- |\n",
           out);

@@ -1,4 +1,4 @@
-#include "producer/cli_request.h"
+#include "cli/typed_request.h"
 
 #include <assert.h>
 #include <stdio.h>

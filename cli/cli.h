@@ -1,7 +1,7 @@
 /* What the commands of `berth` share. One const table (cli_commands.c) drives dispatch, --help,
  * completion and docs/cli.md. */
-#ifndef BERTH_PRODUCER_CLI_H
-#define BERTH_PRODUCER_CLI_H
+#ifndef BERTH_CLI_CLI_H
+#define BERTH_CLI_CLI_H
 
 #include <jansson.h>
 #include <stdbool.h>

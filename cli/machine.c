@@ -1,12 +1,12 @@
 /* `berth machine add|update|drain|resume|retire`. */
 #include <string.h>
 
+#include "cli/cli.h"
+#include "cli/spec.h"
+#include "cli/typed_request.h"
 #include "core/limits.h"
 #include "core/request.h"
 #include "lib/base/mem.h"
-#include "producer/cli.h"
-#include "producer/cli_request.h"
-#include "producer/cli_spec.h"
 
 static enum err take_name(const struct cli *cli, struct cli_machine *out, struct failure *f)
 {

@@ -1,6 +1,6 @@
 /* How far a long command is: a bar on a terminal, a line every few seconds elsewhere; on stderr. */
-#ifndef BERTH_PRODUCER_CLI_PROGRESS_H
-#define BERTH_PRODUCER_CLI_PROGRESS_H
+#ifndef BERTH_CLI_PROGRESS_H
+#define BERTH_CLI_PROGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>

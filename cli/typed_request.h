@@ -1,15 +1,15 @@
 /* From what was typed to the `request` object of a token. Pure: no configuration, no network. */
-#ifndef BERTH_PRODUCER_CLI_REQUEST_H
-#define BERTH_PRODUCER_CLI_REQUEST_H
+#ifndef BERTH_CLI_TYPED_REQUEST_H
+#define BERTH_CLI_TYPED_REQUEST_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/err.h"
-#include "producer/cli_spec.h"
 
 /* Of --start, --end and --for, what was given. */
 struct cli_window {

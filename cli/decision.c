@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/cli.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
-#include "producer/cli.h"
 
 /* Quiet for so long: most decisions come sooner. */
 #define PROGRESS_AFTER_MS 300

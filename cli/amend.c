@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "producer/cli.h"
-#include "producer/cli_request.h"
+#include "cli/cli.h"
+#include "cli/typed_request.h"
 
 /* What was typed. */
 struct amend {

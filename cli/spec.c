@@ -1,4 +1,4 @@
-#include "producer/cli_spec.h"
+#include "cli/spec.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

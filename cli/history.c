@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
+#include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/event.h"
-#include "producer/cli.h"
-#include "producer/cli_spec.h"
 
 #define COLUMN_COUNT 14
 

@@ -4,10 +4,10 @@
 
 #include <curl/curl.h>
 
+#include "cli/cli.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 #include "lib/base/version.h"
-#include "producer/cli.h"
 
 #define CONNECT_LIMIT_S    5L
 #define ANSWER_LIMIT_S     30L

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
-#include "producer/cli.h"
 
 /* Characters of the bar that shows how full a machine is. */
 #define BAR_LEN 10

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
+#include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
-#include "producer/cli.h"
-#include "producer/cli_spec.h"
 
 /* Rows asked for at once. */
 #define PAGE_ROWS 1000
