@@ -33,7 +33,7 @@ CFLAGS ?= -O2 -g
 warnings := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wmissing-prototypes \
 	-Wstrict-prototypes -Wimplicit-fallthrough -Wvla $(if $(WERROR),-Werror)
 # Asserts stay on in every build: nothing here may define NDEBUG.
-base_flags := -std=c17 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -I. -MMD -MP \
+base_flags := -std=c17 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -I. -Iproducer/include -MMD -MP \
 	-fno-strict-aliasing -fstack-protector-strong
 sanitize :=
 ifneq ($(SAN),)

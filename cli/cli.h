@@ -12,7 +12,7 @@
 #include "lib/codec/problem.h"
 #include "lib/config/config.h"
 #include "lib/config/options.h"
-#include "producer/libberth.h"
+#include <berth.h>
 
 enum cli_format { CLI_TEXT, CLI_JSON, CLI_TSV, CLI_FORMAT_COUNT };
 

@@ -14,7 +14,7 @@
 #include "core/limits.h"
 #include "db/admin.h"
 #include "lib/base/zone.h"
-#include "producer/libberth.h"
+#include <berth.h>
 
 /* Rows of one table; more do not come from a web page's reservations. */
 #define IMPORT_ROWS_MAX  1000000

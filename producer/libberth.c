@@ -1,5 +1,5 @@
 /* A client's settings, key and end; errors. */
-#include "producer/libberth.h"
+#include <berth.h>
 
 #include <assert.h>
 #include <errno.h>

@@ -8,7 +8,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "lib/token/issue.h"
-#include "producer/libberth.h"
+#include <berth.h>
 
 /* How long the first contact with the brokers may take. */
 #define CONNECT_TIMEOUT_MS    5000

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "producer/libberth.h"
+#include <berth.h>
 
 /* MurmurHash2 by Austin Appleby, 32 bits, with Kafka's seed (org.apache.kafka.common.utils.Utils):
  * the same for all byte orders. */

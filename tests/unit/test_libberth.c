@@ -16,8 +16,8 @@
 
 #include "lib/base/mem.h"
 #include "lib/token/issue.h"
-#include "producer/libberth.h"
 #include "producer/libberth_internal.h"
+#include <berth.h>
 
 /* ---- partitions ---------------------------------------------------------------------------- */
 

@@ -26,8 +26,8 @@
  * process with a message. Out-parameters are written only on success; `error` may be NULL.
  *
  * All text is UTF-8. Times are milliseconds since the Unix epoch, unless a name ends in _s. */
-#ifndef BERTH_LIBBERTH_H
-#define BERTH_LIBBERTH_H
+#ifndef BERTH_H
+#define BERTH_H
 
 #include <stdbool.h>
 #include <stddef.h>
