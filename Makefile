@@ -70,11 +70,11 @@ link = $(CC) $(CFLAGS) $(sanitize) $(LDFLAGS)
 folder = $(sort $(wildcard $(1)/*.c))
 objects = $(patsubst %.c,$(O)/%.o,$(1))
 
-admin_sources := $(sort $(wildcard db/admin_*.c))
+admin_sources := $(sort $(wildcard admin/*.c admin/*/*.c))
 
 lib_core := $(call folder,core)
 lib_common := $(sort $(wildcard lib/*/*.c))
-lib_db := $(filter-out $(admin_sources),$(call folder,db))
+lib_db := $(call folder,db)
 lib_worker := $(filter-out worker/main.c,$(call folder,worker))
 lib_berth := $(call folder,producer)
 lib_cli := $(filter-out cli/main.c,$(call folder,cli))
@@ -89,7 +89,7 @@ libraries := $(foreach name,$(library_names),$(if $(lib_$(name)),$(O)/lib/lib$(n
 
 # A program exists as soon as its main file does.
 main_berth := $(wildcard cli/main.c)
-main_berth-admin := $(if $(wildcard db/admin_main.c),$(admin_sources))
+main_berth-admin := $(admin_sources)
 main_berth-worker := $(wildcard worker/main.c)
 main_berth-reader := $(wildcard reader/main.c)
 program_names := berth berth-admin berth-worker berth-reader

@@ -1,5 +1,5 @@
 /* The fold against the tables, and no machine over capacity at any instant. */
-#include "db/admin_audit.h"
+#include "admin/audit/audit.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /* The farm's row, and both ends of it open. */
-#ifndef BERTH_DB_ADMIN_FARM_H
-#define BERTH_DB_ADMIN_FARM_H
+#ifndef BERTH_ADMIN_FARM_H
+#define BERTH_ADMIN_FARM_H
 
+#include "admin/admin.h"
+#include "admin/admin_kafka.h"
 #include "core/limits.h"
-#include "db/admin.h"
-#include "db/admin_kafka.h"
 
 struct admin_farm {
     char name[LIMIT_FARM_NAME_LEN + 1]; /* "": there is none */

@@ -1,14 +1,14 @@
 /* berth-admin init, migrate, status, farm resume: the installation as a whole. */
-#include "db/admin.h"
+#include "admin/admin.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/admin_kafka.h"
+#include "admin/farm.h"
 #include "core/limits.h"
 #include "core/request.h"
-#include "db/admin_farm.h"
-#include "db/admin_kafka.h"
 #include "db/migrate.h"
 #include "lib/base/cli_time.h"
 

@@ -1,5 +1,5 @@
 /* berth-admin audit: the order of the checks, and the report. */
-#include "db/admin_audit.h"
+#include "admin/audit/audit.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The old database: finding its tables and columns, reading them. */
-#include "db/admin_import.h"
+#include "admin/import/import.h"
 
 #include <assert.h>
 #include <stdlib.h>

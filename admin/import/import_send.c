@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/import/import.h"
 #include "core/request.h"
-#include "db/admin_import.h"
 #include "lib/codec/event.h"
 
 /* Requests that wait for their decisions. */

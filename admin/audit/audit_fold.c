@@ -1,6 +1,6 @@
 /* Reads every decision of the snapshot in order, checks that its columns say what its event says,
  * and folds the events: what they leave each booking and machine with. */
-#include "db/admin_audit.h"
+#include "admin/audit/audit.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* berth-admin: sets a farm up and looks after it. Parses, wires and runs. */
-#include "db/admin.h"
+#include "admin/admin.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Kafka as berth-admin sees it: topics are made and checked, logs are read by offset, by a
  * consumer that is in no group. */
-#ifndef BERTH_DB_ADMIN_KAFKA_H
-#define BERTH_DB_ADMIN_KAFKA_H
+#ifndef BERTH_ADMIN_ADMIN_KAFKA_H
+#define BERTH_ADMIN_ADMIN_KAFKA_H
 
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>

@@ -1,13 +1,13 @@
 /* berth-admin import: the old web API's data becomes signed requests. */
-#include "db/admin_import.h"
+#include "admin/import/import.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/farm.h"
 #include "core/request.h"
-#include "db/admin_farm.h"
 #include "lib/base/cli_time.h"
 
 #define WAIT_MS 60000

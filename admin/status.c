@@ -1,10 +1,10 @@
 /* berth-admin status: how the farm is doing. */
 #include <inttypes.h>
 
-#include "db/admin.h"
-#include "db/admin_farm.h"
-#include "db/admin_kafka.h"
-#include "db/admin_limits.h"
+#include "admin/admin.h"
+#include "admin/admin_kafka.h"
+#include "admin/client_limits.h"
+#include "admin/farm.h"
 #include "db/migrate.h"
 
 static const struct admin_column columns[] = {{"farm", "Farm"},

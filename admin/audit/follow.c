@@ -3,7 +3,7 @@
  * A suspicion is judged in a round. It opens when the oldest suspicion has settled: the ends of all
  * partitions are asked for, and when all is read up to there, the suspicions that had settled are
  * looked at again. */
-#include "db/admin_follow.h"
+#include "admin/audit/follow.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/admin.h"
-#include "db/admin_kafka.h"
+#include "admin/admin.h"
+#include "admin/admin_kafka.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"

@@ -1,6 +1,6 @@
 /* Limits of clients as columns and as JSON. */
-#ifndef BERTH_DB_ADMIN_LIMITS_H
-#define BERTH_DB_ADMIN_LIMITS_H
+#ifndef BERTH_ADMIN_CLIENT_LIMITS_H
+#define BERTH_ADMIN_CLIENT_LIMITS_H
 
 #include <jansson.h>
 

@@ -1,5 +1,5 @@
 /* What berth-admin prints, and how it reads operands. */
-#include "db/admin.h"
+#include "admin/admin.h"
 
 #include <assert.h>
 #include <errno.h>

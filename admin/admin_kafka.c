@@ -1,4 +1,4 @@
-#include "db/admin_kafka.h"
+#include "admin/admin_kafka.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* berth-admin partition …, reject: what an operator does about a partition that stands still. */
-#include "db/admin.h"
+#include "admin/admin.h"
 
 #include <inttypes.h>
 

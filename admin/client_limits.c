@@ -10,15 +10,15 @@
  *      so that no worker trusts what it remembers from before it had to count;
  *   3. counts the farm's key_generation up. Each batch reads it under its partitions' locks, and
  *      loads keys and limits again when it is another one. */
-#include "db/admin.h"
+#include "admin/admin.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/client_limits.h"
 #include "core/limits.h"
 #include "core/timeline.h"
-#include "db/admin_limits.h"
 #include "lib/base/cli_time.h"
 
 #define HOURS_MAX INT64_C(1000000000000)

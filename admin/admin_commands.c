@@ -1,5 +1,5 @@
 /* The table of commands. */
-#include "db/admin.h"
+#include "admin/admin.h"
 
 #include <string.h>
 

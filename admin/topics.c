@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/admin_kafka.h"
+#include "admin/admin_kafka.h"
 #include "lib/base/clock.h"
 
 /* A setting that Berth gives a topic, and what it must be in one that exists. */

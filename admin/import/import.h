@@ -3,16 +3,16 @@
  * The rows of the old web API's database become signed requests, as a client would send them; no
  * table of Berth's is written here. Each request's id is made from the old row's id, so a second run
  * asks for nothing twice: it gets the first answers again. */
-#ifndef BERTH_DB_ADMIN_IMPORT_H
-#define BERTH_DB_ADMIN_IMPORT_H
+#ifndef BERTH_ADMIN_IMPORT_IMPORT_H
+#define BERTH_ADMIN_IMPORT_IMPORT_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admin/admin.h"
 #include "core/arena.h"
 #include "core/limits.h"
-#include "db/admin.h"
 #include "lib/base/zone.h"
 #include <berth.h>
 

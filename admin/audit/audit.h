@@ -3,20 +3,20 @@
  * The order matters, since the farm goes on meanwhile. First the event log's ends are noted, then
  * one snapshot of the database is taken: every event below the ends must then have its row. What
  * the snapshot has and the topic has not is waited for. */
-#ifndef BERTH_DB_ADMIN_AUDIT_H
-#define BERTH_DB_ADMIN_AUDIT_H
+#ifndef BERTH_ADMIN_AUDIT_AUDIT_H
+#define BERTH_ADMIN_AUDIT_AUDIT_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admin/admin.h"
+#include "admin/admin_kafka.h"
+#include "admin/farm.h"
 #include "core/amount.h"
 #include "core/arena.h"
 #include "core/map.h"
 #include "core/request.h"
-#include "db/admin.h"
-#include "db/admin_farm.h"
-#include "db/admin_kafka.h"
 
 /* Differences that are listed; further ones are only counted. */
 #define AUDIT_LISTED_MAX 1000

@@ -1,6 +1,6 @@
 /* Events against decisions: the event topic is, per partition, a dense prefix of the sequence plus
  * repeats, and each event is its row, byte by byte. */
-#include "db/admin_audit.h"
+#include "admin/audit/audit.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,15 +1,15 @@
 /* berth-admin client …, key …: who may send requests.
  *
  * `add` may be repeated with the same values: scripts that set a farm up can run again. */
-#include "db/admin.h"
+#include "admin/admin.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/client_limits.h"
 #include "core/limits.h"
 #include "core/request.h"
-#include "db/admin_limits.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/file.h"

@@ -1,7 +1,7 @@
 /* berth-admin: what its files share. One const table (admin_commands.c) holds the commands; it
  * drives dispatch, help and the nearest name for a misspelt one. */
-#ifndef BERTH_DB_ADMIN_H
-#define BERTH_DB_ADMIN_H
+#ifndef BERTH_ADMIN_ADMIN_H
+#define BERTH_ADMIN_ADMIN_H
 
 #include <jansson.h>
 #include <stdbool.h>

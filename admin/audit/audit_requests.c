@@ -1,6 +1,6 @@
 /* Requests against decisions: each message of the request log below a partition's position has
  * one decision, which names its SHA-256; and no decision is about a message that is not there. */
-#include "db/admin_audit.h"
+#include "admin/audit/audit.h"
 
 #include <inttypes.h>
 #include <string.h>

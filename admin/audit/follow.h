@@ -3,8 +3,8 @@
  * The events alone say what each machine has and who holds it. Those of different partitions come in
  * any order, so what looks over-booked is at first only suspected: it is judged once half a second
  * has passed and all is read that the topic held then. */
-#ifndef BERTH_DB_ADMIN_FOLLOW_H
-#define BERTH_DB_ADMIN_FOLLOW_H
+#ifndef BERTH_ADMIN_AUDIT_FOLLOW_H
+#define BERTH_ADMIN_AUDIT_FOLLOW_H
 
 #include <jansson.h>
 #include <stdbool.h>

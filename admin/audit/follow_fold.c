@@ -1,13 +1,13 @@
 /* What the events leave machines with: the highest version of each thing counts, whatever the order
  * in which partitions show them. */
-#include "db/admin_follow.h"
+#include "admin/audit/follow.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/audit/audit.h"
 #include "core/limits.h"
-#include "db/admin_audit.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
