@@ -95,7 +95,7 @@ static void build(const struct lookup_wanted *all, struct buf *sql)
     size_t count = 0;
     for (const struct lookup_wanted *wanted = all; wanted; wanted = wanted->next)
         ids[count++] = wanted->id;
-    /* The order of the joins is said: see read_shares in reader/bookings.c. */
+    /* The order of the joins is said: see read_shares in reader/route_bookings.c. */
     buf_puts(sql, "SELECT " BOOKING_ROW_COLUMNS
                   ", m.name, a.gpus, a.memory_gib, a.machine, a.start_ms FROM booking b "
                   "LEFT JOIN (allocation a FORCE INDEX (PRIMARY) STRAIGHT_JOIN machine m "

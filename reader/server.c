@@ -16,7 +16,7 @@
 #include "reader/answer.h"
 #include "reader/availability.h"
 #include "reader/lookup.h"
-#include "reader/metrics.h"
+#include "reader/reader_metrics.h"
 #include "reader/routes.h"
 
 /* Memory of one connection: bounds a request's header. */

@@ -4,13 +4,13 @@
 #include <stdio.h>
 
 #include "worker/authenticate.h"
-#include "worker/claim.h"
+#include "worker/ownership.h"
 
 /* What is special about a message, before anybody looks into it. */
 enum arrival { TAKE, DROP, STOP_HERE };
 
 static enum arrival wait_for_clock(struct worker *w, struct part *part,
-                                   const struct log_message *message)
+                                   const struct broker_message *message)
 {
     struct failure f;
     char why[STORE_HALT_LEN];
@@ -23,8 +23,8 @@ static enum arrival wait_for_clock(struct worker *w, struct part *part,
              "time",
              message->offset, (message->append_ms - w->env.wall_ms(w->env.arg)) / 1000,
              part->number);
-    if (part->row.progress_epoch != part->row.epoch && claim_note_progress(w, part, &f) != ERR_OK &&
-        err_is_connection(f.err)) {
+    if (part->row.progress_epoch != part->row.epoch &&
+        ownership_note_progress(w, part, &f) != ERR_OK && err_is_connection(f.err)) {
         worker_store_failed(w, &f);
         return STOP_HERE;
     }
@@ -35,12 +35,12 @@ static enum arrival wait_for_clock(struct worker *w, struct part *part,
 }
 
 static enum arrival judge_time(struct worker *w, struct part *part,
-                               const struct log_message *message, bool first)
+                               const struct broker_message *message, bool first)
 {
     char why[STORE_HALT_LEN];
     if (message->offset < part->row.ignore_time_until)
         return TAKE;
-    bool no_time = message->append_ms == LOG_NO_TIME;
+    bool no_time = message->append_ms == BROKER_NO_TIME;
     if (!no_time && message->append_ms <= w->env.wall_ms(w->env.arg) + WORKER_CLOCK_AHEAD_MS)
         return TAKE;
     if (!first) { /* decide what is before it; it will come again as the first */
@@ -91,7 +91,7 @@ static bool excuse_others(struct worker *w, int32_t turn)
         struct failure f;
         bool excused = !worker_consumes(w, part) || !is_its_turn(part, turn);
         if (!part_is_claimed(part) || !part->row_known ||
-            claim_excuse(w, part, excused, &f) == ERR_OK)
+            ownership_excuse(w, part, excused, &f) == ERR_OK)
             continue;
         if (f.err == ERR_EPOCH_LOST)
             worker_lose_part(w, part);
@@ -114,7 +114,7 @@ static int32_t next_suspect(const struct worker *w)
     return at;
 }
 
-static int32_t choose_turn(struct worker *w, const struct log_message *messages, size_t count)
+static int32_t choose_turn(struct worker *w, const struct broker_message *messages, size_t count)
 {
     int32_t turn = TURN_OF_OTHERS;
     bool careful = false, suspects = false, others = false;
@@ -141,7 +141,7 @@ static int32_t choose_turn(struct worker *w, const struct log_message *messages,
 /* --- one message after the other ----------------------------------------------------------- */
 
 /* `expected`: the offset that the partition is at, with what this turn has taken already. */
-static enum arrival judge(struct worker *w, struct part *part, const struct log_message *message,
+static enum arrival judge(struct worker *w, struct part *part, const struct broker_message *message,
                           int64_t expected, int32_t turn)
 {
     if (!worker_consumes(w, part) || message->offset < expected)
@@ -164,7 +164,7 @@ static enum arrival judge(struct worker *w, struct part *part, const struct log_
 
 /* `expected` as above: an operator is told the offset that the partition is at, and if a hole is
  * there, means the message behind it. */
-static void take(struct worker *w, struct item *item, const struct log_message *message,
+static void take(struct worker *w, struct item *item, const struct broker_message *message,
                  int64_t expected)
 {
     struct part *part = &w->parts[message->part];
@@ -176,7 +176,7 @@ static void take(struct worker *w, struct item *item, const struct log_message *
         authenticate(w->keys, message->value, message->len, w->arena, &item->auth);
 }
 
-size_t arrival_gather(struct worker *w, const struct log_message *messages, size_t count,
+size_t arrival_gather(struct worker *w, const struct broker_message *messages, size_t count,
                       struct item *items)
 {
     size_t taken = 0;
@@ -184,7 +184,7 @@ size_t arrival_gather(struct worker *w, const struct log_message *messages, size
     int64_t expected = 0;
     bool stopped = false;
     for (size_t i = 0; i < count; i++) {
-        const struct log_message *message = &messages[i];
+        const struct broker_message *message = &messages[i];
         if (!worker_has_part(w, message->part))
             continue;
         struct part *part = &w->parts[message->part];

@@ -10,7 +10,7 @@
  * the expected offset is dropped. One above it causes one seek back, and is taken if it comes
  * again: offsets may have holes. One without append time halts its partition; one that is far
  * ahead of our clock makes it wait. */
-size_t arrival_gather(struct worker *w, const struct log_message *messages, size_t count,
+size_t arrival_gather(struct worker *w, const struct broker_message *messages, size_t count,
                       struct item *items);
 
 #endif

@@ -7,7 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "worker/kafka_log_impl.h"
+#include "worker/kafka_broker_impl.h"
 
 /* A seek is refused for as long as the start before it is on its way. */
 #define SEEK_TIMEOUT_MS 5000
@@ -46,19 +46,19 @@ static const struct kafka_setting required[] = {
  * within 30 s come once, and each failed attempt to connect again is one. Connections without a
  * broker's id (bootstrap) or port (the group's coordinator) fetch nothing. The signature is
  * librdkafka's. */
-static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker, const char *protocol,
+static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker_id, const char *protocol,
                                            const char *name, int port, const char *state,
                                            void *opaque)
 {
     (void)rk, (void)protocol, (void)name;
-    struct kafka_log *log = opaque;
-    if (broker < 0 || port == 0)
+    struct kafka_broker *broker = opaque;
+    if (broker_id < 0 || port == 0)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
-    atomic_bool *up = &log->broker_up[broker % KAFKA_BROKER_SLOTS];
+    atomic_bool *up = &broker->broker_up[broker_id % KAFKA_BROKER_SLOTS];
     if (strcmp(state, "UP") == 0)
         atomic_store(up, true);
     else if (strcmp(state, "DOWN") == 0 && atomic_exchange(up, false))
-        atomic_store(&log->connection_lost, true);
+        atomic_store(&broker->connection_lost, true);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
@@ -70,61 +70,61 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
 }
 
 /* Assigns these partitions instead of all that were assigned. NULL gives the assignment back. */
-static enum err assign(struct kafka_log *log, const rd_kafka_topic_partition_list_t *list,
+static enum err assign(struct kafka_broker *broker, const rd_kafka_topic_partition_list_t *list,
                        struct failure *f)
 {
-    log->assign_called = true;
-    kafka_inbox_drop(log, -1, NULL);
+    broker->assign_called = true;
+    kafka_inbox_drop(broker, -1, NULL);
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
-        log->parts[part].started = log->parts[part].broken = false;
-        log->parts[part].commit_offset = -1;
+        broker->parts[part].started = broker->parts[part].broken = false;
+        broker->parts[part].commit_offset = -1;
     }
-    rd_kafka_resp_err_t code = rd_kafka_assign(log->consumer, list);
+    rd_kafka_resp_err_t code = rd_kafka_assign(broker->consumer, list);
     if (code)
         return kafka_failure(f, code, "assign partitions", NULL);
     for (int i = 0; list && i < list->cnt; i++)
-        log->parts[list->elems[i].partition].started = true;
+        broker->parts[list->elems[i].partition].started = true;
     return ERR_OK;
 }
 
-static enum err assign_none(struct kafka_log *log, struct failure *f)
+static enum err assign_none(struct kafka_broker *broker, struct failure *f)
 {
     rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
-    enum err err = assign(log, none, f);
+    enum err err = assign(broker, none, f);
     rd_kafka_topic_partition_list_destroy(none);
     return err;
 }
 
-static void on_assigned(struct kafka_log *log, const int32_t *parts, size_t count)
+static void on_assigned(struct kafka_broker *broker, const int32_t *parts, size_t count)
 {
-    log->assign_called = false;
-    log->owner.assigned(log->owner.arg, parts, count);
+    broker->assign_called = false;
+    broker->owner.assigned(broker->owner.arg, parts, count);
     struct failure f = {0};
     /* The group waits for an answer, also when the owner takes none of them. */
-    if (!log->assign_called && assign_none(log, &f))
+    if (!broker->assign_called && assign_none(broker, &f))
         log_error("no answer to an assignment", "text=%s",
                   log_quote(&(struct log_quoted){0}, f.text));
 }
 
-static void on_revoked(struct kafka_log *log, const int32_t *parts, size_t count, bool lost)
+static void on_revoked(struct kafka_broker *broker, const int32_t *parts, size_t count, bool lost)
 {
     if (!lost)
-        kafka_commit_gauge(log, true);
+        kafka_commit_gauge(broker, true);
     if (count > 0)
-        log->owner.revoked(log->owner.arg, parts, count, lost);
+        broker->owner.revoked(broker->owner.arg, parts, count, lost);
     struct failure f = {0};
-    if (assign(log, NULL, &f))
+    if (assign(broker, NULL, &f))
         log_error("an assignment was not given back", "text=%s",
                   log_quote(&(struct log_quoted){0}, f.text));
 }
 
 /* The partitions that are fetched; caller frees. */
-static int32_t *started_parts(const struct kafka_log *log, size_t *count_out)
+static int32_t *started_parts(const struct kafka_broker *broker, size_t *count_out)
 {
     int32_t *parts = xcalloc(LIMIT_PARTITIONS, sizeof *parts);
     size_t count = 0;
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
-        if (log->parts[part].started)
+        if (broker->parts[part].started)
             parts[count++] = part;
     }
     *count_out = count;
@@ -134,14 +134,14 @@ static int32_t *started_parts(const struct kafka_log *log, size_t *count_out)
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
                          rd_kafka_topic_partition_list_t *list, void *opaque)
 {
-    struct kafka_log *log = opaque;
+    struct kafka_broker *broker = opaque;
     size_t count = 0;
     int32_t *parts;
     if (code != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS &&
         code != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
         log_error("the consumer group failed", "code=%s", rd_kafka_err2name(code));
-        parts = started_parts(log, &count);
-        on_revoked(log, parts, count, true);
+        parts = started_parts(broker, &count);
+        on_revoked(broker, parts, count, true);
         free(parts);
         return;
     }
@@ -151,13 +151,14 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
             parts[count++] = list->elems[i].partition;
     }
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
-        on_assigned(log, parts, count);
+        on_assigned(broker, parts, count);
     else
-        on_revoked(log, parts, count, rd_kafka_assignment_lost(rk) == 1);
+        on_revoked(broker, parts, count, rd_kafka_assignment_lost(rk) == 1);
     free(parts);
 }
 
-enum err kafka_consumer_open(struct kafka_log *log, const struct config *cfg, struct failure *f)
+enum err kafka_consumer_open(struct kafka_broker *broker, const struct config *cfg,
+                             struct failure *f)
 {
     rd_kafka_conf_t *conf;
     enum err err = kafka_conf_build(cfg, defaults, required, &conf, f);
@@ -168,43 +169,43 @@ enum err kafka_consumer_open(struct kafka_log *log, const struct config *cfg, st
         rd_kafka_conf_destroy(conf);
         return err;
     }
-    rd_kafka_conf_set_opaque(conf, log);
+    rd_kafka_conf_set_opaque(conf, broker);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    rd_kafka_conf_interceptor_add_on_new(conf, "berth", on_new, log);
-    err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &log->consumer, f);
+    rd_kafka_conf_interceptor_add_on_new(conf, "berth", on_new, broker);
+    err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &broker->consumer, f);
     if (!err)
-        rd_kafka_poll_set_consumer(log->consumer);
+        rd_kafka_poll_set_consumer(broker->consumer);
     return err;
 }
 
 void kafka_close(void *self)
 {
-    struct kafka_log *log = self;
-    if (log->closed)
+    struct kafka_broker *broker = self;
+    if (broker->closed)
         return;
-    log->closed = true;
-    if (log->owner.revoked)
-        rd_kafka_consumer_close(log->consumer);
-    kafka_inbox_drop(log, -1, NULL);
+    broker->closed = true;
+    if (broker->owner.revoked)
+        rd_kafka_consumer_close(broker->consumer);
+    kafka_inbox_drop(broker, -1, NULL);
 }
 
-void kafka_consumer_free(struct kafka_log *log)
+void kafka_consumer_free(struct kafka_broker *broker)
 {
-    if (!log->consumer)
+    if (!broker->consumer)
         return;
     /* Without a close before it, the owner is gone or dying: no callbacks any more. */
-    rd_kafka_destroy_flags(log->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    log->consumer = NULL;
+    rd_kafka_destroy_flags(broker->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    broker->consumer = NULL;
 }
 
-enum err kafka_subscribe(void *self, const struct log_events *events, struct failure *f)
+enum err kafka_subscribe(void *self, const struct broker_callbacks *events, struct failure *f)
 {
-    struct kafka_log *log = self;
+    struct kafka_broker *broker = self;
     assert(events->assigned && events->revoked && events->delivered);
-    log->owner = *events;
+    broker->owner = *events;
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(topics, log->requests, RD_KAFKA_PARTITION_UA);
-    rd_kafka_resp_err_t code = rd_kafka_subscribe(log->consumer, topics);
+    rd_kafka_topic_partition_list_add(topics, broker->requests, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(broker->consumer, topics);
     rd_kafka_topic_partition_list_destroy(topics);
     return code ? kafka_failure(f, code, "subscribe", NULL) : ERR_OK;
 }
@@ -213,52 +214,52 @@ enum err kafka_subscribe(void *self, const struct log_events *events, struct fai
  * the group in between gives the same, but makes all other members stop and start as well. */
 enum err kafka_resubscribe(void *self, struct failure *f)
 {
-    struct kafka_log *log = self;
-    struct log_events owner = log->owner;
-    return kafka_subscribe(log, &owner, f);
+    struct kafka_broker *broker = self;
+    struct broker_callbacks owner = broker->owner;
+    return kafka_subscribe(broker, &owner, f);
 }
 
-static rd_kafka_topic_partition_list_t *list_of(const struct kafka_log *log, int32_t part,
+static rd_kafka_topic_partition_list_t *list_of(const struct kafka_broker *broker, int32_t part,
                                                 int64_t offset)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, log->requests, part)->offset = offset;
+    rd_kafka_topic_partition_list_add(list, broker->requests, part)->offset = offset;
     return list;
 }
 
-static bool any_started(const struct kafka_log *log)
+static bool any_started(const struct kafka_broker *broker)
 {
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
-        if (log->parts[part].started)
+        if (broker->parts[part].started)
             return true;
     }
     return false;
 }
 
-enum err kafka_start(void *self, const struct log_position *positions, size_t count,
+enum err kafka_start(void *self, const struct broker_position *positions, size_t count,
                      struct failure *f)
 {
-    struct kafka_log *log = self;
-    if (count == 0 && !any_started(log))
+    struct kafka_broker *broker = self;
+    if (count == 0 && !any_started(broker))
         return ERR_OK; /* the group may be between two assignments: leave it alone */
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     for (size_t i = 0; i < count; i++) {
         assert(kafka_part_is_valid(positions[i].part) && positions[i].offset >= 0);
-        rd_kafka_topic_partition_list_add(list, log->requests, positions[i].part)->offset =
+        rd_kafka_topic_partition_list_add(list, broker->requests, positions[i].part)->offset =
             positions[i].offset;
         /* librdkafka keeps the pause of an earlier assignment. */
-        if (log->parts[positions[i].part].paused)
-            kafka_resume(log, positions[i].part, NULL);
+        if (broker->parts[positions[i].part].paused)
+            kafka_resume(broker, positions[i].part, NULL);
     }
-    enum err err = assign(log, list, f);
+    enum err err = assign(broker, list, f);
     rd_kafka_topic_partition_list_destroy(list);
     return err;
 }
 
-static rd_kafka_resp_err_t seek_once(struct kafka_log *log, int32_t part, int64_t offset)
+static rd_kafka_resp_err_t seek_once(struct kafka_broker *broker, int32_t part, int64_t offset)
 {
-    rd_kafka_topic_partition_list_t *list = list_of(log, part, offset);
-    rd_kafka_error_t *error = rd_kafka_seek_partitions(log->consumer, list, SEEK_TIMEOUT_MS);
+    rd_kafka_topic_partition_list_t *list = list_of(broker, part, offset);
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(broker->consumer, list, SEEK_TIMEOUT_MS);
     rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list->elems[0].err;
     if (error)
         rd_kafka_error_destroy(error);
@@ -268,15 +269,15 @@ static rd_kafka_resp_err_t seek_once(struct kafka_log *log, int32_t part, int64_
 
 enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
 {
-    struct kafka_log *log = self;
+    struct kafka_broker *broker = self;
     assert(kafka_part_is_valid(part) && offset >= 0);
-    if (!log->parts[part].started || log->parts[part].broken)
+    if (!broker->parts[part].started || broker->parts[part].broken)
         return failure_set(f, ERR_LOG_ERROR, "seek: partition %" PRId32 " is not fetched%s", part,
-                           log->parts[part].broken ? " since its position was outside" : "");
-    kafka_inbox_drop(log, part, NULL);
+                           broker->parts[part].broken ? " since its position was outside" : "");
+    kafka_inbox_drop(broker, part, NULL);
     int64_t deadline = clock_mono_ms() + SEEK_TIMEOUT_MS;
     rd_kafka_resp_err_t code;
-    while ((code = seek_once(log, part, offset)) != 0) {
+    while ((code = seek_once(broker, part, offset)) != 0) {
         /* Right behind a start librdkafka may not have come so far (outdated: the start's own
          * operation overtook this one). */
         bool too_early = code == RD_KAFKA_RESP_ERR__STATE || code == RD_KAFKA_RESP_ERR__OUTDATED ||
@@ -289,32 +290,33 @@ enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
     return ERR_OK;
 }
 
-static enum err set_paused(struct kafka_log *log, int32_t part, bool paused, struct failure *f)
+static enum err set_paused(struct kafka_broker *broker, int32_t part, bool paused,
+                           struct failure *f)
 {
     assert(kafka_part_is_valid(part));
-    rd_kafka_topic_partition_list_t *list = list_of(log, part, 0);
-    rd_kafka_resp_err_t code = paused ? rd_kafka_pause_partitions(log->consumer, list)
-                                      : rd_kafka_resume_partitions(log->consumer, list);
+    rd_kafka_topic_partition_list_t *list = list_of(broker, part, 0);
+    rd_kafka_resp_err_t code = paused ? rd_kafka_pause_partitions(broker->consumer, list)
+                                      : rd_kafka_resume_partitions(broker->consumer, list);
     if (!code)
         code = list->elems[0].err;
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
         return kafka_failure(f, code, paused ? "pause" : "resume", NULL);
-    log->parts[part].paused = paused;
+    broker->parts[part].paused = paused;
     return ERR_OK;
 }
 
 enum err kafka_pause(void *self, int32_t part, struct failure *f)
 {
-    struct kafka_log *log = self;
-    enum err err = set_paused(log, part, true, f);
+    struct kafka_broker *broker = self;
+    enum err err = set_paused(broker, part, true, f);
     if (err)
         return err;
     /* librdkafka goes on behind the last message that it gave us, the owner's position is before
      * those that it has not got yet. */
     int64_t lowest;
-    kafka_inbox_drop(log, part, &lowest);
-    return lowest >= 0 ? kafka_seek(log, part, lowest, f) : ERR_OK;
+    kafka_inbox_drop(broker, part, &lowest);
+    return lowest >= 0 ? kafka_seek(broker, part, lowest, f) : ERR_OK;
 }
 
 enum err kafka_resume(void *self, int32_t part, struct failure *f)
@@ -324,20 +326,20 @@ enum err kafka_resume(void *self, int32_t part, struct failure *f)
 
 void kafka_commit_offset(void *self, int32_t part, int64_t next_offset)
 {
-    struct kafka_log *log = self;
+    struct kafka_broker *broker = self;
     assert(kafka_part_is_valid(part) && next_offset >= 0);
-    if (log->parts[part].started)
-        log->parts[part].commit_offset = next_offset;
+    if (broker->parts[part].started)
+        broker->parts[part].commit_offset = next_offset;
 }
 
 int64_t kafka_request_end(void *self, int32_t part)
 {
-    const struct kafka_log *log = self;
+    const struct kafka_broker *broker = self;
     int64_t lo, hi;
     assert(kafka_part_is_valid(part));
     /* What came with the last fetch: negative before the first one. */
-    if (!log->parts[part].started ||
-        rd_kafka_get_watermark_offsets(log->consumer, log->requests, part, &lo, &hi) != 0)
+    if (!broker->parts[part].started ||
+        rd_kafka_get_watermark_offsets(broker->consumer, broker->requests, part, &lo, &hi) != 0)
         return -1;
     return hi;
 }

@@ -12,7 +12,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "worker/kafka_log_impl.h"
+#include "worker/kafka_broker_impl.h"
 
 #define GAUGE_INTERVAL_MS 1000
 
@@ -26,9 +26,9 @@ static void inbox_add(struct kafka_inbox *inbox, rd_kafka_message_t *message)
     inbox->bytes += message->len;
 }
 
-void kafka_inbox_drop(struct kafka_log *log, int32_t part, int64_t *lowest_out)
+void kafka_inbox_drop(struct kafka_broker *broker, int32_t part, int64_t *lowest_out)
 {
-    struct kafka_inbox *inbox = &log->inbox;
+    struct kafka_inbox *inbox = &broker->inbox;
     int64_t lowest = -1;
     size_t kept = 0;
     for (size_t i = 0; i < inbox->count; i++) {
@@ -47,11 +47,11 @@ void kafka_inbox_drop(struct kafka_log *log, int32_t part, int64_t *lowest_out)
         *lowest_out = lowest;
 }
 
-void kafka_inbox_fini(struct kafka_log *log)
+void kafka_inbox_fini(struct kafka_broker *broker)
 {
-    kafka_inbox_drop(log, -1, NULL);
-    free(log->inbox.messages);
-    log->inbox = (struct kafka_inbox){0};
+    kafka_inbox_drop(broker, -1, NULL);
+    free(broker->inbox.messages);
+    broker->inbox = (struct kafka_inbox){0};
 }
 
 static int by_position(const void *left, const void *right)
@@ -63,15 +63,15 @@ static int by_position(const void *left, const void *right)
     return a->offset < b->offset ? -1 : a->offset > b->offset;
 }
 
-static struct log_message message_of(rd_kafka_message_t *from)
+static struct broker_message message_of(rd_kafka_message_t *from)
 {
     rd_kafka_timestamp_type_t type;
     int64_t time_ms = rd_kafka_message_timestamp(from, &type);
-    return (struct log_message){
+    return (struct broker_message){
         .part = from->partition,
         .offset = from->offset,
         .append_ms = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME && time_ms >= 0 ? time_ms
-                                                                                : LOG_NO_TIME,
+                                                                                : BROKER_NO_TIME,
         .value = from->payload,
         .len = from->payload ? from->len : 0,
         .handle = from,
@@ -79,7 +79,7 @@ static struct log_message message_of(rd_kafka_message_t *from)
 }
 
 /* Gives out at most max messages in order; what is left stays. */
-static size_t inbox_take(struct kafka_inbox *inbox, struct log_message *out, size_t max)
+static size_t inbox_take(struct kafka_inbox *inbox, struct broker_message *out, size_t max)
 {
     if (inbox->count == 0)
         return 0; /* and perhaps no memory yet, which qsort must not see */
@@ -94,32 +94,32 @@ static size_t inbox_take(struct kafka_inbox *inbox, struct log_message *out, siz
     return count;
 }
 
-void kafka_commit_gauge(struct kafka_log *log, bool now)
+void kafka_commit_gauge(struct kafka_broker *broker, bool now)
 {
     int64_t now_ms = clock_mono_ms();
-    if (!now && now_ms < log->commit_at_ms)
+    if (!now && now_ms < broker->commit_at_ms)
         return;
-    log->commit_at_ms = now_ms + GAUGE_INTERVAL_MS;
+    broker->commit_at_ms = now_ms + GAUGE_INTERVAL_MS;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(0);
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
-        struct kafka_part *p = &log->parts[part];
+        struct kafka_part *p = &broker->parts[part];
         if (p->commit_offset < 0)
             continue;
-        rd_kafka_topic_partition_list_add(list, log->requests, part)->offset = p->commit_offset;
+        rd_kafka_topic_partition_list_add(list, broker->requests, part)->offset = p->commit_offset;
         p->commit_offset = -1;
     }
     if (list->cnt > 0)
-        rd_kafka_commit(log->consumer, list, 1 /* does not wait */);
+        rd_kafka_commit(broker->consumer, list, 1 /* does not wait */);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
 /* An error that came instead of a message. */
-static void note_trouble(struct kafka_log *log, const rd_kafka_message_t *message)
+static void note_trouble(struct kafka_broker *broker, const rd_kafka_message_t *message)
 {
-    struct failure *f = &log->trouble;
+    struct failure *f = &broker->trouble;
     if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
         kafka_part_is_valid(message->partition))
-        log->parts[message->partition].broken = true;
+        broker->parts[message->partition].broken = true;
     if (f->err)
         return;
     kafka_failure(f, message->err, "consume", rd_kafka_message_errstr(message));
@@ -127,12 +127,12 @@ static void note_trouble(struct kafka_log *log, const rd_kafka_message_t *messag
         failure_wrap(f, "%s [%" PRId32 "]", rd_kafka_topic_name(message->rkt), message->partition);
 }
 
-static void take_in(struct kafka_log *log, rd_kafka_message_t *message)
+static void take_in(struct kafka_broker *broker, rd_kafka_message_t *message)
 {
     if (message->err) {
-        note_trouble(log, message);
-    } else if (log->parts[message->partition].started) {
-        inbox_add(&log->inbox, message);
+        note_trouble(broker, message);
+    } else if (broker->parts[message->partition].started) {
+        inbox_add(&broker->inbox, message);
         return;
     } /* else a start or a return of partitions failed, and librdkafka goes on with old ones */
     rd_kafka_message_destroy(message);
@@ -140,62 +140,62 @@ static void take_in(struct kafka_log *log, rd_kafka_message_t *message)
 
 /* How long to sleep in librdkafka: its two clients cannot be waited for together, and delivery
  * reports want to be served while there are any to come. */
-static int slice_ms(const struct kafka_log *log, int64_t deadline)
+static int slice_ms(const struct kafka_broker *broker, int64_t deadline)
 {
     int64_t left = deadline - clock_mono_ms();
-    int64_t longest = log->outstanding > 0 ? 1 : KAFKA_SLICE_MS;
+    int64_t longest = broker->outstanding > 0 ? 1 : KAFKA_SLICE_MS;
     if (left <= 0)
         return 0;
     return (int)(left < longest ? left : longest);
 }
 
-static void gather(struct kafka_log *log, size_t max, size_t max_bytes, int64_t deadline)
+static void gather(struct kafka_broker *broker, size_t max, size_t max_bytes, int64_t deadline)
 {
-    const struct kafka_inbox *inbox = &log->inbox;
+    const struct kafka_inbox *inbox = &broker->inbox;
     int wait_ms = 0;
-    while (inbox->count < max && inbox->bytes < max_bytes && !log->trouble.err) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(log->consumer, wait_ms);
+    while (inbox->count < max && inbox->bytes < max_bytes && !broker->trouble.err) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(broker->consumer, wait_ms);
         if (message) {
-            take_in(log, message);
+            take_in(broker, message);
             wait_ms = 0;
             continue;
         }
-        if (inbox->count > 0 || atomic_load(&log->connection_lost))
+        if (inbox->count > 0 || atomic_load(&broker->connection_lost))
             return;
-        kafka_serve_reports(log, 0);
-        wait_ms = slice_ms(log, deadline);
+        kafka_serve_reports(broker, 0);
+        wait_ms = slice_ms(broker, deadline);
         if (wait_ms == 0)
             return;
     }
 }
 
-enum err kafka_poll(void *self, struct log_message *out, size_t max, size_t max_bytes,
+enum err kafka_poll(void *self, struct broker_message *out, size_t max, size_t max_bytes,
                     int timeout_ms, size_t *count_out, struct failure *f)
 {
-    struct kafka_log *log = self;
+    struct kafka_broker *broker = self;
     assert(max > 0 && max_bytes > 0);
     *count_out = 0;
-    if (log->closed)
+    if (broker->closed)
         return ERR_OK;
-    kafka_serve_reports(log, 0);
-    gather(log, max, max_bytes, clock_mono_ms() + timeout_ms);
-    kafka_serve_reports(log, 0);
-    rd_kafka_poll(log->reader, 0);
-    kafka_commit_gauge(log, false);
-    if (atomic_exchange(&log->connection_lost, false))
+    kafka_serve_reports(broker, 0);
+    gather(broker, max, max_bytes, clock_mono_ms() + timeout_ms);
+    kafka_serve_reports(broker, 0);
+    rd_kafka_poll(broker->reader, 0);
+    kafka_commit_gauge(broker, false);
+    if (atomic_exchange(&broker->connection_lost, false))
         return failure_set(f, ERR_LOG_TRANSPORT, "poll: a connection to a broker was lost");
-    if (log->trouble.err) {
-        enum err err = log->trouble.err;
+    if (broker->trouble.err) {
+        enum err err = broker->trouble.err;
         if (f)
-            *f = log->trouble;
-        log->trouble = (struct failure){0};
+            *f = broker->trouble;
+        broker->trouble = (struct failure){0};
         return err;
     }
-    *count_out = inbox_take(&log->inbox, out, max);
+    *count_out = inbox_take(&broker->inbox, out, max);
     return ERR_OK;
 }
 
-void kafka_release(void *self, struct log_message *messages, size_t count)
+void kafka_release(void *self, struct broker_message *messages, size_t count)
 {
     (void)self;
     for (size_t i = 0; i < count; i++) {

@@ -13,7 +13,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/codec/event.h"
-#include "worker/kafka_log_impl.h"
+#include "worker/kafka_broker_impl.h"
 
 static const struct kafka_setting defaults[] = {
     {"client.id", "berth-worker"},
@@ -48,120 +48,122 @@ static void *opaque_of(int32_t part, int64_t seq)
 
 static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-    struct kafka_log *log = opaque;
-    if (rk != log->producer)
+    struct kafka_broker *broker = opaque;
+    if (rk != broker->producer)
         return; /* given up by reset */
     uint64_t number = (uintptr_t)message->_private;
     int32_t part = (int32_t)(number % LIMIT_PARTITIONS);
     int64_t seq = (int64_t)(number / LIMIT_PARTITIONS);
-    log->parts[part].outstanding--;
-    log->outstanding--;
-    assert(log->parts[part].outstanding >= 0);
-    if (message->err && !log->producer_failed) {
+    broker->parts[part].outstanding--;
+    broker->outstanding--;
+    assert(broker->parts[part].outstanding >= 0);
+    if (message->err && !broker->producer_failed) {
         /* Not rd_kafka_message_errstr: of a message that was sent it returns the payload. */
         struct log_quoted quoted;
         log_warn("an event was not delivered", "part=%" PRId32 " seq=%" PRId64 " code=%s text=%s",
                  part, seq, rd_kafka_err2name(message->err),
                  log_quote(&quoted, rd_kafka_err2str(message->err)));
-        log->producer_failed = true;
+        broker->producer_failed = true;
     }
-    if (log->owner.delivered)
-        log->owner.delivered(log->owner.arg, part, seq, message->err ? ERR_LOG_FATAL : ERR_OK);
+    if (broker->owner.delivered)
+        broker->owner.delivered(broker->owner.arg, part, seq,
+                                message->err ? ERR_LOG_FATAL : ERR_OK);
 }
 
-static enum err producer_new(struct kafka_log *log, struct failure *f)
+static enum err producer_new(struct kafka_broker *broker, struct failure *f)
 {
-    rd_kafka_conf_t *conf = rd_kafka_conf_dup(log->producer_conf);
-    rd_kafka_conf_set_opaque(conf, log);
+    rd_kafka_conf_t *conf = rd_kafka_conf_dup(broker->producer_conf);
+    rd_kafka_conf_set_opaque(conf, broker);
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
-    enum err err = kafka_client_new(RD_KAFKA_PRODUCER, conf, &log->producer, f);
+    enum err err = kafka_client_new(RD_KAFKA_PRODUCER, conf, &broker->producer, f);
     if (err)
         return err;
-    log->producer_topic = rd_kafka_topic_new(log->producer, log->events, NULL);
-    if (!log->producer_topic)
+    broker->producer_topic = rd_kafka_topic_new(broker->producer, broker->events, NULL);
+    if (!broker->producer_topic)
         return kafka_failure(f, rd_kafka_last_error(), "open the event topic", NULL);
-    log->producer_failed = false;
+    broker->producer_failed = false;
     return ERR_OK;
 }
 
 /* Forgets the producer and all that it has not delivered. */
-static void producer_drop(struct kafka_log *log)
+static void producer_drop(struct kafka_broker *broker)
 {
-    rd_kafka_t *old = log->producer;
-    log->producer = NULL; /* on_report ignores what comes from now on */
-    log->producer_failed = true;
-    log->outstanding = 0;
+    rd_kafka_t *old = broker->producer;
+    broker->producer = NULL; /* on_report ignores what comes from now on */
+    broker->producer_failed = true;
+    broker->outstanding = 0;
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++)
-        log->parts[part].outstanding = 0;
-    if (log->producer_topic)
-        rd_kafka_topic_destroy(log->producer_topic);
-    log->producer_topic = NULL;
+        broker->parts[part].outstanding = 0;
+    if (broker->producer_topic)
+        rd_kafka_topic_destroy(broker->producer_topic);
+    broker->producer_topic = NULL;
     /* Not rd_kafka_purge before it: what was in flight would be a gap, hence a fatal error. */
     if (old)
         rd_kafka_destroy(old);
 }
 
-enum err kafka_producer_open(struct kafka_log *log, const struct config *cfg, struct failure *f)
+enum err kafka_producer_open(struct kafka_broker *broker, const struct config *cfg,
+                             struct failure *f)
 {
-    enum err err = kafka_conf_build(cfg, defaults, required, &log->producer_conf, f);
-    return err ? err : producer_new(log, f);
+    enum err err = kafka_conf_build(cfg, defaults, required, &broker->producer_conf, f);
+    return err ? err : producer_new(broker, f);
 }
 
-void kafka_producer_free(struct kafka_log *log)
+void kafka_producer_free(struct kafka_broker *broker)
 {
-    producer_drop(log);
-    if (log->producer_conf)
-        rd_kafka_conf_destroy(log->producer_conf);
-    log->producer_conf = NULL;
+    producer_drop(broker);
+    if (broker->producer_conf)
+        rd_kafka_conf_destroy(broker->producer_conf);
+    broker->producer_conf = NULL;
 }
 
-void kafka_serve_reports(struct kafka_log *log, int timeout_ms)
+void kafka_serve_reports(struct kafka_broker *broker, int timeout_ms)
 {
-    if (!log->producer)
+    if (!broker->producer)
         return;
-    log->serving_reports = true;
-    rd_kafka_poll(log->producer, timeout_ms);
-    log->serving_reports = false;
+    broker->serving_reports = true;
+    rd_kafka_poll(broker->producer, timeout_ms);
+    broker->serving_reports = false;
 }
 
-static enum err failed(struct kafka_log *log, struct failure *f)
+static enum err failed(struct kafka_broker *broker, struct failure *f)
 {
     char text[256] = "an event was not delivered";
-    if (log->producer)
-        rd_kafka_fatal_error(log->producer, text, sizeof text);
+    if (broker->producer)
+        rd_kafka_fatal_error(broker->producer, text, sizeof text);
     return failure_set(f, ERR_LOG_FATAL, "producer: %s", text);
 }
 
-static enum err publish_failure(struct kafka_log *log, const struct log_event *event,
+static enum err publish_failure(struct kafka_broker *broker, const struct broker_event *event,
                                 rd_kafka_resp_err_t code, struct failure *f)
 {
     switch (code) {
     case RD_KAFKA_RESP_ERR__QUEUE_FULL:
         return failure_set(f, ERR_LOG_FULL, "producer: %" PRId64 " events are outstanding",
-                           log->outstanding);
+                           broker->outstanding);
     case RD_KAFKA_RESP_ERR__FATAL:
     case RD_KAFKA_RESP_ERR__STATE:
-        log->producer_failed = true;
-        return failed(log, f);
+        broker->producer_failed = true;
+        return failed(broker, f);
     default:
         kafka_failure(f, code, "publish", NULL);
         return failure_wrap(f, "event %" PRId32 "-%" PRId64, event->part, event->seq);
     }
 }
 
-enum err kafka_publish(void *self, const struct log_event *event, struct failure *f)
+enum err kafka_publish(void *self, const struct broker_event *event, struct failure *f)
 {
-    struct kafka_log *log = self;
+    struct kafka_broker *broker = self;
     assert(kafka_part_is_valid(event->part));
     assert(event->seq > 0 && event->seq <= INT64_MAX / LIMIT_PARTITIONS);
-    if (log->producer_failed)
-        return failed(log, f);
+    if (broker->producer_failed)
+        return failed(broker, f);
 
     char id[32], epoch[24];
     int id_len = snprintf(id, sizeof id, "%" PRId32 "-%" PRId64, event->part, event->seq);
     int epoch_len = snprintf(epoch, sizeof epoch, "%" PRId64, event->epoch);
     rd_kafka_resp_err_t code = rd_kafka_producev(
-        log->producer, RD_KAFKA_V_RKT(log->producer_topic), RD_KAFKA_V_PARTITION(event->part),
+        broker->producer, RD_KAFKA_V_RKT(broker->producer_topic), RD_KAFKA_V_PARTITION(event->part),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_KEY(event->key, event->key ? strlen(event->key) : 0),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)event->value, event->len),
@@ -170,40 +172,42 @@ enum err kafka_publish(void *self, const struct log_event *event, struct failure
         RD_KAFKA_V_HEADER("ce_id", id, id_len), RD_KAFKA_V_HEADER("berth-epoch", epoch, epoch_len),
         RD_KAFKA_V_OPAQUE(opaque_of(event->part, event->seq)), RD_KAFKA_V_END);
     if (code)
-        return publish_failure(log, event, code, f);
-    log->parts[event->part].outstanding++;
-    log->outstanding++;
+        return publish_failure(broker, event, code, f);
+    broker->parts[event->part].outstanding++;
+    broker->outstanding++;
     return ERR_OK;
 }
 
 /* rd_kafka_flush would do, but it polls in steps of 10 ms. */
 enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
 {
-    struct kafka_log *log = self;
+    struct kafka_broker *broker = self;
     assert(part == -1 || kafka_part_is_valid(part));
-    const int64_t *outstanding = part == -1 ? &log->outstanding : &log->parts[part].outstanding;
+    const int64_t *outstanding = part == -1 ? &broker->outstanding
+                                            : &broker->parts[part].outstanding;
     int64_t deadline = clock_mono_ms() + timeout_ms;
-    kafka_serve_reports(log, 0);
+    kafka_serve_reports(broker, 0);
     while (*outstanding > 0) {
-        if (log->producer_failed)
-            return failed(log, f);
+        if (broker->producer_failed)
+            return failed(broker, f);
         int64_t left = deadline - clock_mono_ms();
         if (left <= 0)
             return failure_set(f, ERR_TIMEOUT,
                                "flush: %" PRId64 " events not delivered within %d ms", *outstanding,
                                timeout_ms);
-        kafka_serve_reports(log, left < KAFKA_SLICE_MS ? (int)left : KAFKA_SLICE_MS);
+        kafka_serve_reports(broker, left < KAFKA_SLICE_MS ? (int)left : KAFKA_SLICE_MS);
     }
     return ERR_OK;
 }
 
 enum err kafka_reset_producer(void *self, struct failure *f)
 {
-    struct kafka_log *log = self;
-    assert(!log->serving_reports); /* a client cannot be destroyed from within its own callback */
-    producer_drop(log);
-    enum err err = producer_new(log, f);
+    struct kafka_broker *broker = self;
+    assert(
+        !broker->serving_reports); /* a client cannot be destroyed from within its own callback */
+    producer_drop(broker);
+    enum err err = producer_new(broker, f);
     if (err)
-        producer_drop(log);
+        producer_drop(broker);
     return err;
 }

@@ -10,7 +10,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/token/jws.h"
-#include "worker/kafka_log_impl.h"
+#include "worker/kafka_broker_impl.h"
 
 static const struct kafka_setting defaults[] = {
     {"client.id", "berth-worker"},
@@ -32,42 +32,43 @@ static const struct kafka_setting required[] = {
     {NULL, NULL},
 };
 
-enum err kafka_reader_open(struct kafka_log *log, const struct config *cfg, struct failure *f)
+enum err kafka_reader_open(struct kafka_broker *broker, const struct config *cfg, struct failure *f)
 {
     rd_kafka_conf_t *conf;
     enum err err = kafka_conf_build(cfg, defaults, required, &conf, f);
     if (!err)
-        err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &log->reader, f);
+        err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &broker->reader, f);
     if (err)
         return err;
-    log->reader_requests = rd_kafka_topic_new(log->reader, log->requests, NULL);
-    log->reader_events = rd_kafka_topic_new(log->reader, log->events, NULL);
-    if (!log->reader_requests || !log->reader_events)
+    broker->reader_requests = rd_kafka_topic_new(broker->reader, broker->requests, NULL);
+    broker->reader_events = rd_kafka_topic_new(broker->reader, broker->events, NULL);
+    if (!broker->reader_requests || !broker->reader_events)
         return kafka_failure(f, rd_kafka_last_error(), "open the topics", NULL);
     return ERR_OK;
 }
 
-void kafka_reader_free(struct kafka_log *log)
+void kafka_reader_free(struct kafka_broker *broker)
 {
-    if (log->reader_requests)
-        rd_kafka_topic_destroy(log->reader_requests);
-    if (log->reader_events)
-        rd_kafka_topic_destroy(log->reader_events);
-    if (log->reader)
-        rd_kafka_destroy(log->reader);
-    log->reader_requests = log->reader_events = NULL;
-    log->reader = NULL;
+    if (broker->reader_requests)
+        rd_kafka_topic_destroy(broker->reader_requests);
+    if (broker->reader_events)
+        rd_kafka_topic_destroy(broker->reader_events);
+    if (broker->reader)
+        rd_kafka_destroy(broker->reader);
+    broker->reader_requests = broker->reader_events = NULL;
+    broker->reader = NULL;
 }
 
 /* One end of a log. RD_KAFKA_OFFSET_BEGINNING and _END are the times that Kafka's protocol has for
  * it. rd_kafka_query_watermark_offsets asks the same, but in librdkafka 2.0.2 its time limit covers
  * only the search for the leader: while that broker is away it does not return at all. */
-static rd_kafka_resp_err_t ask_end(struct kafka_log *log, const char *topic, int32_t part,
+static rd_kafka_resp_err_t ask_end(struct kafka_broker *broker, const char *topic, int32_t part,
                                    int64_t which, int64_t *out)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, part)->offset = which;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(log->reader, list, KAFKA_CALL_TIMEOUT_MS);
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(broker->reader, list,
+                                                          KAFKA_CALL_TIMEOUT_MS);
     if (!code)
         code = list->elems[0].err;
     if (!code && list->elems[0].offset < 0)
@@ -87,30 +88,30 @@ static bool passes_soon(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
 }
 
-static enum err log_end(struct kafka_log *log, const struct log_position *end, const char *topic,
-                        int64_t *out, struct failure *f)
+static enum err log_end(struct kafka_broker *broker, const struct broker_position *end,
+                        const char *topic, int64_t *out, struct failure *f)
 {
     int64_t deadline = clock_mono_ms() + KAFKA_NEW_TOPIC_MS;
     rd_kafka_resp_err_t code;
-    while ((code = ask_end(log, topic, end->part, end->offset, out)) != 0 && passes_soon(code) &&
+    while ((code = ask_end(broker, topic, end->part, end->offset, out)) != 0 && passes_soon(code) &&
            clock_mono_ms() < deadline)
         clock_sleep_ms(20);
-    rd_kafka_poll(log->reader, 0);
+    rd_kafka_poll(broker->reader, 0);
     if (!code)
         return ERR_OK;
     kafka_failure(f, code, "ask for the log's range", NULL);
     return failure_wrap(f, "%s [%" PRId32 "]", topic, end->part);
 }
 
-static enum err range(struct kafka_log *log, const char *topic, int32_t part, int64_t *lo,
+static enum err range(struct kafka_broker *broker, const char *topic, int32_t part, int64_t *lo,
                       int64_t *hi, struct failure *f)
 {
     assert(kafka_part_is_valid(part));
     int64_t first, end;
-    enum err err = log_end(log, &(struct log_position){part, RD_KAFKA_OFFSET_BEGINNING}, topic,
-                           &first, f);
+    enum err err = log_end(broker, &(struct broker_position){part, RD_KAFKA_OFFSET_BEGINNING},
+                           topic, &first, f);
     if (!err)
-        err = log_end(log, &(struct log_position){part, RD_KAFKA_OFFSET_END}, topic, &end, f);
+        err = log_end(broker, &(struct broker_position){part, RD_KAFKA_OFFSET_END}, topic, &end, f);
     if (err)
         return err;
     if (end < first) /* it was cut or made again between the two questions */
@@ -123,19 +124,19 @@ static enum err range(struct kafka_log *log, const char *topic, int32_t part, in
 
 enum err kafka_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f)
 {
-    struct kafka_log *log = self;
-    return range(log, log->requests, part, lo, hi, f);
+    struct kafka_broker *broker = self;
+    return range(broker, broker->requests, part, lo, hi, f);
 }
 
 enum err kafka_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f)
 {
-    struct kafka_log *log = self;
-    return range(log, log->events, part, lo, hi, f);
+    struct kafka_broker *broker = self;
+    return range(broker, broker->events, part, lo, hi, f);
 }
 
 /* One pass over a part of a log. */
 struct pass {
-    struct kafka_log *log;
+    struct kafka_broker *broker;
     rd_kafka_topic_t *topic;
     int32_t part;
     int64_t end; /* the first offset that is not wanted */
@@ -154,7 +155,7 @@ static enum err consume(const struct pass *pass, message_fn *fn, void *arg, stru
         if (left <= 0)
             return failure_set(f, ERR_TIMEOUT, "no answer from Kafka within %d ms",
                                KAFKA_CALL_TIMEOUT_MS);
-        rd_kafka_poll(pass->log->reader, 0);
+        rd_kafka_poll(pass->broker->reader, 0);
         rd_kafka_message_t *message = rd_kafka_consume(
             pass->topic, pass->part, left < KAFKA_SLICE_MS ? (int)left : KAFKA_SLICE_MS);
         if (!message)
@@ -210,16 +211,16 @@ static bool note_last(void *arg, const rd_kafka_message_t *message)
 enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t bound,
                               int64_t *offset_out, uint8_t sha256_out[32], struct failure *f)
 {
-    struct kafka_log *log = self;
+    struct kafka_broker *broker = self;
     assert(before >= 0 && bound > 0);
     int64_t lo, hi;
-    enum err err = range(log, log->requests, part, &lo, &hi, f);
+    enum err err = range(broker, broker->requests, part, &lo, &hi, f);
     if (err)
         return err;
     int64_t lowest = before - bound > lo ? before - bound : lo;
     struct pass pass = {
-        .log = log,
-        .topic = log->reader_requests,
+        .broker = broker,
+        .topic = broker->reader_requests,
         .part = part,
         .end = before < hi ? before : hi,
     };
@@ -234,7 +235,7 @@ enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t 
     if (last.offset < 0)
         return failure_set(f, ERR_NOT_FOUND,
                            "%s [%" PRId32 "] holds no message in %" PRId64 "..%" PRId64,
-                           log->requests, part, lowest, before - 1);
+                           broker->requests, part, lowest, before - 1);
     *offset_out = last.offset;
     memcpy(sha256_out, last.sha256, sizeof last.sha256);
     return ERR_OK;
@@ -243,7 +244,7 @@ enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t 
 /* What event_tail hands to its caller. */
 struct tail {
     int32_t part;
-    log_tail_fn *fn;
+    broker_tail_fn *fn;
     void *arg;
     int64_t foreign, foreign_at; /* messages that are no decision, and the first one's offset */
 };
@@ -308,18 +309,18 @@ static bool note_event(void *arg, const rd_kafka_message_t *message)
     return true;
 }
 
-enum err kafka_event_tail(void *self, int32_t part, int64_t count, log_tail_fn *fn, void *arg,
+enum err kafka_event_tail(void *self, int32_t part, int64_t count, broker_tail_fn *fn, void *arg,
                           struct failure *f)
 {
-    struct kafka_log *log = self;
+    struct kafka_broker *broker = self;
     assert(count > 0);
     int64_t lo, hi;
-    enum err err = range(log, log->events, part, &lo, &hi, f);
+    enum err err = range(broker, broker->events, part, &lo, &hi, f);
     if (err || lo == hi)
         return err;
     struct pass pass = {
-        .log = log,
-        .topic = log->reader_events,
+        .broker = broker,
+        .topic = broker->reader_events,
         .part = part,
         .end = hi,
     };

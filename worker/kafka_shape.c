@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
-#include "worker/kafka_log_impl.h"
+#include "worker/kafka_broker_impl.h"
 
 /* A setting of a topic that Berth rests on. */
 struct demand {
@@ -37,11 +37,11 @@ static const char *config_value(const rd_kafka_ConfigResource_t *resource, const
     return NULL;
 }
 
-static void find_fault(const struct kafka_log *log, const rd_kafka_ConfigResource_t *resource,
-                       struct log_shape *out)
+static void find_fault(const struct kafka_broker *broker, const rd_kafka_ConfigResource_t *resource,
+                       struct broker_shape *out)
 {
     const char *topic = rd_kafka_ConfigResource_name(resource);
-    bool events = strcmp(topic, log->events) == 0;
+    bool events = strcmp(topic, broker->events) == 0;
     for (size_t i = 0; i < sizeof demands / sizeof *demands && !out->fault[0]; i++) {
         const struct demand *d = &demands[i];
         if (d->events != events)
@@ -58,11 +58,11 @@ static void find_fault(const struct kafka_log *log, const rd_kafka_ConfigResourc
 }
 
 /* The number of partitions; 0: no such topic. */
-static enum err partitions_now(struct kafka_log *log, rd_kafka_topic_t *topic, int32_t *out,
+static enum err partitions_now(struct kafka_broker *broker, rd_kafka_topic_t *topic, int32_t *out,
                                struct failure *f)
 {
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(log->reader, 0, topic, &metadata,
+    rd_kafka_resp_err_t code = rd_kafka_metadata(broker->reader, 0, topic, &metadata,
                                                  KAFKA_CALL_TIMEOUT_MS);
     if (code)
         return kafka_failure(f, code, "ask for metadata", NULL);
@@ -81,19 +81,19 @@ static enum err partitions_now(struct kafka_log *log, rd_kafka_topic_t *topic, i
 }
 
 /* The same, patiently. */
-static enum err partitions(struct kafka_log *log, rd_kafka_topic_t *topic, int32_t *out,
+static enum err partitions(struct kafka_broker *broker, rd_kafka_topic_t *topic, int32_t *out,
                            struct failure *f)
 {
     int64_t deadline = clock_mono_ms() + KAFKA_NEW_TOPIC_MS;
     enum err err;
-    while ((err = partitions_now(log, topic, out, f)) == ERR_OK && *out == 0 &&
+    while ((err = partitions_now(broker, topic, out, f)) == ERR_OK && *out == 0 &&
            clock_mono_ms() < deadline)
         clock_sleep_ms(20);
     return err;
 }
 
-static enum err check_settings(struct kafka_log *log, rd_kafka_event_t *event,
-                               struct log_shape *out, struct failure *f)
+static enum err check_settings(struct kafka_broker *broker, rd_kafka_event_t *event,
+                               struct broker_shape *out, struct failure *f)
 {
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
     if (code)
@@ -110,28 +110,28 @@ static enum err check_settings(struct kafka_log *log, rd_kafka_event_t *event,
             if (code)
                 return kafka_failure(f, code, topic,
                                      rd_kafka_ConfigResource_error_string(resources[i]));
-            if (strcmp(topic, round == 0 ? log->requests : log->events) == 0)
-                find_fault(log, resources[i], out);
+            if (strcmp(topic, round == 0 ? broker->requests : broker->events) == 0)
+                find_fault(broker, resources[i], out);
         }
     }
     return ERR_OK;
 }
 
-static enum err settings(struct kafka_log *log, struct log_shape *out, struct failure *f)
+static enum err settings(struct kafka_broker *broker, struct broker_shape *out, struct failure *f)
 {
     rd_kafka_ConfigResource_t *resources[2] = {
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, log->requests),
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, log->events),
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, broker->requests),
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, broker->events),
     };
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(log->reader);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(log->reader,
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(broker->reader);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(broker->reader,
                                                                  RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     char text[256];
     rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_CALL_TIMEOUT_MS, text, sizeof text);
-    rd_kafka_DescribeConfigs(log->reader, resources, 2, options, queue);
+    rd_kafka_DescribeConfigs(broker->reader, resources, 2, options, queue);
     /* The request has its own time limit, so an answer or an error comes in any case. */
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 2 * KAFKA_CALL_TIMEOUT_MS);
-    enum err err = event ? check_settings(log, event, out, f)
+    enum err err = event ? check_settings(broker, event, out, f)
                          : kafka_failure(f, RD_KAFKA_RESP_ERR__TIMED_OUT,
                                          "ask for the topics' settings", NULL);
     if (event)
@@ -142,27 +142,27 @@ static enum err settings(struct kafka_log *log, struct log_shape *out, struct fa
     return err;
 }
 
-enum err kafka_shape(void *self, struct log_shape *out, struct failure *f)
+enum err kafka_shape(void *self, struct broker_shape *out, struct failure *f)
 {
-    struct kafka_log *log = self;
-    struct log_shape shape = {0};
-    enum err err = partitions(log, log->reader_requests, &shape.request_partitions, f);
+    struct kafka_broker *broker = self;
+    struct broker_shape shape = {0};
+    enum err err = partitions(broker, broker->reader_requests, &shape.request_partitions, f);
     if (!err)
-        err = partitions(log, log->reader_events, &shape.event_partitions, f);
+        err = partitions(broker, broker->reader_events, &shape.event_partitions, f);
     if (err)
         return err;
-    char *id = rd_kafka_clusterid(log->reader, KAFKA_CALL_TIMEOUT_MS);
+    char *id = rd_kafka_clusterid(broker->reader, KAFKA_CALL_TIMEOUT_MS);
     if (!id)
         return failure_set(f, ERR_LOG_TRANSPORT, "ask for the cluster's id: no answer");
     snprintf(shape.cluster_id, sizeof shape.cluster_id, "%s", id);
-    rd_kafka_mem_free(log->reader, id);
+    rd_kafka_mem_free(broker->reader, id);
 
     if (shape.request_partitions == 0 || shape.event_partitions == 0)
         snprintf(shape.fault, sizeof shape.fault, "topic %.200s is missing: run `berth-admin init`",
-                 shape.request_partitions == 0 ? log->requests : log->events);
+                 shape.request_partitions == 0 ? broker->requests : broker->events);
     else
-        err = settings(log, &shape, f);
-    rd_kafka_poll(log->reader, 0);
+        err = settings(broker, &shape, f);
+    rd_kafka_poll(broker->reader, 0);
     if (err)
         return err;
     *out = shape;

@@ -8,7 +8,7 @@
 
 /* One message of a batch. */
 struct item {
-    const struct log_message *message;
+    const struct broker_message *message;
     struct part *part;
     int64_t now_ms; /* max(the partition's clock, append time) */
     uint8_t sha256[32];

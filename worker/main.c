@@ -8,7 +8,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/config/service.h"
-#include "worker/kafka_log.h"
+#include "worker/kafka_broker.h"
 #include "worker/real_env.h"
 #include "worker/scrape.h"
 #include "worker/worker.h"
@@ -32,13 +32,13 @@ static const char *choose_name(const struct config *cfg, char *buf, size_t size)
 }
 
 static enum err open_worker(const struct worker_settings *settings, struct store *store,
-                            struct log *log, struct worker **out, struct failure *f)
+                            struct broker *broker, struct worker **out, struct failure *f)
 {
     struct backoff pause;
     char told[FAILURE_TEXT_LEN] = "";
     backoff_init(&pause, START_RETRY_MIN_MS, START_RETRY_MAX_MS);
     while (!service_stopping()) {
-        enum err err = worker_open(settings, &real_env, store, log, out, f);
+        enum err err = worker_open(settings, &real_env, store, broker, out, f);
         if (err == ERR_OK || !service_can_pass(err))
             return err;
         struct log_quoted quoted;
@@ -50,7 +50,7 @@ static enum err open_worker(const struct worker_settings *settings, struct store
     return failure_set(f, ERR_INTERRUPTED, "stopped while starting");
 }
 
-static enum err work(const struct config *cfg, struct store *store, struct log *log,
+static enum err work(const struct config *cfg, struct store *store, struct broker *broker,
                      struct worker_metrics *metrics, struct failure *f)
 {
     char name[128];
@@ -65,7 +65,7 @@ static enum err work(const struct config *cfg, struct store *store, struct log *
     if (settings.unpublished_max <= (int64_t)settings.batch_max)
         return failure_set(f, ERR_CONFIG,
                            "worker.unpublished_max must be greater than worker.batch_max");
-    if (open_worker(&settings, store, log, &w, f) != ERR_OK)
+    if (open_worker(&settings, store, broker, &w, f) != ERR_OK)
         return f->err;
     while (!service_stopping())
         worker_step(w, POLL_MS);
@@ -75,7 +75,7 @@ static enum err work(const struct config *cfg, struct store *store, struct log *
 }
 
 /* With /metrics, if it is asked for: also while the servers cannot be reached yet. */
-static enum err work_measured(const struct config *cfg, struct store *store, struct log *log,
+static enum err work_measured(const struct config *cfg, struct store *store, struct broker *broker,
                               struct failure *f)
 {
     const char *listen_at = config_string(cfg, "worker.metrics_listen");
@@ -83,7 +83,7 @@ static enum err work_measured(const struct config *cfg, struct store *store, str
     struct scrape *scrape = NULL;
     enum err err = listen_at ? scrape_start(listen_at, metrics, &scrape, f) : ERR_OK;
     if (err == ERR_OK)
-        err = work(cfg, store, log, metrics, f);
+        err = work(cfg, store, broker, metrics, f);
     scrape_stop(scrape);
     worker_metrics_free(metrics);
     return err;
@@ -92,16 +92,16 @@ static enum err work_measured(const struct config *cfg, struct store *store, str
 static enum err run(const struct config *cfg, const struct options *opts, struct failure *f)
 {
     struct store store = {0};
-    struct log log = {0};
+    struct broker broker = {0};
     enum err err = mysql_store_new(cfg, &store, f);
     if (err == ERR_OK)
-        err = kafka_log_new(cfg, &log, f);
+        err = kafka_broker_new(cfg, &broker, f);
     if (err == ERR_OK && options_has(opts, "healthcheck"))
-        err = worker_check(&store, &log, f);
+        err = worker_check(&store, &broker, f);
     else if (err == ERR_OK)
-        err = work_measured(cfg, &store, &log, f);
-    if (log.ops)
-        kafka_log_free(&log);
+        err = work_measured(cfg, &store, &broker, f);
+    if (broker.ops)
+        kafka_broker_free(&broker);
     if (store.ops)
         mysql_store_free(&store);
     return err;

@@ -60,7 +60,7 @@ static enum err tail_ahead(struct worker *w, const struct part *part, int64_t ta
 static enum err range_is_stable(struct worker *w, int32_t number, int64_t lo, struct failure *f)
 {
     int64_t lo_now, hi_now;
-    if (w->log->ops->event_range(w->log->self, number, &lo_now, &hi_now, f) != ERR_OK)
+    if (w->broker->ops->event_range(w->broker->self, number, &lo_now, &hi_now, f) != ERR_OK)
         return failure_wrap(f, "read the ends of event partition %" PRId32, number);
     if (lo_now != lo)
         return failure_set(f, ERR_LOG_ERROR,
@@ -70,13 +70,14 @@ static enum err range_is_stable(struct worker *w, int32_t number, int64_t lo, st
 
 enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f)
 {
-    const struct log_ops *log = w->log->ops;
+    const struct broker_ops *broker = w->broker->ops;
     int64_t lo, hi;
     struct tail tail = {0};
-    if (log->event_range(w->log->self, part->number, &lo, &hi, f) != ERR_OK)
+    if (broker->event_range(w->broker->self, part->number, &lo, &hi, f) != ERR_OK)
         return failure_wrap(f, "read the ends of event partition %" PRId32, part->number);
-    if (hi > lo && log->event_tail(w->log->self, part->number, 2 * w->settings.unpublished_max,
-                                   see_event, &tail, f) != ERR_OK)
+    if (hi > lo &&
+        broker->event_tail(w->broker->self, part->number, 2 * w->settings.unpublished_max,
+                           see_event, &tail, f) != ERR_OK)
         return failure_wrap(f, "read the tail of event partition %" PRId32, part->number);
     if (tail.highest_seq == 0 && range_is_stable(w, part->number, lo, f) != ERR_OK)
         return f->err;
@@ -89,11 +90,11 @@ enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f
     return ERR_OK;
 }
 
-static enum err send(struct worker *w, struct part *part, const struct log_event *event,
+static enum err send(struct worker *w, struct part *part, const struct broker_event *event,
                      struct failure *f)
 {
     assert(event->seq == part->sent_seq + 1);
-    enum err err = w->log->ops->publish(w->log->self, event, f);
+    enum err err = w->broker->ops->publish(w->broker->self, event, f);
     if (err == ERR_OK)
         part->sent_seq = event->seq;
     else if (err != ERR_LOG_FULL)
@@ -115,7 +116,7 @@ static enum err send_stored(void *arg, const struct stored_event *stored, struct
                            "decision %" PRId32 "-%" PRId64
                            " is missing in the database: restore it; see docs/operations.md",
                            part->number, part->sent_seq + 1);
-    struct log_event event = {
+    struct broker_event event = {
         .part = part->number,
         .epoch = part->row.epoch,
         .seq = stored->seq,
@@ -152,7 +153,7 @@ void outbox_send(struct worker *w, struct part *part, const struct decision_row 
     /* Without a tail, sent_seq is what a producer that is gone was given. */
     if (w->producer_broken || !part->tail_known || row->seq != part->sent_seq + 1)
         return;
-    struct log_event event = {
+    struct broker_event event = {
         .part = part->number,
         .epoch = part->row.epoch,
         .seq = row->seq,

@@ -50,7 +50,7 @@ struct part {
     bool wait_told;        /* why it waits is in the log already */
     enum err told;         /* the last fault of a step that was logged; ERR_OK: none since it ran */
     bool has_suspect;      /* arrival.c's own: such a message has arrived */
-    bool excused;          /* progress_epoch does not count this owner, see claim_excuse */
+    bool excused;          /* progress_epoch does not count this owner, see ownership_excuse */
     int64_t look_again_ms; /* monotonic; nothing is tried before */
     int64_t published_noted; /* published_seq as stored */
     enum halt_cause cause;   /* of its last wait or halt: for the metrics */

@@ -4,7 +4,7 @@
 #define BERTH_WORKER_SCRAPE_H
 
 #include "lib/base/err.h"
-#include "worker/metrics.h"
+#include "worker/worker_metrics.h"
 
 struct scrape;
 

@@ -6,7 +6,7 @@
 #include "core/decide.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "worker/claim.h"
+#include "worker/ownership.h"
 
 static int64_t mono(const struct worker *w)
 {
@@ -55,7 +55,7 @@ static void ensure_producer(struct worker *w)
     if (!w->producer_broken || mono(w) < w->producer_retry_ms)
         return;
     w->producer_retry_ms = mono(w) + backoff_next(&w->producer_pause);
-    if (w->log->ops->reset_producer(w->log->self, &f) != ERR_OK) {
+    if (w->broker->ops->reset_producer(w->broker->self, &f) != ERR_OK) {
         struct log_quoted quoted;
         log_warn("no new producer yet", "err=%s", log_quote(&quoted, f.text));
         return;
@@ -72,17 +72,17 @@ static void set_positions(struct worker *w)
     size_t count = 0;
     if (!w->positions_changed)
         return;
-    struct log_position *positions = xcalloc((size_t)w->farm.partitions, sizeof(*positions));
+    struct broker_position *positions = xcalloc((size_t)w->farm.partitions, sizeof(*positions));
     for (int32_t i = 0; i < w->farm.partitions; i++) {
         struct part *part = &w->parts[i];
         if (!worker_consumes(w, part))
             continue;
-        positions[count++] = (struct log_position){i, part->row.next_offset};
+        positions[count++] = (struct broker_position){i, part->row.next_offset};
         part->seek_back = false;
         part->hole_at = -1;
         part->full = false;
     }
-    if (w->log->ops->start(w->log->self, positions, count, &f) == ERR_OK) {
+    if (w->broker->ops->start(w->broker->self, positions, count, &f) == ERR_OK) {
         w->positions_changed = false;
     } else {
         struct log_quoted quoted;
@@ -94,7 +94,7 @@ static void set_positions(struct worker *w)
 static void seek_back(struct worker *w, struct part *part)
 {
     struct failure f;
-    if (w->log->ops->seek(w->log->self, part->number, part->row.next_offset, &f) == ERR_OK)
+    if (w->broker->ops->seek(w->broker->self, part->number, part->row.next_offset, &f) == ERR_OK)
         part->seek_back = false;
     else
         w->positions_changed = true; /* starting anew does the same */
@@ -106,10 +106,10 @@ static void bound_unpublished(struct worker *w, struct part *part)
     struct failure f;
     if (!part->full && part_unpublished(part) >= w->settings.unpublished_max) {
         /* Should that fail, what arrives is dropped, and fetched again when there is room. */
-        (void)w->log->ops->pause(w->log->self, part->number, &f);
+        (void)w->broker->ops->pause(w->broker->self, part->number, &f);
         part->full = true;
     } else if (part->full && part_unpublished(part) <= w->settings.unpublished_max / 2) {
-        if (w->log->ops->resume(w->log->self, part->number, &f) == ERR_OK) {
+        if (w->broker->ops->resume(w->broker->self, part->number, &f) == ERR_OK) {
             part->full = false;
             part->seek_back = true;
         }
@@ -172,7 +172,7 @@ void upkeep_excuse(struct worker *w, struct part *part)
 {
     struct failure f;
     if (!w->session_up || !part_is_claimed(part) || !part->row_known ||
-        claim_excuse(w, part, true, &f) == ERR_OK)
+        ownership_excuse(w, part, true, &f) == ERR_OK)
         return;
     if (f.err != ERR_EPOCH_LOST) /* the next batch notices that */
         worker_store_failed(w, &f);
@@ -190,7 +190,7 @@ static void note_now_and_then(struct worker *w)
         if (part->acked_seq == part->row.last_seq)
             upkeep_note_published(w, part); /* a busy partition notes it with its batches */
         upkeep_excuse(w, part);
-        w->log->ops->commit_offset(w->log->self, part->number, part->row.next_offset);
+        w->broker->ops->commit_offset(w->broker->self, part->number, part->row.next_offset);
     }
 }
 
@@ -220,7 +220,7 @@ static void ensure_group(struct worker *w)
              w->settings.name);
     worker_metrics_happened(w->metrics, HAPPENED_GROUP_REJOIN);
     w->resubscribe_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
-    if (w->log->ops->resubscribe(w->log->self, &f) == ERR_OK)
+    if (w->broker->ops->resubscribe(w->broker->self, &f) == ERR_OK)
         w->resubscribe = false;
 }
 
@@ -230,7 +230,7 @@ void upkeep(struct worker *w)
     look_at_farm(w);
     ensure_producer(w);
     ensure_group(w);
-    claim_advance(w);
+    ownership_advance(w);
     set_positions(w);
     tend_running(w);
     note_now_and_then(w);

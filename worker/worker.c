@@ -10,7 +10,7 @@
 #include "lib/base/mem.h"
 #include "worker/arrival.h"
 #include "worker/batch.h"
-#include "worker/claim.h"
+#include "worker/ownership.h"
 #include "worker/upkeep.h"
 
 static int64_t mono(const struct worker *w)
@@ -135,7 +135,7 @@ static void on_revoked(void *arg, const int32_t *parts, size_t count, bool lost)
         struct part *part = &w->parts[parts[i]];
         int64_t left_ms = deadline_ms - mono(w);
         if (!lost && part_is_claimed(part) && part->sent_seq > part->acked_seq && left_ms > 0)
-            (void)w->log->ops->flush(w->log->self, part->number, (int)left_ms, &f);
+            (void)w->broker->ops->flush(w->broker->self, part->number, (int)left_ms, &f);
         if (!lost) {
             upkeep_note_published(w, part);
             upkeep_excuse(w, part);
@@ -184,8 +184,8 @@ static void consume(struct worker *w, int timeout_ms)
 {
     struct failure f;
     size_t count = 0;
-    enum err err = w->log->ops->poll(w->log->self, w->messages, w->settings.batch_max,
-                                     w->settings.batch_max_bytes, timeout_ms, &count, &f);
+    enum err err = w->broker->ops->poll(w->broker->self, w->messages, w->settings.batch_max,
+                                        w->settings.batch_max_bytes, timeout_ms, &count, &f);
     if (err != ERR_OK)
         poll_failed(w, &f);
     if (count == 0)
@@ -197,23 +197,23 @@ static void consume(struct worker *w, int timeout_ms)
     stage_end(w, STAGE_AUTHENTICATE);
     batch_run(w, items, taken);
     free(items);
-    w->log->ops->release(w->log->self, w->messages, count);
+    w->broker->ops->release(w->broker->self, w->messages, count);
 }
 
 void worker_pause(struct worker *w, int64_t ms)
 {
     enum { SCRATCH = 64 };
-    struct log_message scratch[SCRATCH];
+    struct broker_message scratch[SCRATCH];
     struct failure f;
     size_t count = 0;
-    if (w->log->ops->poll(w->log->self, scratch, SCRATCH, w->settings.batch_max_bytes, 0, &count,
-                          &f) != ERR_OK)
+    if (w->broker->ops->poll(w->broker->self, scratch, SCRATCH, w->settings.batch_max_bytes, 0,
+                             &count, &f) != ERR_OK)
         poll_failed(w, &f);
     for (size_t i = 0; i < count; i++)
         if (worker_has_part(w, scratch[i].part))
             w->parts[scratch[i].part].seek_back = true;
     if (count)
-        w->log->ops->release(w->log->self, scratch, count);
+        w->broker->ops->release(w->broker->self, scratch, count);
     w->env.sleep_ms(w->env.arg, ms);
     worker_metrics_publish(w); /* a batch may be tried again for long */
 }
@@ -229,9 +229,9 @@ void worker_step(struct worker *w, int timeout_ms)
 
 static enum err check_topics(const struct worker *w, struct failure *f)
 {
-    struct log_shape shape;
+    struct broker_shape shape;
     const struct farm_row *farm = &w->farm;
-    if (w->log->ops->shape(w->log->self, &shape, f) != ERR_OK)
+    if (w->broker->ops->shape(w->broker->self, &shape, f) != ERR_OK)
         return failure_wrap(f, "look at the topics");
     if (strcmp(shape.cluster_id, farm->cluster_id) != 0)
         return failure_set(f, ERR_LOG_TOPIC,
@@ -270,9 +270,9 @@ static enum err connect_and_look(struct worker *w, struct failure *f)
     return check_topics(w, f);
 }
 
-enum err worker_check(struct store *store, struct log *log, struct failure *f)
+enum err worker_check(struct store *store, struct broker *broker, struct failure *f)
 {
-    struct worker w = {.store = store, .log = log};
+    struct worker w = {.store = store, .broker = broker};
     return connect_and_look(&w, f);
 }
 
@@ -289,21 +289,22 @@ static enum err prepare(struct worker *w, struct failure *f)
         w->parts[i] = (struct part){.number = i, .state = PART_FOREIGN, .hole_at = -1};
     if (w->farm.halted[0])
         worker_halt_farm(w, w->farm.halted);
-    else if (claim_check_tails(w, f) != ERR_OK)
+    else if (ownership_check_tails(w, f) != ERR_OK)
         return f->err;
-    struct log_events events = {
+    struct broker_callbacks events = {
         .arg = w, .assigned = on_assigned, .revoked = on_revoked, .delivered = on_delivered};
-    return w->log->ops->subscribe(w->log->self, &events, f);
+    return w->broker->ops->subscribe(w->broker->self, &events, f);
 }
 
 enum err worker_open(const struct worker_settings *settings, const struct worker_env *env,
-                     struct store *store, struct log *log, struct worker **out, struct failure *f)
+                     struct store *store, struct broker *broker, struct worker **out,
+                     struct failure *f)
 {
     assert(settings->batch_max > 0);
     assert(settings->unpublished_max > (int64_t)settings->batch_max);
     struct worker *w = xcalloc(1, sizeof(*w));
     *w = (struct worker){
-        .settings = *settings, .env = *env, .store = store, .log = log, .last_suspect = -1};
+        .settings = *settings, .env = *env, .store = store, .broker = broker, .last_suspect = -1};
     w->keys = keyring_new();
     w->world = world_new();
     w->arena = arena_new();
@@ -330,13 +331,13 @@ void worker_close(struct worker *w)
 {
     struct failure f;
     if (!w->producer_broken && !w->farm_halted)
-        claim_advance(w); /* what a full queue left behind */
-    if (w->log->ops->flush(w->log->self, -1, WORKER_SHUTDOWN_FLUSH_MS, &f) != ERR_OK) {
+        ownership_advance(w); /* what a full queue left behind */
+    if (w->broker->ops->flush(w->broker->self, -1, WORKER_SHUTDOWN_FLUSH_MS, &f) != ERR_OK) {
         struct log_quoted quoted;
         log_warn("not all events are acknowledged; the next owner publishes them again", "err=%s",
                  log_quote(&quoted, f.text));
     }
-    w->log->ops->close(w->log->self);
+    w->broker->ops->close(w->broker->self);
     log_info("worker closed", "worker=%s", w->settings.name);
 }
 

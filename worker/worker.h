@@ -14,10 +14,10 @@
 #include "core/world.h"
 #include "db/store.h"
 #include "lib/base/backoff.h"
+#include "worker/broker.h"
 #include "worker/keyring.h"
-#include "worker/log_port.h"
-#include "worker/metrics.h"
 #include "worker/part.h"
+#include "worker/worker_metrics.h"
 
 /* How often a batch is redone before it is split (per partition, then per message). */
 #define WORKER_BATCH_ATTEMPTS    6
@@ -66,7 +66,7 @@ struct worker {
     struct worker_settings settings;
     struct worker_env env;
     struct store *store;
-    struct log *log;
+    struct broker *broker;
     struct farm_row farm;
     struct part *parts; /* farm.partitions of them, by number */
     struct keyring *keys;
@@ -74,7 +74,7 @@ struct worker {
     struct world *world;
     struct arena *arena;                          /* tokens and claims of the messages in hand */
     struct worker_metrics *metrics, *own_metrics; /* the second NULL if they are borrowed */
-    struct log_message *messages;
+    struct broker_message *messages;
 
     bool session_up;
     uint64_t connection_id;   /* of the session, or of the last one */
@@ -108,9 +108,10 @@ struct worker {
  * settings.metrics. ERR_CONFIG, ERR_DB_SCHEMA, ERR_NOT_FOUND (no farm), ERR_LOG_TOPIC: starting
  * again does not help, the text says what to do. Others can pass: try again later. Gives *out. */
 enum err worker_open(const struct worker_settings *settings, const struct worker_env *env,
-                     struct store *store, struct log *log, struct worker **out, struct failure *f);
+                     struct store *store, struct broker *broker, struct worker **out,
+                     struct failure *f);
 /* Only looks whether it could be opened: database, farm and topics. */
-enum err worker_check(struct store *store, struct log *log, struct failure *f);
+enum err worker_check(struct store *store, struct broker *broker, struct failure *f);
 /* One turn: claims what was assigned, waits up to timeout_ms for messages, decides and publishes
  * what is there. Never fails: what can pass is tried again, what cannot halts its partition. */
 void worker_step(struct worker *w, int timeout_ms);

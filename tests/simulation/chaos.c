@@ -99,8 +99,8 @@ static void jump_clock(struct sim *sim)
 /* Retention takes the oldest events; the checks still see them. */
 static void expire_events(struct sim *sim)
 {
-    struct event_log *log = &sim->cluster->events[sim_below(sim, sim->plan.partitions)];
-    log->lo = sim_chance(sim, 300000) ? log->hi : sim_between(sim, log->lo, log->hi);
+    struct event_log *broker = &sim->cluster->events[sim_below(sim, sim->plan.partitions)];
+    broker->lo = sim_chance(sim, 300000) ? broker->hi : sim_between(sim, broker->lo, broker->hi);
 }
 
 static void process_fault(struct sim *sim, struct process *p)
@@ -119,12 +119,12 @@ static void process_fault(struct sim *sim, struct process *p)
             process_suspend_ms(p, sim_between(sim, 100, 20000));
         break;
     case 3:
-        if (p->log && sim->plan.delivery_failed > 0)
-            log_client_fail_delivery(p->log);
+        if (p->broker && sim->plan.delivery_failed > 0)
+            broker_client_fail_delivery(p->broker);
         break;
     case 4:
-        if (p->log && sim->plan.log_error > 0)
-            log_client_disconnect(p->log);
+        if (p->broker && sim->plan.log_error > 0)
+            broker_client_disconnect(p->broker);
         break;
     default:
         if (sim->plan.store_cut > 0)
@@ -214,16 +214,16 @@ static void look_at_halt(struct sim *sim, struct partition_row *row)
 /* A message whose append time is ahead of every clock: after a while somebody looks. */
 static void look_at_clock(struct sim *sim, struct partition_row *row)
 {
-    const struct request_log *log = &sim->cluster->requests[row->part];
+    const struct request_log *broker = &sim->cluster->requests[row->part];
     int64_t since_us = sim->now_us - sim->chaos->healed_us;
     if (!sim->healed || !sim->chaos->operator_resumes || since_us < OPERATOR_MS * SIM_US_PER_MS ||
-        row->ignore_time_until == log->hi || check_part_is_done(sim, row->part))
+        row->ignore_time_until == broker->hi || check_part_is_done(sim, row->part))
         return;
-    for (size_t i = 0; i < log->entries.count; i++) {
-        const struct request_entry *entry = &log->entries.items[i];
+    for (size_t i = 0; i < broker->entries.count; i++) {
+        const struct request_entry *entry = &broker->entries.items[i];
         if (entry->offset >= row->next_offset &&
             entry->append_ms > sim_wall_ms(sim) + WORKER_CLOCK_AHEAD_MS) {
-            row->ignore_time_until = log->hi;
+            row->ignore_time_until = broker->hi;
             resume(sim, row);
             return;
         }
@@ -280,9 +280,9 @@ static int64_t patience_ms(const struct sim *sim)
 {
     int64_t ahead_ms = 0;
     for (int32_t part = 0; part < sim->plan.partitions && !sim->chaos->operator_resumes; part++) {
-        const struct request_log *log = &sim->cluster->requests[part];
-        for (size_t i = 0; i < log->entries.count; i++) {
-            int64_t ms = log->entries.items[i].append_ms - SIM_EPOCH_MS -
+        const struct request_log *broker = &sim->cluster->requests[part];
+        for (size_t i = 0; i < broker->entries.count; i++) {
+            int64_t ms = broker->entries.items[i].append_ms - SIM_EPOCH_MS -
                          sim->chaos->healed_us / SIM_US_PER_MS;
             ahead_ms = ms > ahead_ms ? ms : ahead_ms;
         }

@@ -237,7 +237,8 @@ void check_old_sessions(struct sim *sim, const struct session *session)
  * not count: it asks again. */
 void check_claim(struct sim *sim, struct process *p, int32_t part)
 {
-    if (p->claimed_at[part] == log_client_assignments(p->log) && sim->db->owners[part] != p->life)
+    if (p->claimed_at[part] == broker_client_assignments(p->broker) &&
+        sim->db->owners[part] != p->life)
         sim_fail(sim, "%s lost partition %" PRId32 " and claims it again unasked", p->name, part);
     const struct part *own = &p->worker->parts[part];
     const struct partition_row *row = database_partition(sim->db, part);
@@ -257,7 +258,7 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-static void check_is_decision(struct sim *sim, const struct log_event *event, const char *doing)
+static void check_is_decision(struct sim *sim, const struct broker_event *event, const char *doing)
 {
     const struct stored_decision *dec = database_ever(sim->db, event->part, event->seq);
     if (!dec) {
@@ -272,13 +273,13 @@ static void check_is_decision(struct sim *sim, const struct log_event *event, co
                  event->part, event->seq);
 }
 
-void check_publish(struct sim *sim, const struct log_event *event)
+void check_publish(struct sim *sim, const struct broker_event *event)
 {
     const struct partition_row *row = database_partition(sim->db, event->part);
-    const struct event_log *log = &sim->cluster->events[event->part];
+    const struct event_log *broker = &sim->cluster->events[event->part];
     check_is_decision(sim, event, "published");
     /* Only where retention has left nothing: a late repeat that is left is the tail. */
-    if (!sim->db->restored && log->lo == log->hi && event->epoch == row->epoch &&
+    if (!sim->db->restored && broker->lo == broker->hi && event->epoch == row->epoch &&
         event->seq <= row->published_seq && sim->plan.world != WORLD_EVENTS_REMADE)
         sim_fail(sim, "event %" PRId32 "-%" PRId64 " is published, though that is noted already",
                  event->part, event->seq);
@@ -287,23 +288,23 @@ void check_publish(struct sim *sim, const struct log_event *event)
                  event->seq, event->epoch);
 }
 
-void check_event(struct sim *sim, const struct log_event *event)
+void check_event(struct sim *sim, const struct broker_event *event)
 {
-    const struct event_log *log = &sim->cluster->events[event->part];
+    const struct event_log *broker = &sim->cluster->events[event->part];
     check_is_decision(sim, event, "in the topic");
-    if (event->seq > log->highest + 1)
+    if (event->seq > broker->highest + 1)
         sim_fail(sim, "the topic has a gap: event %" PRId32 "-%" PRId64 " follows %" PRId64,
-                 event->part, event->seq, log->highest);
+                 event->part, event->seq, broker->highest);
 }
 
 /* --- when it has ended --- */
 
 bool check_part_is_decided(const struct sim *sim, int32_t part)
 {
-    const struct request_log *log = &sim->cluster->requests[part];
-    size_t count = log->entries.count;
+    const struct request_log *broker = &sim->cluster->requests[part];
+    size_t count = broker->entries.count;
     return count == 0 ||
-           database_partition(sim->db, part)->next_offset > log->entries.items[count - 1].offset;
+           database_partition(sim->db, part)->next_offset > broker->entries.items[count - 1].offset;
 }
 
 bool check_part_is_done(const struct sim *sim, int32_t part)
@@ -323,7 +324,7 @@ static int by_number(const void *left, const void *right)
 static void check_decisions(struct sim *sim, int32_t part)
 {
     const struct database *db = sim->db;
-    const struct request_log *log = &sim->cluster->requests[part];
+    const struct request_log *broker = &sim->cluster->requests[part];
     const struct partition_row *row = database_partition(sim->db, part);
     size_t count = 0;
     const struct stored_decision **list = arena_alloc(sim->arena,
@@ -336,7 +337,8 @@ static void check_decisions(struct sim *sim, int32_t part)
     int64_t clock_ms = 0;
     for (size_t i = 0; i < count && !sim->failed; i++) {
         const struct decision_row *dec = &list[i]->row;
-        const struct request_entry *entry = i < log->entries.count ? &log->entries.items[i] : NULL;
+        const struct request_entry *entry = i < broker->entries.count ? &broker->entries.items[i]
+                                                                      : NULL;
         uint8_t digest[32] = {0};
         if (entry)
             sha256(entry->value, entry->len, digest);
@@ -349,7 +351,7 @@ static void check_decisions(struct sim *sim, int32_t part)
             return;
         }
         bool ignored = dec->log_offset < row->ignore_time_until;
-        if (entry->append_ms == LOG_NO_TIME && !ignored)
+        if (entry->append_ms == BROKER_NO_TIME && !ignored)
             sim_fail(sim, "decision %" PRId32 "-%" PRId64 " has no now", part, dec->seq);
         int64_t now_ms = !ignored && entry->append_ms > clock_ms ? entry->append_ms : clock_ms;
         if (dec->time_ms != now_ms && !ignored)
@@ -366,10 +368,10 @@ static void check_decisions(struct sim *sim, int32_t part)
 /* The topic against the table, as a consumer from the beginning sees it. */
 static void check_topic(struct sim *sim, int32_t part)
 {
-    const struct event_log *log = &sim->cluster->events[part];
+    const struct event_log *broker = &sim->cluster->events[part];
     int64_t last = 0;
-    for (size_t i = 0; i < log->entries.count; i++) {
-        const struct event_entry *entry = &log->entries.items[i];
+    for (size_t i = 0; i < broker->entries.count; i++) {
+        const struct event_entry *entry = &broker->entries.items[i];
         const struct stored_decision *dec = database_decision(sim->db, part, entry->seq);
         if (!dec || !same_bytes(entry->value, entry->len, dec->row.event, dec->row.event_len))
             sim_fail(sim, "event %" PRId32 "-%" PRId64 " at %" PRId64 " is not in the table", part,
@@ -386,12 +388,12 @@ static void check_topic(struct sim *sim, int32_t part)
 }
 
 /* Who begins somewhere in the topic: whether it meets a gap that is none (docs/messages.md). */
-static bool meets_false_gap(const struct event_log *log, size_t from)
+static bool meets_false_gap(const struct event_log *broker, size_t from)
 {
-    int64_t last = log->entries.items[from].seq, epoch = log->entries.items[from].epoch;
+    int64_t last = broker->entries.items[from].seq, epoch = broker->entries.items[from].epoch;
     bool in_order = false, jumped = false;
-    for (size_t i = from + 1; i < log->entries.count; i++) {
-        const struct event_entry *entry = &log->entries.items[i];
+    for (size_t i = from + 1; i < broker->entries.count; i++) {
+        const struct event_entry *entry = &broker->entries.items[i];
         if (entry->seq > last + 1) {
             if (in_order || jumped || entry->epoch <= epoch)
                 return true;
@@ -407,9 +409,9 @@ static bool meets_false_gap(const struct event_log *log, size_t from)
 
 static void count_false_gaps(struct sim *sim, int32_t part)
 {
-    const struct event_log *log = &sim->cluster->events[part];
-    for (size_t i = 0; i < log->entries.count; i++)
-        sim->count.false_gaps += meets_false_gap(log, i);
+    const struct event_log *broker = &sim->cluster->events[part];
+    for (size_t i = 0; i < broker->entries.count; i++)
+        sim->count.false_gaps += meets_false_gap(broker, i);
 }
 
 /* Whoever closed holds nothing. (What a killed host left behind is given up later.) */
@@ -420,7 +422,7 @@ static void check_leftovers(struct sim *sim)
             sim_fail(sim, "a row lock is left");
     }
     for (size_t i = 0; i < sim->cluster->group.members.count; i++) {
-        if (log_client_left(sim->cluster->group.members.items[i]->client))
+        if (broker_client_left(sim->cluster->group.members.items[i]->client))
             sim_fail(sim, "a member that left is in the group");
     }
 }

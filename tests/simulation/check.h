@@ -15,8 +15,8 @@ void check_old_sessions(struct sim *sim, const struct session *session);
 /* A worker claims a partition. */
 void check_claim(struct sim *sim, struct process *p, int32_t part);
 /* A worker hands an event to its producer; an event reaches the topic. */
-void check_publish(struct sim *sim, const struct log_event *event);
-void check_event(struct sim *sim, const struct log_event *event);
+void check_publish(struct sim *sim, const struct broker_event *event);
+void check_event(struct sim *sim, const struct broker_event *event);
 /* Whether all of the partition's messages are decided; and all events are in the topic. */
 bool check_part_is_decided(const struct sim *sim, int32_t part);
 bool check_part_is_done(const struct sim *sim, int32_t part);

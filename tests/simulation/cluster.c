@@ -1,4 +1,4 @@
-/* The logs, and the log port's calls as worker/kafka_*.c makes them. */
+/* The logs, and the broker port's calls as worker/kafka_*.c makes them. */
 #include "tests/simulation/cluster.h"
 
 #include <assert.h>
@@ -27,11 +27,11 @@ struct client_part {
     int64_t tail;       /* the highest event that the tail showed when it was read last */
 };
 
-struct log_client {
+struct broker_client {
     struct process *process;
     struct sim *sim;
     struct cluster *cluster;
-    struct log_events owner;
+    struct broker_callbacks owner;
     struct member *member; /* NULL: not subscribed */
     struct producer *producer;
     struct client_part parts[PLAN_PARTITIONS_MAX];
@@ -44,13 +44,13 @@ struct log_client {
 
 int64_t cluster_append_request(struct sim *sim, int32_t part, const char *value, size_t len)
 {
-    struct request_log *log = &sim->cluster->requests[part];
-    int64_t append_ms = sim_wall_ms(sim) + log->clock_skew_ms + sim->cluster->jump_ms;
-    *LIST_ADD(sim, &log->entries) = (struct request_entry){
-        .offset = log->hi++, .append_ms = append_ms, .value = value, .len = len};
-    *LIST_ADD(sim, &sim->cluster->ever[part]) = log->entries.items[log->entries.count - 1];
-    sim_note(sim, 93, "request", part, log->hi - 1);
-    return log->hi - 1;
+    struct request_log *broker = &sim->cluster->requests[part];
+    int64_t append_ms = sim_wall_ms(sim) + broker->clock_skew_ms + sim->cluster->jump_ms;
+    *LIST_ADD(sim, &broker->entries) = (struct request_entry){
+        .offset = broker->hi++, .append_ms = append_ms, .value = value, .len = len};
+    *LIST_ADD(sim, &sim->cluster->ever[part]) = broker->entries.items[broker->entries.count - 1];
+    sim_note(sim, 93, "request", part, broker->hi - 1);
+    return broker->hi - 1;
 }
 
 void cluster_make_hole(struct sim *sim, int32_t part, int64_t count)
@@ -91,12 +91,13 @@ void cluster_open(struct sim *sim)
 {
     sim->cluster = arena_alloc(sim->arena, sizeof *sim->cluster);
     for (int32_t part = 0; part < sim->plan.partitions; part++) {
-        struct request_log *log = &sim->cluster->requests[part];
-        log->first = log->lo = log->hi = sim_chance(sim, 200000) ? sim_between(sim, 1, 5) : 0;
+        struct request_log *broker = &sim->cluster->requests[part];
+        broker->first = broker->lo = broker->hi = sim_chance(sim, 200000) ? sim_between(sim, 1, 5)
+                                                                          : 0;
         if (sim->plan.clock_skew_ms > 0)
-            log->clock_skew_ms = sim_between(sim, -sim->plan.clock_skew_ms,
-                                             sim->plan.clock_skew_ms);
-        database_partition(sim->db, part)->next_offset = log->first;
+            broker->clock_skew_ms = sim_between(sim, -sim->plan.clock_skew_ms,
+                                                sim->plan.clock_skew_ms);
+        database_partition(sim->db, part)->next_offset = broker->first;
     }
     group_open(sim);
 }
@@ -109,7 +110,7 @@ void cluster_close(struct sim *sim)
 /* --- calls --- */
 
 /* A question to a broker. */
-static enum err ask(struct log_client *c, const char *what, struct failure *f)
+static enum err ask(struct broker_client *c, const char *what, struct failure *f)
 {
     struct sim *sim = c->sim;
     process_call(c->process, what);
@@ -122,7 +123,7 @@ static enum err ask(struct log_client *c, const char *what, struct failure *f)
 }
 
 /* A call that librdkafka answers by itself; those that change what is fetched fail more often. */
-static enum err local(struct log_client *c, const char *what, struct failure *f)
+static enum err local(struct broker_client *c, const char *what, struct failure *f)
 {
     process_local_call(c->process, what);
     if (!c->sim->healed && sim_chance(c->sim, 5 * c->sim->plan.log_error)) {
@@ -132,22 +133,22 @@ static enum err local(struct log_client *c, const char *what, struct failure *f)
     return ERR_OK;
 }
 
-static enum err log_shape(void *self, struct log_shape *out, struct failure *f)
+static enum err broker_shape(void *self, struct broker_shape *out, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = ask(c, "shape", f);
     if (err)
         return err;
-    *out = (struct log_shape){.request_partitions = c->sim->plan.partitions,
-                              .event_partitions = c->sim->plan.partitions};
+    *out = (struct broker_shape){.request_partitions = c->sim->plan.partitions,
+                                 .event_partitions = c->sim->plan.partitions};
     const char *id = c->process->other_cluster ? "cluster-2" : "cluster-1";
     memcpy(out->cluster_id, id, strlen(id) + 1);
     return ERR_OK;
 }
 
-static enum err log_subscribe(void *self, const struct log_events *events, struct failure *f)
+static enum err log_subscribe(void *self, const struct broker_callbacks *events, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = local(c, "subscribe", f);
     if (err)
         return err;
@@ -158,17 +159,17 @@ static enum err log_subscribe(void *self, const struct log_events *events, struc
 
 static enum err log_resubscribe(void *self, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = local(c, "resubscribe", f);
     if (!err && !c->member->lost)
         group_rebalance(c->sim);
     return err;
 }
 
-static enum err log_start(void *self, const struct log_position *positions, size_t count,
+static enum err log_start(void *self, const struct broker_position *positions, size_t count,
                           struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = local(c, "start", f);
     memset(c->parts, 0, sizeof c->parts);
     if (err)
@@ -184,7 +185,7 @@ static enum err log_start(void *self, const struct log_position *positions, size
 
 static enum err log_seek(void *self, int32_t part, int64_t offset, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     struct client_part *p = &c->parts[part];
     enum err err = local(c, "seek", f);
     if (!err && !c->sim->healed && p->lost_once && sim_chance(c->sim, 20 * c->sim->plan.log_error))
@@ -202,7 +203,7 @@ static enum err log_seek(void *self, int32_t part, int64_t offset, struct failur
 
 static enum err log_pause(void *self, int32_t part, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = local(c, "pause", f);
     if (!err)
         c->parts[part].paused = true;
@@ -211,7 +212,7 @@ static enum err log_pause(void *self, int32_t part, struct failure *f)
 
 static enum err log_resume(void *self, int32_t part, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = local(c, "resume", f);
     if (!err)
         c->parts[part].paused = false;
@@ -220,86 +221,86 @@ static enum err log_resume(void *self, int32_t part, struct failure *f)
 
 static void log_commit_offset(void *self, int32_t part, int64_t next_offset)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     (void)part, (void)next_offset;
     process_local_call(c->process, "commit_offset");
 }
 
 static int64_t log_request_end(void *self, int32_t part)
 {
-    const struct log_client *c = self;
+    const struct broker_client *c = self;
     return c->parts[part].started ? c->cluster->requests[part].hi : -1;
 }
 
 /* --- poll --- */
 
 /* Messages that were fetched before may come again, or be lost between two positions. */
-static int64_t fetch_from(struct log_client *c, int32_t part)
+static int64_t fetch_from(struct broker_client *c, int32_t part)
 {
     struct sim *sim = c->sim;
     struct client_part *p = &c->parts[part];
-    const struct request_log *log = &c->cluster->requests[part];
+    const struct request_log *broker = &c->cluster->requests[part];
     if (sim->healed || p->exact || !sim_chance(sim, sim->plan.prefetch))
         return p->position;
     int64_t from = p->position + sim_between(sim, -4, 3);
     if (from > p->position && p->lost_once)
         return p->position;
     p->lost_once = p->lost_once || from > p->position;
-    return from < log->lo ? log->lo : from > log->hi ? p->position : from;
+    return from < broker->lo ? broker->lo : from > broker->hi ? p->position : from;
 }
 
 struct gathering {
-    struct log_message *out;
+    struct broker_message *out;
     size_t max, max_bytes, count, bytes;
 };
 
-static void give_out(struct log_client *c, struct gathering *g, int32_t part,
+static void give_out(struct broker_client *c, struct gathering *g, int32_t part,
                      const struct request_entry *entry)
 {
     char *copy = arena_strndup(c->sim->arena, entry->value, entry->len);
-    g->out[g->count++] = (struct log_message){.part = part,
-                                              .offset = entry->offset,
-                                              .append_ms = entry->append_ms,
-                                              .value = copy,
-                                              .len = entry->len,
-                                              .handle = copy};
+    g->out[g->count++] = (struct broker_message){.part = part,
+                                                 .offset = entry->offset,
+                                                 .append_ms = entry->append_ms,
+                                                 .value = copy,
+                                                 .len = entry->len,
+                                                 .handle = copy};
     g->bytes += entry->len;
     c->given_out++;
     sim_note(c->sim, c->process->number, "gets", part, entry->offset);
 }
 
-static void gather(struct log_client *c, struct gathering *g)
+static void gather(struct broker_client *c, struct gathering *g)
 {
     struct sim *sim = c->sim;
     for (int32_t part = 0; part < sim->plan.partitions && !c->cluster->down; part++) {
         struct client_part *p = &c->parts[part];
-        const struct request_log *log = &c->cluster->requests[part];
+        const struct request_log *broker = &c->cluster->requests[part];
         if (!p->started || p->paused || p->broken)
             continue;
-        if (p->position < log->lo || p->position > log->hi) {
+        if (p->position < broker->lo || p->position > broker->hi) {
             p->broken = c->out_of_range = true;
             continue;
         }
-        if (p->position == log->hi)
+        if (p->position == broker->hi)
             continue;
         int64_t from = fetch_from(c, part);
         bool some = !sim->batches && sim_chance(sim, 300000);
         int64_t limit = some ? sim_between(sim, 1, 5) : INT64_MAX;
         p->given_from = from;
         for (size_t i = 0;
-             i < log->entries.count && limit > 0 && g->count < g->max && g->bytes < g->max_bytes;
+             i < broker->entries.count && limit > 0 && g->count < g->max && g->bytes < g->max_bytes;
              i++) {
-            if (log->entries.items[i].offset < from)
+            if (broker->entries.items[i].offset < from)
                 continue;
-            give_out(c, g, part, &log->entries.items[i]);
-            p->position = log->entries.items[i].offset + 1;
+            give_out(c, g, part, &broker->entries.items[i]);
+            p->position = broker->entries.items[i].offset + 1;
             p->exact = false;
             limit--;
         }
     }
 }
 
-static enum err poll_trouble(struct log_client *c, struct failure *f)
+static enum err poll_trouble(struct broker_client *c, struct failure *f)
 {
     struct sim *sim = c->sim;
     if (!sim->healed && sim_chance(sim, sim->plan.log_error / 20))
@@ -316,7 +317,7 @@ static enum err poll_trouble(struct log_client *c, struct failure *f)
     return ERR_OK;
 }
 
-static void serve(struct log_client *c)
+static void serve(struct broker_client *c)
 {
     if (c->member)
         group_poll(c->sim, c->member, &c->owner);
@@ -325,7 +326,7 @@ static void serve(struct log_client *c)
 }
 
 /* A session that is not used is used now and then, before the server gives it up. */
-static void check_session_is_used(struct log_client *c)
+static void check_session_is_used(struct broker_client *c)
 {
     struct process *p = c->process;
     int64_t now_us = c->sim->now_us;
@@ -339,10 +340,10 @@ static void check_session_is_used(struct log_client *c)
         sim_fail(c->sim, "%s does not use its session for %d ms", p->name, IDLE_MAX_MS);
 }
 
-static enum err log_poll(void *self, struct log_message *out, size_t max, size_t max_bytes,
+static enum err log_poll(void *self, struct broker_message *out, size_t max, size_t max_bytes,
                          int timeout_ms, size_t *count_out, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     struct gathering g = {.out = out, .max = max, .max_bytes = max_bytes};
     *count_out = 0;
     process_call(c->process, "poll");
@@ -369,9 +370,9 @@ static enum err log_poll(void *self, struct log_message *out, size_t max, size_t
     return ERR_OK;
 }
 
-static void log_release(void *self, struct log_message *messages, size_t count)
+static void log_release(void *self, struct broker_message *messages, size_t count)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     for (size_t i = 0; i < count; i++) {
         assert(messages[i].handle);
         memset(messages[i].handle, '?', messages[i].len); /* whoever still reads it, errs */
@@ -383,9 +384,9 @@ static void log_release(void *self, struct log_message *messages, size_t count)
 
 /* --- producer --- */
 
-static enum err log_publish(void *self, const struct log_event *event, struct failure *f)
+static enum err log_publish(void *self, const struct broker_event *event, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     process_local_call(c->process, "publish");
     if (!c->producer)
         return failure_set(f, ERR_LOG_FATAL, "publish: there is no producer");
@@ -398,7 +399,7 @@ static enum err log_publish(void *self, const struct log_event *event, struct fa
 
 static enum err log_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     assert(timeout_ms <= WORKER_SHUTDOWN_FLUSH_MS);
     if (part >= 0)
         c->parts[part].flushes++;
@@ -419,7 +420,7 @@ static enum err log_flush(void *self, int32_t part, int timeout_ms, struct failu
 
 static enum err log_reset_producer(void *self, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     process_local_call(c->process, "reset_producer");
     if (c->producer)
         producer_drop(c->producer);
@@ -435,7 +436,7 @@ static enum err log_reset_producer(void *self, struct failure *f)
 static enum err log_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
                                   struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = ask(c, "request_range", f);
     if (err)
         return err;
@@ -447,7 +448,7 @@ static enum err log_request_range(void *self, int32_t part, int64_t *lo, int64_t
 
 /* When all tails are compared with the database, that of a partition whose own is known already does
  * not count: a dead owner's events may have arrived since. */
-static void note_tail(struct log_client *c, int32_t part, int64_t highest)
+static void note_tail(struct broker_client *c, int32_t part, int64_t highest)
 {
     const struct worker *w = c->process->worker;
     if (w && !w->parts[part].tail_known)
@@ -457,7 +458,7 @@ static void note_tail(struct log_client *c, int32_t part, int64_t highest)
 static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
                                 struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = ask(c, "event_range", f);
     if (err)
         return err;
@@ -471,15 +472,16 @@ static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *
 static enum err log_request_before(void *self, int32_t part, int64_t before, int64_t bound,
                                    int64_t *offset_out, uint8_t sha256_out[32], struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = ask(c, "request_before", f);
     if (err)
         return err;
-    const struct request_log *log = &c->cluster->requests[part];
+    const struct request_log *broker = &c->cluster->requests[part];
     const struct request_entry *found = NULL;
-    for (size_t i = 0; i < log->entries.count; i++) {
-        const struct request_entry *entry = &log->entries.items[i];
-        if (entry->offset < before && entry->offset >= before - bound && entry->offset >= log->lo)
+    for (size_t i = 0; i < broker->entries.count; i++) {
+        const struct request_entry *entry = &broker->entries.items[i];
+        if (entry->offset < before && entry->offset >= before - bound &&
+            entry->offset >= broker->lo)
             found = entry;
     }
     if (!found)
@@ -491,32 +493,32 @@ static enum err log_request_before(void *self, int32_t part, int64_t before, int
 }
 
 /* Of the last events, twice as many as may be unpublished: what the tail must not miss. */
-static int64_t highest_of_tail(const struct sim *sim, const struct event_log *log)
+static int64_t highest_of_tail(const struct sim *sim, const struct event_log *broker)
 {
     int64_t highest = 0;
-    for (size_t i = 0; i < log->entries.count; i++) {
-        const struct event_entry *entry = &log->entries.items[i];
-        if (entry->offset >= log->hi - 2 * sim->plan.unpublished_max && entry->offset >= log->lo &&
-            entry->seq > highest)
+    for (size_t i = 0; i < broker->entries.count; i++) {
+        const struct event_entry *entry = &broker->entries.items[i];
+        if (entry->offset >= broker->hi - 2 * sim->plan.unpublished_max &&
+            entry->offset >= broker->lo && entry->seq > highest)
             highest = entry->seq;
     }
     return highest;
 }
 
-static enum err log_event_tail(void *self, int32_t part, int64_t count, log_tail_fn *fn, void *arg,
-                               struct failure *f)
+static enum err log_event_tail(void *self, int32_t part, int64_t count, broker_tail_fn *fn,
+                               void *arg, struct failure *f)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     enum err err = ask(c, "event_tail", f);
     if (err)
         return err;
-    const struct event_log *log = &c->cluster->events[part];
-    note_tail(c, part, highest_of_tail(c->sim, log));
+    const struct event_log *broker = &c->cluster->events[part];
+    note_tail(c, part, highest_of_tail(c->sim, broker));
     if (count < 2 * c->sim->plan.unpublished_max)
         sim_fail(c->sim, "a tail of %" PRId64 " events is too short", count);
-    for (size_t i = 0; i < log->entries.count; i++) {
-        const struct event_entry *entry = &log->entries.items[i];
-        if (entry->offset >= log->hi - count && entry->offset >= log->lo && entry->seq > 0)
+    for (size_t i = 0; i < broker->entries.count; i++) {
+        const struct event_entry *entry = &broker->entries.items[i];
+        if (entry->offset >= broker->hi - count && entry->offset >= broker->lo && entry->seq > 0)
             fn(arg, entry->offset, entry->seq);
     }
     process_travel(c->process);
@@ -527,7 +529,7 @@ static enum err log_event_tail(void *self, int32_t part, int64_t count, log_tail
 
 static void log_close(void *self)
 {
-    struct log_client *c = self;
+    struct broker_client *c = self;
     process_call(c->process, "close");
     if (c->closed)
         return;
@@ -539,8 +541,8 @@ static void log_close(void *self)
     c->left = true;
 }
 
-static const struct log_ops ops = {
-    .shape = log_shape,
+static const struct broker_ops ops = {
+    .shape = broker_shape,
     .subscribe = log_subscribe,
     .resubscribe = log_resubscribe,
     .start = log_start,
@@ -561,16 +563,16 @@ static const struct log_ops ops = {
     .close = log_close,
 };
 
-struct log log_client_new(struct process *p)
+struct broker broker_client_new(struct process *p)
 {
-    struct log_client *c = arena_alloc(p->sim->arena, sizeof *c);
-    *c = (struct log_client){.process = p, .sim = p->sim, .cluster = p->sim->cluster};
+    struct broker_client *c = arena_alloc(p->sim->arena, sizeof *c);
+    *c = (struct broker_client){.process = p, .sim = p->sim, .cluster = p->sim->cluster};
     c->producer = producer_new(p, &c->owner);
     *LIST_ADD(p->sim, &p->sim->cluster->clients) = c;
-    return (struct log){.ops = &ops, .self = c};
+    return (struct broker){.ops = &ops, .self = c};
 }
 
-void log_client_gone(struct log_client *c, bool left)
+void broker_client_gone(struct broker_client *c, bool left)
 {
     if (c->producer)
         producer_drop(c->producer);
@@ -579,38 +581,38 @@ void log_client_gone(struct log_client *c, bool left)
         sim_fail(c->sim, "%zu messages are not released", c->given_out);
 }
 
-void log_client_unassign(struct log_client *c)
+void broker_client_unassign(struct broker_client *c)
 {
     memset(c->parts, 0, sizeof c->parts);
 }
 
-int64_t log_client_assignments(const struct log_client *c)
+int64_t broker_client_assignments(const struct broker_client *c)
 {
     return c->member ? c->member->assignments : 0;
 }
 
-int64_t log_client_flushes(const struct log_client *c, int32_t part)
+int64_t broker_client_flushes(const struct broker_client *c, int32_t part)
 {
     return c->parts[part].flushes;
 }
 
-bool log_client_left(const struct log_client *c)
+bool broker_client_left(const struct broker_client *c)
 {
     return c->left;
 }
 
-void log_client_disconnect(struct log_client *c)
+void broker_client_disconnect(struct broker_client *c)
 {
     c->connection_lost = true;
 }
 
-void log_client_fail_delivery(struct log_client *c)
+void broker_client_fail_delivery(struct broker_client *c)
 {
     if (c->producer)
         producer_fail_next(c->producer);
 }
 
-struct process *log_client_process(const struct log_client *c)
+struct process *broker_client_process(const struct broker_client *c)
 {
     return c->process;
 }

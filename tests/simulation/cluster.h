@@ -1,13 +1,13 @@
 /* A Kafka cluster in memory: request and event partitions, the worker's consumer group, and the
- * log port on it. */
+ * broker port on it. */
 #ifndef BERTH_TESTS_SIMULATION_CLUSTER_H
 #define BERTH_TESTS_SIMULATION_CLUSTER_H
 
 #include "tests/simulation/database.h"
-#include "worker/log_port.h"
+#include "worker/broker.h"
 
 struct process;
-struct log_client;
+struct broker_client;
 struct producer;
 
 struct request_entry {
@@ -37,7 +37,7 @@ struct event_log {
 };
 
 struct member {
-    struct log_client *client;
+    struct broker_client *client;
     bool joined;   /* it has answered the rebalance that is under way */
     bool revoking; /* it is to give its partitions back in its next poll */
     bool lost;     /* the group goes on without it; it learns that in some later poll */
@@ -59,7 +59,7 @@ struct cluster {
     struct request_log requests[PLAN_PARTITIONS_MAX];
     struct event_log events[PLAN_PARTITIONS_MAX];
     struct group group;
-    LIST_OF(struct log_client *) clients;
+    LIST_OF(struct broker_client *) clients;
     LIST_OF(struct request_entry) ever[PLAN_PARTITIONS_MAX]; /* also what was cut or made anew */
     bool down;
     int64_t jump_ms; /* of all append times, now */
@@ -81,43 +81,43 @@ void cluster_up(struct sim *sim);
 
 /* --- the port --- */
 
-struct log log_client_new(struct process *p);
+struct broker broker_client_new(struct process *p);
 /* The process ended. left: it had closed. */
-void log_client_gone(struct log_client *c, bool left);
+void broker_client_gone(struct broker_client *c, bool left);
 /* A connection to a broker is lost. */
-void log_client_disconnect(struct log_client *c);
+void broker_client_disconnect(struct broker_client *c);
 /* The producer's next delivery fails. */
-void log_client_fail_delivery(struct log_client *c);
+void broker_client_fail_delivery(struct broker_client *c);
 /* Nothing is fetched any more, until the next start. */
-void log_client_unassign(struct log_client *c);
+void broker_client_unassign(struct broker_client *c);
 /* How often it was assigned partitions. */
-int64_t log_client_assignments(const struct log_client *c);
-bool log_client_left(const struct log_client *c);
+int64_t broker_client_assignments(const struct broker_client *c);
+bool broker_client_left(const struct broker_client *c);
 /* How often it was told to wait until the partition's events are in the topic. */
-int64_t log_client_flushes(const struct log_client *c, int32_t part);
-struct process *log_client_process(const struct log_client *c);
+int64_t broker_client_flushes(const struct broker_client *c, int32_t part);
+struct process *broker_client_process(const struct broker_client *c);
 
 /* --- group.c --- */
 
 void group_open(struct sim *sim);
-struct member *group_join(struct sim *sim, struct log_client *client);
+struct member *group_join(struct sim *sim, struct broker_client *client);
 /* It leaves by itself, or is not heard of any more (then after the session time-out). */
 void group_leave(struct sim *sim, struct member *member);
 void group_rebalance(struct sim *sim);
 /* Some member is not heard of for a while, though it lives. */
 void group_expel_any(struct sim *sim);
 /* The member polls: answers what the group asks. */
-void group_poll(struct sim *sim, struct member *member, const struct log_events *owner);
+void group_poll(struct sim *sim, struct member *member, const struct broker_callbacks *owner);
 /* What the member owns is given back, as when it subscribes anew. */
-void group_give_back(struct sim *sim, struct member *member, const struct log_events *owner,
+void group_give_back(struct sim *sim, struct member *member, const struct broker_callbacks *owner,
                      bool lost);
 
 /* --- producer.c --- */
 
-struct producer *producer_new(struct process *p, const struct log_events *owner);
+struct producer *producer_new(struct process *p, const struct broker_callbacks *owner);
 /* What was sent and not acknowledged may still arrive, in order; the rest never does. */
 void producer_drop(struct producer *producer);
-enum err producer_publish(struct producer *producer, const struct log_event *event,
+enum err producer_publish(struct producer *producer, const struct broker_event *event,
                           struct failure *f);
 /* Calls the owner for the reports that are there. */
 void producer_serve(struct producer *producer);

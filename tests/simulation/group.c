@@ -61,7 +61,7 @@ static void assign(struct sim *sim)
         int64_t i = at_random ? sim_below(sim, count) : (first + part) % count;
         group->members.items[i]->owner[part] = true;
         sim_note(sim, 92, "assigns", part,
-                 log_client_process(group->members.items[i]->client)->number);
+                 broker_client_process(group->members.items[i]->client)->number);
     }
 }
 
@@ -76,7 +76,7 @@ static void complete(struct sim *sim)
 
 static void leave_out(struct sim *sim, struct member *member)
 {
-    sim_note(sim, 92, "leaves out", log_client_process(member->client)->number, 0);
+    sim_note(sim, 92, "leaves out", broker_client_process(member->client)->number, 0);
     member->lost = true;
     member->learns_us = 0;
     member->assigned = false;
@@ -109,8 +109,8 @@ static void housekeeping(struct sim *sim, void *arg, int64_t number)
     (void)number;
     for (size_t i = 0; i < group->members.count && !sim->cluster->down; i++) {
         struct member *member = group->members.items[i];
-        const struct process *p = log_client_process(member->client);
-        if (p->log == member->client && !process_is_suspended(p))
+        const struct process *p = broker_client_process(member->client);
+        if (p->broker == member->client && !process_is_suspended(p))
             member->seen_us = sim->now_us; /* its library's own thread is heard of */
         if (is_late(sim, member)) {
             leave_out(sim, member);
@@ -134,7 +134,7 @@ static void join(struct sim *sim, struct member *member)
     group_rebalance(sim);
 }
 
-struct member *group_join(struct sim *sim, struct log_client *client)
+struct member *group_join(struct sim *sim, struct broker_client *client)
 {
     struct member *member = arena_alloc(sim->arena, sizeof *member);
     member->client = client;
@@ -151,10 +151,10 @@ void group_leave(struct sim *sim, struct member *member)
         group_rebalance(sim);
 }
 
-void group_give_back(struct sim *sim, struct member *member, const struct log_events *owner,
+void group_give_back(struct sim *sim, struct member *member, const struct broker_callbacks *owner,
                      bool lost)
 {
-    const struct process *p = log_client_process(member->client);
+    const struct process *p = broker_client_process(member->client);
     int32_t parts[PLAN_PARTITIONS_MAX];
     int64_t flushes[PLAN_PARTITIONS_MAX], begin_us = sim->now_us;
     bool waits[PLAN_PARTITIONS_MAX];
@@ -164,7 +164,7 @@ void group_give_back(struct sim *sim, struct member *member, const struct log_ev
             continue;
         const struct part *own = &p->worker->parts[part];
         waits[count] = !lost && part_is_claimed(own) && own->sent_seq > own->acked_seq;
-        flushes[count] = log_client_flushes(member->client, part);
+        flushes[count] = broker_client_flushes(member->client, part);
         parts[count++] = part;
     }
     if (count > 0)
@@ -172,17 +172,17 @@ void group_give_back(struct sim *sim, struct member *member, const struct log_ev
     for (size_t i = 0; i < count; i++) {
         const struct part *own = &p->worker->parts[parts[i]];
         if (waits[i] && own->sent_seq > own->acked_seq &&
-            flushes[i] == log_client_flushes(member->client, parts[i]) &&
+            flushes[i] == broker_client_flushes(member->client, parts[i]) &&
             sim->now_us - begin_us < WORKER_REVOKE_FLUSH_MS * SIM_US_PER_MS)
             sim_fail(sim, "%s gives partition %d back, and does not wait for its events", p->name,
                      (int)parts[i]);
     }
-    log_client_unassign(member->client);
+    broker_client_unassign(member->client);
     memset(member->told, 0, sizeof member->told);
     member->told_any = false;
 }
 
-static void tell(struct sim *sim, struct member *member, const struct log_events *owner)
+static void tell(struct sim *sim, struct member *member, const struct broker_callbacks *owner)
 {
     int32_t parts[PLAN_PARTITIONS_MAX];
     size_t count = 0;
@@ -194,11 +194,11 @@ static void tell(struct sim *sim, struct member *member, const struct log_events
         if (member->told[part])
             parts[count++] = part;
     }
-    log_client_unassign(member->client);
+    broker_client_unassign(member->client);
     owner->assigned(owner->arg, parts, count);
 }
 
-void group_poll(struct sim *sim, struct member *member, const struct log_events *owner)
+void group_poll(struct sim *sim, struct member *member, const struct broker_callbacks *owner)
 {
     struct group *group = &sim->cluster->group;
     if (sim->cluster->down)

@@ -55,7 +55,8 @@ static bool open_worker(struct process *p)
                                              .unpublished_max = plan->unpublished_max};
     while (!p->terminate) {
         struct failure f = {0};
-        enum err err = worker_open(&settings, &env, &p->store_port, &p->log_port, &p->worker, &f);
+        enum err err = worker_open(&settings, &env, &p->store_port, &p->broker_port, &p->worker,
+                                   &f);
         sim_note(p->sim, p->number, "open", err, 0);
         if (err == ERR_OK)
             return true;
@@ -94,9 +95,9 @@ static void bury(struct process *p)
     worker_free(p->worker);
     p->worker = NULL;
     store_client_gone(p->store, !p->host_died);
-    log_client_gone(p->log, !killed);
+    broker_client_gone(p->broker, !killed);
     p->store = NULL;
-    p->log = NULL;
+    p->broker = NULL;
     p->dying = p->host_died = p->terminate = false;
     p->stopped_until_us = 0;
     p->wake_number++;
@@ -139,9 +140,9 @@ static void start(struct sim *sim, void *arg, int64_t number)
     sim_note(sim, p->number, "start", 0, 0);
     p->mono_base_ms = sim_between(sim, 1000, 100000000);
     p->store_port = store_client_new(p);
-    p->log_port = log_client_new(p);
+    p->broker_port = broker_client_new(p);
     p->store = p->store_port.self;
-    p->log = p->log_port.self;
+    p->broker = p->broker_port.self;
     p->fiber = fiber_new(live, p);
     resume_at(p, sim->now_us);
 }

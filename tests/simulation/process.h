@@ -8,7 +8,7 @@
 #include "worker/worker.h"
 
 struct store_client;
-struct log_client;
+struct broker_client;
 
 struct process {
     struct sim *sim;
@@ -18,9 +18,9 @@ struct process {
     struct fiber *fiber;     /* NULL: it does not run */
     struct worker *worker;   /* NULL: not open yet */
     struct store store_port; /* what its worker borrows */
-    struct log log_port;
+    struct broker broker_port;
     struct store_client *store; /* NULL: it does not run */
-    struct log_client *log;
+    struct broker_client *broker;
     bool terminate;           /* SIGTERM came */
     bool dying;               /* kill -9: buried as soon as its fiber is left */
     bool host_died;           /* with its host: nobody tells the servers */

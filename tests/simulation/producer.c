@@ -15,14 +15,14 @@
 #define LATE_MS       4000
 
 struct outgoing {
-    struct log_event event;
+    struct broker_event event;
     bool delivered, failed, reported;
 };
 
 struct producer {
     struct sim *sim;
     struct process *process;
-    const struct log_events *owner;
+    const struct broker_callbacks *owner;
     LIST_OF(struct outgoing) events;
     size_t sent;      /* delivered or failed, from the front */
     size_t served;    /* reported to the owner, from the front */
@@ -31,7 +31,7 @@ struct producer {
     int64_t made[PLAN_PARTITIONS_MAX]; /* which of the topics of that name it knows */
 };
 
-struct producer *producer_new(struct process *p, const struct log_events *owner)
+struct producer *producer_new(struct process *p, const struct broker_callbacks *owner)
 {
     struct producer *producer = arena_alloc(p->sim->arena, sizeof *producer);
     *producer = (struct producer){.sim = p->sim, .process = p, .owner = owner};
@@ -41,30 +41,30 @@ struct producer *producer_new(struct process *p, const struct log_events *owner)
 }
 
 /* A topic that was made anew knows nothing of the producer's earlier events, and refuses. */
-static bool is_known(const struct producer *producer, const struct log_event *event)
+static bool is_known(const struct producer *producer, const struct broker_event *event)
 {
     return producer->made[event->part] == producer->sim->cluster->events[event->part].made;
 }
 
-static void append(struct sim *sim, const struct log_event *event)
+static void append(struct sim *sim, const struct broker_event *event)
 {
-    struct event_log *log = &sim->cluster->events[event->part];
-    *LIST_ADD(sim, &log->entries) = (struct event_entry){.offset = log->hi++,
-                                                         .seq = event->seq,
-                                                         .epoch = event->epoch,
-                                                         .key = event->key,
-                                                         .type = event->type,
-                                                         .value = event->value,
-                                                         .len = event->len};
+    struct event_log *broker = &sim->cluster->events[event->part];
+    *LIST_ADD(sim, &broker->entries) = (struct event_entry){.offset = broker->hi++,
+                                                            .seq = event->seq,
+                                                            .epoch = event->epoch,
+                                                            .key = event->key,
+                                                            .type = event->type,
+                                                            .value = event->value,
+                                                            .len = event->len};
     sim_note(sim, 91, "event", event->part, event->seq);
     sim->count.events++;
-    if (event->seq <= log->highest)
+    if (event->seq <= broker->highest)
         sim->count.repeats++;
     check_event(sim, event);
-    if (event->seq > log->highest)
-        log->highest = event->seq;
-    if (event->seq > log->ever)
-        log->ever = event->seq;
+    if (event->seq > broker->highest)
+        broker->highest = event->seq;
+    if (event->seq > broker->ever)
+        broker->ever = event->seq;
 }
 
 static void fail_rest(struct producer *producer)
@@ -92,7 +92,7 @@ static void pump(struct sim *sim, void *arg, int64_t number)
     bool away = sim->cluster->down || process_is_suspended(producer->process);
     for (int64_t i = away ? 0 : sim_between(sim, 1, 20);
          i > 0 && producer->sent < producer->events.count; i--) {
-        const struct log_event *event = &producer->events.items[producer->sent].event;
+        const struct broker_event *event = &producer->events.items[producer->sent].event;
         bool fails = producer->fail_next || !is_known(producer, event) ||
                      (!sim->healed && sim_chance(sim, sim->plan.delivery_failed));
         producer->fail_next = false;
@@ -115,7 +115,7 @@ static const char *copy_text(struct sim *sim, const char *text)
     return text ? arena_strdup(sim->arena, text) : NULL;
 }
 
-enum err producer_publish(struct producer *producer, const struct log_event *event,
+enum err producer_publish(struct producer *producer, const struct broker_event *event,
                           struct failure *f)
 {
     struct sim *sim = producer->sim;
@@ -153,7 +153,7 @@ static void arrive_late(struct sim *sim, void *arg, int64_t number)
     (void)number;
     if (producer->sent >= producer->last_late || sim->cluster->down)
         return;
-    const struct log_event *event = &producer->events.items[producer->sent++].event;
+    const struct broker_event *event = &producer->events.items[producer->sent++].event;
     if (!is_known(producer, event))
         return;
     append(sim, event);

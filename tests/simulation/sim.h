@@ -1,7 +1,7 @@
 /* The simulation: the worker's loop, unchanged, over a simulated log and store. One seed chooses
  * the schedule, the workload and the faults; the same seed gives the same run.
  *
- *      client.c  signed requests ----> log.c, group.c, producer.c          struct log_ops
+ *      client.c  signed requests ----> log.c, group.c, producer.c          struct broker_ops
  *      chaos.c   faults, operator         ^
  *      check.c, replay.c                  |   process.c: fibers that run worker_open, _step, _close
  *                                         v

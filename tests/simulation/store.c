@@ -307,7 +307,7 @@ static enum err store_claim(void *self, int32_t part, const char *owner, struct 
     err = leave(c, err, fate, f);
     if (err)
         return err;
-    c->process->claimed_at[part] = log_client_assignments(c->process->log);
+    c->process->claimed_at[part] = broker_client_assignments(c->process->broker);
     *out = row;
     return ERR_OK;
 }

@@ -43,13 +43,13 @@ static void broker_comes_back(struct sim *sim, void *arg, int64_t number)
 static void remake_requests(struct sim *sim)
 {
     struct world_state *w = state(sim);
-    struct request_log *log = &sim->cluster->requests[w->part];
+    struct request_log *broker = &sim->cluster->requests[w->part];
     const struct partition_row *row = database_partition(sim->db, w->part);
-    w->must_halt = row->last_seq > 0 || log->first > 0;
+    w->must_halt = row->last_seq > 0 || broker->first > 0;
     w->may_halt = w->spoilt = true; /* a batch in hand may be committed still */
     cluster_down(sim);
-    log->entries.count = 0;
-    log->lo = log->hi = 0;
+    broker->entries.count = 0;
+    broker->lo = broker->hi = 0;
     sim_after_ms(sim, 500, broker_comes_back, NULL, 0);
 }
 
@@ -57,10 +57,11 @@ static void remake_requests(struct sim *sim)
 static void cut_requests(struct sim *sim)
 {
     struct world_state *w = state(sim);
-    struct request_log *log = &sim->cluster->requests[w->part];
+    struct request_log *broker = &sim->cluster->requests[w->part];
     const struct partition_row *row = database_partition(sim->db, w->part);
     size_t decided = 0;
-    while (decided < log->entries.count && log->entries.items[decided].offset < row->next_offset)
+    while (decided < broker->entries.count &&
+           broker->entries.items[decided].offset < row->next_offset)
         decided++;
     if (decided == 0) {
         w->over = true;
@@ -68,19 +69,19 @@ static void cut_requests(struct sim *sim)
     }
     w->must_halt = w->spoilt = true;
     cluster_down(sim);
-    log->entries.count = (size_t)sim_below(sim, (int64_t)decided);
-    log->hi = log->entries.items[log->entries.count].offset;
+    broker->entries.count = (size_t)sim_below(sim, (int64_t)decided);
+    broker->hi = broker->entries.items[broker->entries.count].offset;
     sim_after_ms(sim, 500, broker_comes_back, NULL, 0);
 }
 
 static void remake_events(struct sim *sim)
 {
     struct world_state *w = state(sim);
-    struct event_log *log = &sim->cluster->events[w->part];
+    struct event_log *broker = &sim->cluster->events[w->part];
     w->may_halt = w->spoilt = true; /* it is noticed when something is published */
-    log->entries.count = 0;
-    log->lo = log->hi = log->highest = 0;
-    log->made++;
+    broker->entries.count = 0;
+    broker->lo = broker->hi = broker->highest = 0;
+    broker->made++;
     w->over = true;
 }
 
@@ -94,12 +95,12 @@ static void hold_workers(struct sim *sim)
 static void expire_requests(struct sim *sim, void *arg, int64_t number)
 {
     struct world_state *w = state(sim);
-    struct request_log *log = &sim->cluster->requests[w->part];
+    struct request_log *broker = &sim->cluster->requests[w->part];
     const struct partition_row *row = database_partition(sim->db, w->part);
     (void)arg, (void)number;
     for (int64_t i = sim_between(sim, 1, 5); i > 0; i--)
         client_send_to(sim, w->part);
-    log->lo = sim_between(sim, row->next_offset + 1, log->hi);
+    broker->lo = sim_between(sim, row->next_offset + 1, broker->hi);
     w->must_halt = w->spoilt = true;
     sim->held = false;
     w->over = true;
@@ -177,9 +178,9 @@ static void clock_comes_back(struct sim *sim, void *arg, int64_t number)
 static void send_without_time(struct sim *sim)
 {
     struct world_state *w = state(sim);
-    struct request_log *log = &sim->cluster->requests[w->part];
+    struct request_log *broker = &sim->cluster->requests[w->part];
     w->offset = cluster_append_request(sim, w->part, "untimely", strlen("untimely"));
-    log->entries.items[log->entries.count - 1].append_ms = LOG_NO_TIME;
+    broker->entries.items[broker->entries.count - 1].append_ms = BROKER_NO_TIME;
     w->may_halt = true;
     w->over = true;
 }
@@ -188,10 +189,10 @@ static void send_without_time(struct sim *sim)
 static void append_unknown_event(struct sim *sim)
 {
     struct world_state *w = state(sim);
-    struct event_log *log = &sim->cluster->events[w->part];
+    struct event_log *broker = &sim->cluster->events[w->part];
     int64_t seq = database_partition(sim->db, w->part)->last_seq + 50;
-    *LIST_ADD(sim, &log->entries) = (struct event_entry){
-        .offset = log->hi++, .seq = seq, .type = "?", .value = "?", .len = 1};
+    *LIST_ADD(sim, &broker->entries) = (struct event_entry){
+        .offset = broker->hi++, .seq = seq, .type = "?", .value = "?", .len = 1};
     w->spoilt = w->over = true;
     process_terminate(process_at(sim, (int)sim_below(sim, sim->plan.workers)));
 }
@@ -309,10 +310,10 @@ bool world_part_is_settled(const struct sim *sim, int32_t part)
 /* Nothing but a hole lies between the offset and the message. */
 static bool message_is_next(const struct sim *sim, const struct partition_row *row)
 {
-    const struct request_log *log = &sim->cluster->requests[row->part];
-    for (size_t i = 0; i < log->entries.count; i++) {
-        if (log->entries.items[i].offset >= row->next_offset)
-            return log->entries.items[i].offset == state(sim)->offset;
+    const struct request_log *broker = &sim->cluster->requests[row->part];
+    for (size_t i = 0; i < broker->entries.count; i++) {
+        if (broker->entries.items[i].offset >= row->next_offset)
+            return broker->entries.items[i].offset == state(sim)->offset;
     }
     return false;
 }

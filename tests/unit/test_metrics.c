@@ -14,8 +14,8 @@
 
 #include "db/halt.h"
 #include "lib/metrics/metrics.h"
-#include "worker/log_port.h"
-#include "worker/metrics.h"
+#include "worker/broker.h"
+#include "worker/worker_metrics.h"
 
 static const struct metric pieces = {
     .name = "t_pieces_total", .type = METRIC_COUNTER, .help = "How many."};
@@ -179,7 +179,7 @@ static void test_decisions_are_counted_by_answer(void **state)
                         "reason=\"none\"} 0\n");
     decide(metrics, 1, REASON_NONE, 1000);
     decide(metrics, 2, REASON_INSUFFICIENT_CAPACITY, 1000);
-    decide(metrics, 3, REASON_INSUFFICIENT_CAPACITY, LOG_NO_TIME);
+    decide(metrics, 3, REASON_INSUFFICIENT_CAPACITY, BROKER_NO_TIME);
     assert_has(metrics, "berth_decisions_total{type=\"booking.create\",outcome=\"accepted\","
                         "reason=\"none\"} 1\n");
     assert_has(metrics, "berth_decisions_total{type=\"booking.create\",outcome=\"rejected\","
@@ -196,7 +196,7 @@ static void test_a_decision_is_timed_once_and_by_who_made_it(void **state)
     assert_has(metrics, "berth_decision_seconds_count 0\n");
     decide(metrics, 2, REASON_NONE, 1000);
     decide(metrics, 3, REASON_NONE, 1000);
-    decide(metrics, 4, REASON_NONE, LOG_NO_TIME);
+    decide(metrics, 4, REASON_NONE, BROKER_NO_TIME);
     worker_metrics_acknowledged(metrics, 4, 2, 2000);  /* another partition's */
     worker_metrics_acknowledged(metrics, 5, 10, 2000); /* the same slot */
     assert_has(metrics, "berth_decision_seconds_count 0\n");

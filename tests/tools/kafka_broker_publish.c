@@ -1,8 +1,8 @@
 /* Checks of the log on Kafka that concern events and topics: publishing, a new producer, tails,
- * settings. Run one by name; without a name they are listed. integration-tests/test_kafka_log.py
+ * settings. Run one by name; without a name they are listed. integration-tests/test_kafka_broker.py
  * runs them. */
 #include "lib/base/log.h"
-#include "tests/tools/kafka_log_rig.h"
+#include "tests/tools/kafka_broker_rig.h"
 
 static const char *event_value(int32_t part, int64_t seq, char buf[160])
 {
@@ -17,7 +17,7 @@ static enum err publish(struct owner *o, int32_t part, int64_t epoch, int64_t se
                         struct failure *f)
 {
     char value[160];
-    struct log_event event = {
+    struct broker_event event = {
         .part = part,
         .epoch = epoch,
         .seq = seq,
@@ -26,18 +26,18 @@ static enum err publish(struct owner *o, int32_t part, int64_t epoch, int64_t se
         .value = event_value(part, seq, value),
     };
     event.len = strlen(value);
-    return o->log.ops->publish(o->log.self, &event, f);
+    return o->broker.ops->publish(o->broker.self, &event, f);
 }
 
 static void publish_all(struct owner *o, int32_t part, int64_t epoch, int64_t first, int64_t last)
 {
     struct failure f;
-    struct log_message none;
+    struct broker_message none;
     size_t count;
     for (int64_t seq = first; seq <= last; seq++) {
         enum err err;
         while ((err = publish(o, part, epoch, seq, &f)) == ERR_LOG_FULL)
-            (void)o->log.ops->poll(o->log.self, &none, 1, 1, 1, &count, &f);
+            (void)o->broker.ops->poll(o->broker.self, &none, 1, 1, 1, &count, &f);
         CHECK_OK(err, &f);
     }
 }
@@ -125,14 +125,14 @@ static void check_publish(struct rig *rig)
     int64_t next[2] = {0, 0}, lo, hi;
     rig_topics(rig, 2);
     owner_open(&o, rig, next);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 0, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 0, &f), &f);
     publish_all(&o, 0, 3, 1, 5000);
     publish_all(&o, 1, 12, 1, 3);
-    CHECK_OK(o.log.ops->flush(o.log.self, 1, 10000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, 1, 10000, &f), &f);
     CHECK(o.last_seq[1] == 3);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 10000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 10000, &f), &f);
     CHECK(o.delivered == 5003 && o.reports_in_order && o.refused == 0);
-    CHECK_OK(o.log.ops->event_range(o.log.self, 0, &lo, &hi, &f), &f);
+    CHECK_OK(o.broker.ops->event_range(o.broker.self, 0, &lo, &hi, &f), &f);
     CHECK(lo == 0 && hi == 5000);
     CHECK(check_dense(rig, 0, 5000) == 0 && check_dense(rig, 1, 3) == 0);
 
@@ -163,16 +163,16 @@ static void check_reset(struct rig *rig)
     owner_await(&o, "+0 ");
     for (int64_t round = 1; round <= 5; round++) {
         publish_all(&o, 0, round, o.last_seq[0] + 1, ALL * round / 6);
-        (void)o.log.ops->flush(o.log.self, -1, 1, &f);
+        (void)o.broker.ops->flush(o.broker.self, -1, 1, &f);
         int64_t delivered = o.delivered, begin = clock_mono_ms();
-        CHECK_OK(o.log.ops->reset_producer(o.log.self, &f), &f);
+        CHECK_OK(o.broker.ops->reset_producer(o.broker.self, &f), &f);
         int64_t took = clock_mono_ms() - begin;
         longest = took > longest ? took : longest;
-        CHECK_OK(o.log.ops->flush(o.log.self, -1, 0, &f), &f);
+        CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 0, &f), &f);
         CHECK(o.delivered == delivered); /* nobody was told */
     }
     publish_all(&o, 0, 6, o.last_seq[0] + 1, ALL);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 30000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 30000, &f), &f);
     CHECK(o.last_seq[0] == ALL && o.refused == 0);
     size_t repeats = check_dense(rig, 0, ALL);
     printf("a new producer takes %" PRId64 " ms at worst; %zu repeats\n", longest, repeats);
@@ -193,21 +193,21 @@ static void check_refused(struct rig *rig)
     owner_open(&o, rig, next);
     owner_await(&o, "+0 ");
     publish_all(&o, 0, 1, 1, 10);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 10000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 10000, &f), &f);
     char big[2001] = {0};
     memset(big, 'x', 2000);
-    struct log_event event = {0, 1, 11, NULL, "berth.request.accepted", big, 2000};
-    CHECK_OK(o.log.ops->publish(o.log.self, &event, &f), &f);
+    struct broker_event event = {0, 1, 11, NULL, "berth.request.accepted", big, 2000};
+    CHECK_OK(o.broker.ops->publish(o.broker.self, &event, &f), &f);
     for (int64_t seq = 12; seq <= 40; seq++)
         (void)publish(&o, 0, 1, seq, &f);
-    CHECK(o.log.ops->flush(o.log.self, -1, 10000, &f) == ERR_LOG_FATAL);
+    CHECK(o.broker.ops->flush(o.broker.self, -1, 10000, &f) == ERR_LOG_FATAL);
     fprintf(stderr, "told: %s\n", f.text);
     CHECK(o.refused > 0 && o.last_seq[0] == 10);
     CHECK(publish(&o, 0, 1, 41, &f) == ERR_LOG_FATAL);
     CHECK(check_dense(rig, 0, 10) == 0);
-    CHECK_OK(o.log.ops->reset_producer(o.log.self, &f), &f);
+    CHECK_OK(o.broker.ops->reset_producer(o.broker.self, &f), &f);
     publish_all(&o, 0, 2, 11, 20);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 10000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 10000, &f), &f);
     CHECK(check_dense(rig, 0, 20) == 0 && o.last_seq[0] == 20);
     owner_close(&o);
 }
@@ -225,9 +225,9 @@ static void check_full(struct rig *rig)
     while ((err = publish(&o, 0, 1, seq + 1, &f)) == ERR_OK)
         CHECK(++seq <= 50);
     CHECK(err == ERR_LOG_FULL && seq == 50);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 10000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 10000, &f), &f);
     publish_all(&o, 0, 1, seq + 1, 1000);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 10000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 10000, &f), &f);
     CHECK(check_dense(rig, 0, 1000) == 0);
     owner_close(&o);
 }
@@ -244,27 +244,27 @@ static void check_broker_killed(struct rig *rig)
     publish_all(&o, 0, 1, 1, 30000);
     rig_shell("BERTH_CHECK_KILL_BROKER");
     publish_all(&o, 0, 1, 30001, 60000);
-    CHECK(o.log.ops->flush(o.log.self, -1, 500, &f) == ERR_TIMEOUT);
+    CHECK(o.broker.ops->flush(o.broker.self, -1, 500, &f) == ERR_TIMEOUT);
     rig_shell("BERTH_CHECK_START_BROKER");
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, RIG_PATIENCE_MS, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, RIG_PATIENCE_MS, &f), &f);
     CHECK(o.last_seq[0] == 60000 && o.reports_in_order && o.refused == 0);
     printf("%zu repeats\n", check_dense(rig, 0, 60000));
 
     rig_shell("BERTH_CHECK_KILL_BROKER");
     publish_all(&o, 0, 1, 60001, 60100);
     int64_t begin = clock_mono_ms();
-    CHECK_OK(o.log.ops->reset_producer(o.log.self, &f), &f);
+    CHECK_OK(o.broker.ops->reset_producer(o.broker.self, &f), &f);
     printf("a new producer without a broker: %" PRId64 " ms\n", clock_mono_ms() - begin);
     publish_all(&o, 0, 2, 60001, 60100);
     begin = clock_mono_ms();
     int64_t lo, hi;
-    CHECK(o.log.ops->event_range(o.log.self, 0, &lo, &hi, &f) == ERR_LOG_TRANSPORT);
+    CHECK(o.broker.ops->event_range(o.broker.self, 0, &lo, &hi, &f) == ERR_LOG_TRANSPORT);
     printf("a range without a broker: %" PRId64 " ms: %s\n", clock_mono_ms() - begin, f.text);
     begin = clock_mono_ms();
-    o.log.ops->close(o.log.self);
+    o.broker.ops->close(o.broker.self);
     printf("a close without a broker: %" PRId64 " ms\n", clock_mono_ms() - begin);
     rig_shell("BERTH_CHECK_START_BROKER");
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, RIG_PATIENCE_MS, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, RIG_PATIENCE_MS, &f), &f);
     CHECK(check_dense(rig, 0, 60100) == 0);
     owner_close(&o);
 }
@@ -288,7 +288,7 @@ static struct tail_seen tail(struct owner *o, int32_t part, int64_t count)
     struct failure f;
     struct tail_seen seen = {0};
     int64_t begin = clock_mono_ms();
-    CHECK_OK(o->log.ops->event_tail(o->log.self, part, count, note, &seen, &f), &f);
+    CHECK_OK(o->broker.ops->event_tail(o->broker.self, part, count, note, &seen, &f), &f);
     printf("tail of %" PRId64 ": %" PRId64 " events in %" PRId64 " ms\n", count, seen.count,
            clock_mono_ms() - begin);
     return seen;
@@ -303,7 +303,7 @@ static void check_tail(struct rig *rig)
     owner_open(&o, rig, next);
     CHECK(tail(&o, 0, 8000).count == 0);
     publish_all(&o, 0, 1, 1, 20000);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 30000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 30000, &f), &f);
     struct tail_seen seen = {0};
     for (int i = 0; i < 3; i++)
         seen = tail(&o, 0, 8000);
@@ -315,7 +315,7 @@ static void check_tail(struct rig *rig)
 
     /* Foreign messages, and an end without a message. */
     publish_all(&o, 1, 1, 1, 5);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 30000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 30000, &f), &f);
     char value[160];
     const char *const foreign[][2] = {
         {"garbage", NULL},
@@ -342,17 +342,17 @@ static void check_tail(struct rig *rig)
     CHECK(tail(&o, 1, 1).count == 0); /* nothing but the hole */
     rig_transaction(rig, rig->events, 2, "only this");
     CHECK(tail(&o, 2, 100).count == 0);
-    CHECK(o.log.ops->event_tail(o.log.self, 9, 10, note, &seen, &f) == ERR_LOG_TOPIC);
+    CHECK(o.broker.ops->event_tail(o.broker.self, 9, 10, note, &seen, &f) == ERR_LOG_TOPIC);
     owner_close(&o);
 }
 
 static void expect_fault(struct rig *rig, const char *fault)
 {
-    struct log log;
-    struct log_shape shape;
-    CHECK_OK(kafka_log_new(rig->cfg, &log, &rig->f), &rig->f);
+    struct broker broker;
+    struct broker_shape shape;
+    CHECK_OK(kafka_broker_new(rig->cfg, &broker, &rig->f), &rig->f);
     int64_t begin = clock_mono_ms();
-    CHECK_OK(log.ops->shape(log.self, &shape, &rig->f), &rig->f);
+    CHECK_OK(broker.ops->shape(broker.self, &shape, &rig->f), &rig->f);
     printf("%" PRId64 " ms: %s\n", clock_mono_ms() - begin, shape.fault);
     char *id = rd_kafka_clusterid(rig->client, 10000);
     CHECK(id && strcmp(id, shape.cluster_id) == 0);
@@ -361,7 +361,7 @@ static void expect_fault(struct rig *rig, const char *fault)
         CHECK(strstr(shape.fault, fault));
     else
         CHECK(!shape.fault[0] && shape.request_partitions == 5 && shape.event_partitions == 5);
-    kafka_log_free(&log);
+    kafka_broker_free(&broker);
 }
 
 /* Other topics, by another prefix; the old ones stay until the program's end on purpose: the
@@ -412,12 +412,12 @@ static void check_shape(struct rig *rig)
 
 static void expect_config(struct rig *rig, const char *key, const char *value, const char *text)
 {
-    struct log log;
+    struct broker broker;
     struct config *cfg = rig->cfg;
     rig->cfg = config_new(PROGRAM_WORKER);
     rig_set(rig, "kafka.bootstrap.servers", "127.0.0.1:1");
     rig_set(rig, key, value);
-    CHECK(kafka_log_new(rig->cfg, &log, &rig->f) == ERR_CONFIG);
+    CHECK(kafka_broker_new(rig->cfg, &broker, &rig->f) == ERR_CONFIG);
     CHECK(strstr(rig->f.text, text));
     config_free(rig->cfg);
     rig->cfg = cfg;
@@ -453,11 +453,11 @@ static void check_settings(struct rig *rig)
     expect_config(rig, "kafka.bootstrap.servers", "", "kafka.bootstrap.servers is not set");
     expect_config(rig, "kafka.session.timeout.ms", "3600000", "session.timeout.ms");
     /* A user who changes both: every client takes them. */
-    struct log log;
+    struct broker broker;
     rig_set(rig, "kafka.session.timeout.ms", "90000");
     rig_set(rig, "kafka.max.poll.interval.ms", "90000");
-    CHECK_OK(kafka_log_new(rig->cfg, &log, &rig->f), &rig->f);
-    kafka_log_free(&log);
+    CHECK_OK(kafka_broker_new(rig->cfg, &broker, &rig->f), &rig->f);
+    kafka_broker_free(&broker);
 }
 
 /* Figures: how fast events go out, and how long one takes to be acknowledged. */
@@ -470,21 +470,21 @@ static void check_speed(struct rig *rig)
     rig_topics(rig, 4);
     owner_open(&o, rig, next);
     publish_all(&o, 3, 1, 1, 100);
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 30000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 30000, &f), &f);
     int64_t begin = clock_mono_ms();
     for (int64_t seq = 101; seq <= 100 + ROUNDS; seq++) {
         publish_all(&o, 3, 1, seq, seq);
-        CHECK_OK(o.log.ops->flush(o.log.self, -1, 30000, &f), &f);
+        CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 30000, &f), &f);
     }
     printf("one event: %.2f ms\n", (double)(clock_mono_ms() - begin) / ROUNDS);
     begin = clock_mono_ms();
     for (int64_t first = 1; first <= FLOOD / 3; first += 500) {
         for (int32_t part = 0; part < 3; part++)
             publish_all(&o, part, 1, first, first + 499);
-        (void)o.log.ops->flush(o.log.self, -1, 0, &f);
+        (void)o.broker.ops->flush(o.broker.self, -1, 0, &f);
     }
     int64_t handed = clock_mono_ms() - begin;
-    CHECK_OK(o.log.ops->flush(o.log.self, -1, 60000, &f), &f);
+    CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 60000, &f), &f);
     int64_t took = clock_mono_ms() - begin;
     printf("flood: %d events handed over in %" PRId64 " ms, acknowledged in %" PRId64
            " ms: %" PRId64 " per second\n",

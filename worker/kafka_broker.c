@@ -1,9 +1,9 @@
-#include "worker/kafka_log.h"
+#include "worker/kafka_broker.h"
 
 #include <stdlib.h>
 
 #include "lib/base/mem.h"
-#include "worker/kafka_log_impl.h"
+#include "worker/kafka_broker_impl.h"
 
 bool kafka_part_is_valid(int32_t part)
 {
@@ -41,7 +41,7 @@ enum err kafka_failure(struct failure *f, rd_kafka_resp_err_t code, const char *
                        text ? text : rd_kafka_err2str(code), rd_kafka_err2name(code));
 }
 
-static const struct log_ops ops = {
+static const struct broker_ops ops = {
     .shape = kafka_shape,
     .subscribe = kafka_subscribe,
     .resubscribe = kafka_resubscribe,
@@ -63,41 +63,41 @@ static const struct log_ops ops = {
     .close = kafka_close,
 };
 
-static void destroy(struct kafka_log *log)
+static void destroy(struct kafka_broker *broker)
 {
-    kafka_inbox_fini(log);
-    kafka_consumer_free(log);
-    kafka_reader_free(log);
-    kafka_producer_free(log);
-    free(log->parts);
-    free(log);
+    kafka_inbox_fini(broker);
+    kafka_consumer_free(broker);
+    kafka_reader_free(broker);
+    kafka_producer_free(broker);
+    free(broker->parts);
+    free(broker);
 }
 
-enum err kafka_log_new(const struct config *cfg, struct log *out, struct failure *f)
+enum err kafka_broker_new(const struct config *cfg, struct broker *out, struct failure *f)
 {
-    struct kafka_log *log = xcalloc(1, sizeof *log);
-    log->parts = xcalloc(LIMIT_PARTITIONS, sizeof *log->parts);
+    struct kafka_broker *broker = xcalloc(1, sizeof *broker);
+    broker->parts = xcalloc(LIMIT_PARTITIONS, sizeof *broker->parts);
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++)
-        log->parts[part].commit_offset = -1;
-    kafka_requests_topic(cfg, log->requests);
-    kafka_events_topic(cfg, log->events);
+        broker->parts[part].commit_offset = -1;
+    kafka_requests_topic(cfg, broker->requests);
+    kafka_events_topic(cfg, broker->events);
 
-    enum err err = kafka_producer_open(log, cfg, f);
+    enum err err = kafka_producer_open(broker, cfg, f);
     if (!err)
-        err = kafka_reader_open(log, cfg, f);
+        err = kafka_reader_open(broker, cfg, f);
     if (!err)
-        err = kafka_consumer_open(log, cfg, f);
+        err = kafka_consumer_open(broker, cfg, f);
     if (err) {
-        destroy(log);
+        destroy(broker);
         return err;
     }
-    *out = (struct log){.ops = &ops, .self = log};
+    *out = (struct broker){.ops = &ops, .self = broker};
     return ERR_OK;
 }
 
-void kafka_log_free(struct log *log)
+void kafka_broker_free(struct broker *broker)
 {
-    if (log->self)
-        destroy(log->self);
-    *log = (struct log){0};
+    if (broker->self)
+        destroy(broker->self);
+    *broker = (struct broker){0};
 }

@@ -1,4 +1,4 @@
-#include "reader/metrics.h"
+#include "reader/reader_metrics.h"
 
 #include <assert.h>
 #include <inttypes.h>

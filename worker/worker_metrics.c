@@ -1,4 +1,4 @@
-#include "worker/metrics.h"
+#include "worker/worker_metrics.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -105,7 +105,7 @@ void worker_metrics_decided(struct worker_metrics *m, const struct decision_row 
 {
     assert(type <= REQUEST_TYPE_COUNT && row->reason < REASON_COUNT);
     metric_add(&m->decisions[type][row->reason], 1);
-    if (append_ms == LOG_NO_TIME)
+    if (append_ms == BROKER_NO_TIME)
         return;
     if (!m->parts[row->part].timed)
         m->parts[row->part].timed = xcalloc(m->timed_count, sizeof(struct timed));
@@ -149,7 +149,7 @@ static void publish_part(struct worker *w, struct part *part)
 {
     struct part_metrics *shown = &w->metrics->parts[part->number];
     if (part->state == PART_RUNNING) {
-        int64_t end = w->log->ops->request_end(w->log->self, part->number);
+        int64_t end = w->broker->ops->request_end(w->broker->self, part->number);
         if (end >= 0)
             part->log_end = end, part->log_end_known = true;
     }

@@ -1,6 +1,6 @@
 /* What the reader counts of its answers, for Prometheus. Any thread. */
-#ifndef BERTH_READER_METRICS_H
-#define BERTH_READER_METRICS_H
+#ifndef BERTH_READER_READER_METRICS_H
+#define BERTH_READER_READER_METRICS_H
 
 #include "reader/routes.h"
 

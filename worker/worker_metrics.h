@@ -1,7 +1,7 @@
 /* What a worker counts, for Prometheus. The loop's thread is the only one that writes; others
  * render at any time, and the loop waits for nobody. */
-#ifndef BERTH_WORKER_METRICS_H
-#define BERTH_WORKER_METRICS_H
+#ifndef BERTH_WORKER_WORKER_METRICS_H
+#define BERTH_WORKER_WORKER_METRICS_H
 
 #include "core/reason.h"
 #include "core/request.h"
@@ -51,7 +51,7 @@ void stage_end(struct worker *w, enum stage stage);
 /* A batch of that many messages was committed. */
 void worker_metrics_batch(struct worker_metrics *metrics, size_t messages);
 /* A decision was committed; type REQUEST_TYPE_COUNT: the message could not be read. append_ms may be
- * LOG_NO_TIME. */
+ * BROKER_NO_TIME. */
 void worker_metrics_decided(struct worker_metrics *metrics, const struct decision_row *row,
                             enum request_type type, int64_t append_ms);
 /* Its event is in the topic. A decision that another process made is not timed. */

@@ -1,8 +1,8 @@
 /* What the checks of the log on Kafka share: topics of their own on the broker that
  * BERTH_KAFKA_BOOTSTRAP_SERVERS names, a plain producer, an owner that writes down what it is
  * told. A check that fails says where and ends the program with 1. */
-#ifndef BERTH_TESTS_TOOLS_KAFKA_LOG_RIG_H
-#define BERTH_TESTS_TOOLS_KAFKA_LOG_RIG_H
+#ifndef BERTH_TESTS_TOOLS_KAFKA_BROKER_RIG_H
+#define BERTH_TESTS_TOOLS_KAFKA_BROKER_RIG_H
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "lib/base/mem.h"
 #include "lib/config/config.h"
 #include "lib/kafka/kafka_conf.h"
-#include "worker/kafka_log.h"
+#include "worker/kafka_broker.h"
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -46,7 +46,7 @@ struct rig {
 
 /* An owner of a log. */
 struct owner {
-    struct log log;
+    struct broker broker;
     struct buf story;      /* "+0,1 " assigned, "-0,1 " revoked, "!0,1 " lost */
     int64_t *next;         /* by partition: where to start; moved by take() */
     bool starts;           /* it calls start when it is assigned partitions */
@@ -221,10 +221,10 @@ static inline void owner_write(struct owner *o, char sign, const int32_t *parts,
 static inline void owner_start(struct owner *o)
 {
     struct failure f;
-    struct log_position positions[64];
+    struct broker_position positions[64];
     for (size_t i = 0; i < o->assigned_count; i++)
-        positions[i] = (struct log_position){o->assigned[i], o->next[o->assigned[i]]};
-    CHECK_OK(o->log.ops->start(o->log.self, positions, o->assigned_count, &f), &f);
+        positions[i] = (struct broker_position){o->assigned[i], o->next[o->assigned[i]]};
+    CHECK_OK(o->broker.ops->start(o->broker.self, positions, o->assigned_count, &f), &f);
 }
 
 static inline void owner_assigned(void *arg, const int32_t *parts, size_t count)
@@ -263,15 +263,15 @@ static inline void owner_delivered(void *arg, int32_t part, int64_t seq, enum er
 static inline void owner_open(struct owner *o, struct rig *rig, int64_t *next)
 {
     *o = (struct owner){.next = next, .starts = true, .reports_in_order = true};
-    CHECK_OK(kafka_log_new(rig->cfg, &o->log, &rig->f), &rig->f);
-    const struct log_events events = {o, owner_assigned, owner_revoked, owner_delivered};
-    CHECK_OK(o->log.ops->subscribe(o->log.self, &events, &rig->f), &rig->f);
+    CHECK_OK(kafka_broker_new(rig->cfg, &o->broker, &rig->f), &rig->f);
+    const struct broker_callbacks events = {o, owner_assigned, owner_revoked, owner_delivered};
+    CHECK_OK(o->broker.ops->subscribe(o->broker.self, &events, &rig->f), &rig->f);
 }
 
 static inline void owner_close(struct owner *o)
 {
-    o->log.ops->close(o->log.self);
-    kafka_log_free(&o->log);
+    o->broker.ops->close(o->broker.self);
+    kafka_broker_free(&o->broker);
     buf_fini(&o->story);
 }
 
@@ -280,14 +280,15 @@ static inline void owner_close(struct owner *o)
 static inline size_t owner_poll(struct owner *o, size_t max, int timeout_ms, bool strict)
 {
     struct failure f;
-    struct log_message *messages = xcalloc(max, sizeof *messages);
+    struct broker_message *messages = xcalloc(max, sizeof *messages);
     size_t count = 0;
-    enum err err = o->log.ops->poll(o->log.self, messages, max, 4u << 20, timeout_ms, &count, &f);
+    enum err err = o->broker.ops->poll(o->broker.self, messages, max, 4u << 20, timeout_ms, &count,
+                                       &f);
     if (err && err != ERR_LOG_TRANSPORT)
         CHECK_OK(err, &f);
     CHECK(count <= max);
     for (size_t i = 0; i < count; i++) {
-        const struct log_message *m = &messages[i];
+        const struct broker_message *m = &messages[i];
         if (i > 0 && m->part == m[-1].part)
             CHECK(m->offset > m[-1].offset);
         else if (i > 0)
@@ -297,7 +298,7 @@ static inline size_t owner_poll(struct owner *o, size_t max, int timeout_ms, boo
             CHECK(m->offset == o->next[m->part] || m->offset == o->next[m->part] + 1);
         o->next[m->part] = m->offset + 1;
     }
-    o->log.ops->release(o->log.self, messages, count);
+    o->broker.ops->release(o->broker.self, messages, count);
     free(messages);
     return count;
 }

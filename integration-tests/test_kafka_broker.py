@@ -1,4 +1,4 @@
-"""The worker's log port on the real broker: the checks of tests/tools/kafka_log_*.c, each with
+"""The worker's broker port on the real broker: the checks of tests/tools/kafka_broker_*.c, each with
 topics and a consumer group of its own."""
 
 import os
@@ -12,10 +12,10 @@ from berthtest.servers import ROOT
 
 LIMIT_S = 240
 CHECKS = {
-    "kafka_log_consume": [
+    "kafka_broker_consume": [
         "order", "values", "seek", "pause", "rebalance", "start-later", "resubscribe", "lost",
         "out-of-range", "before", "broker-killed"],
-    "kafka_log_publish": [
+    "kafka_broker_publish": [
         "publish", "reset", "refused", "full", "tail", "shape", "settings", "broker-killed"],
 }
 FIGURES = ["speed"]  # for people: nothing in it fails
@@ -37,7 +37,7 @@ def test_all_checks_are_run(name):
 
 
 @pytest.mark.parametrize("name, check", [(name, c) for name, all in CHECKS.items() for c in all])
-def test_kafka_log(broker, name, check):
+def test_kafka_broker(broker, name, check):
     environment = {
         **os.environ, "BERTH_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap,
         "BERTH_CHECK_KILL_BROKER": stack(broker.stack.folder, "kill-kafka"),

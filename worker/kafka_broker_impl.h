@@ -1,19 +1,19 @@
-/* The parts of the log on Kafka: kafka_log.c makes and frees it, kafka_consume.c is the group's
+/* The parts of the log on Kafka: kafka_broker.c makes and frees it, kafka_consume.c is the group's
  * consumer, kafka_publish.c the producer, kafka_read.c the second, group-less consumer ("reader"),
  * kafka_shape.c looks at the topics. Only these files include this header.
  *
  * Three librdkafka clients, because each of the others' calls must not touch the group's consumer:
  * a claim reads logs from within its rebalance callback. All run in one thread, but for
  * `connection_lost`, which librdkafka's threads set. */
-#ifndef BERTH_WORKER_KAFKA_LOG_IMPL_H
-#define BERTH_WORKER_KAFKA_LOG_IMPL_H
+#ifndef BERTH_WORKER_KAFKA_BROKER_IMPL_H
+#define BERTH_WORKER_KAFKA_BROKER_IMPL_H
 
 #include <librdkafka/rdkafka.h>
 #include <stdatomic.h>
 
 #include "core/limits.h"
 #include "lib/kafka/kafka_conf.h"
-#include "worker/log_port.h"
+#include "worker/broker.h"
 
 /* The longest that one answer of the brokers (an end of a log, the next message of a tail, the
  * settings) may take. Nothing else goes on meanwhile, so a caller that waits for all its
@@ -42,9 +42,9 @@ struct kafka_inbox {
     size_t count, capacity, bytes;
 };
 
-struct kafka_log {
+struct kafka_broker {
     char requests[KAFKA_TOPIC_LEN], events[KAFKA_TOPIC_LEN];
-    struct log_events owner;
+    struct broker_callbacks owner;
     struct kafka_part *parts; /* LIMIT_PARTITIONS of them */
 
     /* The consumer. */
@@ -77,12 +77,13 @@ enum err kafka_failure(struct failure *f, rd_kafka_resp_err_t code, const char *
                        const char *text);
 
 /* kafka_consume.c: also the op table's entries of the same names. */
-enum err kafka_consumer_open(struct kafka_log *log, const struct config *cfg, struct failure *f);
+enum err kafka_consumer_open(struct kafka_broker *broker, const struct config *cfg,
+                             struct failure *f);
 void kafka_close(void *self);
-void kafka_consumer_free(struct kafka_log *log);
-enum err kafka_subscribe(void *self, const struct log_events *events, struct failure *f);
+void kafka_consumer_free(struct kafka_broker *broker);
+enum err kafka_subscribe(void *self, const struct broker_callbacks *events, struct failure *f);
 enum err kafka_resubscribe(void *self, struct failure *f);
-enum err kafka_start(void *self, const struct log_position *positions, size_t count,
+enum err kafka_start(void *self, const struct broker_position *positions, size_t count,
                      struct failure *f);
 enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f);
 enum err kafka_pause(void *self, int32_t part, struct failure *f);
@@ -91,36 +92,38 @@ void kafka_commit_offset(void *self, int32_t part, int64_t next_offset);
 int64_t kafka_request_end(void *self, int32_t part);
 
 /* kafka_poll.c: the inbox and what fills it. */
-enum err kafka_poll(void *self, struct log_message *out, size_t max, size_t max_bytes,
+enum err kafka_poll(void *self, struct broker_message *out, size_t max, size_t max_bytes,
                     int timeout_ms, size_t *count_out, struct failure *f);
-void kafka_release(void *self, struct log_message *messages, size_t count);
+void kafka_release(void *self, struct broker_message *messages, size_t count);
 /* Drops what the inbox holds of a partition (-1: of all). *lowest_out (may be NULL): the lowest
  * offset dropped, -1 if none. */
-void kafka_inbox_drop(struct kafka_log *log, int32_t part, int64_t *lowest_out);
-void kafka_inbox_fini(struct kafka_log *log);
+void kafka_inbox_drop(struct kafka_broker *broker, int32_t part, int64_t *lowest_out);
+void kafka_inbox_fini(struct kafka_broker *broker);
 /* Tells the group how far we are, when a second has passed since the last time, or `now`. */
-void kafka_commit_gauge(struct kafka_log *log, bool now);
+void kafka_commit_gauge(struct kafka_broker *broker, bool now);
 
 /* kafka_publish.c */
-enum err kafka_producer_open(struct kafka_log *log, const struct config *cfg, struct failure *f);
-void kafka_producer_free(struct kafka_log *log);
+enum err kafka_producer_open(struct kafka_broker *broker, const struct config *cfg,
+                             struct failure *f);
+void kafka_producer_free(struct kafka_broker *broker);
 /* Calls the owner for the reports that are there, waiting up to timeout_ms for the first. */
-void kafka_serve_reports(struct kafka_log *log, int timeout_ms);
-enum err kafka_publish(void *self, const struct log_event *event, struct failure *f);
+void kafka_serve_reports(struct kafka_broker *broker, int timeout_ms);
+enum err kafka_publish(void *self, const struct broker_event *event, struct failure *f);
 enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f);
 enum err kafka_reset_producer(void *self, struct failure *f);
 
 /* kafka_read.c */
-enum err kafka_reader_open(struct kafka_log *log, const struct config *cfg, struct failure *f);
-void kafka_reader_free(struct kafka_log *log);
+enum err kafka_reader_open(struct kafka_broker *broker, const struct config *cfg,
+                           struct failure *f);
+void kafka_reader_free(struct kafka_broker *broker);
 enum err kafka_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
 enum err kafka_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
 enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t bound,
                               int64_t *offset_out, uint8_t sha256_out[32], struct failure *f);
-enum err kafka_event_tail(void *self, int32_t part, int64_t count, log_tail_fn *fn, void *arg,
+enum err kafka_event_tail(void *self, int32_t part, int64_t count, broker_tail_fn *fn, void *arg,
                           struct failure *f);
 
 /* kafka_shape.c */
-enum err kafka_shape(void *self, struct log_shape *out, struct failure *f);
+enum err kafka_shape(void *self, struct broker_shape *out, struct failure *f);
 
 #endif

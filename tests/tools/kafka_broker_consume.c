@@ -1,8 +1,8 @@
 /* Checks of the log on Kafka that concern requests: group, positions, ranges. Run one by name;
- * without a name they are listed. integration-tests/test_kafka_log.py runs them. */
+ * without a name they are listed. integration-tests/test_kafka_broker.py runs them. */
 #include "lib/base/log.h"
 #include "lib/token/jws.h"
-#include "tests/tools/kafka_log_rig.h"
+#include "tests/tools/kafka_broker_rig.h"
 
 static void check_order(struct rig *rig)
 {
@@ -27,14 +27,14 @@ static void check_order(struct rig *rig)
     owner_close(&o);
 }
 
-static struct log_message poll_one(struct owner *o, int32_t part)
+static struct broker_message poll_one(struct owner *o, int32_t part)
 {
     struct failure f;
-    struct log_message message;
+    struct broker_message message;
     size_t count = 0;
     int64_t deadline = clock_mono_ms() + RIG_PATIENCE_MS;
     while (count == 0 && clock_mono_ms() < deadline)
-        CHECK_OK(o->log.ops->poll(o->log.self, &message, 1, 1 << 20, 100, &count, &f), &f);
+        CHECK_OK(o->broker.ops->poll(o->broker.self, &message, 1, 1 << 20, 100, &count, &f), &f);
     CHECK(count == 1 && message.part == part);
     return message;
 }
@@ -53,11 +53,11 @@ static void check_values(struct rig *rig)
     rig_flush(rig);
     owner_open(&o, rig, next);
     for (int64_t i = 0; i < 3; i++) {
-        struct log_message message = poll_one(&o, 0);
-        CHECK(message.offset == i && message.append_ms == LOG_NO_TIME);
+        struct broker_message message = poll_one(&o, 0);
+        CHECK(message.offset == i && message.append_ms == BROKER_NO_TIME);
         CHECK(message.len == (i == 0 ? 7u : 0u));
         CHECK(i > 0 || memcmp(message.value, "a value", 7) == 0);
-        o.log.ops->release(o.log.self, &message, 1);
+        o.broker.ops->release(o.broker.self, &message, 1);
     }
     owner_close(&o);
 }
@@ -71,11 +71,11 @@ static void check_seek(struct rig *rig)
     rig_fill(rig, rig->requests, 0, 0, 5000);
     rig_fill(rig, rig->requests, 1, 0, 100);
     owner_open(&o, rig, next);
-    CHECK(o.log.ops->seek(o.log.self, 0, 0, &f) == ERR_LOG_ERROR); /* not fetched yet */
+    CHECK(o.broker.ops->seek(o.broker.self, 0, 0, &f) == ERR_LOG_ERROR); /* not fetched yet */
     owner_take(&o, 5100);
     for (int round = 0; round < 20; round++) {
         next[0] = 4990 - 200 * round;
-        CHECK_OK(o.log.ops->seek(o.log.self, 0, next[0], &f), &f);
+        CHECK_OK(o.broker.ops->seek(o.broker.self, 0, next[0], &f), &f);
         owner_take(&o, (size_t)(10 + 200 * round));
     }
     /* Right behind a start, from outside a callback, with messages under way. */
@@ -85,7 +85,7 @@ static void check_seek(struct rig *rig)
     next[0] = 100, next[1] = 50;
     owner_start(&o);
     next[0] = 4000;
-    CHECK_OK(o.log.ops->seek(o.log.self, 0, next[0], &f), &f);
+    CHECK_OK(o.broker.ops->seek(o.broker.self, 0, next[0], &f), &f);
     owner_take(&o, 1050);
     owner_close(&o);
 }
@@ -99,24 +99,24 @@ static void check_pause(struct rig *rig)
     rig_fill(rig, rig->requests, 0, 0, 3000);
     owner_open(&o, rig, next);
     CHECK(owner_poll(&o, 100, 10000, true) > 0);
-    CHECK_OK(o.log.ops->pause(o.log.self, 0, &f), &f);
+    CHECK_OK(o.broker.ops->pause(o.broker.self, 0, &f), &f);
     int64_t at = next[0];
     rig_fill(rig, rig->requests, 1, 0, 200);
     owner_take(&o, 200); /* and nothing of the other one */
     CHECK(next[0] == at && next[1] == 200);
-    CHECK_OK(o.log.ops->resume(o.log.self, 0, &f), &f);
+    CHECK_OK(o.broker.ops->resume(o.broker.self, 0, &f), &f);
     owner_take(&o, (size_t)(3000 - at));
     /* Sought while paused. */
-    CHECK_OK(o.log.ops->pause(o.log.self, 0, &f), &f);
+    CHECK_OK(o.broker.ops->pause(o.broker.self, 0, &f), &f);
     next[0] = 2500;
-    CHECK_OK(o.log.ops->seek(o.log.self, 0, 2500, &f), &f);
+    CHECK_OK(o.broker.ops->seek(o.broker.self, 0, 2500, &f), &f);
     CHECK(owner_poll(&o, 100, 200, true) == 0);
-    CHECK_OK(o.log.ops->resume(o.log.self, 0, &f), &f);
+    CHECK_OK(o.broker.ops->resume(o.broker.self, 0, &f), &f);
     owner_take(&o, 500);
     /* Paused before anything came, and a start ends a pause. */
     next[0] = 1000;
     owner_start(&o);
-    CHECK_OK(o.log.ops->pause(o.log.self, 0, &f), &f);
+    CHECK_OK(o.broker.ops->pause(o.broker.self, 0, &f), &f);
     CHECK(owner_poll(&o, 100, 200, true) == 0);
     owner_start(&o);
     owner_take(&o, 2000);
@@ -155,7 +155,7 @@ static void check_rebalance(struct rig *rig)
         rig_fill(rig, rig->requests, part, 0, 10);
     owner_take(&a, 40);
     buf_clear(&a.story);
-    a.log.ops->close(a.log.self);
+    a.broker.ops->close(a.broker.self);
     CHECK(strcmp(a.story.data, "-0,1,2,3 ") == 0);
     CHECK(owner_poll(&a, 10, 0, true) == 0);
     owner_close(&a);
@@ -202,7 +202,7 @@ static void check_resubscribe(struct rig *rig)
     owner_open(&a, rig, next);
     owner_await(&a, "+0,1 ");
     int64_t begin = clock_mono_ms();
-    CHECK_OK(a.log.ops->resubscribe(a.log.self, &f), &f);
+    CHECK_OK(a.broker.ops->resubscribe(a.broker.self, &f), &f);
     owner_await(&a, "-0,1 +0,1 ");
     printf("alone: assigned anew after %" PRId64 " ms\n", clock_mono_ms() - begin);
     rig_fill(rig, rig->requests, 0, 0, 20);
@@ -220,7 +220,7 @@ static void check_resubscribe(struct rig *rig)
         struct owner *o = again[i % 2];
         begin = clock_mono_ms();
         buf_clear(&o->story);
-        CHECK_OK(o->log.ops->resubscribe(o->log.self, &f), &f);
+        CHECK_OK(o->broker.ops->resubscribe(o->broker.self, &f), &f);
         while (!o->story.data || !strchr(o->story.data, '+') ||
                a.assigned_count + b.assigned_count != 2) {
             CHECK(clock_mono_ms() < deadline);
@@ -249,9 +249,9 @@ static void check_lost(struct rig *rig)
     int64_t deadline = clock_mono_ms() + RIG_PATIENCE_MS;
     while (o.assigned_count == 0 || !strchr(o.story.data, '+')) {
         CHECK(clock_mono_ms() < deadline);
-        struct log_message message;
+        struct broker_message message;
         size_t count;
-        enum err err = o.log.ops->poll(o.log.self, &message, 1, 100, 50, &count, &f);
+        enum err err = o.broker.ops->poll(o.broker.self, &message, 1, 100, 50, &count, &f);
         CHECK(!err || err == ERR_LOG_ERROR);
         told = told || (err && strstr(f.text, "MAX_POLL_EXCEEDED"));
     }
@@ -271,13 +271,13 @@ static void check_out_of_range(struct rig *rig)
     rig_fill(rig, rig->requests, 0, 0, 20);
     rig_fill(rig, rig->requests, 1, 0, 20);
     owner_open(&o, rig, next);
-    struct log_message messages[50];
+    struct broker_message messages[50];
     size_t count = 0, got = 0;
     bool told = false;
     int64_t deadline = clock_mono_ms() + RIG_PATIENCE_MS;
     while (!told || got < 20) {
         CHECK(clock_mono_ms() < deadline);
-        enum err err = o.log.ops->poll(o.log.self, messages, 50, 1 << 20, 50, &count, &f);
+        enum err err = o.broker.ops->poll(o.broker.self, messages, 50, 1 << 20, 50, &count, &f);
         CHECK(!err || (err == ERR_LOG_ERROR && count == 0));
         if (err) {
             told = true;
@@ -286,11 +286,11 @@ static void check_out_of_range(struct rig *rig)
         }
         for (size_t i = 0; i < count; i++)
             CHECK(messages[i].part == 1);
-        o.log.ops->release(o.log.self, messages, count);
+        o.broker.ops->release(o.broker.self, messages, count);
         got += count;
     }
     /* Only a start helps. */
-    CHECK(o.log.ops->seek(o.log.self, 0, 0, &f) == ERR_LOG_ERROR);
+    CHECK(o.broker.ops->seek(o.broker.self, 0, 0, &f) == ERR_LOG_ERROR);
     next[0] = 0, next[1] = 20;
     owner_start(&o);
     owner_take(&o, 20);
@@ -303,7 +303,7 @@ static void expect_before(struct owner *o, int64_t before, int64_t offset, const
     int64_t found = -1;
     uint8_t digest[32], expected[32];
     int64_t begin = clock_mono_ms();
-    CHECK_OK(o->log.ops->request_before(o->log.self, 0, before, 100, &found, digest, &f), &f);
+    CHECK_OK(o->broker.ops->request_before(o->broker.self, 0, before, 100, &found, digest, &f), &f);
     printf("before %" PRId64 ": %" PRId64 " in %" PRId64 " ms\n", before, found,
            clock_mono_ms() - begin);
     sha256(value, strlen(value), expected);
@@ -318,7 +318,7 @@ static void check_before(struct rig *rig)
     uint8_t digest[32];
     rig_topics(rig, 1);
     owner_open(&o, rig, next);
-    CHECK_OK(o.log.ops->request_range(o.log.self, 0, &lo, &hi, &f), &f);
+    CHECK_OK(o.broker.ops->request_range(o.broker.self, 0, &lo, &hi, &f), &f);
     CHECK(lo == 0 && hi == 0);
     rig_fill(rig, rig->requests, 0, 0, 10);                     /* 0..9 */
     rig_transaction(rig, rig->requests, 0, "in a transaction"); /* 10, a hole at 11 */
@@ -326,7 +326,7 @@ static void check_before(struct rig *rig)
     rig_flush(rig);
     for (int i = 0; i < 3; i++)
         rig_transaction(rig, rig->requests, 0, "more"); /* 13 15 17, holes at 14 16 18 */
-    CHECK_OK(o.log.ops->request_range(o.log.self, 0, &lo, &hi, &f), &f);
+    CHECK_OK(o.broker.ops->request_range(o.broker.self, 0, &lo, &hi, &f), &f);
     CHECK(lo == 0 && hi == 19);
     expect_before(&o, 1, 0, "0");
     expect_before(&o, 10, 9, "9");
@@ -337,9 +337,12 @@ static void check_before(struct rig *rig)
     expect_before(&o, 19, 17, "more"); /* the hole is the log's end */
     for (int i = 0; i < 5; i++)
         expect_before(&o, 10 - i, 9 - i, (const char[]){(char)('9' - i), '\0'});
-    CHECK(o.log.ops->request_before(o.log.self, 0, 0, 100, &found, digest, &f) == ERR_NOT_FOUND);
-    CHECK(o.log.ops->request_before(o.log.self, 0, 12, 1, &found, digest, &f) == ERR_NOT_FOUND);
-    CHECK(o.log.ops->request_before(o.log.self, 7, 12, 1, &found, digest, &f) == ERR_LOG_TOPIC);
+    CHECK(o.broker.ops->request_before(o.broker.self, 0, 0, 100, &found, digest, &f) ==
+          ERR_NOT_FOUND);
+    CHECK(o.broker.ops->request_before(o.broker.self, 0, 12, 1, &found, digest, &f) ==
+          ERR_NOT_FOUND);
+    CHECK(o.broker.ops->request_before(o.broker.self, 7, 12, 1, &found, digest, &f) ==
+          ERR_LOG_TOPIC);
     owner_take(&o, 15);
     owner_close(&o);
 }
@@ -355,12 +358,12 @@ static void check_broker_killed(struct rig *rig)
     owner_open(&o, rig, next);
     owner_take(&o, 500);
     rig_shell("BERTH_CHECK_KILL_BROKER");
-    struct log_message messages[100];
+    struct broker_message messages[100];
     size_t count = 0;
     enum err err = ERR_OK;
     int told = 0;
     for (int64_t until = clock_mono_ms() + 3000; clock_mono_ms() < until;) {
-        err = o.log.ops->poll(o.log.self, messages, 100, 1 << 20, 50, &count, &f);
+        err = o.broker.ops->poll(o.broker.self, messages, 100, 1 << 20, 50, &count, &f);
         CHECK(count == 0 && (!err || err == ERR_LOG_TRANSPORT));
         told += err == ERR_LOG_TRANSPORT;
     }
@@ -368,7 +371,7 @@ static void check_broker_killed(struct rig *rig)
     CHECK(told >= 1 && told <= 3);
     rig_shell("BERTH_CHECK_START_BROKER");
     int64_t lo, hi, begin = clock_mono_ms();
-    CHECK_OK(o.log.ops->request_range(o.log.self, 0, &lo, &hi, &f), &f);
+    CHECK_OK(o.broker.ops->request_range(o.broker.self, 0, &lo, &hi, &f), &f);
     CHECK(hi == 500);
     printf("a range %" PRId64 " ms after the start\n", clock_mono_ms() - begin);
     rig_fill(rig, rig->requests, 0, 0, 500);

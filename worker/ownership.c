@@ -1,4 +1,4 @@
-#include "worker/claim.h"
+#include "worker/ownership.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -159,8 +159,8 @@ static enum err compare_last(struct worker *w, struct part *part, struct failure
                            ", the first that init saw: the topic was deleted and made again; see "
                            "docs/operations.md",
                            part->number, row->next_offset);
-    enum err err = w->log->ops->request_before(w->log->self, part->number, row->next_offset,
-                                               WORKER_HOLE_MAX, &offset, sha256, f);
+    enum err err = w->broker->ops->request_before(w->broker->self, part->number, row->next_offset,
+                                                  WORKER_HOLE_MAX, &offset, sha256, f);
     if (err == ERR_NOT_FOUND || (err == ERR_OK && memcmp(sha256, row->last_sha256, 32) != 0))
         return failure_set(f, ERR_PARTITION_HALTED,
                            "the request before offset %" PRId64 " of partition %" PRId32
@@ -174,7 +174,7 @@ static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_ou
                              struct failure *f)
 {
     int64_t lo, hi, next = part->row.next_offset;
-    if (w->log->ops->request_range(w->log->self, part->number, &lo, &hi, f) != ERR_OK)
+    if (w->broker->ops->request_range(w->broker->self, part->number, &lo, &hi, f) != ERR_OK)
         return failure_wrap(f, "read the ends of request partition %" PRId32, part->number);
     part->log_end = hi, part->log_end_known = true;
     if (next > hi)
@@ -221,12 +221,12 @@ static enum err set_progress(struct worker *w, struct part *part, int64_t progre
     return err == ERR_OK ? ERR_OK : failure_wrap(f, "note progress");
 }
 
-enum err claim_note_progress(struct worker *w, struct part *part, struct failure *f)
+enum err ownership_note_progress(struct worker *w, struct part *part, struct failure *f)
 {
     return set_progress(w, part, part->row.epoch, f);
 }
 
-enum err claim_excuse(struct worker *w, struct part *part, bool excused, struct failure *f)
+enum err ownership_excuse(struct worker *w, struct part *part, bool excused, struct failure *f)
 {
     if (part->row.progress_epoch == part->row.epoch)
         part->excused = false; /* it has made progress */
@@ -251,7 +251,7 @@ static enum err check(struct worker *w, struct part *part, struct failure *f)
     if (resume_check(w, part, &hi, f) != ERR_OK)
         return f->err;
     if (part->row.next_offset == hi && part->row.progress_epoch != part->row.epoch &&
-        claim_note_progress(w, part, f) != ERR_OK)
+        ownership_note_progress(w, part, f) != ERR_OK)
         return f->err;
     return check_poison(w, part, f);
 }
@@ -331,7 +331,7 @@ static void advance(struct worker *w, struct part *part)
 
 /* --- all partitions' tails --- */
 
-enum err claim_check_tails(struct worker *w, struct failure *f)
+enum err ownership_check_tails(struct worker *w, struct failure *f)
 {
     for (int32_t i = 0; i < w->farm.partitions; i++) {
         struct part tail = {.number = i, .row.last_seq = INT64_MAX};
@@ -366,7 +366,7 @@ static bool tails_are_checked(struct worker *w)
         return true;
     if (mono(w) < w->tails_ms)
         return false;
-    if (claim_check_tails(w, &f) != ERR_OK) {
+    if (ownership_check_tails(w, &f) != ERR_OK) {
         w->tails_ms = mono(w) + backoff_next(&w->check_pause);
         if (err_is_connection(f.err) || f.err == ERR_DB_SERVER) {
             worker_store_failed(w, &f);
@@ -381,7 +381,7 @@ static bool tails_are_checked(struct worker *w)
     return !w->farm_halted;
 }
 
-void claim_advance(struct worker *w)
+void ownership_advance(struct worker *w)
 {
     int64_t started_ms = mono(w);
     if (!w->session_up || w->farm_halted || w->producer_broken || !tails_are_checked(w))
