@@ -215,7 +215,7 @@ const struct admin_command admin_commands[] = {
 /* What is typed behind "berth-admin ". */
 static const char *words_of(const struct admin_command *command)
 {
-    return command->spec.name + sizeof "berth-admin";
+    return command->spec.name + sizeof("berth-admin");
 }
 
 /* How many of the given words the command has; 0: it is another one. */
@@ -239,7 +239,7 @@ enum err admin_find(const char *const *words, size_t count, const struct admin_c
                     size_t *used_out, struct failure *f)
 {
     char typed[128];
-    snprintf(typed, sizeof typed, "%s%s%s", words[0], count > 1 ? " " : "",
+    snprintf(typed, sizeof(typed), "%s%s%s", words[0], count > 1 ? " " : "",
              count > 1 ? words[1] : "");
     /* Half of a command's words are more telling than all of another's letters. */
     struct buf completions = {0};
@@ -260,13 +260,14 @@ enum err admin_find(const char *const *words, size_t count, const struct admin_c
     }
     const char *best = nearest_result(&nearest);
     enum err err;
-    if (count == 1 && completions.len > 0)
+    if (count == 1 && completions.len > 0) {
         err = failure_set(f, ERR_USAGE, "'%s' wants one more word: %s", typed, completions.data);
-    else if (best)
+    } else if (best) {
         err = failure_set(f, ERR_USAGE, "there is no command '%s': did you mean '%s'?", typed,
                           best);
-    else
+    } else {
         err = failure_set(f, ERR_USAGE, "there is no command '%s': see berth-admin --help", typed);
+    }
     buf_fini(&completions);
     return err;
 }

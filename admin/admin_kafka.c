@@ -41,11 +41,11 @@ enum err admin_kafka_open(const struct config *cfg, struct admin_kafka *out, str
     struct admin_kafka kafka = {0};
     rd_kafka_conf_t *conf = NULL;
     enum err err = config_require(cfg, "kafka.bootstrap.servers", f);
-    if (!err)
+    if (err == ERR_OK)
         err = kafka_conf_build(cfg, defaults, required, &conf, f);
-    if (!err)
+    if (err == ERR_OK)
         err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &kafka.client, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     kafka.tail_messages = 2 * config_int(cfg, "worker.unpublished_max");
     kafka_requests_topic(cfg, kafka.names[ADMIN_REQUESTS]);
@@ -55,18 +55,20 @@ enum err admin_kafka_open(const struct config *cfg, struct admin_kafka *out, str
         if (!kafka.topics[i])
             err = admin_kafka_failure(f, rd_kafka_last_error(), kafka.names[i], NULL);
     }
-    if (err)
+    if (err != ERR_OK) {
         admin_kafka_close(&kafka);
-    else
+    } else {
         *out = kafka;
+    }
     return err;
 }
 
 void admin_kafka_close(struct admin_kafka *kafka)
 {
-    for (int i = 0; i < ADMIN_TOPIC_COUNT; i++)
+    for (int i = 0; i < ADMIN_TOPIC_COUNT; i++) {
         if (kafka->topics[i])
             rd_kafka_topic_destroy(kafka->topics[i]);
+    }
     if (kafka->client)
         rd_kafka_destroy(kafka->client);
     *kafka = (struct admin_kafka){0};
@@ -76,9 +78,10 @@ enum err admin_kafka_cluster_id(struct admin_kafka *kafka, char out[ADMIN_CLUSTE
                                 struct failure *f)
 {
     char *id = rd_kafka_clusterid(kafka->client, ADMIN_KAFKA_TIMEOUT_MS);
-    if (!id)
+    if (!id) {
         return failure_set(f, ERR_LOG_TRANSPORT,
                            "no Kafka broker answered: check kafka.bootstrap.servers");
+    }
     snprintf(out, ADMIN_CLUSTER_ID_LEN, "%s", id);
     rd_kafka_mem_free(kafka->client, id);
     return ERR_OK;
@@ -96,10 +99,11 @@ enum err admin_kafka_partitions(struct admin_kafka *kafka, enum admin_topic topi
     *out = 0;
     if (metadata->topic_cnt == 1) {
         code = metadata->topics[0].err;
-        if (!code)
+        if (!code) {
             *out = metadata->topics[0].partition_cnt;
-        else if (code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        } else if (code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
             err = admin_kafka_failure(f, code, kafka->names[topic], NULL);
+        }
     }
     rd_kafka_metadata_destroy(metadata);
     return err;
@@ -149,7 +153,7 @@ static enum err read_started(struct admin_kafka *kafka, const struct admin_piece
         deadline = clock_mono_ms() + STALL_MS;
         enum err err = take(piece, message, fn, arg, &done, f);
         rd_kafka_message_destroy(message);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
     return ERR_OK;
@@ -177,11 +181,12 @@ enum err admin_kafka_follow(struct admin_kafka *kafka, enum admin_topic topic, c
                             int32_t count, rd_kafka_queue_t **out, struct failure *f)
 {
     *out = rd_kafka_queue_new(kafka->client);
-    for (int32_t part = 0; part < count; part++)
+    for (int32_t part = 0; part < count; part++) {
         if (rd_kafka_consume_start_queue(kafka->topics[topic], part, from[part], *out)) {
             admin_kafka_failure(f, rd_kafka_last_error(), "start to read", NULL);
             return failure_wrap(f, "%s [%" PRId32 "]", kafka->names[topic], part);
         }
+    }
     return ERR_OK;
 }
 
@@ -199,9 +204,10 @@ enum err admin_kafka_ends(struct admin_kafka *kafka, enum admin_topic topic, int
                           int timeout_ms, int64_t *ends, struct failure *f)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
-    for (int32_t part = 0; part < count; part++)
+    for (int32_t part = 0; part < count; part++) {
         rd_kafka_topic_partition_list_add(list, kafka->names[topic], part)->offset =
             RD_KAFKA_OFFSET_END;
+    }
     rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(kafka->client, list, timeout_ms);
     for (int i = 0; !code && i < list->cnt; i++)
         code = list->elems[i].err;
@@ -219,7 +225,7 @@ int64_t admin_kafka_header_int(const rd_kafka_message_t *message, const char *na
     char digits[20];
     if (rd_kafka_message_headers(message, &headers) ||
         rd_kafka_header_get_last(headers, name, &value, &len) || !value || len == 0 ||
-        len >= sizeof digits)
+        len >= sizeof(digits))
         return -1;
     memcpy(digits, value, len);
     digits[len] = '\0';
@@ -230,7 +236,7 @@ int64_t admin_kafka_header_int(const rd_kafka_message_t *message, const char *na
 static int64_t sequence_of_id(const char *id, size_t len, int32_t part)
 {
     char head[16], digits[24];
-    size_t head_len = (size_t)snprintf(head, sizeof head, "%" PRId32 "-", part);
+    size_t head_len = (size_t)snprintf(head, sizeof(head), "%" PRId32 "-", part);
     if (len <= head_len || len - head_len >= 20 || memcmp(id, head, head_len) != 0)
         return 0;
     memcpy(digits, id + head_len, len - head_len);
@@ -250,7 +256,7 @@ int64_t admin_kafka_sequence(const rd_kafka_message_t *message, int32_t part)
         return 0;
     int64_t seq = sequence_of_id(id, len, part);
     char digits[32];
-    size_t digits_len = (size_t)snprintf(digits, sizeof digits, "\"%019" PRId64 "\"", seq);
+    size_t digits_len = (size_t)snprintf(digits, sizeof(digits), "\"%019" PRId64 "\"", seq);
     const char *at = message->payload;
     size_t left = at ? message->len : 0;
     while (left >= digits_len) {
@@ -287,14 +293,14 @@ enum err admin_kafka_event_tail(struct admin_kafka *kafka, int32_t part, int64_t
     struct admin_span span;
     struct tail tail = {.part = part};
     enum err err = admin_kafka_span(kafka, ADMIN_EVENTS, part, &span, f);
-    if (!err) {
+    if (err == ERR_OK) {
         int64_t from = span.hi - kafka->tail_messages;
         if (from < span.lo)
             from = span.lo;
         struct admin_piece piece = {ADMIN_EVENTS, part, from, span.hi};
         err = admin_kafka_read(kafka, &piece, note_sequence, &tail, f);
     }
-    if (!err)
+    if (err == ERR_OK)
         *out = tail.seq;
     return err;
 }

@@ -52,7 +52,7 @@ static enum err read_duration(const char *text, const char *option, int64_t *out
 {
     int64_t ms;
     enum err err = cli_duration_parse(text, &ms, f);
-    if (err)
+    if (err != ERR_OK)
         return failure_wrap(f, "--%s", option);
     if (ms < 1000 || ms / 1000 > LIMIT_TIME_S)
         return failure_set(f, ERR_USAGE, "--%s %s: expected a second or more", option, text);
@@ -64,7 +64,7 @@ static enum err read_wish(const struct admin *admin, struct wish *out, struct fa
 {
     enum err err = ERR_OK;
     *out = (struct wish){0};
-    for (size_t i = 0; !err && i < ADMIN_LIMITS; i++) {
+    for (size_t i = 0; err == ERR_OK && i < ADMIN_LIMITS; i++) {
         const char *text = options_value(admin->opts, kinds[i].option);
         if (!text)
             continue;
@@ -72,12 +72,13 @@ static enum err read_wish(const struct admin *admin, struct wish *out, struct fa
         if (strcmp(text, "none") == 0)
             continue;
         char what[32];
-        snprintf(what, sizeof what, "--%s", kinds[i].option);
-        if (kinds[i].is_duration)
+        snprintf(what, sizeof(what), "--%s", kinds[i].option);
+        if (kinds[i].is_duration) {
             err = read_duration(text, kinds[i].option, &out->limits.values[i], f);
-        else
+        } else {
             err = admin_int(text, (struct admin_range){what, 1, kinds[i].max},
                             &out->limits.values[i], f);
+        }
     }
     return err;
 }
@@ -85,17 +86,19 @@ static enum err read_wish(const struct admin *admin, struct wish *out, struct fa
 static struct limits apply(const struct limits *old, const struct wish *wish)
 {
     struct limits limits = *old;
-    for (size_t i = 0; i < ADMIN_LIMITS; i++)
+    for (size_t i = 0; i < ADMIN_LIMITS; i++) {
         if (wish->given[i])
             limits.values[i] = wish->limits.values[i];
+    }
     return limits;
 }
 
 static bool counted_differ(const struct limits *a, const struct limits *b)
 {
-    for (size_t i = 0; i < ADMIN_LIMITS; i++)
+    for (size_t i = 0; i < ADMIN_LIMITS; i++) {
         if (kinds[i].is_counted && a->values[i] != b->values[i])
             return true;
+    }
     return false;
 }
 
@@ -112,9 +115,10 @@ static struct limits from_row(char **fields)
 static json_t *limits_json(const struct limits *limits)
 {
     json_t *object = json_object();
-    for (size_t i = 0; i < ADMIN_LIMITS; i++)
+    for (size_t i = 0; i < ADMIN_LIMITS; i++) {
         if (limits->values[i] > 0)
             json_object_set_new(object, kinds[i].column, json_integer(limits->values[i]));
+    }
     return object;
 }
 
@@ -140,11 +144,12 @@ static enum err lock_partitions(struct admin *admin, struct failure *f)
         admin->session, "wait for the batches under way",
         "SELECT part FROM request_partition FORCE INDEX (PRIMARY) ORDER BY part FOR UPDATE", &res,
         f);
-    if (err == ERR_DB_LOCK_TIMEOUT)
+    if (err == ERR_DB_LOCK_TIMEOUT) {
         return failure_set(f, err,
                            "a worker holds a partition's row for very long: see `berth-admin "
                            "partition list` for who owns it, then try again; nothing was changed");
-    if (!err)
+    }
+    if (err == ERR_OK)
         mysql_free_result(res);
     return err;
 }
@@ -154,14 +159,15 @@ static enum err farm_limits(struct admin *admin, struct limits *out, struct fail
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_read(admin->session, "read the farm",
                                       "SELECT " ADMIN_LIMIT_COLUMNS(farm) " FROM farm", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
-    if (row)
+    if (row) {
         *out = from_row(row);
-    else
+    } else {
         err = failure_set(f, ERR_NOT_FOUND,
                           "there is no farm yet: run `berth-admin init --farm NAME`");
+    }
     mysql_free_result(res);
     return err;
 }
@@ -187,14 +193,15 @@ static enum err client_limits(struct admin *admin, const char *name, const char 
     enum err err = mysql_session_query(admin->session, "read the client", sql.data, sql.len, &res,
                                        f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
-    if (row)
+    if (row) {
         *out = from_row(row);
-    else
+    } else {
         err = failure_set(f, ERR_NOT_FOUND, "there is no client %s: see berth-admin client list",
                           name);
+    }
     mysql_free_result(res);
     return err;
 }
@@ -205,9 +212,9 @@ static enum err change_client(struct admin *admin, const char *name, const struc
     struct limits old;
     struct buf sql = {0};
     enum err err = lock_partitions(admin, f);
-    if (!err)
+    if (err == ERR_OK)
         err = client_limits(admin, name, " FOR UPDATE", &old, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     *out = apply(&old, wish);
     set_sql(&sql, "client", out);
@@ -228,21 +235,23 @@ enum err admin_client_limit(struct admin *admin, struct failure *f)
     struct wish wish;
     struct limits own = {0}, farm = {0};
     enum err err = admin_name(name, "client", f);
-    if (!err)
+    if (err == ERR_OK)
         err = read_wish(admin, &wish, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK) {
         err = wish.any ? change_client(admin, name, &wish, &own, f)
                        : client_limits(admin, name, "", &own, f);
-    if (!err)
+    }
+    if (err == ERR_OK)
         err = farm_limits(admin, &farm, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     struct limits force = own;
-    for (size_t i = 0; i < ADMIN_LIMITS; i++)
+    for (size_t i = 0; i < ADMIN_LIMITS; i++) {
         if (force.values[i] == 0)
             force.values[i] = farm.values[i];
+    }
     admin_print_object(admin, columns,
                        json_pack("{s:s, s:o, s:o}", "client", name, "limits", limits_json(&own),
                                  "in_force", limits_json(&force)));
@@ -259,7 +268,7 @@ static enum err bump_clients(struct admin *admin, struct failure *f)
     enum err err = mysql_session_read(
         admin->session, "lock the clients",
         "SELECT name FROM client FORCE INDEX (PRIMARY) ORDER BY name FOR UPDATE", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     mysql_free_result(res);
     return mysql_session_execf(admin->session, f, "count the clients' versions up",
@@ -272,14 +281,14 @@ static enum err change_farm(struct admin *admin, const struct wish *wish, struct
     struct limits old;
     struct buf sql = {0};
     enum err err = lock_partitions(admin, f);
-    if (!err)
+    if (err == ERR_OK)
         err = farm_limits(admin, &old, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     *out = apply(&old, wish);
     if (counted_differ(&old, out))
         err = bump_clients(admin, f);
-    if (!err) {
+    if (err == ERR_OK) {
         set_sql(&sql, "farm", out);
         err = mysql_session_exec(admin->session, "set the farm's limits", sql.data, sql.len, f);
     }
@@ -293,11 +302,11 @@ enum err admin_farm_limit(struct admin *admin, struct failure *f)
     struct wish wish;
     struct limits limits = {0};
     enum err err = read_wish(admin, &wish, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = wish.any ? change_farm(admin, &wish, &limits, f) : farm_limits(admin, &limits, f);
-    if (!err)
+    if (err == ERR_OK)
         admin_print_object(admin, columns, json_pack("{s:o}", "limits", limits_json(&limits)));
     return err;
 }

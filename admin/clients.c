@@ -30,7 +30,7 @@ static enum err find_client(struct admin *admin, const char *name, enum role *ou
     enum err err = mysql_session_query(admin->session, "look for the client", sql.data, sql.len,
                                        &res, f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
     *out = row ? role_from_name(row[0]) : ROLE_COUNT;
@@ -61,24 +61,27 @@ enum err admin_client_add(struct admin *admin, struct failure *f)
     const char *given = options_value(admin->opts, "role");
     enum role role = given ? role_from_name(given) : ROLE_COUNT;
     enum err err = admin_name(name, "client", f);
-    if (!err && role == ROLE_COUNT)
+    if (err == ERR_OK && role == ROLE_COUNT) {
         err = failure_set(f, ERR_USAGE, "--role %s: expected submitter or admin",
                           given ? given : "is missing");
-    if (!err)
+    }
+    if (err == ERR_OK)
         err = admin_open_database(admin, true, f);
     enum role present = ROLE_COUNT;
-    if (!err)
+    if (err == ERR_OK)
         err = find_client(admin, name, &present, f);
-    if (!err && present == ROLE_COUNT)
+    if (err == ERR_OK && present == ROLE_COUNT) {
         err = insert_client(admin, name, role, f);
-    else if (!err && present != role)
+    } else if (err == ERR_OK && present != role) {
         err = failure_set(f, ERR_FAILED, "client %s is registered already, with role %s", name,
                           role_name(present));
-    else if (!err)
+    } else if (err == ERR_OK) {
         admin_remark(admin, "client %s is registered already", name);
-    if (!err)
+    }
+    if (err == ERR_OK) {
         admin_print_object(admin, columns,
                            json_pack("{s:s, s:s}", "client", name, "role", role_name(role)));
+    }
     return err;
 }
 
@@ -89,7 +92,7 @@ enum err admin_client_list(struct admin *admin, struct failure *f)
                                                   {"limits", "LIMITS"}, {0}};
     MYSQL_RES *res = NULL;
     enum err err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK) {
         err = mysql_session_read(
             admin->session, "list the clients",
             "SELECT c.name, c.role, COUNT(k.kid), c.added_at_ms, " ADMIN_LIMIT_COLUMNS(
@@ -98,16 +101,18 @@ enum err admin_client_list(struct admin *admin, struct failure *f)
                    "GROUP BY c.name, c.role, c.added_at_ms, " ADMIN_LIMIT_COLUMNS(
                        c) " ORDER BY c.name",
             &res, f);
-    if (err)
+    }
+    if (err != ERR_OK)
         return err;
     json_t *items = json_array();
     MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res)))
+    while ((row = mysql_fetch_row(res))) {
         json_array_append_new(items,
                               json_pack("{s:s, s:s, s:I, s:o, s:o}", "client", row[0], "role",
                                         row[1], "keys", (json_int_t)field_int(row[2]), "added_at",
                                         admin_json_time(field_int(row[3])), "limits",
                                         admin_json_limits(row + 4)));
+    }
     mysql_free_result(res);
     admin_print_rows(admin, columns, items);
     return ERR_OK;
@@ -133,12 +138,12 @@ static enum err read_public_key(const char *path, struct new_key *out, struct fa
 {
     char *text = NULL;
     enum err err = file_read_text(path, KEY_FILE_MAX, &text, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     struct jws_key *key = NULL;
     err = jws_key_parse(text, strlen(text), &key, f);
     free(text);
-    if (err)
+    if (err != ERR_OK)
         return failure_wrap(f, "%s", path);
     out->pem = jws_key_pem(key);
     out->alg = jws_key_alg(key);
@@ -166,19 +171,20 @@ static enum err read_new_key(const struct admin *admin, struct new_key *out, str
     const char *kid = options_value(admin->opts, "kid");
     *out = (struct new_key){.client = admin_operand(admin, 0), .not_after_ms = INT64_MAX};
     enum err err = admin_name(out->client, "client", f);
-    if (!err && kid && !name_is_valid(kid, LIMIT_KID_LEN, ":@/+=~"))
+    if (err == ERR_OK && kid && !name_is_valid(kid, LIMIT_KID_LEN, ":@/+=~")) {
         err = failure_set(f, ERR_USAGE,
                           "--kid '%s': expected 1 to %d of A-Z a-z 0-9 . _ - : @ / + = ~", kid,
                           LIMIT_KID_LEN);
-    if (!err && !path)
+    }
+    if (err == ERR_OK && !path)
         err = failure_set(f, ERR_USAGE, "--public-key FILE is missing");
-    if (!err)
+    if (err == ERR_OK)
         err = read_moment(admin, "not-before", &out->not_before_ms, f);
-    if (!err)
+    if (err == ERR_OK)
         err = read_moment(admin, "not-after", &out->not_after_ms, f);
-    if (!err && out->not_before_ms >= out->not_after_ms)
+    if (err == ERR_OK && out->not_before_ms >= out->not_after_ms)
         err = failure_set(f, ERR_USAGE, "--not-after must be later than --not-before");
-    if (!err && kid)
+    if (err == ERR_OK && kid)
         out->kid = xstrdup(kid);
     return err ? err : read_public_key(path, out, f);
 }
@@ -188,9 +194,10 @@ static enum err bump_generation(struct admin *admin, struct failure *f)
 {
     enum err err = mysql_session_execf(admin->session, f, "note the change of keys",
                                        "UPDATE farm SET key_generation = key_generation + 1");
-    if (!err && mysql_session_matched(admin->session) != 1)
+    if (err == ERR_OK && mysql_session_matched(admin->session) != 1) {
         err = failure_set(f, ERR_NOT_FOUND,
                           "there is no farm yet: run `berth-admin init --farm NAME`");
+    }
     return err ? err : mysql_session_commit(admin->session, f);
 }
 
@@ -207,10 +214,11 @@ static enum err insert_key(struct admin *admin, const struct new_key *key, struc
     buf_puts(&sql, ", ");
     sql_text(&sql, key->pem);
     buf_printf(&sql, ", %" PRId64 ", ", key->not_before_ms);
-    if (key->not_after_ms == INT64_MAX)
+    if (key->not_after_ms == INT64_MAX) {
         buf_puts(&sql, "NULL");
-    else
+    } else {
         sql_int(&sql, key->not_after_ms);
+    }
     buf_printf(&sql, ", %" PRId64 ")", clock_wall_ms());
     enum err err = mysql_session_exec(admin->session, "add the key", sql.data, sql.len, f);
     buf_fini(&sql);
@@ -228,16 +236,17 @@ static enum err find_key(struct admin *admin, const struct new_key *key, bool *s
     enum err err = mysql_session_query(admin->session, "look for the key", sql.data, sql.len, &res,
                                        f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     *same = false;
     MYSQL_ROW row = mysql_fetch_row(res);
     if (row) {
         *same = strcmp(row[0], key->client) == 0 && strcmp(row[1], key->pem) == 0 && !row[2];
-        if (!*same)
+        if (!*same) {
             err = failure_set(f, ERR_FAILED,
                               "key %s is registered already, %s client %s: choose another --kid",
                               key->kid, row[2] ? "and revoked, of" : "for", row[0]);
+        }
     }
     mysql_free_result(res);
     return err;
@@ -247,17 +256,19 @@ static enum err add_key(struct admin *admin, const struct new_key *key, struct f
 {
     enum role role = ROLE_COUNT;
     enum err err = find_client(admin, key->client, &role, f);
-    if (!err && role == ROLE_COUNT)
+    if (err == ERR_OK && role == ROLE_COUNT) {
         err = failure_set(f, ERR_NOT_FOUND,
                           "there is no client %s: berth-admin client add %s --role ROLE",
                           key->client, key->client);
+    }
     bool same = false;
-    if (!err)
+    if (err == ERR_OK)
         err = find_key(admin, key, &same, f);
-    if (!err && same)
+    if (err == ERR_OK && same) {
         admin_remark(admin, "key %s is registered already", key->kid);
-    else if (!err)
+    } else if (err == ERR_OK) {
         err = insert_key(admin, key, f);
+    }
     return err;
 }
 
@@ -267,14 +278,15 @@ enum err admin_key_add(struct admin *admin, struct failure *f)
         {"kid", "Key"}, {"client", "Client"}, {"algorithm", "Algorithm"}, {0}};
     struct new_key key;
     enum err err = read_new_key(admin, &key, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = add_key(admin, &key, f);
-    if (!err)
+    if (err == ERR_OK) {
         admin_print_object(admin, columns,
                            json_pack("{s:s, s:s, s:s}", "kid", key.kid, "client", key.client,
                                      "algorithm", jws_alg_name(key.alg)));
+    }
     new_key_fini(&key);
     return err;
 }
@@ -296,22 +308,24 @@ enum err admin_key_list(struct admin *admin, struct failure *f)
                                                   {0}};
     MYSQL_RES *res = NULL;
     enum err err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK) {
         err = mysql_session_read(
             admin->session, "list the keys",
             "SELECT kid, client, algorithm, NULLIF(not_before_ms, 0), not_after_ms, "
             "revoked_at_ms, added_at_ms FROM client_key ORDER BY client, added_at_ms, kid",
             &res, f);
-    if (err)
+    }
+    if (err != ERR_OK)
         return err;
     json_t *items = json_array();
     MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res)))
+    while ((row = mysql_fetch_row(res))) {
         json_array_append_new(
             items, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "kid", row[0], "client", row[1],
                              "algorithm", row[2], "not_before", time_or_null(row[3]), "not_after",
                              time_or_null(row[4]), "revoked_at", time_or_null(row[5]), "added_at",
                              time_or_null(row[6])));
+    }
     mysql_free_result(res);
     admin_print_rows(admin, columns, items);
     return ERR_OK;
@@ -327,22 +341,22 @@ static enum err revoke(struct admin *admin, const char *kid, int64_t *at_ms, str
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_query(admin->session, "look for the key", sql.data, sql.len, &res,
                                        f);
-    if (!err) {
+    if (err == ERR_OK) {
         MYSQL_ROW row = mysql_fetch_row(res);
         *at_ms = row ? field_int(row[0]) : -1;
         mysql_free_result(res);
     }
-    if (!err && *at_ms < 0)
+    if (err == ERR_OK && *at_ms < 0)
         err = failure_set(f, ERR_NOT_FOUND, "there is no key %s: see berth-admin key list", kid);
-    if (!err && *at_ms == 0) {
+    if (err == ERR_OK && *at_ms == 0) {
         *at_ms = clock_wall_ms();
         buf_clear(&sql);
         buf_printf(&sql, "UPDATE client_key SET revoked_at_ms = %" PRId64 " WHERE kid = ", *at_ms);
         sql_text(&sql, kid);
         err = mysql_session_exec(admin->session, "revoke the key", sql.data, sql.len, f);
-        if (!err)
+        if (err == ERR_OK)
             err = bump_generation(admin, f);
-    } else if (!err) {
+    } else if (err == ERR_OK) {
         admin_remark(admin, "key %s was revoked before", kid);
     }
     buf_fini(&sql);
@@ -355,11 +369,12 @@ enum err admin_key_revoke(struct admin *admin, struct failure *f)
     const char *kid = admin_operand(admin, 0);
     int64_t at_ms = -1;
     enum err err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = revoke(admin, kid, &at_ms, f);
-    if (!err)
+    if (err == ERR_OK) {
         admin_print_object(
             admin, columns,
             json_pack("{s:s, s:o}", "kid", kid, "revoked_at", admin_json_time(at_ms)));
+    }
     return err;
 }

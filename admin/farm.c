@@ -18,15 +18,15 @@ enum err admin_farm_read(struct admin *admin, struct admin_farm *out, struct fai
     enum err err = mysql_session_read(admin->session, "read the farm",
                                       "SELECT name, partitions, cluster_id, halted FROM farm", &res,
                                       f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     *out = (struct admin_farm){0};
     MYSQL_ROW row = mysql_fetch_row(res);
     if (row) {
-        snprintf(out->name, sizeof out->name, "%s", row[0]);
+        snprintf(out->name, sizeof(out->name), "%s", row[0]);
         out->partitions = (int32_t)field_int(row[1]);
-        snprintf(out->cluster_id, sizeof out->cluster_id, "%s", row[2]);
-        snprintf(out->halted, sizeof out->halted, "%s", row[3]);
+        snprintf(out->cluster_id, sizeof(out->cluster_id), "%s", row[2]);
+        snprintf(out->halted, sizeof(out->halted), "%s", row[3]);
     }
     mysql_free_result(res);
     return ERR_OK;
@@ -37,20 +37,22 @@ enum err admin_farm_open(struct admin *admin, struct admin_farm *farm, struct ad
 {
     char cluster_id[ADMIN_CLUSTER_ID_LEN];
     enum err err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_farm_read(admin, farm, f);
-    if (!err && !farm->name[0])
+    if (err == ERR_OK && !farm->name[0]) {
         err = failure_set(f, ERR_NOT_FOUND,
                           "there is no farm yet: run `berth-admin init --farm NAME`");
-    if (!err)
+    }
+    if (err == ERR_OK)
         err = admin_kafka_open(admin->cfg, kafka, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_kafka_cluster_id(kafka, cluster_id, f);
-    if (!err && strcmp(cluster_id, farm->cluster_id) != 0)
+    if (err == ERR_OK && strcmp(cluster_id, farm->cluster_id) != 0) {
         err = failure_set(f, ERR_CONFIG,
                           "this is Kafka cluster %s, the farm's is %s: check "
                           "kafka.bootstrap.servers and db.name",
                           cluster_id, farm->cluster_id);
+    }
     return err;
 }
 
@@ -73,10 +75,11 @@ enum err admin_migrate(struct admin *admin, struct failure *f)
     static const struct admin_column columns[] = {
         {"schema_version", "Schema version"}, {"server", "Server"}, {0}};
     enum err err = migrate(admin, f);
-    if (!err)
+    if (err == ERR_OK) {
         admin_print_object(admin, columns,
                            json_pack("{s:I, s:s}", "schema_version", (json_int_t)migration_count,
                                      "server", mysql_session_version(admin->session)));
+    }
     return err;
 }
 
@@ -96,16 +99,19 @@ static enum err read_plan(const struct admin *admin, struct init_plan *out, stru
     int64_t partition_count = 8, replica_count = -1;
     *out = (struct init_plan){.farm = options_value(opts, "farm"), .topics.retention_ms = -1};
     enum err err = ERR_OK;
-    if (!out->farm || !farm_name_is_valid(out->farm))
+    if (!out->farm || !farm_name_is_valid(out->farm)) {
         err = failure_set(f, ERR_USAGE, "--farm %s: expected 1 to %d of a-z 0-9 -",
                           out->farm ? out->farm : "is missing", LIMIT_FARM_NAME_LEN);
-    if (!err && partitions)
+    }
+    if (err == ERR_OK && partitions) {
         err = admin_int(partitions, (struct admin_range){"--partitions", 1, LIMIT_PARTITIONS},
                         &partition_count, f);
-    if (!err && replicas)
+    }
+    if (err == ERR_OK && replicas) {
         err = admin_int(replicas, (struct admin_range){"--replication-factor", 1, 100},
                         &replica_count, f);
-    if (!err && retention)
+    }
+    if (err == ERR_OK && retention)
         err = cli_duration_parse(retention, &out->topics.retention_ms, f);
     out->topics.partitions = (int32_t)partition_count;
     out->topics.replication_factor = (int)replica_count;
@@ -116,20 +122,23 @@ static enum err read_plan(const struct admin *admin, struct init_plan *out, stru
 static enum err check_same(const struct admin_farm *farm, const struct init_plan *plan,
                            bool partitions_given, const char *cluster_id, struct failure *f)
 {
-    if (strcmp(farm->name, plan->farm) != 0)
+    if (strcmp(farm->name, plan->farm) != 0) {
         return failure_set(f, ERR_CONFIG,
                            "the database holds farm %s already: another farm needs a database of "
                            "its own (db.name)",
                            farm->name);
-    if (partitions_given && farm->partitions != plan->topics.partitions)
+    }
+    if (partitions_given && farm->partitions != plan->topics.partitions) {
         return failure_set(f, ERR_CONFIG,
                            "farm %s has %" PRId32 " partitions, which cannot be changed",
                            farm->name, farm->partitions);
-    if (strcmp(farm->cluster_id, cluster_id) != 0)
+    }
+    if (strcmp(farm->cluster_id, cluster_id) != 0) {
         return failure_set(f, ERR_CONFIG,
                            "farm %s is on Kafka cluster %s, this is %s: check "
                            "kafka.bootstrap.servers",
                            farm->name, farm->cluster_id, cluster_id);
+    }
     return ERR_OK;
 }
 
@@ -146,13 +155,13 @@ static enum err record_farm(struct admin *admin, struct admin_kafka *kafka,
     enum err err = mysql_session_exec(admin->session, "record the farm", sql.data, sql.len, f);
     buf_clear(&sql);
     buf_puts(&sql, "INSERT INTO request_partition (part, next_offset) VALUES ");
-    for (int32_t part = 0; !err && part < farm->partitions; part++) {
+    for (int32_t part = 0; err == ERR_OK && part < farm->partitions; part++) {
         struct admin_span span;
         err = admin_kafka_span(kafka, ADMIN_REQUESTS, part, &span, f);
-        if (!err)
+        if (err == ERR_OK)
             buf_printf(&sql, "%s(%" PRId32 ", %" PRId64 ")", part ? ", " : "", part, span.lo);
     }
-    if (!err)
+    if (err == ERR_OK)
         err = mysql_session_exec(admin->session, "record the partitions", sql.data, sql.len, f);
     buf_fini(&sql);
     return err ? err : mysql_session_commit(admin->session, f);
@@ -164,14 +173,15 @@ static enum err check_events_empty(struct admin_kafka *kafka, int32_t partitions
     for (int32_t part = 0; part < partitions; part++) {
         struct admin_span span;
         enum err err = admin_kafka_span(kafka, ADMIN_EVENTS, part, &span, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
-        if (span.hi > 0)
+        if (span.hi > 0) {
             return failure_set(f, ERR_LOG_TOPIC,
                                "topic %s has held events already, but the database knows no farm: "
                                "restore the database, or give the new farm topics of its own "
                                "(farm.topic_prefix)",
                                kafka->names[ADMIN_EVENTS]);
+        }
     }
     return ERR_OK;
 }
@@ -181,16 +191,16 @@ static enum err make_farm(struct admin *admin, struct admin_kafka *kafka,
 {
     int made = 0;
     enum err err = admin_topics_make(kafka, &plan->topics, &made, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_topics_check(kafka, plan->topics.partitions, f);
-    if (!err)
+    if (err == ERR_OK)
         err = check_events_empty(kafka, plan->topics.partitions, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
-    snprintf(farm->name, sizeof farm->name, "%s", plan->farm);
+    snprintf(farm->name, sizeof(farm->name), "%s", plan->farm);
     farm->partitions = plan->topics.partitions;
     err = record_farm(admin, kafka, farm, f);
-    if (!err)
+    if (err == ERR_OK)
         admin_remark(admin, "made farm %s (%d new topics)", farm->name, made);
     return err;
 }
@@ -200,22 +210,22 @@ static enum err init(struct admin *admin, const struct init_plan *plan, struct a
 {
     char cluster_id[ADMIN_CLUSTER_ID_LEN] = "";
     enum err err = migrate(admin, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_kafka_open(admin->cfg, kafka, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_kafka_cluster_id(kafka, cluster_id, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_farm_read(admin, farm, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     if (!farm->name[0]) {
-        snprintf(farm->cluster_id, sizeof farm->cluster_id, "%s", cluster_id);
+        snprintf(farm->cluster_id, sizeof(farm->cluster_id), "%s", cluster_id);
         return make_farm(admin, kafka, plan, farm, f);
     }
     err = check_same(farm, plan, options_has(admin->opts, "partitions"), cluster_id, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_topics_check(kafka, farm->partitions, f);
-    if (!err)
+    if (err == ERR_OK)
         admin_remark(admin, "farm %s is there already", farm->name);
     return err;
 }
@@ -233,15 +243,16 @@ enum err admin_init(struct admin *admin, struct failure *f)
     struct admin_kafka kafka = {0};
     struct admin_farm farm = {0};
     enum err err = read_plan(admin, &plan, f);
-    if (!err)
+    if (err == ERR_OK)
         err = init(admin, &plan, &kafka, &farm, f);
-    if (!err)
+    if (err == ERR_OK) {
         admin_print_object(admin, columns,
                            json_pack("{s:s, s:I, s:s, s:s, s:s, s:I}", "farm", farm.name,
                                      "partitions", (json_int_t)farm.partitions, "requests_topic",
                                      kafka.names[ADMIN_REQUESTS], "events_topic",
                                      kafka.names[ADMIN_EVENTS], "kafka_cluster", farm.cluster_id,
                                      "schema_version", (json_int_t)migration_count));
+    }
     admin_kafka_close(&kafka);
     return err;
 }
@@ -253,28 +264,30 @@ enum err admin_init(struct admin *admin, struct failure *f)
 static enum err check_not_ahead(struct admin *admin, struct admin_kafka *kafka,
                                 const struct admin_farm *farm, struct failure *f)
 {
-    int64_t *last_seq = xcalloc((size_t)farm->partitions, sizeof *last_seq);
+    int64_t *last_seq = xcalloc((size_t)farm->partitions, sizeof(*last_seq));
     MYSQL_RES *res = NULL;
     enum err err = ERR_OK;
-    for (int32_t part = 0; !err && part < farm->partitions; part++) {
+    for (int32_t part = 0; err == ERR_OK && part < farm->partitions; part++) {
         int64_t tail = 0;
         err = admin_kafka_event_tail(kafka, part, &tail, f);
         last_seq[part] = tail;
     }
     /* The rows after the topic: they can only have grown since. */
-    if (!err)
+    if (err == ERR_OK) {
         err = mysql_session_read(admin->session, "read the partitions",
                                  "SELECT part, last_seq FROM request_partition ORDER BY part", &res,
                                  f);
+    }
     MYSQL_ROW row;
-    while (!err && (row = mysql_fetch_row(res))) {
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         int64_t part = field_int(row[0]), decided = field_int(row[1]);
-        if (part < farm->partitions && last_seq[part] > decided)
+        if (part < farm->partitions && last_seq[part] > decided) {
             err = failure_set(f, ERR_FARM_HALTED,
                               "the event topic's partition %" PRId64 " holds sequence %" PRId64
                               ", the database only %" PRId64 ": it was restored from an older "
                               "copy. Restore it to the newest state first",
                               part, last_seq[part], decided);
+        }
     }
     if (res)
         mysql_free_result(res);
@@ -289,17 +302,19 @@ enum err admin_farm_resume(struct admin *admin, struct failure *f)
     struct admin_farm farm;
     struct admin_kafka kafka = {0};
     enum err err = admin_farm_open(admin, &farm, &kafka, f);
-    if (!err)
+    if (err == ERR_OK)
         err = check_not_ahead(admin, &kafka, &farm, f);
-    if (!err)
+    if (err == ERR_OK) {
         err = mysql_session_execf(admin->session, f, "resume the farm",
                                   "UPDATE farm SET halted = ''");
-    if (!err)
+    }
+    if (err == ERR_OK)
         err = mysql_session_commit(admin->session, f);
-    if (!err)
+    if (err == ERR_OK) {
         admin_print_object(
             admin, columns,
             json_pack("{s:s, s:o}", "farm", farm.name, "was_halted", admin_json_text(farm.halted)));
+    }
     admin_kafka_close(&kafka);
     return err;
 }

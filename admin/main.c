@@ -25,10 +25,12 @@ static enum err configure(struct config *cfg, const struct options *before,
         path = options_value(before, "config");
     enum err err = config_load(cfg, path, NULL, f);
     const struct options *both[] = {before, behind};
-    for (size_t i = 0; i < 2; i++)
-        for (size_t k = 0; !err && k < both[i]->given_count; k++)
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; err == ERR_OK && k < both[i]->given_count; k++) {
             if (strcmp(both[i]->given[k].spec->name, "set") == 0)
                 err = config_set_pair(cfg, both[i]->given[k].value, f);
+        }
+    }
     return err;
 }
 
@@ -36,9 +38,10 @@ static enum err choose_format(struct admin *admin, struct failure *f)
 {
     static const char *const names[ADMIN_FORMAT_COUNT] = {"text", "json", "tsv"};
     const char *name = options_value(admin->opts, "output");
-    for (int i = 0; name && i < ADMIN_FORMAT_COUNT; i++)
+    for (int i = 0; name && i < ADMIN_FORMAT_COUNT; i++) {
         if (strcmp(name, names[i]) == 0)
             admin->format = (enum admin_format)i;
+    }
     if (name && strcmp(name, names[admin->format]) != 0)
         return failure_set(f, ERR_USAGE, "-o %s: expected text, json or tsv", name);
     admin->no_headers = options_has(admin->opts, "no-headers");
@@ -50,15 +53,16 @@ static enum err run(struct admin *admin, const struct admin_command *command,
                     const struct options *before, struct failure *f)
 {
     enum err err = choose_format(admin, f);
-    if (!err && admin->opts->operand_count != command->operand_count)
+    if (err == ERR_OK && admin->opts->operand_count != command->operand_count) {
         err = failure_set(f, ERR_USAGE, "%s wants %s; see %s --help", command->spec.name,
                           command->spec.operands ? command->spec.operands : "no operand",
                           command->spec.name);
-    if (!err)
+    }
+    if (err == ERR_OK)
         err = configure(admin->cfg, before, admin->opts, f);
-    if (!err)
+    if (err == ERR_OK)
         err = config_check(admin->cfg, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     return command->run(admin, f);
 }
@@ -75,10 +79,11 @@ static enum err about_itself(const struct options *opts, struct admin *admin, st
         return failure_set(f, ERR_USAGE, "no command given");
     }
     enum err err = configure(admin->cfg, opts, opts, f);
-    if (!err && options_has(opts, "print-config"))
+    if (err == ERR_OK && options_has(opts, "print-config")) {
         config_print(admin->cfg, stdout);
-    else if (!err)
+    } else if (err == ERR_OK) {
         err = config_check(admin->cfg, f);
+    }
     return err;
 }
 
@@ -88,19 +93,20 @@ static enum err dispatch(struct admin *admin, const struct options *before, int 
     const struct admin_command *command = NULL;
     size_t words = 0;
     enum err err = admin_find(before->operands, before->operand_count, &command, &words, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     /* The command's last word stands where a program's name does. */
     int first = argc - (int)(before->operand_count - words) - 1;
     struct options opts;
     err = options_parse(&command->spec, argc - first, argv + first, &opts, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     admin->opts = &opts;
-    if (opts.help)
+    if (opts.help) {
         options_help(&command->spec, stdout);
-    else
+    } else {
         err = run(admin, command, before, f);
+    }
     options_fini(&opts);
     admin->opts = NULL;
     return err;
@@ -113,16 +119,17 @@ int main(int argc, char **argv)
     struct admin admin = {.cfg = config_new(PROGRAM_ADMIN)};
     signal(SIGPIPE, SIG_IGN);
     enum err err = options_parse(&program, argc, argv, &before, &f);
-    if (!err && before.help)
+    if (err == ERR_OK && before.help) {
         admin_help(stdout);
-    else if (!err && before.operand_count == 0)
+    } else if (err == ERR_OK && before.operand_count == 0) {
         err = about_itself(&before, &admin, &f);
-    else if (!err)
+    } else if (err == ERR_OK) {
         err = dispatch(&admin, &before, argc, argv, &f);
+    }
     /* stdout is data: that it could not be written must not look like success. */
-    if ((fflush(stdout) != 0 || ferror(stdout)) && !err)
+    if ((fflush(stdout) != 0 || ferror(stdout)) && err == ERR_OK)
         err = failure_set(&f, ERR_FAILED, "cannot write the output");
-    if (err)
+    if (err != ERR_OK)
         admin_print_failure(&admin, &f);
     mysql_session_free(admin.session);
     mysql_settings_fini(&admin.settings);

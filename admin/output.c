@@ -22,14 +22,14 @@
 enum err admin_open_database(struct admin *admin, bool checked, struct failure *f)
 {
     enum err err = mysql_settings_read(admin->cfg, &admin->settings, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     admin->settings.io_timeout_s = 3600;
     admin->settings.idle_timeout_s = 3600;
     admin->settings.lock_timeout_s = 20;
     admin->session = mysql_session_new(&admin->settings);
     err = mysql_session_connect(admin->session, f);
-    if (!err && checked)
+    if (err == ERR_OK && checked)
         err = migrate_check(admin->session, f);
     return err;
 }
@@ -50,10 +50,11 @@ enum err admin_int(const char *text, struct admin_range range, int64_t *out, str
     bool digits = text[0] >= '0' && text[0] <= '9' && *end == '\0';
     if (!digits || errno || value < range.min || value > range.max) {
         char bounds[64];
-        if (range.max < INT64_MAX)
-            snprintf(bounds, sizeof bounds, "%" PRId64 " to %" PRId64, range.min, range.max);
-        else
-            snprintf(bounds, sizeof bounds, "%" PRId64 " or more", range.min);
+        if (range.max < INT64_MAX) {
+            snprintf(bounds, sizeof(bounds), "%" PRId64 " to %" PRId64, range.min, range.max);
+        } else {
+            snprintf(bounds, sizeof(bounds), "%" PRId64 " or more", range.min);
+        }
         return failure_set(f, ERR_USAGE, "%s %s: expected a whole number, %s", range.what, text,
                            bounds);
     }
@@ -100,19 +101,21 @@ static char *cell_text(const json_t *row, const char *key)
 {
     const json_t *value = json_object_get(row, key);
     char *text;
-    if (json_is_string(value))
+    if (json_is_string(value)) {
         text = xstrdup(json_string_value(value));
-    else if (json_is_integer(value))
+    } else if (json_is_integer(value)) {
         text = xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    else if (json_is_boolean(value))
+    } else if (json_is_boolean(value)) {
         text = xstrdup(json_is_true(value) ? "yes" : "no");
-    else if (json_is_object(value))
+    } else if (json_is_object(value)) {
         text = members_text(value);
-    else
+    } else {
         text = xstrdup("");
-    for (char *c = text; *c; c++)
+    }
+    for (char *c = text; *c; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = ' ';
+    }
     if (text[0] == '\0') {
         free(text);
         text = xstrdup("-");

@@ -26,13 +26,14 @@ enum err admin_partition_list(struct admin *admin, struct failure *f)
                                                   {0}};
     MYSQL_RES *res = NULL;
     enum err err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK) {
         err = mysql_session_read(
             admin->session, "list the partitions",
             "SELECT part, next_offset, last_seq, published_seq, clock_ms, epoch, owner, "
             "ignore_time_until, reject_offset, halted FROM request_partition ORDER BY part",
             &res, f);
-    if (err)
+    }
+    if (err != ERR_OK)
         return err;
     json_t *items = json_array();
     MYSQL_ROW row;
@@ -73,15 +74,16 @@ static enum err lock_part(struct admin *admin, int64_t part, struct part_row *ou
     enum err err = mysql_session_query(admin->session, "lock the partition", sql.data, sql.len,
                                        &res, f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
-    if (row)
+    if (row) {
         *out = (struct part_row){.next_offset = field_int(row[0]), .halted = field_int(row[1])};
-    else
+    } else {
         err = failure_set(f, ERR_NOT_FOUND,
                           "there is no partition %" PRId64 ": see berth-admin partition list",
                           part);
+    }
     mysql_free_result(res);
     return err;
 }
@@ -106,24 +108,25 @@ enum err admin_partition_resume(struct admin *admin, struct failure *f)
     int64_t part = 0, ignore = 0;
     const char *until = options_value(admin->opts, "ignore-time-until");
     enum err err = read_part(admin, &part, f);
-    if (!err && until) {
+    if (err == ERR_OK && until) {
         const struct admin_range range = {"--ignore-time-until", 0, INT64_MAX - 1};
         err = admin_int(until, range, &ignore, f);
     }
     struct part_row row;
-    if (!err)
+    if (err == ERR_OK)
         err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = lock_part(admin, part, &row, f);
-    if (!err)
+    if (err == ERR_OK) {
         err = mysql_session_execf(admin->session, f, "resume the partition",
                                   "UPDATE request_partition SET " UNHALT
                                   ", ignore_time_until = GREATEST(ignore_time_until, %" PRId64
                                   ") WHERE part = %" PRId64,
                                   ignore, part);
-    if (!err)
+    }
+    if (err == ERR_OK)
         err = mysql_session_commit(admin->session, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     if (!row.halted && !until)
         admin_remark(admin, "partition %" PRId64 " was not halted", part);
@@ -136,31 +139,34 @@ enum err admin_reject(struct admin *admin, struct failure *f)
     int64_t part = 0, offset = 0;
     const struct admin_range range = {"offset", 0, INT64_MAX - 1};
     enum err err = read_part(admin, &part, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_int(admin_operand(admin, 1), range, &offset, f);
     struct part_row row;
-    if (!err)
+    if (err == ERR_OK)
         err = admin_open_database(admin, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = lock_part(admin, part, &row, f);
-    if (!err && offset < row.next_offset)
+    if (err == ERR_OK && offset < row.next_offset) {
         err = failure_set(f, ERR_USAGE,
                           "offset %" PRId64 " of partition %" PRId64
                           " is decided already: the next one is %" PRId64,
                           offset, part, row.next_offset);
-    if (!err && offset > row.next_offset)
+    }
+    if (err == ERR_OK && offset > row.next_offset) {
         err = failure_set(f, ERR_USAGE,
                           "only the request at which the partition stands can be rejected: "
                           "partition %" PRId64 " stands at offset %" PRId64,
                           part, row.next_offset);
-    if (!err)
+    }
+    if (err == ERR_OK) {
         err = mysql_session_execf(admin->session, f, "reject the request",
                                   "UPDATE request_partition SET " UNHALT
                                   ", reject_offset = %" PRId64 " WHERE part = %" PRId64,
                                   offset, part);
-    if (!err)
+    }
+    if (err == ERR_OK)
         err = mysql_session_commit(admin->session, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     print_part(admin, part, &row);
     admin_remark(admin, "the owner of the partition rejects it with its next batch");

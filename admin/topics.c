@@ -30,7 +30,7 @@ static const struct topic_setting settings[] = {
     /* An event has at most 512 KiB; the worker sends batches of up to 1,000,000 bytes. */
     {ADMIN_EVENTS, "max.message.bytes", "1048576", 1000000},
 };
-#define SETTING_COUNT (sizeof settings / sizeof settings[0])
+#define SETTING_COUNT (sizeof(settings) / sizeof(settings[0]))
 
 /* How long new topics may take to be known to all brokers. */
 #define APPEAR_MS 30000
@@ -59,17 +59,18 @@ static rd_kafka_NewTopic_t *new_topic(const struct admin_kafka *kafka, enum admi
 {
     char text[256] = "";
     rd_kafka_NewTopic_t *new = rd_kafka_NewTopic_new(kafka->names[topic], plan->partitions,
-                                                     plan->replication_factor, text, sizeof text);
+                                                     plan->replication_factor, text, sizeof(text));
     if (!new) {
         failure_set(f, ERR_USAGE, "topic %s: %s", kafka->names[topic], text);
         return NULL;
     }
-    for (size_t i = 0; i < SETTING_COUNT; i++)
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
         if (settings[i].topic == topic)
             rd_kafka_NewTopic_set_config(new, settings[i].name, settings[i].value);
+    }
     if (plan->retention_ms >= 0) {
         char retention[24];
-        snprintf(retention, sizeof retention, "%" PRId64, plan->retention_ms);
+        snprintf(retention, sizeof(retention), "%" PRId64, plan->retention_ms);
         rd_kafka_NewTopic_set_config(new, "retention.ms", retention);
     }
     return new;
@@ -85,12 +86,13 @@ static enum err make_one(struct admin_kafka *kafka, enum admin_topic topic,
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(kafka->client,
                                                                  RD_KAFKA_ADMIN_OP_CREATETOPICS);
     char text[256];
-    rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_KAFKA_TIMEOUT_MS, text, sizeof text);
-    rd_kafka_AdminOptions_set_operation_timeout(options, ADMIN_KAFKA_TIMEOUT_MS, text, sizeof text);
+    rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_KAFKA_TIMEOUT_MS, text, sizeof(text));
+    rd_kafka_AdminOptions_set_operation_timeout(options, ADMIN_KAFKA_TIMEOUT_MS, text,
+                                                sizeof(text));
     rd_kafka_CreateTopics(kafka->client, &new, 1, options, queue);
     rd_kafka_event_t *event = NULL;
     enum err err = answer(queue, "create the topics", &event, f);
-    if (!err) {
+    if (err == ERR_OK) {
         size_t count = 0;
         const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
             rd_kafka_event_CreateTopics_result(event), &count);
@@ -117,13 +119,14 @@ static enum err wait_until_there(struct admin_kafka *kafka, enum admin_topic top
     for (;;) {
         int32_t count = 0;
         enum err err = admin_kafka_partitions(kafka, topic, &count, f);
-        if (!err && count == 0)
+        if (err == ERR_OK && count == 0) {
             err = failure_set(f, ERR_LOG_TRANSPORT, "topic %s does not appear",
                               kafka->names[topic]);
+        }
         struct admin_span span;
-        for (int32_t part = 0; !err && part < partitions && part < count; part++)
+        for (int32_t part = 0; err == ERR_OK && part < partitions && part < count; part++)
             err = admin_kafka_span(kafka, topic, part, &span, f);
-        if (!err || clock_mono_ms() > deadline)
+        if (err == ERR_OK || clock_mono_ms() > deadline)
             return err;
         clock_sleep_ms(100);
     }
@@ -136,13 +139,13 @@ enum err admin_topics_make(struct admin_kafka *kafka, const struct admin_topic_p
     for (int topic = 0; topic < ADMIN_TOPIC_COUNT; topic++) {
         int32_t count = 0;
         enum err err = admin_kafka_partitions(kafka, (enum admin_topic)topic, &count, f);
-        if (!err && count == 0) {
+        if (err == ERR_OK && count == 0) {
             err = make_one(kafka, (enum admin_topic)topic, plan, f);
             made++;
         }
-        if (!err)
+        if (err == ERR_OK)
             err = wait_until_there(kafka, (enum admin_topic)topic, plan->partitions, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
     *made_out = made;
@@ -155,9 +158,10 @@ static const char *config_value(const rd_kafka_ConfigResource_t *resource, const
 {
     size_t count = 0;
     const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0)
             return rd_kafka_ConfigEntry_value(entries[i]);
+    }
     return NULL;
 }
 
@@ -175,11 +179,12 @@ static enum err check_resource(const rd_kafka_ConfigResource_t *resource, enum a
         const char *is = config_value(resource, setting->name);
         bool fits = is && (setting->least > 0 ? strtoll(is, NULL, 10) >= setting->least
                                               : strcmp(is, setting->value) == 0);
-        if (!fits)
+        if (!fits) {
             return failure_set(f, ERR_LOG_TOPIC,
                                "topic %s has %s=%s and needs %s: change it (kafka-configs.sh "
                                "--alter), then run this again",
                                name, setting->name, is ? is : "?", setting->value);
+        }
     }
     return ERR_OK;
 }
@@ -192,11 +197,11 @@ static enum err check_settings(struct admin_kafka *kafka, enum admin_topic topic
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(kafka->client,
                                                                  RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     char text[256];
-    rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_KAFKA_TIMEOUT_MS, text, sizeof text);
+    rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_KAFKA_TIMEOUT_MS, text, sizeof(text));
     rd_kafka_DescribeConfigs(kafka->client, &resource, 1, options, queue);
     rd_kafka_event_t *event = NULL;
     enum err err = answer(queue, "look at the topics' settings", &event, f);
-    if (!err) {
+    if (err == ERR_OK) {
         size_t count = 0;
         const rd_kafka_ConfigResource_t **resources = rd_kafka_DescribeConfigs_result_resources(
             rd_kafka_event_DescribeConfigs_result(event), &count);
@@ -215,19 +220,21 @@ enum err admin_topics_check(struct admin_kafka *kafka, int32_t partitions, struc
     for (int topic = 0; topic < ADMIN_TOPIC_COUNT; topic++) {
         int32_t count = 0;
         enum err err = admin_kafka_partitions(kafka, (enum admin_topic)topic, &count, f);
-        if (!err && count == 0)
+        if (err == ERR_OK && count == 0) {
             err = failure_set(f, ERR_LOG_TOPIC,
                               "topic %s of this farm is gone, and the messages in it: see "
                               "docs/database.md, \"When topics and database differ\"",
                               kafka->names[topic]);
-        if (!err && count != partitions)
+        }
+        if (err == ERR_OK && count != partitions) {
             err = failure_set(f, ERR_LOG_TOPIC,
                               "topic %s has %" PRId32 " partitions and the farm has %" PRId32
                               ": a farm's partitions cannot be changed",
                               kafka->names[topic], count, partitions);
-        if (!err)
+        }
+        if (err == ERR_OK)
             err = check_settings(kafka, (enum admin_topic)topic, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
     return ERR_OK;

@@ -61,10 +61,11 @@ static enum err take_machines(const struct cli *cli, struct amend *out, struct f
     out->replaces = empty || named;
     if (empty && named)
         return failure_set(f, ERR_USAGE, "--empty gives all machines back, but some are given");
-    if (out->edits && out->replaces)
+    if (out->edits && out->replaces) {
         return failure_set(f, ERR_USAGE,
                            "--set and --drop keep the other machines, but %s replaces them all",
                            empty ? "--empty" : "MACHINE without an option");
+    }
     for (size_t i = 1; err == ERR_OK && i < opts->operand_count; i++)
         err = cli_shares_add(&out->shares, opts->operands[i], f);
     for (size_t i = 0; err == ERR_OK && i < opts->given_count; i++) {
@@ -83,10 +84,11 @@ static enum err take_amend(const struct cli *cli, struct amend *out, struct fail
         err = take_change(cli, &out->change, f);
     if (err == ERR_OK)
         err = take_machines(cli, out, f);
-    if (err == ERR_OK && cli_change_is_empty(&out->change) && !out->replaces && !out->edits)
+    if (err == ERR_OK && cli_change_is_empty(&out->change) && !out->replaces && !out->edits) {
         err = failure_set(f, ERR_USAGE,
                           "nothing to change: say when it shall be, or which machines it shall "
                           "have (see `berth amend --help`)");
+    }
     return err;
 }
 
@@ -105,7 +107,7 @@ static enum err held_shares(const json_t *booking, struct cli_shares *out, struc
             .memory_gib = json_integer_value(json_object_get(share, "memory_gib"))};
         if (!name || strlen(name) > LIMIT_NAME_LEN)
             return failure_set(f, ERR_FAILED, "the reader does not say what the booking holds");
-        snprintf(item.machine, sizeof item.machine, "%s", name);
+        snprintf(item.machine, sizeof(item.machine), "%s", name);
         err = cli_shares_set(out, &item, f);
         if (err != ERR_OK)
             return err;
@@ -160,11 +162,12 @@ static int look_up(const struct cli *cli, struct amend *amend)
     int code = cli_resolve_shares(cli, &amend->shares);
     if (code == EXIT_CODE_OK && (amend->edits || cli_change_needs_booking(&amend->change))) {
         char path[64];
-        snprintf(path, sizeof path, "/v1/bookings/%" PRId64, amend->booking);
+        snprintf(path, sizeof(path), "/v1/bookings/%" PRId64, amend->booking);
         code = cli_get(cli, path, &booking, NULL);
-        if (code != EXIT_CODE_OK && code != EXIT_CODE_NOT_FOUND)
+        if (code != EXIT_CODE_OK && code != EXIT_CODE_NOT_FOUND) {
             cli_note(cli, "to do without the reader, give --end, and all machines that it shall "
                           "have");
+        }
     }
     if (code == EXIT_CODE_OK && resolve(cli, booking, amend, &f) != ERR_OK)
         code = cli_fail(cli, &f);

@@ -25,9 +25,10 @@ int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares)
         int code = cli_get(cli, path, &machine, NULL);
         free(path);
         if (code != EXIT_CODE_OK) {
-            if (code != EXIT_CODE_NOT_FOUND)
+            if (code != EXIT_CODE_NOT_FOUND) {
                 cli_note(cli, "to do without the reader, say how much: %s:GPUS[:GIB]",
                          share->machine);
+            }
             return code;
         }
         share->gpus = number_of(machine, "gpus");
@@ -63,12 +64,13 @@ static enum err common_size(const json_t *machines, struct cli_any *any, struct 
         const char *name = json_string_value(json_object_get(machine, "name"));
         if (!name || !carries(machine, any->labels))
             continue;
-        if (first && (gpus != any->gpus || memory_gib != any->memory_gib))
+        if (first && (gpus != any->gpus || memory_gib != any->memory_gib)) {
             return failure_set(f, ERR_USAGE,
                                "--any takes whole machines when it does not say how much, but %s "
                                "(%" PRId64 " GPUs, %" PRId64 " GiB) and %s (%" PRId64
                                " GPUs, %" PRId64 " GiB) differ: give --gpus and --mem",
                                first, any->gpus, any->memory_gib, name, gpus, memory_gib);
+        }
         first = name;
         any->gpus = gpus;
         any->memory_gib = memory_gib;
@@ -136,10 +138,11 @@ static enum err take_machines(const struct cli *cli, struct cli_booking *out, st
         err = failure_set(f, ERR_USAGE, "--any lets the farm choose: name no machines beside it");
     if (err == ERR_OK && empty && (named || any.count))
         err = failure_set(f, ERR_USAGE, "--empty books no machines, but some are given");
-    if (err == ERR_OK && !empty && !named && !any.count)
+    if (err == ERR_OK && !empty && !named && !any.count) {
         err = failure_set(f, ERR_USAGE,
                           "which machines? MACHINE[:GPUS[:GIB]]…, --any N, or --empty for a window "
                           "to which amend adds them");
+    }
     for (size_t i = 0; err == ERR_OK && i < cli->after.operand_count; i++)
         err = cli_shares_add(&out->shares, cli->after.operands[i], f);
     return err;
@@ -180,10 +183,11 @@ int cli_book(struct cli *cli)
     struct failure f;
     struct cli_booking booking = {0};
     int code;
-    if (take_booking(cli, &booking, &f) != ERR_OK)
+    if (take_booking(cli, &booking, &f) != ERR_OK) {
         code = cli_fail(cli, &f);
-    else
+    } else {
         code = cli_resolve_shares(cli, &booking.shares);
+    }
     if (code == EXIT_CODE_OK)
         code = cli_resolve_any(cli, &booking.any);
     if (code == EXIT_CODE_OK) {

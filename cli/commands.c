@@ -312,7 +312,7 @@ const struct cli_command cli_commands[] = {
           "berth completion bash > ~/.local/share/bash-completion/completions/berth"),
      "print a shell's completion script", CLI_TEXT, false, cli_completion},
 };
-const size_t cli_command_count = sizeof cli_commands / sizeof cli_commands[0];
+const size_t cli_command_count = sizeof(cli_commands) / sizeof(cli_commands[0]);
 
 static const struct option_spec program_options[] = {
     {"version", 0, NULL, "print the version and exit"},
@@ -358,12 +358,13 @@ static const struct cli_command *unknown(const char *typed, const char *noun, st
             buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", words_of(&cli_commands[i]));
     }
     const char *meant = nearest_result(&nearest);
-    if (noun && strcmp(typed, noun) == 0)
+    if (noun && strcmp(typed, noun) == 0) {
         failure_set(f, ERR_USAGE, "`berth %s` needs one word more: %s", noun, list.data);
-    else if (meant)
+    } else if (meant) {
         failure_set(f, ERR_USAGE, "unknown command '%.60s': did you mean '%s'?", typed, meant);
-    else
+    } else {
         failure_set(f, ERR_USAGE, "unknown command '%.60s' (see `berth --help`)", typed);
+    }
     buf_fini(&list);
     return NULL;
 }
@@ -373,7 +374,7 @@ const struct cli_command *cli_command_find(const char *const *words, size_t coun
 {
     bool is_noun = false;
     char both[100];
-    snprintf(both, sizeof both, "%.40s%s%.40s", words[0], count > 1 ? " " : "",
+    snprintf(both, sizeof(both), "%.40s%s%.40s", words[0], count > 1 ? " " : "",
              count > 1 ? words[1] : "");
     for (size_t i = 0; i < cli_command_count; i++) {
         bool one = strcmp(words_of(&cli_commands[i]), words[0]) == 0;

@@ -22,7 +22,7 @@ static const char *const file_options[] = {"config", "out", "public-out", "key"}
 
 static const char *values_of(const char *option)
 {
-    for (size_t i = 0; i < sizeof known_values / sizeof known_values[0]; i++) {
+    for (size_t i = 0; i < sizeof(known_values) / sizeof(known_values[0]); i++) {
         if (strcmp(known_values[i].option, option) == 0)
             return known_values[i].values;
     }
@@ -31,7 +31,7 @@ static const char *values_of(const char *option)
 
 static bool takes_file(const char *option)
 {
-    for (size_t i = 0; i < sizeof file_options / sizeof file_options[0]; i++) {
+    for (size_t i = 0; i < sizeof(file_options) / sizeof(file_options[0]); i++) {
         if (strcmp(file_options[i], option) == 0)
             return true;
     }
@@ -59,12 +59,13 @@ static void bash_options(const struct option_spec *spec)
 static void bash_values(void)
 {
     puts("    case $prev in");
-    for (size_t i = 0; i < sizeof known_values / sizeof known_values[0]; i++)
+    for (size_t i = 0; i < sizeof(known_values) / sizeof(known_values[0]); i++) {
         printf("    --%s%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n",
                known_values[i].option, strcmp(known_values[i].option, "output") == 0 ? "|-o" : "",
                known_values[i].values);
+    }
     printf("    ");
-    for (size_t i = 0; i < sizeof file_options / sizeof file_options[0]; i++)
+    for (size_t i = 0; i < sizeof(file_options) / sizeof(file_options[0]); i++)
         printf("%s--%s", i > 0 ? "|" : "", file_options[i]);
     puts(") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n    esac");
 }
@@ -93,9 +94,10 @@ static void print_bash(void)
     for (size_t i = 0; i < cli_command_count; i++) {
         const char *words = words_of(&cli_commands[i]);
         const char *blank = strchr(words, ' ');
-        if (blank)
+        if (blank) {
             printf("    '%.*s') COMPREPLY+=($(compgen -W '%s' -- \"$cur\")) ;;&\n",
                    (int)(blank - words), words, blank + 1);
+        }
     }
     printf("    '') COMPREPLY=($(compgen -W '");
     const char *last = "";
@@ -117,12 +119,13 @@ static void print_bash(void)
 static void zsh_text(const char *text)
 {
     for (; *text; text++) {
-        if (*text == '\'')
+        if (*text == '\'') {
             fputs("'\\''", stdout);
-        else if (strchr("[]:\\", *text))
+        } else if (strchr("[]:\\", *text)) {
             printf("\\%c", *text);
-        else
+        } else {
             putchar(*text);
+        }
     }
 }
 
@@ -139,10 +142,11 @@ static void zsh_options(const struct option_spec *spec)
         if (spec->arg) {
             printf("%s", takes_next(spec) ? ":" : "::");
             zsh_text(spec->arg);
-            if (values)
+            if (values) {
                 printf(":(%s)", values);
-            else
+            } else {
                 fputs(takes_file(spec->name) ? ":_files" : ": ", stdout);
+            }
         }
         putchar('\'');
     }
@@ -228,12 +232,12 @@ static void print_fish(void)
         printf("complete -c berth -n __fish_use_subcommand -f -a %.*s -d ", len, words);
         fish_text(blank ? "commands of this kind" : command->summary);
         putchar('\n');
-        snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %.*s", len, words);
+        snprintf(condition, sizeof(condition), "__fish_seen_subcommand_from %.*s", len, words);
         if (blank) {
             printf("complete -c berth -n '%s' -f -a %s -d ", condition, blank + 1);
             fish_text(command->summary);
             putchar('\n');
-            snprintf(condition, sizeof condition,
+            snprintf(condition, sizeof(condition),
                      "__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s", len,
                      words, blank + 1);
         }
@@ -251,7 +255,7 @@ int cli_completion(struct cli *cli)
     } shells[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
     struct failure f;
     const char *shell = cli->after.operand_count == 1 ? cli->after.operands[0] : "";
-    for (size_t i = 0; i < sizeof shells / sizeof shells[0]; i++) {
+    for (size_t i = 0; i < sizeof(shells) / sizeof(shells[0]); i++) {
         if (strcmp(shell, shells[i].name) == 0) {
             shells[i].print();
             return EXIT_CODE_OK;

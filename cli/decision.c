@@ -18,7 +18,7 @@ static int print_dry_run(const struct cli *cli, const struct berth_message *mess
                          const struct cli_asked *asked)
 {
     char topic[256];
-    snprintf(topic, sizeof topic, "%srequests", config_string(cli->cfg, "farm.topic_prefix"));
+    snprintf(topic, sizeof(topic), "%srequests", config_string(cli->cfg, "farm.topic_prefix"));
     json_t *claims = json_loads(message->claims, 0, NULL);
     assert(claims);
     if (cli->format == CLI_JSON) {
@@ -36,10 +36,11 @@ static int print_dry_run(const struct cli *cli, const struct berth_message *mess
     if (cli->format == CLI_TEXT && asked && asked->repeat)
         printf("repeat: %s\n", asked->repeat);
     printf("claims: %s\ntopic: %s\n", cli->format == CLI_TEXT ? text : message->claims, topic);
-    if (message->key)
+    if (message->key) {
         printf("key: %s\n", message->key);
-    else
+    } else {
         printf("partition: %" PRId64 "\n", message->slot);
+    }
     printf("token: %s\n", message->token);
     free(text);
     json_decref(claims);
@@ -146,7 +147,7 @@ static int send_and_wait(struct cli *cli, struct berth_message *message, int64_t
     } else if (await(cli, &waiting, request_id, &outcome) == BERTH_INTERRUPTED) {
         error.status = BERTH_INTERRUPTED;
         error.pointer[0] = '\0';
-        snprintf(error.text, sizeof error.text,
+        snprintf(error.text, sizeof(error.text),
                  "interrupted; the request may be decided none the less: to learn it, repeat the "
                  "command with --request-id %s",
                  request_id);

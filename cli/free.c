@@ -67,10 +67,11 @@ static enum err take_question(const struct cli *cli, struct question *q, struct 
                                 .memory_gib = cli_value(cli, "mem")};
     json_t *labels = NULL;
     q->machine = cli_value(cli, "machine");
-    if (q->machine && (count || cli_has(cli, "label")))
+    if (q->machine && (count || cli_has(cli, "label"))) {
         return failure_set(f, ERR_USAGE,
                            "--machine names the one that is wanted: give neither --any nor --label "
                            "beside it");
+    }
     enum err err = q->machine ? cli_name_check(q->machine, f) : ERR_OK;
     if (err == ERR_OK)
         err = cli_labels(cli, &labels, f);
@@ -85,7 +86,7 @@ static int resolve_machine(const struct cli *cli, struct question *q)
 {
     struct cli_shares shares = {.count = 1};
     struct cli_share *share = &shares.items[0];
-    snprintf(share->machine, sizeof share->machine, "%s", q->machine);
+    snprintf(share->machine, sizeof(share->machine), "%s", q->machine);
     share->whole = q->any.gpus < 0;
     share->gpus = q->any.gpus;
     share->memory_gib = q->any.memory_gib;

@@ -64,9 +64,10 @@ static void read_step(const json_t *event, int64_t booking, struct step *step)
     };
     if (number_of(own, "id") == booking)
         step->after = own;
-    if (!step->after)
+    if (!step->after) {
         step->after = find(json_object_get(json_object_get(data, "series"), "occurrences"),
                            "booking", booking);
+    }
     if (!step->after) {
         step->after = find(json_object_get(data, "displaced"), "id", booking);
         step->displaced = step->after != NULL;
@@ -82,7 +83,7 @@ static void print_row(const struct step *step)
 {
     char version[24] = "";
     if (json_object_get(step->after, "version"))
-        snprintf(version, sizeof version, "%" PRId64, number_of(step->after, "version"));
+        snprintf(version, sizeof(version), "%" PRId64, number_of(step->after, "version"));
     const char *row[COLUMN_COUNT] = {step->id,
                                      step->time,
                                      step->type,
@@ -118,17 +119,18 @@ static void print_step(const struct cli *cli, const struct step *step)
     char moment[CLI_WINDOW_LEN], whole[TIMETEXT_LEN];
     int64_t ms = 0;
     /* An event's time may have milliseconds. */
-    snprintf(whole, sizeof whole, "%.19sZ", step->time ? step->time : "");
+    snprintf(whole, sizeof(whole), "%.19sZ", step->time ? step->time : "");
     timetext_parse(whole, strlen(whole), &ms);
     printf("%s  %-8s  %s %s by %s", cli_time_show(ms, cli->zone, moment), step->id ? step->id : "-",
            step->type ? step->type : "a request", step->outcome,
            step->client ? step->client : "somebody");
     if (step->displaced)
         printf(", %s changed", step->subject ? step->subject : "a machine");
-    if (step->reason)
+    if (step->reason) {
         printf(": %s: %s", step->reason, step->detail ? step->detail : "no detail was given");
-    else if (step->after)
+    } else if (step->after) {
         print_after(cli, step);
+    }
     putchar('\n');
 }
 
@@ -145,10 +147,11 @@ static void print_steps(const struct cli *cli, const json_t *events, int64_t boo
     {
         struct step step;
         read_step(event, booking, &step);
-        if (cli->format == CLI_TSV)
+        if (cli->format == CLI_TSV) {
             print_row(&step);
-        else
+        } else {
             print_step(cli, &step);
+        }
         free(step.shares);
     }
 }
@@ -162,10 +165,11 @@ int cli_print_history(const struct cli *cli, const char *booking)
         return cli_fail(cli, &f);
     char *path = xasprintf("/v1/bookings/%" PRId64 "/decisions", id);
     int code = cli_get(cli, path, &answer, NULL);
-    if (code == EXIT_CODE_OK && cli->format == CLI_JSON)
+    if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(answer);
-    else if (code == EXIT_CODE_OK)
+    } else if (code == EXIT_CODE_OK) {
         print_steps(cli, json_object_get(answer, "items"), id);
+    }
     json_decref(answer);
     free(path);
     return code;

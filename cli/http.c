@@ -51,10 +51,11 @@ static int report(const struct cli *cli, long status, const json_t *answer, cons
                     "%s answered with status %ld: is it Berth's reader?", url, status);
         return cli_fail(cli, &f);
     }
-    if (cli->json_problems)
+    if (cli->json_problems) {
         cli_print_json(answer);
-    else
+    } else {
         fprintf(stderr, "berth: %s\n", detail);
+    }
     return code;
 }
 
@@ -116,10 +117,11 @@ char *cli_escape(const char *text)
     struct buf out = {0};
     buf_puts(&out, "");
     for (; *text; text++) {
-        if (strchr(plain, *text))
+        if (strchr(plain, *text)) {
             buf_append(&out, text, 1);
-        else
+        } else {
             buf_printf(&out, "%%%02X", (unsigned)(unsigned char)*text);
+        }
     }
     return out.data;
 }

@@ -193,9 +193,10 @@ static void check_times(struct findings *found, int64_t now_s)
     const struct claims *claims = &found->claims;
     if (claims->has_exp && claims->exp_s + LIMIT_LEEWAY_S <= now_s)
         fault(found, xasprintf("it expired %" PRId64 " s ago", now_s - claims->exp_s));
-    if (claims->has_iat && claims->iat_s - LIMIT_LEEWAY_S > now_s)
+    if (claims->has_iat && claims->iat_s - LIMIT_LEEWAY_S > now_s) {
         fault(found,
               xasprintf("it was issued in the future, in %" PRId64 " s", claims->iat_s - now_s));
+    }
     bool both = claims->has_iat && claims->has_exp;
     if (both &&
         (claims->exp_s <= claims->iat_s || claims->exp_s - claims->iat_s > LIMIT_LIFETIME_S))
@@ -208,21 +209,24 @@ static void check_token(const struct cli *cli, const struct jws_key *key, struct
     const struct jws_parts *parts = &found->parts;
     const char *farm = config_string(cli->cfg, "farm.name");
     const char *alg = jws_alg_name(jws_key_alg(key));
-    if (!parts->alg || strcmp(parts->alg, alg) != 0)
+    if (!parts->alg || strcmp(parts->alg, alg) != 0) {
         fault(found, xasprintf("its alg is not %s, the key's", alg));
-    else if (!jws_verify(key, parts))
+    } else if (!jws_verify(key, parts)) {
         fault(found, xstrdup("the signature does not verify under the key"));
+    }
     claims_decode(parts->payload, parts->payload_len, arena, &found->claims);
-    if (found->claims.pointer)
+    if (found->claims.pointer) {
         fault(found, xasprintf("%s: expected %s",
                                found->claims.pointer[0] ? found->claims.pointer : "the payload",
                                found->claims.expected));
+    }
     if (!found->claims.issuer)
         fault(found, xstrdup("iss, the client, is missing"));
-    if (!found->claims.audience)
+    if (!found->claims.audience) {
         fault(found, xstrdup("aud, the farm, is missing"));
-    else if (farm && strcmp(farm, found->claims.audience) != 0)
+    } else if (farm && strcmp(farm, found->claims.audience) != 0) {
         fault(found, xasprintf("aud is not %s, the farm of the configuration", farm));
+    }
     check_times(found, cli->now_ms / 1000);
 }
 
@@ -257,7 +261,7 @@ static enum err read_token(const char *operand, char **out, struct failure *f)
     static char text[LIMIT_TOKEN_LEN * 2];
     size_t len;
     if (strcmp(operand, "-") == 0) {
-        if (file_read_fd(STDIN_FILENO, text, sizeof text - 1, &len, f) != ERR_OK)
+        if (file_read_fd(STDIN_FILENO, text, sizeof(text) - 1, &len, f) != ERR_OK)
             return failure_wrap(f, "standard input");
         text[len] = '\0';
         operand = text;
@@ -301,10 +305,11 @@ int cli_verify(struct cli *cli)
     if (find_public(cli, cli_value(cli, "key"), &key, &f) != ERR_OK)
         return cli_fail(cli, &f);
     int code;
-    if (read_token(cli->after.operands[0], &token, &f) == ERR_OK)
+    if (read_token(cli->after.operands[0], &token, &f) == ERR_OK) {
         code = verify(cli, key, token);
-    else
+    } else {
         code = cli_fail(cli, &f);
+    }
     free(token);
     jws_key_free(key);
     return code;

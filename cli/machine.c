@@ -70,9 +70,10 @@ int cli_machine_update(struct cli *cli)
     if (err == ERR_OK)
         err = take_capacity(cli, &machine, &f);
     if (err == ERR_OK && machine.state &&
-        machine_state_from_name(machine.state) == MACHINE_STATE_COUNT)
+        machine_state_from_name(machine.state) == MACHINE_STATE_COUNT) {
         err = failure_set(&f, ERR_USAGE, "--state '%.40s': up, draining or retired is expected",
                           machine.state);
+    }
     if (err == ERR_OK && cli_has(cli, "label") && cli_has(cli, "no-labels"))
         err = failure_set(&f, ERR_USAGE, "--label and --no-labels contradict each other");
     if (err == ERR_OK)
@@ -80,9 +81,10 @@ int cli_machine_update(struct cli *cli)
     if (err == ERR_OK && cli_has(cli, "no-labels"))
         machine.labels = json_object();
     if (err == ERR_OK && machine.gpus < 0 && machine.memory_gib < 0 && !machine.labels &&
-        !machine.state)
+        !machine.state) {
         err = failure_set(&f, ERR_USAGE,
                           "nothing to change: give --gpus, --mem, --label or --state");
+    }
     if (err != ERR_OK)
         return cli_fail(cli, &f);
     return decide(cli, "machine.update", &machine);

@@ -26,10 +26,10 @@ static int64_t number_of(const json_t *object, const char *name)
 static void print_row(const char *kind, const json_t *item)
 {
     char gpus[24], memory[24], booking[24] = "";
-    snprintf(gpus, sizeof gpus, "%" PRId64, number_of(item, "gpus"));
-    snprintf(memory, sizeof memory, "%" PRId64, number_of(item, "memory_gib"));
+    snprintf(gpus, sizeof(gpus), "%" PRId64, number_of(item, "gpus"));
+    snprintf(memory, sizeof(memory), "%" PRId64, number_of(item, "memory_gib"));
     if (json_object_get(item, "booking"))
-        snprintf(booking, sizeof booking, "%" PRId64, number_of(item, "booking"));
+        snprintf(booking, sizeof(booking), "%" PRId64, number_of(item, "booking"));
     const char *row[] = {kind,    text_of(item, "start"),  text_of(item, "end"), gpus, memory,
                          booking, text_of(item, "client"), text_of(item, "user")};
     cli_print_tsv(row, 8);
@@ -97,12 +97,13 @@ int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_
     if (first)
         *first = '?';
     int code = cli_get(cli, path.data, &timeline, NULL);
-    if (code == EXIT_CODE_OK && cli->format == CLI_JSON)
+    if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(timeline);
-    else if (code == EXIT_CODE_OK && cli->format == CLI_TSV)
+    } else if (code == EXIT_CODE_OK && cli->format == CLI_TSV) {
         print_rows(cli, timeline);
-    else if (code == EXIT_CODE_OK)
+    } else if (code == EXIT_CODE_OK) {
         print_text(cli, timeline);
+    }
     json_decref(timeline);
     buf_fini(&path);
     free(name);

@@ -98,10 +98,11 @@ static void put(struct row *row, enum column column, char *text)
 static void put_member(struct row *row, enum column column, const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
-    if (json_is_string(value))
+    if (json_is_string(value)) {
         put(row, column, xstrdup(json_string_value(value)));
-    else if (json_is_integer(value))
+    } else if (json_is_integer(value)) {
         put(row, column, xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value)));
+    }
 }
 
 static void print_row(const struct row *row)
@@ -141,11 +142,12 @@ static void put_help(struct row *row, const json_t *data)
         put(row, COLUMN_FREE, cli_shares_text(frees));
     if (in_use)
         put(row, COLUMN_IN_USE, numbers_text(in_use, ","));
-    if (limit)
+    if (limit) {
         put(row, COLUMN_LIMIT,
             xasprintf("%s:%" PRId64 ":%" PRId64 ":%" PRId64, text_of(limit, "name"),
                       number_of(limit, "limit"), number_of(limit, "used"),
                       number_of(limit, "asked")));
+    }
     if (displaced)
         put(row, COLUMN_DISPLACED, numbers_text(displaced, ","));
 }
@@ -201,10 +203,11 @@ static void print_rows(const struct cli *cli, const json_t *event)
     put_window(&row, booking ? booking : json_is_object(machine) ? machine : NULL);
     put_help(&row, data);
     print_header(cli);
-    if (series)
+    if (series) {
         print_occurrence_rows(&row, series);
-    else
+    } else {
         print_row(&row);
+    }
     row_fini(&row);
 }
 
@@ -263,7 +266,7 @@ static void print_counts(const json_t *occurrences)
     size_t i, left = json_array_size(occurrences);
     const char *separator = ":";
     const json_t *item;
-    for (size_t s = 0; s < sizeof states / sizeof states[0]; s++) {
+    for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++) {
         size_t count = 0;
         json_array_foreach(occurrences, i, item)
         {
@@ -324,19 +327,21 @@ static void print_accepted(const struct cli *cli, const json_t *event)
     const json_t *machine = json_object_get(data, "machine"),
                  *series = json_object_get(data, "series");
     const char *type = text_of(json_object_get(data, "request"), "type");
-    if (series)
+    if (series) {
         print_series(cli, data);
-    else if (booking)
+    } else if (booking) {
         cli_print_booking(cli, booking);
+    }
     if (json_is_object(machine))
         cli_print_machine(cli, machine);
     print_displaced(data);
     /* A series has the id of its first booking: easily meant, and not what was done. */
     if (!series && json_object_get(booking, "series") && type &&
-        strcmp(type, "booking.cancel") == 0)
+        strcmp(type, "booking.cancel") == 0) {
         cli_note(cli,
                  "the others of its series stay; `berth cancel --series %" PRId64 "` ends them",
                  number_of(booking, "series"));
+    }
 }
 
 /* ---- rejected, as text --------------------------------------------------------------------- */
@@ -432,14 +437,15 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
     const json_t *data = json_object_get(event, "data");
     bool accepted = type && strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
     const char *first = text_of(data, "duplicate_of");
-    if (cli->format == CLI_TSV)
+    if (cli->format == CLI_TSV) {
         print_rows(cli, event);
-    else if (cli->format == CLI_JSON && accepted)
+    } else if (cli->format == CLI_JSON && accepted) {
         puts(bytes);
-    else if (cli->format == CLI_JSON)
+    } else if (cli->format == CLI_JSON) {
         print_problem(event);
-    else if (accepted)
+    } else if (accepted) {
         print_accepted(cli, event);
+    }
     if (cli->format != CLI_JSON && !accepted)
         print_rejected(cli, event, asked);
     if (first && cli->format == CLI_TEXT)

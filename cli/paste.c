@@ -11,7 +11,7 @@ static bool is_replaced(const char *option)
 {
     static const char *const names[] = {"start",  "end",     "for",       "move",
                                         "extend", "shorten", "request-id"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(option, names[i]) == 0)
             return true;
     }
@@ -30,10 +30,11 @@ static void add_word(struct buf *out, const char *before, const char *word)
     }
     buf_puts(out, "'");
     for (; *word; word++) {
-        if (*word == '\'')
+        if (*word == '\'') {
             buf_puts(out, "'\\''");
-        else
+        } else {
             buf_append(out, word, 1);
+        }
     }
     buf_puts(out, "'");
 }
@@ -95,10 +96,11 @@ char *cli_command_book(const struct cli *cli, const char *share, int64_t start_m
     add_some(&out, &cli->before, settings, 4);
     add_some(&out, &cli->after, settings, 4);
     buf_puts(&out, " book");
-    if (share)
+    if (share) {
         add_word(&out, " ", share);
-    else if (!cli_has(cli, "any"))
+    } else if (!cli_has(cli, "any")) {
         buf_puts(&out, " --any 1");
+    }
     if (!share)
         add_some(&out, &cli->after, wishes, 4);
     add_window(&out, cli, start_ms, length_ms);

@@ -58,12 +58,13 @@ int cli_problem(const struct cli *cli, int code, const struct problem *problem, 
 int cli_fail(const struct cli *cli, const struct failure *f)
 {
     enum problem_code code = PROBLEM_INTERNAL;
-    if (f->err == ERR_USAGE)
+    if (f->err == ERR_USAGE) {
         code = PROBLEM_USAGE;
-    else if (f->err == ERR_CONFIG)
+    } else if (f->err == ERR_CONFIG) {
         code = PROBLEM_CONFIGURATION;
-    else if (f->err == ERR_NOT_FOUND)
+    } else if (f->err == ERR_NOT_FOUND) {
         code = PROBLEM_NOT_FOUND;
+    }
     struct problem problem = {.code = code, .detail = f->text};
     return cli_problem(cli, err_exit_code(f->err), &problem, NULL);
 }

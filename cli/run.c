@@ -93,12 +93,13 @@ enum err cli_from_to(const struct cli *cli, int64_t *from_ms, int64_t *to_ms, st
         return f->err;
     if (*from_ms != 0 && *to_ms != 0 && *to_ms <= *from_ms)
         return failure_set(f, ERR_USAGE, "--to is not after --from");
-    if (*from_ms != 0 && *to_ms != 0)
+    if (*from_ms != 0 && *to_ms != 0) {
         cli_note(cli, "window: %s", cli_time_window(*from_ms, *to_ms, cli->zone, text));
-    else if (*from_ms != 0)
+    } else if (*from_ms != 0) {
         cli_note(cli, "from %s", cli_time_show(*from_ms, cli->zone, text));
-    else if (*to_ms != 0)
+    } else if (*to_ms != 0) {
         cli_note(cli, "until %s", cli_time_show(*to_ms, cli->zone, text));
+    }
     return ERR_OK;
 }
 
@@ -211,7 +212,7 @@ struct settings {
 static void add_setting(void *arg, const char *name, const char *value)
 {
     struct settings *settings = arg;
-    settings->items = xrealloc(settings->items, (settings->count + 1) * sizeof *settings->items);
+    settings->items = xrealloc(settings->items, (settings->count + 1) * sizeof(*settings->items));
     settings->items[settings->count++] = (struct berth_setting){name, value};
 }
 
@@ -232,7 +233,7 @@ static enum berth_status open_client(struct cli *cli, struct berth_error *error)
     static const char *const keys[] = {"farm.name", "farm.topic_prefix", "client.name",
                                        "client.key_file", "client.kid"};
     struct settings settings = {0};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         /* Who only follows events needs no key. */
         bool skipped = !cli->command->sends && strcmp(keys[i], "client.key_file") == 0;
         if (!skipped)

@@ -211,10 +211,11 @@ static json_t *get_decision(const struct cli *cli, const char *client, const cha
 static const char *client_name(const struct cli *cli, const char *given, struct failure *f)
 {
     const char *client = given ? given : config_string(cli->cfg, "client.name");
-    if (!client)
+    if (!client) {
         failure_set(f, ERR_CONFIG,
                     "client.name is not set: whose request is it? Set it, or "
                     "BERTH_CLIENT_NAME");
+    }
     return client;
 }
 
@@ -348,10 +349,11 @@ static int list_page(const struct cli *cli, struct listing *listing, char **afte
     json_array_foreach(json_object_get(page, "items"), i, item)
     {
         listing->count++;
-        if (cli->format == CLI_JSON || !listing->row)
+        if (cli->format == CLI_JSON || !listing->row) {
             json_array_append(listing->items, item);
-        else
+        } else {
             listing->row(cli, item);
+        }
     }
     const char *next = json_string_value(json_object_get(page, "next"));
     if (next && listing->count < listing->limit)
@@ -404,7 +406,7 @@ static int list_series(const struct cli *cli)
     static const char *const others[] = {"client", "user", "machine", "state",
                                          "from",   "to",   "limit"};
     struct failure f;
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         if (cli_has(cli, others[i])) {
             failure_set(&f, ERR_USAGE, "--series lists a whole series: leave --%s out", others[i]);
             return cli_fail(cli, &f);

@@ -14,20 +14,22 @@ enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *ou
     size_t digits = strspn(text, "0123456789");
     bool whole = digits > 0 && text[digits] == '\0' && digits <= 18;
     int64_t value = whole ? strtoll(text, NULL, 10) : -1;
-    if (!whole || value < range.min || value > range.max)
+    if (!whole || value < range.min || value > range.max) {
         return failure_set(f, ERR_USAGE,
                            "%s '%.60s': a whole number %" PRId64 "..%" PRId64 " is expected",
                            range.what, text, range.min, range.max);
+    }
     *out = value;
     return ERR_OK;
 }
 
 enum err cli_name_check(const char *text, struct failure *f)
 {
-    if (!name_is_valid(text, LIMIT_NAME_LEN, NULL))
+    if (!name_is_valid(text, LIMIT_NAME_LEN, NULL)) {
         return failure_set(f, ERR_USAGE,
                            "'%.100s' is not a machine's name: 1..%d of A-Z a-z 0-9 . _ -", text,
                            LIMIT_NAME_LEN);
+    }
     return ERR_OK;
 }
 
@@ -56,9 +58,10 @@ enum err cli_share_parse(const char *text, struct cli_share *out, struct failure
     struct cli_share share = {.whole = true};
     const char *colon = strchr(text, ':');
     size_t len = colon ? (size_t)(colon - text) : strlen(text);
-    if (len > LIMIT_NAME_LEN)
+    if (len > LIMIT_NAME_LEN) {
         return failure_set(f, ERR_USAGE, "'%.100s': a machine's name has at most %d characters",
                            text, LIMIT_NAME_LEN);
+    }
     memcpy(share.machine, text, len);
     share.machine[len] = '\0';
     enum err err = cli_name_check(share.machine, f);
@@ -71,14 +74,15 @@ enum err cli_share_parse(const char *text, struct cli_share *out, struct failure
     char gpus[24] = "";
     const char *second = strchr(colon + 1, ':');
     len = second ? (size_t)(second - colon - 1) : strlen(colon + 1);
-    if (len >= sizeof gpus)
+    if (len >= sizeof(gpus))
         return failure_set(f, ERR_USAGE, "'%.100s': MACHINE[:GPUS[:GIB]] is expected", text);
     memcpy(gpus, colon + 1, len);
     share.whole = false;
     err = cli_integer_parse(gpus, (struct cli_range){"GPUs", 0, LIMIT_GPUS}, &share.gpus, f);
-    if (err == ERR_OK && second)
+    if (err == ERR_OK && second) {
         err = cli_integer_parse(second + 1, (struct cli_range){"GiB", 0, LIMIT_MEMORY_GIB},
                                 &share.memory_gib, f);
+    }
     if (err != ERR_OK)
         return failure_wrap(f, "'%.100s'", text);
     if (share.gpus == 0 && share.memory_gib == 0)
@@ -122,7 +126,7 @@ enum err cli_shares_drop(struct cli_shares *held, const char *machine, struct fa
     if (!place)
         return failure_set(f, ERR_NOT_FOUND, "the booking holds nothing of %.100s", machine);
     size_t behind = held->count - 1 - (size_t)(place - held->items);
-    memmove(place, place + 1, behind * sizeof *place);
+    memmove(place, place + 1, behind * sizeof(*place));
     held->count--;
     return ERR_OK;
 }
@@ -150,9 +154,10 @@ enum err cli_label_add(json_t *labels, const char *text, struct failure *f)
         return failure_set(f, ERR_USAGE, "label '%.100s': KEY=VALUE is expected", text);
     char key[LIMIT_LABEL_KEY_LEN + 1];
     size_t len = (size_t)(equals - text);
-    if (len >= sizeof key)
+    if (len >= sizeof(key)) {
         return failure_set(f, ERR_USAGE, "label '%.100s': a key has at most %d characters", text,
                            LIMIT_LABEL_KEY_LEN);
+    }
     memcpy(key, text, len);
     key[len] = '\0';
     if (json_object_get(labels, key))

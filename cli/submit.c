@@ -35,13 +35,14 @@ static void print_row(const struct submit *s, uint64_t line, const char *outcome
                       const char *const rest[6])
 {
     char number[24];
-    snprintf(number, sizeof number, "%" PRIu64, line);
+    snprintf(number, sizeof(number), "%" PRIu64, line);
     const char *row[] = {number, outcome, rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]};
-    if (s->cli->format == CLI_TSV)
+    if (s->cli->format == CLI_TSV) {
         cli_print_tsv(row, 8);
-    else
+    } else {
         printf("%s %s%s%s%s%s\n", number, outcome, rest[0] ? " " : "", rest[0] ? rest[0] : "",
                rest[1] ? " " : "", rest[1] ? rest[1] : "");
+    }
 }
 
 static void print_header(const struct submit *s)
@@ -86,8 +87,8 @@ static void print_decided(const struct submit *s, uint64_t line, const struct be
         return;
     }
     char partition[24], offset[24];
-    snprintf(partition, sizeof partition, "%" PRId32, of->partition);
-    snprintf(offset, sizeof offset, "%" PRId64, of->offset);
+    snprintf(partition, sizeof(partition), "%" PRId32, of->partition);
+    snprintf(offset, sizeof(offset), "%" PRId64, of->offset);
     json_t *event = json_loadb(of->event, of->event_len, 0, NULL);
     const char *rest[6] = {of->reason,
                            json_string_value(json_object_get(event, "subject")),
@@ -102,8 +103,8 @@ static void print_decided(const struct submit *s, uint64_t line, const struct be
 static void print_published(const struct submit *s, uint64_t line, const struct berth_outcome *of)
 {
     char partition[24], offset[24];
-    snprintf(partition, sizeof partition, "%" PRId32, of->partition);
-    snprintf(offset, sizeof offset, "%" PRId64, of->offset);
+    snprintf(partition, sizeof(partition), "%" PRId32, of->partition);
+    snprintf(offset, sizeof(offset), "%" PRId64, of->offset);
     bool known = of->offset >= 0;
     if (s->cli->format == CLI_JSON) {
         printf("{\"line\":%" PRIu64 ",\"outcome\":\"published\",\"request\":{\"id\":\"%s\","
@@ -130,7 +131,7 @@ static void on_outcome(struct submit *s, struct berth_outcome *outcome)
         struct berth_error error = {.status = outcome->status};
         bool unknown = outcome->status == BERTH_UNKNOWN;
         *(unknown ? &s->unknown : &s->failed) += 1;
-        snprintf(error.text, sizeof error.text, "%s", outcome->error);
+        snprintf(error.text, sizeof(error.text), "%s", outcome->error);
         print_failure(s, line, unknown ? "unknown" : "failed", &error, outcome);
     }
     berth_outcome_free(outcome);
@@ -167,10 +168,11 @@ static bool read_line(struct submit *s, size_t *len_out, bool *fits)
     *fits = true;
     while ((c = getc_unlocked(s->in)) != EOF && c != '\n') {
         s->state.input_read++;
-        if (len < LINE_LEN - 1)
+        if (len < LINE_LEN - 1) {
             s->text[len++] = (char)c;
-        else
+        } else {
             *fits = false;
+        }
     }
     if (c == EOF && len == 0 && *fits)
         return false;
@@ -238,7 +240,7 @@ static void one_line(struct submit *s, size_t len, bool fits)
                                     .lifetime_s = config_int(s->cli->cfg, "client.expires_s"),
                                     .unchecked = cli_has(s->cli, "no-check")};
     if (!fits || strlen(s->text) != len) {
-        snprintf(error.text, sizeof error.text, "%s",
+        snprintf(error.text, sizeof(error.text), "%s",
                  fits ? "the line holds a NUL byte" : "the line is longer than 64 KiB");
         invalid_line(s, &error);
     } else if (berth_message_new(s->cli->client, &request, &message, &error) != BERTH_OK) {
@@ -278,10 +280,11 @@ static void summarize(struct submit *s)
     } parts[] = {{"accepted", s->accepted}, {"rejected", s->rejected}, {"published", s->published},
                  {"unknown", s->unknown},   {"invalid", s->invalid},   {"failed", s->failed}};
     struct buf text = {0};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (parts[i].count > 0)
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].count > 0) {
             buf_printf(&text, "%s%" PRIu64 " %s", text.len > 0 ? ", " : ": ", parts[i].count,
                        parts[i].word);
+        }
     }
     cli_note(s->cli, "%" PRIu64 " requests in %.1f s (%.0f/s)%s", s->state.done, (double)ms / 1000,
              (double)s->state.done * 1000 / (double)(ms > 0 ? ms : 1), text.data ? text.data : "");
@@ -332,7 +335,7 @@ int cli_submit(struct cli *cli)
     struct failure f;
     int64_t in_flight;
     int code = EXIT_CODE_OK;
-    struct submit *s = xcalloc(1, sizeof *s);
+    struct submit *s = xcalloc(1, sizeof(*s));
     s->cli = cli;
     if (take_options(s, &in_flight, &f) != ERR_OK || open_input(s, &f) != ERR_OK) {
         free(s);

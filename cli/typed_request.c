@@ -46,17 +46,18 @@ const char *cli_window_show(const struct cli_window *window, const char *zone,
     char moment[CLI_WINDOW_LEN], duration[TIMETEXT_LEN];
     bool has_start = window->has_start && !window->starts_now;
     buf[0] = '\0';
-    if (has_start && window->has_end)
+    if (has_start && window->has_end) {
         cli_time_window(window->start_ms, window->end_ms, zone, buf);
-    else if (has_start && window->has_duration)
+    } else if (has_start && window->has_duration) {
         cli_time_window(window->start_ms, window->start_ms + window->duration_ms, zone, buf);
-    else if (has_start)
+    } else if (has_start) {
         snprintf(buf, CLI_WINDOW_LEN, "from %.100s", cli_time_show(window->start_ms, zone, moment));
-    else if (window->has_end)
+    } else if (window->has_end) {
         cli_time_window(-1, window->end_ms, zone, buf);
-    else if (window->has_duration)
+    } else if (window->has_duration) {
         snprintf(buf, CLI_WINDOW_LEN, "from now, %s",
                  timetext_duration(window->duration_ms, duration));
+    }
     return buf;
 }
 
@@ -91,13 +92,15 @@ enum err cli_change_parse(const struct cli_change_text *text, struct cli_change 
     const struct cli_window_text *window = &text->window;
     struct cli_change change = {.moves = text->move != NULL};
     bool grows = text->extend || text->shorten;
-    if (text->move && (window->start || window->end || window->duration || grows))
+    if (text->move && (window->start || window->end || window->duration || grows)) {
         return failure_set(f, ERR_USAGE,
                            "--move keeps the length: for another one give --start and --for");
-    if (grows && (window->end || window->duration))
+    }
+    if (grows && (window->end || window->duration)) {
         return failure_set(f, ERR_USAGE, "%s and %s say the same twice: give one of them",
                            text->extend ? "--extend" : "--shorten",
                            window->end ? "--end" : "--for");
+    }
     if (cli_window_parse(window, &change.window, f) != ERR_OK)
         return f->err;
     if (text->move && parse_one(window, "--move", text->move, &change.window.start_ms, f) != ERR_OK)
@@ -128,14 +131,15 @@ enum err cli_change_resolve(struct cli_change *change, int64_t start_ms, int64_t
 {
     struct cli_window *window = &change->window;
     int64_t new_start_ms = window->has_start ? window->start_ms : start_ms;
-    if (change->moves)
+    if (change->moves) {
         window->end_ms = new_start_ms + (end_ms - start_ms);
-    else if (change->growth_ms != 0)
+    } else if (change->growth_ms != 0) {
         window->end_ms = end_ms + change->growth_ms;
-    else if (window->has_duration)
+    } else if (window->has_duration) {
         window->end_ms = new_start_ms + window->duration_ms;
-    else
+    } else {
         return ERR_OK;
+    }
     if (window->end_ms <= new_start_ms)
         return failure_set(f, ERR_USAGE, "nothing would be left of the booking: cancel it instead");
     window->has_end = true;
@@ -179,10 +183,11 @@ enum err cli_any_parse(const struct cli_any_text *text, struct cli_any *out, str
     if (text->gpus || text->memory_gib) {
         any.gpus = any.gpus < 0 ? 0 : any.gpus;
         any.memory_gib = any.memory_gib < 0 ? 0 : any.memory_gib;
-        if (any.gpus == 0 && any.memory_gib == 0)
+        if (any.gpus == 0 && any.memory_gib == 0) {
             return failure_set(f, ERR_USAGE,
                                "--any asks for nothing of each machine: give --gpus "
                                "or --mem");
+        }
     }
     *out = any;
     return ERR_OK;
@@ -208,15 +213,17 @@ static enum err choose_zone(const struct cli_repeat_text *text, const char **zon
         zone++; /* as TZ may have it */
     if (text->zone && cli_zone_check(text->zone, f) != ERR_OK)
         return failure_wrap(f, "--zone");
-    if (!zone || !*zone)
+    if (!zone || !*zone) {
         return failure_set(f, ERR_USAGE,
                            "--repeat: by which clock? Give --zone, as Europe/Paris or UTC, because "
                            "neither --tz nor TZ does");
-    if (cli_zone_check(zone, &inner) != ERR_OK)
+    }
+    if (cli_zone_check(zone, &inner) != ERR_OK) {
         return failure_set(f, ERR_USAGE,
                            "--repeat: by which clock? Give --zone, as Europe/Paris or UTC, because "
                            "TZ=%.60s is not the name of a time zone",
                            zone);
+    }
     *zone_out = zone;
     return ERR_OK;
 }
@@ -239,14 +246,16 @@ enum err cli_repeat_parse(const struct cli_repeat_text *text, const struct cli_w
     repeat.every = every_of(text->every);
     if (!repeat.every)
         return failure_set(f, ERR_USAGE, "--repeat '%.40s': day or week is expected", text->every);
-    if (!text->count)
+    if (!text->count) {
         return failure_set(f, ERR_USAGE, "--repeat %s: how many times? Give --count N, 1..%d",
                            repeat.every, LIMIT_OCCURRENCES);
+    }
     if (cli_integer_parse(text->count, count, &repeat.count, f) != ERR_OK)
         return f->err;
-    if (!window->has_start || window->starts_now)
+    if (!window->has_start || window->starts_now) {
         return failure_set(f, ERR_USAGE,
                            "--repeat needs a --start (other than now): the first occurrence's");
+    }
     if (choose_zone(text, &repeat.zone, f) != ERR_OK)
         return f->err;
     *out = repeat;
@@ -312,14 +321,16 @@ json_t *cli_request_create(const struct cli_booking *booking)
         set_time(request, "end", window->end_ms);
     if (window->has_duration)
         set(request, "duration_s", json_integer(window->duration_ms / 1000));
-    if (booking->any.count > 0)
+    if (booking->any.count > 0) {
         set_any(request, &booking->any);
-    else
+    } else {
         set_shares(request, &booking->shares);
-    if (repeat->count > 0)
+    }
+    if (repeat->count > 0) {
         set(request, "repeat",
             json_pack("{s:s, s:I, s:s}", "every", repeat->every, "count", (json_int_t)repeat->count,
                       "zone", repeat->zone));
+    }
     if (repeat->skip_conflicts)
         set(request, "skip_conflicts", json_true());
     return request;

@@ -133,11 +133,12 @@ static enum err parse_position(const char *text, size_t len, struct berth_positi
 {
     char copy[48];
     int64_t partition, seq;
-    snprintf(copy, sizeof copy, "%.*s", (int)(len < 47 ? len : 47), text);
+    snprintf(copy, sizeof(copy), "%.*s", (int)(len < 47 ? len : 47), text);
     char *separator = strpbrk(copy, ":-");
-    if (!separator)
+    if (!separator) {
         return failure_set(f, ERR_USAGE,
                            "--from '%s': beginning, end or PARTITION:SEQ,... is expected", copy);
+    }
     *separator = '\0';
     struct cli_range partitions = {"--from: partition", 0, LIMIT_PARTITIONS - 1};
     struct cli_range sequences = {"--from: sequence", 0, INT64_C(999999999999999999)};
@@ -162,7 +163,7 @@ static enum err parse_from(const char *text, struct berth_watch_options *out,
     }
     while (true) {
         size_t len = strcspn(text, ",");
-        *positions = xrealloc(*positions, (out->position_count + 1) * sizeof **positions);
+        *positions = xrealloc(*positions, (out->position_count + 1) * sizeof(**positions));
         enum err err = parse_position(text, len, &(*positions)[out->position_count], f);
         if (err != ERR_OK)
             return err;

@@ -46,7 +46,7 @@ struct arena *arena_new(void)
 
 static void free_blocks(struct block *block)
 {
-    while (block != NULL) {
+    while (block) {
         struct block *next = block->next;
         free(block);
         block = next;
@@ -55,7 +55,7 @@ static void free_blocks(struct block *block)
 
 void arena_free(struct arena *arena)
 {
-    if (arena == NULL)
+    if (!arena)
         return;
     free_blocks(arena->head);
     free(arena);
@@ -65,9 +65,9 @@ void arena_reset(struct arena *arena)
 {
     struct block *kept = NULL;
     struct block *block = arena->head;
-    while (block != NULL) {
+    while (block) {
         struct block *next = block->next;
-        bool better = kept == NULL || block->size > kept->size;
+        bool better = !kept || block->size > kept->size;
         if (KEEP_A_BLOCK && better && block->size <= KEPT_BYTES) {
             free(kept);
             kept = block;
@@ -76,7 +76,7 @@ void arena_reset(struct arena *arena)
         }
         block = next;
     }
-    if (kept != NULL) {
+    if (kept) {
         kept->next = NULL;
         kept->used = 0;
     }
@@ -86,7 +86,7 @@ void arena_reset(struct arena *arena)
 
 static void add_block(struct arena *arena, size_t needed)
 {
-    size_t size = arena->head == NULL ? FIRST_BYTES : arena->head->size * 2;
+    size_t size = !arena->head ? FIRST_BYTES : arena->head->size * 2;
     if (size > KEPT_BYTES)
         size = KEPT_BYTES;
     if (size < needed)
@@ -104,7 +104,7 @@ static void *take(struct arena *arena, size_t size)
 {
     assert(size <= SIZE_MAX - ALIGNMENT);
     size_t needed = (size + (size == 0) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (arena->head == NULL || arena->head->size - arena->head->used < needed)
+    if (!arena->head || arena->head->size - arena->head->used < needed)
         add_block(arena, needed);
     struct block *block = arena->head;
     assert(block->used % ALIGNMENT == 0);

@@ -38,25 +38,28 @@ static bool check_signature(struct decider *d)
 {
     const struct credential *credential = d->in->credential;
     enum reason failure = credential->failure;
-    const char *detail = credential->detail != NULL ? credential->detail : reason_text(failure);
+    const char *detail = credential->detail ? credential->detail : reason_text(failure);
     if (failure != REASON_NONE && failure != REASON_BAD_SIGNATURE) {
         assert(failure == REASON_MALFORMED || failure == REASON_UNSUPPORTED_ALGORITHM ||
                failure == REASON_UNKNOWN_KEY);
         return decider_reject(d, failure, "%s", detail);
     }
-    assert(credential->client != NULL);
-    if (credential->revoked)
+    assert(credential->client);
+    if (credential->revoked) {
         return decider_reject(d, REASON_KEY_REVOKED,
                               "The key was revoked. Sign with another key of the client.");
-    if (d->in->now_ms < credential->not_before_ms)
+    }
+    if (d->in->now_ms < credential->not_before_ms) {
         return decider_reject(d, REASON_KEY_REVOKED,
                               "The key is not valid yet: it counts from %s on.",
                               decide_time_text(credential->not_before_ms).text);
-    if (d->in->now_ms >= credential->not_after_ms)
+    }
+    if (d->in->now_ms >= credential->not_after_ms) {
         return decider_reject(
             d, REASON_KEY_REVOKED,
             "The key is not valid any more: it ran out at %s. Register a new one.",
             decide_time_text(credential->not_after_ms).text);
+    }
     if (failure != REASON_NONE)
         return decider_reject(d, failure, "%s", detail);
     return true;
@@ -76,46 +79,51 @@ static bool check_token(struct decider *d)
 {
     const struct claims *claims = d->in->claims;
     int64_t now_s = d->floor_ms / 1000;
-    if (claims->issuer == NULL || strcmp(claims->issuer, d->in->credential->client) != 0)
+    if (!claims->issuer || strcmp(claims->issuer, d->in->credential->client) != 0) {
         return decider_reject(d, REASON_WRONG_ISSUER,
                               "iss must be %s, the client that owns the key.",
                               d->in->credential->client);
-    if (claims->audience == NULL || strcmp(claims->audience, d->in->farm) != 0)
+    }
+    if (!claims->audience || strcmp(claims->audience, d->in->farm) != 0) {
         return decider_reject(d, REASON_WRONG_AUDIENCE, "aud must be %s, the name of this farm.",
                               d->in->farm);
-    if (claims->has_exp && now_s - LIMIT_LEEWAY_S >= claims->exp_s)
+    }
+    if (claims->has_exp && now_s - LIMIT_LEEWAY_S >= claims->exp_s) {
         return decider_reject(
             d, REASON_EXPIRED, "The token expired at %s and arrived at %s. Sign the request again.",
             claim_time_text(claims->exp_s).text, decide_time_text(d->in->now_ms).text);
+    }
     bool early_nbf = claims->has_nbf && now_s + LIMIT_LEEWAY_S < claims->nbf_s;
-    if (early_nbf || (claims->has_iat && now_s + LIMIT_LEEWAY_S < claims->iat_s))
+    if (early_nbf || (claims->has_iat && now_s + LIMIT_LEEWAY_S < claims->iat_s)) {
         return decider_reject(
             d, REASON_NOT_YET_VALID,
             "The token counts from %s (%s) on and arrived at %s. Check the sender's clock.",
             claim_time_text(early_nbf ? claims->nbf_s : claims->iat_s).text,
             early_nbf ? "nbf" : "iat", decide_time_text(d->in->now_ms).text);
+    }
     if (!claims->has_iat || !claims->has_exp)
         return true; /* the schema's matter */
     if (claims->exp_s <= claims->iat_s)
         return decider_reject(d, REASON_LIFETIME_TOO_LONG, "exp must be later than iat.");
-    if ((uint64_t)claims->exp_s - (uint64_t)claims->iat_s > LIMIT_LIFETIME_S)
+    if ((uint64_t)claims->exp_s - (uint64_t)claims->iat_s > LIMIT_LIFETIME_S) {
         return decider_reject(d, REASON_LIFETIME_TOO_LONG,
                               "exp - iat is more than %d seconds. Sign shortly before sending.",
                               LIMIT_LIFETIME_S);
+    }
     return true;
 }
 
 static bool check_schema(struct decider *d)
 {
     const struct claims *claims = d->in->claims;
-    if (claims->pointer != NULL) {
+    if (claims->pointer) {
         d->out->pointer = arena_strdup(world_arena(d->world), claims->pointer);
         return decider_reject(d, REASON_INVALID_REQUEST, "Expected %s at %s.",
-                              claims->expected != NULL ? claims->expected : "something else",
+                              claims->expected ? claims->expected : "something else",
                               claims->pointer[0] != '\0' ? claims->pointer : "the token's payload");
     }
-    assert(claims->id != NULL);
-    assert(claims->user != NULL);
+    assert(claims->id);
+    assert(claims->user);
     return true;
 }
 
@@ -126,14 +134,15 @@ static bool check_id(struct decider *d)
     const struct claims *claims = d->in->claims;
     struct decision *out = d->out;
     const struct prior *prior = world_prior(d->world, d->in->credential->client, claims->id);
-    if (prior == NULL)
+    if (!prior)
         return true;
-    if (memcmp(prior->content_sha256, claims->content_sha256, sizeof(prior->content_sha256)) != 0)
+    if (memcmp(prior->content_sha256, claims->content_sha256, sizeof(prior->content_sha256)) != 0) {
         return decider_reject(
             d, REASON_REQUEST_ID_REUSED,
             "The request id %s was used for another request, answered by %d-%lld. "
             "Give every request an id of its own.",
             claims->id, prior->part, (long long)prior->seq);
+    }
     out->duplicate_of = prior;
     out->subject_kind = SUBJECT_NONE;
     if (prior->reason != REASON_NONE)
@@ -166,7 +175,7 @@ static void name_subject(struct decider *d)
     case REQUEST_TYPE_COUNT:
         break;
     }
-    if (machine != NULL) {
+    if (machine) {
         out->subject_kind = SUBJECT_MACHINE;
         out->subject_machine = arena_strdup(world_arena(d->world), machine);
     }
@@ -175,10 +184,11 @@ static void name_subject(struct decider *d)
 static bool check_role(struct decider *d)
 {
     enum request_type type = d->request->type;
-    if (types[type].admin_only && d->in->credential->role != ROLE_ADMIN)
+    if (types[type].admin_only && d->in->credential->role != ROLE_ADMIN) {
         return decider_reject(d, REASON_FORBIDDEN, "%s needs the role admin; %s has the role %s.",
                               request_type_name(type), d->in->credential->client,
                               role_name(d->in->credential->role));
+    }
     return true;
 }
 
@@ -193,7 +203,7 @@ static void run(struct decider *d)
     if (!check_signature(d))
         return;
     out->verified = true;
-    assert(d->in->claims != NULL);
+    assert(d->in->claims);
     if (!check_token(d) || !check_schema(d))
         return;
     d->request = &d->in->claims->request;
@@ -215,7 +225,7 @@ void decide(struct world *world, const struct submission *in, struct decision *o
     assert(in->part >= 0 && in->part < LIMIT_PARTITIONS);
     assert(in->seq > 0 && in->seq < INT64_MAX / LIMIT_PARTITIONS - 1);
     assert(in->now_ms >= 0 && in->now_ms < TIMELINE_MS_LIMIT / 2);
-    assert(in->farm != NULL);
+    assert(in->farm);
     *out = (struct decision){.next_available_ms = TIME_NONE, .fitting = -1};
     struct decider d = {
         .world = world,

@@ -18,7 +18,7 @@ static void row_write(struct decider *d, struct allocation *row, int64_t end_ms,
     if (row->live == live && row->end_ms == end_ms && amounts_equal(row->amount, amount))
         return;
     struct machine *machine = world_machine_by_id(d->world, row->machine_id);
-    assert(machine != NULL);
+    assert(machine);
     world_touch_machine(d->world, machine);
     row->end_ms = end_ms;
     row->amount = amount;
@@ -55,7 +55,7 @@ void booking_show(struct decider *d, const struct booking *booking)
         if (!plan_row_is_current(booking, row))
             continue;
         const struct machine *machine = world_machine_by_id(d->world, row->machine_id);
-        assert(machine != NULL);
+        assert(machine);
         shares[count++] = (struct share){.machine = machine->name, .amount = row->amount};
     }
     *view = (struct booking_view){
@@ -89,7 +89,7 @@ struct booking *booking_insert(struct decider *d, const struct plan *plan, int64
                                size_t index)
 {
     int64_t id = booking_occurrence_id(d, index);
-    assert(world_booking(d->world, id) == NULL);
+    assert(!world_booking(d->world, id));
     struct booking *booking = world_booking_put(d->world, &(struct booking){
                                                               .id = id,
                                                               .series = series,
@@ -138,9 +138,9 @@ bool booking_check_owner(struct decider *d, const struct booking *booking)
 static struct booking *find_booking(struct decider *d, int64_t id)
 {
     struct booking *booking = world_booking(d->world, id);
-    if (booking == NULL)
+    if (!booking)
         decider_reject(d, REASON_UNKNOWN_BOOKING, "No booking has the id %lld.", (long long)id);
-    return booking != NULL && booking_check_owner(d, booking) ? booking : NULL;
+    return booking && booking_check_owner(d, booking) ? booking : NULL;
 }
 
 static void settle_rows(struct decider *d, const struct plan *plan)
@@ -153,12 +153,12 @@ static void settle_rows(struct decider *d, const struct plan *plan)
         struct ask *ask = plan_find_ask(plan, row->machine_id);
         if (row->start_ms < plan->cut_ms) {
             assert(plan->begun);
-            bool stays = ask != NULL && row->end_ms == booking->end_ms &&
+            bool stays = ask && row->end_ms == booking->end_ms &&
                          amounts_equal(ask->amount, row->amount);
             row_write(d, row, stays ? plan->end_ms : plan->cut_ms, row->amount, true);
             if (stays)
                 ask->settled = true;
-        } else if (ask == NULL || row->start_ms != plan->from_ms) {
+        } else if (!ask || row->start_ms != plan->from_ms) {
             row_write(d, row, row->end_ms, row->amount, false);
         }
     }
@@ -167,10 +167,11 @@ static void settle_rows(struct decider *d, const struct plan *plan)
         if (ask->settled)
             continue;
         struct allocation *row = world_allocation_find(booking, ask->machine->id, plan->from_ms);
-        if (row != NULL)
+        if (row) {
             row_write(d, row, plan->end_ms, ask->amount, true);
-        else
+        } else {
             row_add(d, booking, plan, ask);
+        }
     }
 }
 
@@ -178,7 +179,7 @@ bool decide_booking_amend(struct decider *d)
 {
     const struct booking_amend *amend = &d->request->booking_amend;
     struct booking *booking = find_booking(d, amend->booking);
-    if (booking == NULL)
+    if (!booking)
         return false;
     struct plan plan = plan_amend(d, booking, amend);
     if (!plan_check_request(d, &plan))
@@ -232,7 +233,7 @@ bool decide_booking_cancel(struct decider *d)
     if (cancel->series)
         return decide_series_cancel(d);
     struct booking *booking = find_booking(d, cancel->booking);
-    if (booking == NULL || !plan_check_not_over(d, booking))
+    if (!booking || !plan_check_not_over(d, booking))
         return false;
     booking_release(d, booking);
     booking_show(d, booking);

@@ -37,17 +37,19 @@ bool decide_machine_register(struct decider *d)
     assert(request->id >= 0 && request->id <= LIMIT_CHOSEN_MACHINE_ID);
     assert(strlen(request->machine) <= LIMIT_NAME_LEN);
     int64_t id = request->id > 0 ? request->id : d->in->seq * LIMIT_PARTITIONS + d->in->part;
-    if (world_machine_by_name(d->world, request->machine) != NULL)
+    if (world_machine_by_name(d->world, request->machine)) {
         return decider_reject_machine(d, REASON_MACHINE_EXISTS, request->machine,
                                       "A machine named %s is registered already; change it with "
                                       "machine.update.",
                                       request->machine);
+    }
     const struct machine *other = world_machine_by_id(d->world, id);
-    if (other != NULL)
+    if (other) {
         return decider_reject_machine(d, REASON_MACHINE_EXISTS, other->name,
                                       "The machine id %lld is that of %s; leave id out to get a "
                                       "fresh one.",
                                       (long long)id, other->name);
+    }
     struct machine row = {
         .id = id,
         .capacity = request->capacity,
@@ -153,10 +155,11 @@ static bool choose_displaced(struct decider *d, const struct change *change,
     bool rest_fits;
     peak_of(d, change, &rest_fits);
     for (size_t i = 0; i < count; i++) {
-        if (each_row(d, change, bookings[i], row_fits))
+        if (each_row(d, change, bookings[i], row_fits)) {
             each_row(d, change, bookings[i], row_return);
-        else
+        } else {
             bookings[displaced++] = bookings[i];
+        }
     }
     for (size_t i = 0; i < displaced; i++)
         each_row(d, change, bookings[i], row_return);
@@ -169,16 +172,18 @@ static bool displace(struct decider *d, const struct change *change)
 {
     size_t count = 0;
     struct booking **bookings = NULL;
-    if (!choose_displaced(d, change, &bookings, &count))
+    if (!choose_displaced(d, change, &bookings, &count)) {
         return decider_reject_machine(d, REASON_CAPACITY_IN_USE, change->machine->name,
                                       "Bookings that another partition ended still use %s at %s. "
                                       "Send the update again a little later.",
                                       change->machine->name, decide_time_text(d->ceil_ms).text);
-    if (count > LIMIT_DISPLACED)
+    }
+    if (count > LIMIT_DISPLACED) {
         return decider_reject_machine(d, REASON_TOO_MANY_BOOKINGS, change->machine->name,
                                       "The update would displace %zu bookings, at most %d in one "
                                       "update. Shrink in steps, or cancel some first.",
                                       count, LIMIT_DISPLACED);
+    }
     struct displaced *list = arena_alloc(world_arena(d->world), count * sizeof(*list));
     for (size_t i = 0; i < count; i++) {
         booking_release(d, bookings[i]);
@@ -216,7 +221,7 @@ static bool make_room(struct decider *d, const struct change *change, bool may_d
     struct machine *machine = change->machine;
     if (!change->narrows)
         return true;
-    assert(machine->timeline != NULL);
+    assert(machine->timeline);
     assert(timeline_covers(machine->timeline, d->ceil_ms));
     bool fits;
     struct amount peak = peak_of(d, change, &fits);
@@ -243,10 +248,11 @@ bool decide_machine_update(struct decider *d)
 {
     const struct machine_update *update = &d->request->machine_update;
     struct machine *machine = world_machine_by_name(d->world, update->machine);
-    if (machine == NULL)
+    if (!machine) {
         return decider_reject_machine(d, REASON_UNKNOWN_MACHINE, update->machine,
                                       "No machine is named %s; register it first.",
                                       update->machine);
+    }
     struct change change = change_of(machine, update);
     if (!make_room(d, &change, update->displace))
         return false;

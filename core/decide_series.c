@@ -139,7 +139,7 @@ bool decide_series_create(struct decider *d)
             continue;
         booking_show(d, booking_insert(d, &series.plans[i], series.id, i));
         fill_occurrence(&series.occurrences[i], d->out->booking);
-        if (first == NULL)
+        if (!first)
             first = d->out->booking;
     }
     d->out->booking = first;
@@ -153,9 +153,10 @@ bool decide_series_cancel(struct decider *d)
     int64_t id = d->request->booking_cancel.booking;
     size_t all = 0;
     struct booking **bookings = id > 0 ? world_series(d->world, id, &all) : NULL;
-    if (all == 0)
+    if (all == 0) {
         return decider_reject(d, REASON_UNKNOWN_BOOKING, "No series of bookings has the id %lld.",
                               (long long)id);
+    }
     if (!booking_check_owner(d, bookings[0]))
         return false;
     struct series series = {.id = id};
@@ -167,13 +168,14 @@ bool decide_series_cancel(struct decider *d)
         booking_release(d, bookings[i]);
         booking_show(d, bookings[i]);
         fill_occurrence(&series.occurrences[series.count++], d->out->booking);
-        if (first == NULL)
+        if (!first)
             first = d->out->booking;
     }
-    if (first == NULL)
+    if (!first) {
         return decider_reject(d, REASON_BOOKING_OVER,
                               "All bookings of the series %lld have ended or were cancelled.",
                               (long long)id);
+    }
     d->out->booking = first;
     d->out->subject_booking = first->id;
     show_series(d, &series);

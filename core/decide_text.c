@@ -46,7 +46,7 @@ static void note(struct decider *d, enum reason reason, const char *format, va_l
 
 void decider_preface(struct decider *d, const char *format, ...)
 {
-    assert(d->out->detail != NULL);
+    assert(d->out->detail);
     char preface[LIMIT_DETAIL_LEN], detail[LIMIT_DETAIL_LEN];
     va_list args;
     va_start(args, format);

@@ -7,7 +7,7 @@
 
 static void *or_abort(void *memory, size_t size)
 {
-    if (memory == NULL) {
+    if (!memory) {
         fprintf(stderr, "out of memory: %zu bytes\n", size);
         abort();
     }

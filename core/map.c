@@ -28,8 +28,8 @@ static struct map_slot *find(const struct map *map, uint64_t hash, map_equal_fn 
 {
     assert(map->count < map->room);
     size_t i = (size_t)hash & (map->room - 1);
-    while (map->slots[i].value != NULL) {
-        if (map->slots[i].hash == hash && equal != NULL && equal(map->slots[i].value, key))
+    while (map->slots[i].value) {
+        if (map->slots[i].hash == hash && equal && equal(map->slots[i].value, key))
             break;
         i = (i + 1) & (map->room - 1);
     }
@@ -38,7 +38,7 @@ static struct map_slot *find(const struct map *map, uint64_t hash, map_equal_fn 
 
 void *map_get(const struct map *map, uint64_t hash, map_equal_fn *equal, const void *key)
 {
-    assert(equal != NULL);
+    assert(equal);
     return map->count == 0 ? NULL : find(map, hash, equal, key)->value;
 }
 
@@ -49,7 +49,7 @@ static void grow(struct map *map)
     assert(map->room > old.room && (map->room & (map->room - 1)) == 0);
     map->slots = heap_alloc(map->room * sizeof(*map->slots));
     for (size_t i = 0; i < old.room; i++) {
-        if (old.slots[i].value != NULL)
+        if (old.slots[i].value)
             *find(map, old.slots[i].hash, NULL, NULL) = old.slots[i];
     }
     free(old.slots);
@@ -57,29 +57,28 @@ static void grow(struct map *map)
 
 void map_put(struct map *map, uint64_t hash, void *value)
 {
-    assert(value != NULL);
+    assert(value);
     if ((map->count + 1) * 4 > map->room * 3)
         grow(map);
     struct map_slot *slot = find(map, hash, NULL, NULL);
-    assert(slot->value == NULL);
+    assert(!slot->value);
     *slot = (struct map_slot){.hash = hash, .value = value};
     map->count++;
 }
 
 void *map_remove(struct map *map, uint64_t hash, map_equal_fn *equal, const void *key)
 {
-    assert(equal != NULL);
+    assert(equal);
     if (map->count == 0)
         return NULL;
     struct map_slot *slot = find(map, hash, equal, key);
     void *removed = slot->value;
-    if (removed == NULL)
+    if (!removed)
         return NULL;
     /* A follower may move into the hole unless its home lies behind the hole, in (hole, next]. */
     size_t mask = map->room - 1;
     size_t hole = (size_t)(slot - map->slots);
-    for (size_t next = (hole + 1) & mask; map->slots[next].value != NULL;
-         next = (next + 1) & mask) {
+    for (size_t next = (hole + 1) & mask; map->slots[next].value; next = (next + 1) & mask) {
         size_t home = (size_t)map->slots[next].hash & mask;
         if (((next - home) & mask) >= ((next - hole) & mask)) {
             map->slots[hole] = map->slots[next];

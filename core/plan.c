@@ -24,7 +24,7 @@ size_t plan_current_count(const struct booking *booking)
 static bool ask_grows(const struct plan *plan, const struct ask *ask)
 {
     const struct booking *booking = plan->booking;
-    if (booking == NULL || ask->machine == NULL)
+    if (!booking || !ask->machine)
         return true;
     int64_t covered_to = plan->from_ms;
     /* Rows are ordered by machine and start: one pass meets those of the machine in time order. */
@@ -60,9 +60,10 @@ static void ask_shares(struct decider *d, struct plan *plan, const struct share 
                        size_t count)
 {
     asks_room(d, plan, count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         ask_add(plan, shares[i].machine, world_machine_by_name(d->world, shares[i].machine),
                 shares[i].amount);
+    }
 }
 
 /* What the booking holds anyway. */
@@ -75,14 +76,14 @@ static void ask_current(struct decider *d, struct plan *plan)
         if (!plan_row_is_current(booking, row))
             continue;
         struct machine *machine = world_machine_by_id(d->world, row->machine_id);
-        assert(machine != NULL);
+        assert(machine);
         ask_add(plan, machine->name, machine, row->amount);
     }
 }
 
 void plan_move(struct plan *plan, const struct window *window)
 {
-    assert(plan->booking == NULL);
+    assert(!plan->booking);
     plan->start_given = plan->end_given = true;
     plan->start_ms = plan->from_ms = window->start_ms;
     plan->end_ms = window->end_ms;
@@ -125,16 +126,17 @@ struct plan plan_amend(struct decider *d, struct booking *booking,
     plan.end_ms = plan.end_given ? amend->end_ms : booking->end_ms;
     plan.from_ms = plan.begun ? d->ceil_ms : plan.start_ms;
     plan.cut_ms = plan.begun ? d->ceil_ms : booking->start_ms;
-    if (amend->has_shares)
+    if (amend->has_shares) {
         ask_shares(d, &plan, amend->shares, amend->share_count);
-    else
+    } else {
         ask_current(d, &plan);
+    }
     return plan;
 }
 
 int64_t plan_gpus(const struct plan *plan)
 {
-    if (plan->any != NULL)
+    if (plan->any)
         return plan->any->count * plan->any->amount.gpus;
     int64_t gpus = 0;
     for (size_t i = 0; i < plan->ask_count; i++)
@@ -144,7 +146,7 @@ int64_t plan_gpus(const struct plan *plan)
 
 size_t plan_machine_count(const struct plan *plan)
 {
-    return plan->any != NULL ? (size_t)plan->any->count : plan->ask_count;
+    return plan->any ? (size_t)plan->any->count : plan->ask_count;
 }
 
 struct ask *plan_find_ask(const struct plan *plan, int64_t machine_id)
@@ -161,18 +163,19 @@ struct ask *plan_find_ask(const struct plan *plan, int64_t machine_id)
 void plan_move_old_use(struct decider *d, const struct plan *plan, bool back)
 {
     const struct booking *booking = plan->booking;
-    for (size_t i = 0; booking != NULL && i < booking->allocation_count; i++) {
+    for (size_t i = 0; booking && i < booking->allocation_count; i++) {
         const struct allocation *row = &booking->allocations[i];
         if (!row->live || row->end_ms <= plan->cut_ms)
             continue;
         int64_t from_ms = later(row->start_ms, plan->cut_ms);
         struct machine *machine = world_machine_by_id(d->world, row->machine_id);
-        assert(machine != NULL);
-        assert(machine->timeline != NULL && timeline_covers(machine->timeline, from_ms));
-        if (back)
+        assert(machine);
+        assert(machine->timeline && timeline_covers(machine->timeline, from_ms));
+        if (back) {
             timeline_add(machine->timeline, from_ms, row->end_ms, row->amount);
-        else
+        } else {
             timeline_remove(machine->timeline, from_ms, row->end_ms, row->amount);
+        }
     }
     plan_move_client_use(plan, back);
 }
@@ -184,7 +187,7 @@ void plan_book(const struct plan *plan)
         assert(timeline_covers(ask->machine->timeline, plan->from_ms));
         timeline_add(ask->machine->timeline, plan->from_ms, plan->end_ms, ask->amount);
     }
-    if (plan->client != NULL)
+    if (plan->client)
         quota_hold(plan->client, plan->from_ms, plan->end_ms, plan_gpus(plan));
 }
 
@@ -194,7 +197,7 @@ void plan_unbook(const struct plan *plan)
         const struct ask *ask = &plan->asks[i];
         timeline_remove(ask->machine->timeline, plan->from_ms, plan->end_ms, ask->amount);
     }
-    if (plan->client != NULL)
+    if (plan->client)
         quota_drop(plan->client, plan->from_ms, plan->end_ms, plan_gpus(plan));
 }
 
@@ -204,10 +207,11 @@ static bool check_known(struct decider *d, const struct plan *plan)
 {
     for (size_t i = 0; i < plan->ask_count; i++) {
         const char *name = plan->asks[i].name;
-        if (plan->asks[i].machine == NULL)
+        if (!plan->asks[i].machine) {
             return decider_reject_machine(
                 d, REASON_UNKNOWN_MACHINE, name,
                 "No machine is named %s. Names count upper and lower case apart.", name);
+        }
     }
     return true;
 }
@@ -235,9 +239,10 @@ bool plan_check_not_over(struct decider *d, const struct booking *booking)
 {
     if (!booking_is_over(d, booking))
         return true;
-    if (booking->state == BOOKING_CANCELLED)
+    if (booking->state == BOOKING_CANCELLED) {
         return decider_reject(d, REASON_BOOKING_OVER, "Booking %lld was cancelled.",
                               (long long)booking->id);
+    }
     return decider_reject(d, REASON_BOOKING_OVER, "Booking %lld %s at %s.", (long long)booking->id,
                           booking->state == BOOKING_RELEASED ? "was released" : "ended",
                           decide_time_text(booking->end_ms).text);
@@ -249,8 +254,7 @@ static bool check_length(struct decider *d, const struct plan *plan)
     const struct booking *booking = plan->booking;
     int64_t length_ms = plan->end_ms - plan->start_ms;
     int64_t longest_ms = plan_longest_ms(d);
-    if (length_ms <= longest_ms ||
-        (booking != NULL && length_ms <= booking->end_ms - booking->start_ms))
+    if (length_ms <= longest_ms || (booking && length_ms <= booking->end_ms - booking->start_ms))
         return true;
     return decider_reject(d, REASON_TOO_LONG,
                           "The window is %lld seconds long; the farm allows %lld (%lld days).",
@@ -262,16 +266,18 @@ static bool check_length(struct decider *d, const struct plan *plan)
 static bool check_running_window(struct decider *d, const struct plan *plan)
 {
     const struct booking *booking = plan->booking;
-    if (plan->start_ms != booking->start_ms)
+    if (plan->start_ms != booking->start_ms) {
         return decider_reject(d, REASON_START_IN_PAST,
                               "Booking %lld began at %s: a begun booking keeps its start.",
                               (long long)booking->id, decide_time_text(booking->start_ms).text);
-    if (plan->end_ms <= plan->from_ms)
+    }
+    if (plan->end_ms <= plan->from_ms) {
         return decider_reject(
             d, REASON_START_IN_PAST,
             "Booking %lld runs and can end after %s at the earliest. Cancel it to "
             "release it now.",
             (long long)booking->id, decide_time_text(plan->from_ms).text);
+    }
     return check_length(d, plan);
 }
 
@@ -281,35 +287,38 @@ static bool check_window(struct decider *d, const struct plan *plan)
 {
     if (plan->begun)
         return check_running_window(d, plan);
-    if (plan->start_ms < d->floor_ms)
+    if (plan->start_ms < d->floor_ms) {
         return decider_reject(d, REASON_START_IN_PAST,
                               "The start %s has passed: the request arrived at %s. Leave start out "
                               "to begin at once.",
                               decide_time_text(plan->start_ms).text,
                               decide_time_text(d->in->now_ms).text);
+    }
     bool empty = plan->end_ms <= plan->start_ms;
-    if (empty && plan->booking == NULL && !plan->start_given)
+    if (empty && !plan->booking && !plan->start_given) {
         return decider_reject(
             d, REASON_START_IN_PAST, "The end %s has passed: the request arrived at %s.",
             decide_time_text(plan->end_ms).text, decide_time_text(d->in->now_ms).text);
+    }
     if (empty) {
         decider_reject(d, REASON_INVALID_REQUEST, "The end %s is not after the start %s.",
                        decide_time_text(plan->end_ms).text, decide_time_text(plan->start_ms).text);
         d->out->pointer = plan->end_given ? "/request/end" : "/request/start";
         return false;
     }
-    bool further = plan->booking == NULL || plan->start_ms > plan->booking->start_ms;
-    if (further && plan->start_ms - d->in->now_ms > plan_furthest_ms(d))
+    bool further = !plan->booking || plan->start_ms > plan->booking->start_ms;
+    if (further && plan->start_ms - d->in->now_ms > plan_furthest_ms(d)) {
         return decider_reject(
             d, REASON_TOO_FAR_AHEAD,
             "The start %s is too far ahead; the farm books %lld days ahead at most.",
             decide_time_text(plan->start_ms).text, (long long)(plan_furthest_ms(d) / 86400000));
+    }
     return check_length(d, plan);
 }
 
 static bool check_size(struct decider *d, const struct plan *plan)
 {
-    if (plan->any != NULL)
+    if (plan->any)
         return plan_check_candidates(d, plan);
     for (size_t i = 0; i < plan->ask_count; i++) {
         const struct ask *ask = &plan->asks[i];
@@ -327,6 +336,6 @@ static bool check_size(struct decider *d, const struct plan *plan)
 bool plan_check_request(struct decider *d, const struct plan *plan)
 {
     return plan_check_limits(d, plan) && check_known(d, plan) && check_up(d, plan) &&
-           (plan->booking == NULL || plan_check_not_over(d, plan->booking)) &&
-           check_window(d, plan) && check_size(d, plan);
+           (!plan->booking || plan_check_not_over(d, plan->booking)) && check_window(d, plan) &&
+           check_size(d, plan);
 }

@@ -17,7 +17,7 @@ static struct amount free_on(const struct plan *plan, const struct machine *mach
 
 static void assert_known(const struct plan *plan, const struct machine *machine)
 {
-    assert(machine->timeline != NULL);
+    assert(machine->timeline);
     assert(timeline_covers(machine->timeline, plan->from_ms));
 }
 
@@ -97,12 +97,13 @@ static int64_t search_run(struct search *search, size_t wanted)
         if (popped[0].start_ms == start_ms)
             return start_ms;
         for (size_t i = 0; i < wanted; i++) {
-            if (popped[i].start_ms == start_ms)
+            if (popped[i].start_ms == start_ms) {
                 heap_push(search, popped[i]);
-            else if (--search->steps_left < 0)
+            } else if (--search->steps_left < 0) {
                 return TIME_NONE;
-            else
+            } else {
                 search_add(search, popped[i], start_ms);
+            }
         }
     }
     return TIME_NONE;
@@ -136,7 +137,7 @@ static struct next next_start(const struct decider *d, const struct plan *plan)
         return next;
     }
     size_t wanted = plan_machine_count(plan);
-    size_t all = plan->any != NULL ? plan->candidate_count : plan->ask_count;
+    size_t all = plan->any ? plan->candidate_count : plan->ask_count;
     int64_t length_ms = plan->end_ms - plan->from_ms;
     struct search search = {
         .window = {.duration_ms = length_ms,
@@ -146,20 +147,21 @@ static struct next next_start(const struct decider *d, const struct plan *plan)
     };
     for (size_t i = 0; i < all; i++) {
         struct candidate candidate = {
-            .machine = plan->any != NULL ? plan->candidates[i] : plan->asks[i].machine,
-            .amount = plan->any != NULL ? plan->any->amount : plan->asks[i].amount,
+            .machine = plan->any ? plan->candidates[i] : plan->asks[i].machine,
+            .amount = plan->any ? plan->any->amount : plan->asks[i].amount,
         };
         assert_known(plan, candidate.machine);
         search_add(&search, candidate, plan->from_ms);
     }
     next.start_ms = search_run(&search, wanted);
-    if (next.start_ms != TIME_NONE)
+    if (next.start_ms != TIME_NONE) {
         next.hint = wanted == 1 ? " The earliest start for this length is "
                                 : " The earliest start for this length on all at once is ";
-    else if (search.steps_left < 0)
+    } else if (search.steps_left < 0) {
         next.hint = " No later start was found within the search's bound of steps.";
-    else
+    } else {
         next.hint = " No later start within the farm's horizon fits.";
+    }
     return next;
 }
 
@@ -298,5 +300,5 @@ static bool choose(struct decider *d, struct plan *plan)
 bool plan_check_capacity(struct decider *d, struct plan *plan)
 {
     assert(plan->from_ms < plan->end_ms);
-    return plan->any != NULL ? choose(d, plan) : check_named(d, plan);
+    return plan->any ? choose(d, plan) : check_named(d, plan);
 }

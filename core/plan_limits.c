@@ -39,10 +39,11 @@ static bool reject(struct decider *d, enum limit limit, const char *client,
     *view = *figures;
     view->name = texts[limit].name;
     d->out->limit = view;
-    if (limit < GPUS_AT_ONCE)
+    if (limit < GPUS_AT_ONCE) {
         return decider_reject(
             d, REASON_LIMIT_EXCEEDED, "The limit %s of %s (%s) is %lld; %lld is asked for.",
             view->name, client, texts[limit].what, (long long)view->limit, (long long)view->asked);
+    }
     return decider_reject(d, REASON_LIMIT_EXCEEDED,
                           "The limit %s of %s (%s) is %lld; %lld is used and %lld is asked for.",
                           view->name, client, texts[limit].what, (long long)view->limit,
@@ -57,40 +58,44 @@ static bool check_one_booking(struct decider *d, const struct plan *plan)
     const char *client = d->in->credential->client;
 
     int64_t count = (int64_t)plan_machine_count(plan);
-    int64_t old_count = booking != NULL ? (int64_t)plan_current_count(booking) : 0;
-    if (own->allocations > 0 && count > own->allocations && count > old_count)
+    int64_t old_count = booking ? (int64_t)plan_current_count(booking) : 0;
+    if (own->allocations > 0 && count > own->allocations && count > old_count) {
         return reject(d, ALLOCATIONS, client,
                       &(struct limit_view){.limit = own->allocations, .asked = count});
+    }
 
     int64_t length_ms = plan->end_ms - plan->start_ms;
-    int64_t old_length_ms = booking != NULL ? booking->end_ms - booking->start_ms : 0;
-    if (own->booking_s > 0 && length_ms > plan_longest_ms(d) && length_ms > old_length_ms)
+    int64_t old_length_ms = booking ? booking->end_ms - booking->start_ms : 0;
+    if (own->booking_s > 0 && length_ms > plan_longest_ms(d) && length_ms > old_length_ms) {
         return reject(d, BOOKING_S, client,
                       &(struct limit_view){.limit = own->booking_s, .asked = length_ms / 1000});
+    }
 
     int64_t ahead_ms = plan->start_ms - d->in->now_ms;
-    bool further = booking == NULL || plan->start_ms > booking->start_ms;
-    if (own->ahead_s > 0 && ahead_ms > plan_furthest_ms(d) && further)
+    bool further = !booking || plan->start_ms > booking->start_ms;
+    if (own->ahead_s > 0 && ahead_ms > plan_furthest_ms(d) && further) {
         return reject(
             d, AHEAD_S, client,
             &(struct limit_view){.limit = own->ahead_s, .asked = (ahead_ms + 999) / 1000});
+    }
     return true;
 }
 
 void plan_move_client_use(const struct plan *plan, bool back)
 {
     const struct booking *booking = plan->booking;
-    if (booking == NULL || plan->client == NULL)
+    if (!booking || !plan->client)
         return;
     for (size_t i = 0; i < booking->allocation_count; i++) {
         const struct allocation *row = &booking->allocations[i];
         if (!row->live || row->end_ms <= plan->cut_ms)
             continue;
         int64_t from_ms = later(row->start_ms, plan->cut_ms);
-        if (back)
+        if (back) {
             quota_hold(plan->client, from_ms, row->end_ms, row->amount.gpus);
-        else
+        } else {
             quota_drop(plan->client, from_ms, row->end_ms, row->amount.gpus);
+        }
     }
 }
 
@@ -100,7 +105,7 @@ static int64_t own_gpus(const struct plan *plan, int64_t at_ms, int64_t *until_m
     const struct booking *booking = plan->booking;
     int64_t gpus = 0;
     *until_ms = plan->end_ms;
-    for (size_t i = 0; booking != NULL && i < booking->allocation_count; i++) {
+    for (size_t i = 0; booking && i < booking->allocation_count; i++) {
         const struct allocation *row = &booking->allocations[i];
         if (!row->live || row->end_ms <= plan->cut_ms || row->end_ms <= at_ms)
             continue;
@@ -137,9 +142,9 @@ static bool check_counted(struct decider *d, const struct plan *plan)
     struct client *client = plan->client;
     int64_t from_ms = later(plan->from_ms, d->floor_ms);
     int64_t ahead_from_ms = later(plan->from_ms, d->ceil_ms);
-    if (client == NULL || plan->end_ms <= from_ms)
+    if (!client || plan->end_ms <= from_ms)
         return true;
-    assert(client->timeline != NULL);
+    assert(client->timeline);
     assert(timeline_covers(client->timeline, from_ms));
     int64_t gpus = plan_gpus(plan);
     gpu_ms before = quota_ahead(client, d->ceil_ms);
@@ -151,17 +156,19 @@ static bool check_counted(struct decider *d, const struct plan *plan)
     /* Without a limit, what a timeline takes is one. */
     int64_t most = client->limits.gpus_at_once > 0 ? client->limits.gpus_at_once
                                                    : TIMELINE_AMOUNT_LIMIT;
-    if (peak >= 0 && peak + gpus > most)
+    if (peak >= 0 && peak + gpus > most) {
         return reject(d, GPUS_AT_ONCE, client->name,
                       &(struct limit_view){.limit = most, .used = peak, .asked = gpus});
+    }
 
     gpu_ms asked = plan->end_ms > ahead_from_ms ? (gpu_ms)gpus * (plan->end_ms - ahead_from_ms) : 0;
     int64_t hours = client->limits.gpu_hours_ahead;
-    if (hours > 0 && others + asked > (gpu_ms)hours * QUOTA_HOUR_MS && others + asked > before)
+    if (hours > 0 && others + asked > (gpu_ms)hours * QUOTA_HOUR_MS && others + asked > before) {
         return reject(d, GPU_HOURS_AHEAD, client->name,
                       &(struct limit_view){.limit = hours,
                                            .used = quota_hours(others),
                                            .asked = quota_hours(asked)});
+    }
     return true;
 }
 

@@ -25,12 +25,10 @@ struct pool *pool_new(void)
 
 void pool_free(struct pool *pool)
 {
-    if (pool == NULL) {
+    if (!pool)
         return;
-    }
-    for (uint32_t i = 0; i < pool->block_count; i++) {
+    for (uint32_t i = 0; i < pool->block_count; i++)
         free(pool->blocks[i]);
-    }
     free(pool->blocks);
     free(pool);
 }
@@ -58,9 +56,8 @@ uint32_t pool_take(struct pool *pool)
         memcpy(&pool->first_given, pool_at(pool, slot), sizeof(slot));
     } else {
         slot = pool->next_fresh;
-        if (slot >> POOL_BLOCK_SHIFT == pool->block_count) {
+        if (slot >> POOL_BLOCK_SHIFT == pool->block_count)
             pool_add_block(pool);
-        }
         pool->next_fresh++;
     }
     pool->used_count++;

@@ -15,7 +15,7 @@ static gpu_ms counted(const struct client *client, int64_t start_ms, int64_t end
 
 void quota_hold(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
 {
-    assert(client->timeline != NULL);
+    assert(client->timeline);
     assert(end_ms != TIMELINE_FOREVER);
     timeline_add(client->timeline, start_ms, end_ms, (struct amount){.gpus = gpus});
     client->known_gpu_ms += counted(client, start_ms, end_ms, gpus);
@@ -23,7 +23,7 @@ void quota_hold(struct client *client, int64_t start_ms, int64_t end_ms, int64_t
 
 void quota_drop(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
 {
-    assert(client->timeline != NULL);
+    assert(client->timeline);
     timeline_remove(client->timeline, start_ms, end_ms, (struct amount){.gpus = gpus});
     client->known_gpu_ms -= counted(client, start_ms, end_ms, gpus);
     assert(client->known_gpu_ms >= 0);

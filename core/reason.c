@@ -27,7 +27,7 @@ const char *reason_text(enum reason reason)
 
 enum reason reason_from_name(const char *name)
 {
-    assert(name != NULL);
+    assert(name);
     for (unsigned i = REASON_NONE + 1; i < REASON_COUNT; i++) {
         if (strcmp(table[i].name, name) == 0)
             return (enum reason)i;

@@ -22,7 +22,7 @@ static const char *const role_names[ROLE_COUNT] = {
 /* The index of `name`, or `count`. */
 static unsigned find(const char *const *names, unsigned count, const char *name)
 {
-    assert(name != NULL);
+    assert(name);
     unsigned i = 0;
     while (i < count && strcmp(names[i], name) != 0)
         i++;
@@ -82,11 +82,10 @@ static bool is_name_char(char c)
 
 bool name_is_valid(const char *text, size_t max_len, const char *extra)
 {
-    assert(text != NULL);
+    assert(text);
     size_t len = 0;
     for (; text[len] != '\0'; len++) {
-        bool allowed = is_name_char(text[len]) ||
-                       (extra != NULL && strchr(extra, text[len]) != NULL);
+        bool allowed = is_name_char(text[len]) || (extra && strchr(extra, text[len]));
         if (len >= max_len || !allowed)
             return false;
     }

@@ -134,9 +134,8 @@ static void node_fetch(const struct timeline *tl, uint32_t index)
 {
     const char *node = pool_at(tl->pool, index);
 
-    for (size_t i = 0; i < POOL_SLOT_BYTES; i += POOL_LINE_BYTES) {
+    for (size_t i = 0; i < POOL_SLOT_BYTES; i += POOL_LINE_BYTES)
         __builtin_prefetch(node + i);
-    }
 }
 
 static uint32_t count_of(const struct timeline *tl, uint32_t index, int level)
@@ -293,12 +292,10 @@ static uint32_t leaf_change(struct timeline *tl, struct leaf *leaf, int64_t at_m
 {
     uint32_t i = 0;
 
-    while (i < leaf->count && leaf->at_ms[i] < at_ms) {
+    while (i < leaf->count && leaf->at_ms[i] < at_ms)
         i++;
-    }
-    if (i == leaf->count || leaf->at_ms[i] != at_ms) {
+    if (i == leaf->count || leaf->at_ms[i] != at_ms)
         return leaf_insert(tl, leaf, i, at_ms, change);
-    }
     leaf->delta[i] = diff_plus(leaf->delta[i], change);
     if (diff_is_zero(leaf->delta[i])) {
         points_move(leaf, i, leaf, i + 1, leaf->count - i - 1);
@@ -341,9 +338,8 @@ static uint32_t link_of(const struct inner *inner, int64_t at_ms)
 {
     uint32_t i = 0;
 
-    while (i + 1 < inner->count && inner->first_ms[i + 1] <= at_ms) {
+    while (i + 1 < inner->count && inner->first_ms[i + 1] <= at_ms)
         i++;
-    }
     return i;
 }
 
@@ -352,9 +348,8 @@ static uint32_t node_change(struct timeline *tl, uint32_t index, int level, int6
                             struct diff change)
 {
     assert(level >= 0 && level < LEVEL_LIMIT);
-    if (level == 0) {
+    if (level == 0)
         return leaf_change(tl, leaf_at(tl, index), at_ms, change);
-    }
     struct inner *inner = inner_at(tl, index);
     uint32_t i = link_of(inner, at_ms);
 
@@ -419,9 +414,8 @@ static void node_free(struct timeline *tl, uint32_t index, int level)
         assert(tl->point_count >= leaf_at(tl, index)->count);
         tl->point_count -= leaf_at(tl, index)->count;
     }
-    for (uint32_t i = 0; level > 0 && i < inner_at(tl, index)->count; i++) {
+    for (uint32_t i = 0; level > 0 && i < inner_at(tl, index)->count; i++)
         node_free(tl, inner_at(tl, index)->node[i], level - 1);
-    }
     pool_give(tl->pool, index);
 }
 
@@ -434,9 +428,8 @@ static void node_drop_until(struct timeline *tl, uint32_t index, int level, int6
     if (level == 0) {
         struct leaf *leaf = leaf_at(tl, index);
 
-        for (; gone < leaf->count && leaf->at_ms[gone] <= at_ms; gone++) {
+        for (; gone < leaf->count && leaf->at_ms[gone] <= at_ms; gone++)
             tl->base = amount_plus(tl->base, leaf->delta[gone]);
-        }
         leaf->count -= gone;
         tl->point_count -= gone;
         points_move(leaf, 0, leaf, gone, leaf->count);
@@ -458,7 +451,7 @@ static void node_drop_until(struct timeline *tl, uint32_t index, int level, int6
 
 struct timeline *timeline_new(struct pool *pool, int64_t known_from_ms)
 {
-    assert(pool != NULL);
+    assert(pool);
     assert(known_from_ms < TIMELINE_MS_LIMIT);
     struct timeline *tl = heap_alloc(sizeof(*tl));
 
@@ -470,12 +463,10 @@ struct timeline *timeline_new(struct pool *pool, int64_t known_from_ms)
 
 void timeline_free(struct timeline *tl)
 {
-    if (tl == NULL) {
+    if (!tl)
         return;
-    }
-    if (tl->root != POOL_NIL) {
+    if (tl->root != POOL_NIL)
         node_free(tl, tl->root, tl->level);
-    }
     assert(tl->point_count == 0);
     free(tl);
 }
@@ -517,9 +508,8 @@ static void change_window(struct timeline *tl, int64_t start_ms, int64_t end_ms,
                           struct diff at_start, struct diff at_end)
 {
     assert(start_ms < end_ms);
-    if (diff_is_zero(at_start) || end_ms <= tl->known_from_ms) {
+    if (diff_is_zero(at_start) || end_ms <= tl->known_from_ms)
         return;
-    }
     change_at(tl, start_ms, at_start);
     change_at(tl, end_ms, at_end);
     assert_uses_sane(tl);
@@ -538,9 +528,8 @@ void timeline_remove(struct timeline *tl, int64_t start_ms, int64_t end_ms, stru
 void timeline_forget_before(struct timeline *tl, int64_t at_ms)
 {
     assert(at_ms < TIMELINE_MS_LIMIT);
-    if (at_ms <= tl->known_from_ms) {
+    if (at_ms <= tl->known_from_ms)
         return;
-    }
     if (tl->root != POOL_NIL) {
         node_drop_until(tl, tl->root, tl->level, at_ms);
         root_lower(tl);
@@ -561,16 +550,14 @@ struct amount timeline_use_at(const struct timeline *tl, int64_t at_ms)
         const struct inner *inner = inner_at(tl, index);
         uint32_t link = link_of(inner, at_ms);
 
-        for (uint32_t i = 0; i < link; i++) {
+        for (uint32_t i = 0; i < link; i++)
             use = amount_plus(use, inner->span[i].sum);
-        }
         index = inner->node[link];
     }
     const struct leaf *leaf = index != POOL_NIL ? leaf_at(tl, index) : NULL;
 
-    for (uint32_t i = 0; leaf != NULL && i < leaf->count && leaf->at_ms[i] <= at_ms; i++) {
+    for (uint32_t i = 0; leaf && i < leaf->count && leaf->at_ms[i] <= at_ms; i++)
         use = amount_plus(use, leaf->delta[i]);
-    }
     assert(use.gpus >= 0 && use.memory_gib >= 0);
     return use;
 }
@@ -596,13 +583,11 @@ static void peak_enter(struct peak_walk *walk)
 static void peak_leaf(struct peak_walk *walk, const struct leaf *leaf)
 {
     for (uint32_t i = 0; i < leaf->count && leaf->at_ms[i] < walk->end_ms; i++) {
-        if (leaf->at_ms[i] > walk->start_ms) {
+        if (leaf->at_ms[i] > walk->start_ms)
             peak_enter(walk);
-        }
         walk->use = amount_plus(walk->use, leaf->delta[i]);
-        if (walk->inside) {
+        if (walk->inside)
             raise_to(&walk->peak, walk->use);
-        }
     }
 }
 
@@ -637,9 +622,8 @@ struct amount timeline_peak(const struct timeline *tl, int64_t start_ms, int64_t
     assert(timeline_covers(tl, start_ms));
     struct peak_walk walk = {.tl = tl, .start_ms = start_ms, .end_ms = end_ms, .use = tl->base};
 
-    if (tl->root != POOL_NIL) {
+    if (tl->root != POOL_NIL)
         peak_node(&walk, tl->root, tl->level, TIMELINE_FOREVER);
-    }
     peak_enter(&walk);
     return walk.peak;
 }
@@ -670,9 +654,8 @@ struct search {
 static bool search_can_skip(const struct search *search, const struct span *span,
                             struct amount before)
 {
-    if (search->is_free) {
+    if (search->is_free)
         return within(amount_plus(before, span->high), search->limit);
-    }
     return !within(amount_plus(before, span->low), search->limit);
 }
 
@@ -682,13 +665,11 @@ static bool search_step(struct search *search, int64_t at_ms, struct amount use)
     bool fits = within(use, search->limit);
 
     if (search->is_free) {
-        if (at_ms - search->run_start_ms >= search->duration_ms) {
+        if (at_ms - search->run_start_ms >= search->duration_ms)
             return false;
-        }
     } else {
-        if (at_ms > search->last_start_ms) {
+        if (at_ms > search->last_start_ms)
             return false;
-        }
         search->run_start_ms = at_ms;
     }
     search->is_free = fits;
@@ -699,9 +680,8 @@ static bool search_leaf(struct search *search, const struct leaf *leaf, struct a
 {
     for (uint32_t i = 0; i < leaf->count; i++) {
         use = amount_plus(use, leaf->delta[i]);
-        if (leaf->at_ms[i] > search->from_ms && !search_step(search, leaf->at_ms[i], use)) {
+        if (leaf->at_ms[i] > search->from_ms && !search_step(search, leaf->at_ms[i], use))
             return false;
-        }
     }
     return true;
 }
@@ -709,9 +689,8 @@ static bool search_leaf(struct search *search, const struct leaf *leaf, struct a
 /* Walks the subtree in front of whose first point the use is `before`; false when it is over. */
 static bool search_node(struct search *search, uint32_t index, int level, struct amount before)
 {
-    if (level == 0) {
+    if (level == 0)
         return search_leaf(search, leaf_at(search->tl, index), before);
-    }
     const struct inner *inner = inner_at(search->tl, index);
 
     for (uint32_t i = 0; i < inner->count; i++) {
@@ -735,9 +714,8 @@ bool timeline_earliest(const struct timeline *tl, const struct timeline_search *
     assert(from_ms > -TIMELINE_MS_LIMIT && from_ms < TIMELINE_MS_LIMIT);
     assert(duration_ms > 0 && duration_ms <= TIMELINE_MS_LIMIT);
     assert(timeline_covers(tl, from_ms));
-    if (wanted->horizon_ms <= from_ms || wanted->horizon_ms - duration_ms < from_ms) {
+    if (wanted->horizon_ms <= from_ms || wanted->horizon_ms - duration_ms < from_ms)
         return false;
-    }
     struct search search = {
         .tl = tl,
         .limit = {wanted->capacity.gpus - wanted->need.gpus,
@@ -749,12 +727,10 @@ bool timeline_earliest(const struct timeline *tl, const struct timeline_search *
     };
 
     search.is_free = within(timeline_use_at(tl, from_ms), search.limit);
-    if (tl->root != POOL_NIL) {
+    if (tl->root != POOL_NIL)
         search_node(&search, tl->root, tl->level, tl->base);
-    }
-    if (!search.is_free || search.run_start_ms > search.last_start_ms) {
+    if (!search.is_free || search.run_start_ms > search.last_start_ms)
         return false;
-    }
     assert(search.run_start_ms >= from_ms);
     *start_ms_out = search.run_start_ms;
     return true;
@@ -777,12 +753,10 @@ static bool stepper_leaf(struct stepper *stepper, const struct leaf *leaf)
     for (uint32_t i = 0; i < leaf->count && leaf->at_ms[i] < stepper->end_ms; i++) {
         int64_t at_ms = leaf->at_ms[i];
 
-        if (at_ms <= stepper->start_ms) {
+        if (at_ms <= stepper->start_ms)
             continue;
-        }
-        if (!stepper->fn(stepper->arg, stepper->piece_start_ms, at_ms, stepper->use)) {
+        if (!stepper->fn(stepper->arg, stepper->piece_start_ms, at_ms, stepper->use))
             return false;
-        }
         stepper->piece_start_ms = at_ms;
         stepper->use = amount_plus(stepper->use, leaf->delta[i]);
     }
@@ -791,16 +765,14 @@ static bool stepper_leaf(struct stepper *stepper, const struct leaf *leaf)
 
 static bool stepper_node(struct stepper *stepper, uint32_t index, int level)
 {
-    if (level == 0) {
+    if (level == 0)
         return stepper_leaf(stepper, leaf_at(stepper->tl, index));
-    }
     const struct inner *inner = inner_at(stepper->tl, index);
 
     for (uint32_t i = link_of(inner, stepper->start_ms);
          i < inner->count && inner->first_ms[i] < stepper->end_ms; i++) {
-        if (!stepper_node(stepper, inner->node[i], level - 1)) {
+        if (!stepper_node(stepper, inner->node[i], level - 1))
             return false;
-        }
     }
     return true;
 }
@@ -809,7 +781,7 @@ void timeline_steps(const struct timeline *tl, int64_t start_ms, int64_t end_ms,
                     timeline_step_fn *fn, void *arg)
 {
     assert(start_ms < end_ms);
-    assert(fn != NULL);
+    assert(fn);
     struct stepper stepper = {
         .tl = tl,
         .start_ms = start_ms,
@@ -820,9 +792,8 @@ void timeline_steps(const struct timeline *tl, int64_t start_ms, int64_t end_ms,
         .arg = arg,
     };
 
-    if (tl->root == POOL_NIL || stepper_node(&stepper, tl->root, tl->level)) {
+    if (tl->root == POOL_NIL || stepper_node(&stepper, tl->root, tl->level))
         fn(arg, stepper.piece_start_ms, end_ms, stepper.use);
-    }
 }
 
 size_t timeline_point_count(const struct timeline *tl)
@@ -854,13 +825,11 @@ static bool diff_equal(struct diff a, struct diff b)
 
 static bool check_leaf(struct check *check, const struct leaf *leaf)
 {
-    if (leaf->count == 0 || leaf->count > LEAF_POINTS) {
+    if (leaf->count == 0 || leaf->count > LEAF_POINTS)
         return false;
-    }
     for (uint32_t i = 0; i < leaf->count; i++) {
-        if (leaf->at_ms[i] <= check->last_ms || diff_is_zero(leaf->delta[i])) {
+        if (leaf->at_ms[i] <= check->last_ms || diff_is_zero(leaf->delta[i]))
             return false;
-        }
         check->last_ms = leaf->at_ms[i];
         check->count++;
     }
@@ -869,14 +838,12 @@ static bool check_leaf(struct check *check, const struct leaf *leaf)
 
 static bool check_node(struct check *check, uint32_t index, int level)
 {
-    if (level == 0) {
+    if (level == 0)
         return check_leaf(check, leaf_at(check->tl, index));
-    }
     const struct inner *inner = inner_at(check->tl, index);
 
-    if (inner->count == 0 || inner->count > INNER_LINKS) {
+    if (inner->count == 0 || inner->count > INNER_LINKS)
         return false;
-    }
     for (uint32_t i = 0; i < inner->count; i++) {
         struct inner fresh = *inner;
 
@@ -898,11 +865,9 @@ bool timeline_check(const struct timeline *tl)
     struct check check = {.tl = tl, .last_ms = tl->known_from_ms};
 
     assert_uses_sane(tl);
-    if (tl->root == POOL_NIL) {
+    if (tl->root == POOL_NIL)
         return tl->point_count == 0 && tl->level == 0;
-    }
-    if (tl->level > 0 && inner_at(tl, tl->root)->count < 2) {
+    if (tl->level > 0 && inner_at(tl, tl->root)->count < 2)
         return false;
-    }
     return check_node(&check, tl->root, tl->level) && check.count == tl->point_count;
 }

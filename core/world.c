@@ -35,7 +35,7 @@ struct world {
 
 static void list_add(struct list *list, void *item)
 {
-    assert(item != NULL);
+    assert(item);
     if (list->count == list->room) {
         list->room = list->room == 0 ? 64 : list->room * 2;
         list->items = heap_array(list->items, list->room, sizeof(*list->items));
@@ -118,7 +118,7 @@ static void machine_clear(struct machine *machine)
 
 void world_free(struct world *world)
 {
-    if (world == NULL)
+    if (!world)
         return;
     for (size_t i = 0; i < world->machines.count; i++) {
         machine_clear(world->machines.items[i]);
@@ -188,7 +188,7 @@ static void clients_end(struct world *world, bool committed)
 {
     for (size_t i = 0; i < world->touched_clients.count; i++) {
         struct client *client = world->touched_clients.items[i];
-        assert(client->timeline == NULL || client->timeline_version == client->version);
+        assert(!client->timeline || client->timeline_version == client->version);
         if (!committed) {
             client_timeline_drop(client);
             client->version = 0;
@@ -202,7 +202,7 @@ void world_batch_end(struct world *world, bool committed)
     for (size_t i = world->touched_machines.count; i > 0; i--) {
         struct machine *machine = world->touched_machines.items[i - 1];
         assert(machine->touched);
-        assert(machine->timeline == NULL || machine->timeline_version == machine->version);
+        assert(!machine->timeline || machine->timeline_version == machine->version);
         if (!committed && machine->is_new) {
             machine_forget(world, machine);
             continue;
@@ -228,7 +228,7 @@ struct arena *world_arena(struct world *world)
 
 struct machine *world_machine_by_name(struct world *world, const char *name)
 {
-    assert(name != NULL);
+    assert(name);
     return map_get(&world->machines_by_name, map_hash_text(MAP_SEED, name), machine_has_name, name);
 }
 
@@ -277,13 +277,13 @@ static struct machine *machine_add(struct world *world, int64_t id, const char *
 
 struct machine *world_machine_put(struct world *world, const struct machine *row)
 {
-    assert(memchr(row->name, '\0', sizeof(row->name)) != NULL);
+    assert(memchr(row->name, '\0', sizeof(row->name)));
     struct machine *machine = world_machine_by_id(world, row->id);
     assert(machine == world_machine_by_name(world, row->name));
-    if (machine == NULL)
+    if (!machine)
         machine = machine_add(world, row->id, row->name);
     assert(!machine->touched);
-    if (machine->timeline != NULL && machine->timeline_version != row->version)
+    if (machine->timeline && machine->timeline_version != row->version)
         timeline_drop(machine);
     world_machine_set_labels(machine, row->labels);
     machine->capacity = row->capacity;
@@ -297,7 +297,7 @@ struct machine *world_machine_put(struct world *world, const struct machine *row
 struct machine *world_machine_register(struct world *world, const struct machine *row)
 {
     assert(row->version == 0);
-    assert(world_machine_by_id(world, row->id) == NULL);
+    assert(!world_machine_by_id(world, row->id));
     struct machine *machine = world_machine_put(world, row);
     /* Nothing can be on it, so its timeline is complete from ever: a message of this batch may have
      * an older now than the one that registers it. */
@@ -319,7 +319,7 @@ void world_timeline_add(struct world *world, struct machine *machine, int64_t st
                         int64_t end_ms, struct amount use)
 {
     assert(world_machine_by_id(world, machine->id) == machine);
-    assert(machine->timeline != NULL);
+    assert(machine->timeline);
     timeline_add(machine->timeline, start_ms, end_ms, use);
 }
 
@@ -344,11 +344,11 @@ void world_forget_before(struct world *world, int64_t at_ms)
     for (int i = 0; i < WORLD_FORGET_TIMELINES && world->forget_next < all; i++) {
         size_t next = world->forget_next++;
         struct machine *machine = next < world->machines.count ? world->machines.items[next] : NULL;
-        struct client *client = machine == NULL ? world->clients.items[next - world->machines.count]
-                                                : NULL;
-        if (machine != NULL && machine->timeline != NULL)
+        struct client *client = !machine ? world->clients.items[next - world->machines.count]
+                                         : NULL;
+        if (machine && machine->timeline)
             timeline_forget_before(machine->timeline, at_ms);
-        if (client != NULL && client->timeline != NULL)
+        if (client && client->timeline)
             quota_forget_before(client, at_ms);
     }
 }
@@ -365,9 +365,9 @@ void world_touch_machine(struct world *world, struct machine *machine)
         return;
     machine->touched_by = world->decision;
     machine->version++;
-    if (machine->timeline != NULL)
+    if (machine->timeline)
         machine->timeline_version++;
-    assert(machine->timeline == NULL || machine->timeline_version == machine->version);
+    assert(!machine->timeline || machine->timeline_version == machine->version);
     if (!machine->touched)
         list_add(&world->touched_machines, machine);
     machine->touched = true;
@@ -430,23 +430,23 @@ static struct client *client_find(struct world *world, const char *name)
 
 struct client *world_client(struct world *world, const char *name)
 {
-    assert(name != NULL);
+    assert(name);
     struct client *client = client_find(world, name);
-    return client != NULL && client->seen_in == world->batch ? client : NULL;
+    return client && client->seen_in == world->batch ? client : NULL;
 }
 
 struct client *world_client_put(struct world *world, const struct client *row)
 {
-    assert(memchr(row->name, '\0', sizeof(row->name)) != NULL);
+    assert(memchr(row->name, '\0', sizeof(row->name)));
     struct client *client = client_find(world, row->name);
-    if (client == NULL) {
+    if (!client) {
         client = heap_alloc(sizeof(*client));
         memcpy(client->name, row->name, sizeof(client->name));
         list_add(&world->clients, client);
         map_put(&world->clients_by_name, map_hash_text(MAP_SEED, client->name), client);
     }
     assert(!client->touched);
-    if (client->timeline != NULL && client->timeline_version != row->version)
+    if (client->timeline && client->timeline_version != row->version)
         client_timeline_drop(client);
     client->limits = row->limits;
     client->version = row->version;
@@ -472,12 +472,12 @@ void world_client_timeline_add(struct world *world, struct client *client, int64
 void world_touch_client(struct world *world, struct client *client)
 {
     assert(world->decision > 0);
-    if (client == NULL || client->touched_by == world->decision)
+    if (!client || client->touched_by == world->decision)
         return;
     assert(client->seen_in == world->batch);
     client->touched_by = world->decision;
     client->version++;
-    if (client->timeline != NULL)
+    if (client->timeline)
         client->timeline_version++;
     if (!client->touched)
         list_add(&world->touched_clients, client);
@@ -493,10 +493,10 @@ struct booking *world_booking(struct world *world, int64_t id)
 
 struct booking *world_booking_put(struct world *world, const struct booking *row)
 {
-    assert(row->client != NULL);
-    assert(row->user != NULL);
+    assert(row->client);
+    assert(row->user);
     struct booking *booking = world_booking(world, row->id);
-    if (booking == NULL) {
+    if (!booking) {
         booking = arena_alloc(world->arena, sizeof(*booking));
         booking->id = row->id;
         map_put(&world->bookings, map_hash_int(row->id), booking);
@@ -525,10 +525,11 @@ static size_t allocation_place(const struct booking *booking, int64_t machine_id
         const struct allocation *row = &booking->allocations[middle];
         bool before = row->machine_id < machine_id ||
                       (row->machine_id == machine_id && row->start_ms < start_ms);
-        if (before)
+        if (before) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low;
 }
@@ -547,7 +548,7 @@ struct allocation *world_allocation_add(struct world *world, struct booking *boo
                                         const struct allocation *row)
 {
     assert(row->start_ms < row->end_ms);
-    assert(world_allocation_find(booking, row->machine_id, row->start_ms) == NULL);
+    assert(!world_allocation_find(booking, row->machine_id, row->start_ms));
     size_t count = booking->allocation_count;
     if (count == booking->allocation_capacity) {
         size_t room = count == 0 ? 4 : count * 2;
@@ -624,15 +625,15 @@ struct booking **world_series(struct world *world, int64_t series, size_t *count
 
 const struct prior *world_prior(struct world *world, const char *client, const char *request_id)
 {
-    assert(client != NULL);
-    assert(request_id != NULL);
+    assert(client);
+    assert(request_id);
     struct prior_key key = {.client = client, .request_id = request_id};
     return map_get(&world->priors, prior_hash(client, request_id), prior_has_key, &key);
 }
 
 void world_prior_put(struct world *world, const struct prior *prior)
 {
-    if (world_prior(world, prior->client, prior->request_id) != NULL)
+    if (world_prior(world, prior->client, prior->request_id))
         return;
     struct prior *copy = arena_alloc(world->arena, sizeof(*copy));
     *copy = *prior;

@@ -45,8 +45,9 @@ enum halt_cause halt_cause_of(const char *why)
     if (why[0] == '\0')
         return HALT_NONE;
     /* The first: the sentence about an undecidable message quotes an error at its end. */
-    for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
+    for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++) {
         if (strstr(why, phrases[i].phrase))
             return phrases[i].cause;
+    }
     return HALT_OTHER;
 }

@@ -11,10 +11,11 @@ static size_t place(const struct id_list *list, int64_t id)
     size_t low = 0, high = list->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (list->ids[middle] < id)
+        if (list->ids[middle] < id) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low;
 }
@@ -29,9 +30,9 @@ void id_list_add(struct id_list *list, int64_t id)
         return;
     if (list->count == list->capacity) {
         list->capacity = list->capacity ? 2 * list->capacity : 64;
-        list->ids = xrealloc(list->ids, list->capacity * sizeof *list->ids);
+        list->ids = xrealloc(list->ids, list->capacity * sizeof(*list->ids));
     }
-    memmove(list->ids + at + 1, list->ids + at, (list->count - at) * sizeof *list->ids);
+    memmove(list->ids + at + 1, list->ids + at, (list->count - at) * sizeof(*list->ids));
     list->ids[at] = id;
     list->count++;
 }

@@ -94,17 +94,17 @@ static enum err read_applied(struct mysql_session *session, struct applied_list 
         "SELECT version, name, sha256, statements_done, applied_at_ms IS NOT NULL "
         "FROM schema_version ORDER BY version",
         &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
-    out->rows = xcalloc((size_t)mysql_num_rows(res), sizeof *out->rows);
+    out->rows = xcalloc((size_t)mysql_num_rows(res), sizeof(*out->rows));
     out->count = 0;
     MYSQL_ROW row;
     while ((row = mysql_fetch_row(res))) {
         struct applied *to = &out->rows[out->count++];
         to->version = (int)field_int(row[0]);
-        snprintf(to->name, sizeof to->name, "%s", row[1]);
-        if (mysql_fetch_lengths(res)[2] == sizeof to->sha256)
-            memcpy(to->sha256, row[2], sizeof to->sha256);
+        snprintf(to->name, sizeof(to->name), "%s", row[1]);
+        if (mysql_fetch_lengths(res)[2] == sizeof(to->sha256))
+            memcpy(to->sha256, row[2], sizeof(to->sha256));
         to->statements_done = field_int(row[3]);
         to->complete = field_int(row[4]) != 0;
     }
@@ -114,9 +114,10 @@ static enum err read_applied(struct mysql_session *session, struct applied_list 
 
 static const struct applied *find_applied(const struct applied_list *list, int version)
 {
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
         if (list->rows[i].version == version)
             return &list->rows[i];
+    }
     return NULL;
 }
 
@@ -124,7 +125,7 @@ static bool same_file(const struct applied *row, const struct migration *migrati
 {
     uint8_t digest[32];
     sha256(migration->sql, migration->sql_len, digest);
-    return memcmp(row->sha256, digest, sizeof digest) == 0;
+    return memcmp(row->sha256, digest, sizeof(digest)) == 0;
 }
 
 /* What no migration can mend: a newer database, an altered file. */
@@ -133,18 +134,20 @@ static enum err refuse_foreign(const struct applied_list *applied, const struct 
 {
     for (size_t i = 0; i < applied->count; i++) {
         const struct applied *row = &applied->rows[i];
-        if (row->version < 1 || (size_t)row->version > count)
+        if (row->version < 1 || (size_t)row->version > count) {
             return failure_set(f, ERR_DB_SCHEMA,
                                "the database has schema version %d (%s), this program knows only "
                                "%zu: use a newer release of Berth",
                                row->version, row->name, count);
+        }
         const struct migration *migration = &list[row->version - 1];
         assert(migration->version == row->version);
-        if (!same_file(row, migration))
+        if (!same_file(row, migration)) {
             return failure_set(f, ERR_DB_SCHEMA,
                                "the database was migrated with another %s than this program's: "
                                "use the release that made it, or a newer one",
                                row->name);
+        }
     }
     return ERR_OK;
 }
@@ -154,18 +157,20 @@ enum err migrate_check(struct mysql_session *session, struct failure *f)
     struct applied_list applied = {0};
     enum err err = read_applied(session, &applied, f);
     mysql_session_rollback(session);
-    if (err == ERR_DB_SCHEMA)
+    if (err == ERR_DB_SCHEMA) {
         return failure_set(f, err,
                            "the database has no tables of Berth: run `berth-admin init --farm "
                            "NAME` first");
-    if (err)
+    }
+    if (err != ERR_OK)
         return err;
     err = refuse_foreign(&applied, migrations, migration_count, f);
-    for (size_t i = 0; !err && i < migration_count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < migration_count; i++) {
         const struct applied *row = find_applied(&applied, migrations[i].version);
-        if (!row || !row->complete)
+        if (!row || !row->complete) {
             err = failure_set(f, ERR_DB_SCHEMA, "the database lacks %s: run `berth-admin migrate`",
                               migrations[i].name);
+        }
     }
     applied_fini(&applied);
     return err;
@@ -184,7 +189,7 @@ static enum err note_start(struct mysql_session *session, const struct migration
     buf_puts(&sql, ", ");
     sql_text(&sql, migration->name);
     buf_puts(&sql, ", ");
-    sql_bytes(&sql, digest, sizeof digest);
+    sql_bytes(&sql, digest, sizeof(digest));
     buf_puts(&sql, ", 0)");
     enum err err = mysql_session_exec(session, "note the migration", sql.data, sql.len, f);
     buf_fini(&sql);
@@ -204,9 +209,10 @@ static bool says_done_already(unsigned number)
         3822, /* CHECK exists */
         3821, /* dropped CHECK is not there */
     };
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         if (numbers[i] == number)
             return true;
+    }
     return false;
 }
 
@@ -226,16 +232,17 @@ static enum err run_statements(struct mysql_session *session, const struct migra
             continue;
         enum err err = mysql_session_exec(session, "run", statement, statement_len, f);
         bool may_be_done = taken_up && number == done + 1;
-        if (err && !(may_be_done && says_done_already(mysql_session_error(session))))
+        if (err != ERR_OK && !(may_be_done && says_done_already(mysql_session_error(session)))) {
             return failure_wrap(f, "migrate to version %d: %s, statement %" PRId64,
                                 migration->version, migration->name, number);
+        }
         err = mysql_session_execf(session, f, "note the statement",
                                   "UPDATE schema_version SET statements_done = %" PRId64
                                   " WHERE version = %d",
                                   number, migration->version);
-        if (!err)
+        if (err == ERR_OK)
             err = mysql_session_commit(session, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
     enum err err = mysql_session_execf(session, f, "note the migration",
@@ -256,11 +263,11 @@ static enum err migrate_locked(struct mysql_session *session, const struct migra
         "name VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, "
         "sha256 BINARY(32) NOT NULL, statements_done INT NOT NULL, applied_at_ms BIGINT NULL) "
         "ENGINE = InnoDB ROW_FORMAT = DYNAMIC");
-    if (!err)
+    if (err == ERR_OK)
         err = read_applied(session, &applied, f);
-    if (!err)
+    if (err == ERR_OK)
         err = refuse_foreign(&applied, list, count, f);
-    for (size_t i = 0; !err && i < count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < count; i++) {
         const struct applied *row = find_applied(&applied, list[i].version);
         if (row && row->complete)
             continue;
@@ -268,7 +275,7 @@ static enum err migrate_locked(struct mysql_session *session, const struct migra
             progress(arg, &list[i]);
         if (!row)
             err = note_start(session, &list[i], f);
-        if (!err)
+        if (err == ERR_OK)
             err = run_statements(session, &list[i], row ? row->statements_done : 0, row != NULL, f);
     }
     applied_fini(&applied);
@@ -286,7 +293,7 @@ static enum err lock(struct mysql_session *session, struct failure *f)
         MYSQL_RES *res = NULL;
         enum err err = mysql_session_read(
             session, "lock migrations", "SELECT GET_LOCK(" LOCK_NAME ", " LOCK_WAIT_S ")", &res, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
         MYSQL_ROW row = mysql_fetch_row(res);
         bool locked = row && field_int(row[0]) == 1;
@@ -305,12 +312,12 @@ enum err migrate_run(struct mysql_session *session, const struct migration *list
         assert(list[i].version == (int)i + 1);
     /* The files' literals are text; the session's usual character set is none. */
     enum err err = mysql_session_execf(session, f, "set the character set", "SET NAMES utf8mb4");
-    if (!err)
+    if (err == ERR_OK)
         err = lock(session, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     err = migrate_locked(session, list, count, progress, arg, f);
-    if (err)
+    if (err != ERR_OK)
         mysql_session_rollback(session);
     /* Neither can fail in a way that matters: a lost session has lost its lock, too. */
     MYSQL_RES *res = NULL;

@@ -70,8 +70,9 @@ static const struct error_row errors[] = {
 
 enum err mysql_error_class(unsigned number)
 {
-    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
         if (errors[i].number == number)
             return errors[i].err;
+    }
     return ERR_DB_ERROR;
 }

@@ -16,7 +16,7 @@ struct mysql_session {
 
 struct mysql_session *mysql_session_new(const struct mysql_settings *settings)
 {
-    struct mysql_session *session = xcalloc(1, sizeof *session);
+    struct mysql_session *session = xcalloc(1, sizeof(*session));
     session->settings = settings;
     return session;
 }
@@ -100,29 +100,30 @@ static enum err prepare(struct mysql_session *session, struct failure *f)
         "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION,"
         "ERROR_FOR_DIVISION_BY_ZERO', time_zone = '+00:00'",
         session->settings->idle_timeout_s, session->settings->lock_timeout_s);
-    if (err)
+    if (err != ERR_OK)
         return err;
     err = mysql_session_execf(session, f, "prepare the session",
                               "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_RES *res = NULL;
     err = mysql_session_read(session, "prepare the session",
                              "SELECT CONNECTION_ID(), VERSION(), @@max_allowed_packet", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
     assert(row && row[0] && row[1] && row[2]);
     session->id = strtoull(row[0], NULL, 10);
-    snprintf(session->version, sizeof session->version, "%s", row[1]);
+    snprintf(session->version, sizeof(session->version), "%s", row[1]);
     session->mariadb = strstr(row[1], "MariaDB") != NULL;
     int64_t packet = field_int(row[2]);
     mysql_free_result(res);
-    if (packet < MYSQL_MIN_PACKET)
+    if (packet < MYSQL_MIN_PACKET) {
         return failure_set(f, ERR_DB_ERROR,
                            "the server's max_allowed_packet is %" PRId64
                            " bytes; set it to at least %d, better 16 MiB, and restart the server",
                            packet, MYSQL_MIN_PACKET);
+    }
     return ERR_OK;
 }
 
@@ -136,10 +137,11 @@ static enum err connect_failed(struct mysql_session *session, struct failure *f)
         advice = ": check db.user and db.password_file";
     if (number == 1049)
         advice = ": create it, or check db.name";
-    if (settings->socket)
+    if (settings->socket) {
         return failure_set(f, err, "connect to the database at %s as %s: %s (%u)%s",
                            settings->socket, settings->user, mysql_error(session->mysql), number,
                            advice);
+    }
     return failure_set(f, err, "connect to the database at %s:%" PRId64 " as %s: %s (%u)%s",
                        settings->host, settings->port, settings->user, mysql_error(session->mysql),
                        number, advice);
@@ -157,13 +159,14 @@ enum err mysql_session_connect(struct mysql_session *session, struct failure *f)
     const char *host = settings->socket ? NULL : settings->host;
     if (!mysql_real_connect(session->mysql, host, settings->user, settings->password,
                             settings->database, (unsigned)settings->port, settings->socket,
-                            CLIENT_FOUND_ROWS))
+                            CLIENT_FOUND_ROWS)) {
         err = connect_failed(session, f);
-    else
+    } else {
         err = prepare(session, f);
+    }
     /* Escaping (sql_quoted) goes byte by byte only then. */
-    assert(err || strcmp(mysql_character_set_name(session->mysql), "binary") == 0);
-    if (err)
+    assert(err != ERR_OK || strcmp(mysql_character_set_name(session->mysql), "binary") == 0);
+    if (err != ERR_OK)
         session_close(session);
     return err;
 }
@@ -196,7 +199,7 @@ enum err mysql_session_kill(struct mysql_session *session, uint64_t id, struct f
     if (id == 0 || id == session->id)
         return ERR_OK;
     enum err err = mysql_session_execf(session, f, "kill a session", "KILL %" PRIu64, id);
-    if (err && session->mysql && mysql_errno(session->mysql) == NO_SUCH_THREAD)
+    if (err != ERR_OK && session->mysql && mysql_errno(session->mysql) == NO_SUCH_THREAD)
         return ERR_OK;
     return err;
 }
@@ -219,8 +222,8 @@ static void format_into(struct buf *out, const char *format, va_list args)
 static void format_into(struct buf *out, const char *format, va_list args)
 {
     char text[1024];
-    int len = vsnprintf(text, sizeof text, format, args);
-    assert(len >= 0 && (size_t)len < sizeof text);
+    int len = vsnprintf(text, sizeof(text), format, args);
+    assert(len >= 0 && (size_t)len < sizeof(text));
     buf_append(out, text, (size_t)len);
 }
 
@@ -322,7 +325,7 @@ void mysql_session_rollback(struct mysql_session *session)
 void sql_int(struct buf *sql, int64_t value)
 {
     char digits[24];
-    size_t at = sizeof digits;
+    size_t at = sizeof(digits);
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     do {
         digits[--at] = (char)('0' + rest % 10);
@@ -330,7 +333,7 @@ void sql_int(struct buf *sql, int64_t value)
     } while (rest > 0);
     if (value < 0)
         digits[--at] = '-';
-    buf_append(sql, digits + at, sizeof digits - at);
+    buf_append(sql, digits + at, sizeof(digits) - at);
 }
 
 void sql_bytes(struct buf *sql, const void *bytes, size_t len)
@@ -347,10 +350,11 @@ void sql_text(struct buf *sql, const char *text)
 
 void sql_text_or_null(struct buf *sql, const char *text)
 {
-    if (text)
+    if (text) {
         sql_text(sql, text);
-    else
+    } else {
         buf_append(sql, "NULL", 4);
+    }
 }
 
 void sql_quoted(struct buf *sql, struct mysql_session *session, const void *bytes, size_t len)
@@ -362,7 +366,7 @@ void sql_quoted(struct buf *sql, struct mysql_session *session, const void *byte
     while (len > 0) {
         unsigned long part = len < 4096 ? (unsigned long)len : 4096;
         unsigned long escaped = mysql_real_escape_string(session->mysql, chunk, from, part);
-        assert(escaped >= part && escaped < sizeof chunk);
+        assert(escaped >= part && escaped < sizeof(chunk));
         buf_append(sql, chunk, escaped);
         from += part;
         len -= part;

@@ -8,7 +8,7 @@ enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *ou
 {
     char *password = NULL;
     enum err err = config_secret(cfg, "db.password_file", &password, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const char *socket = config_string(cfg, "db.socket");
     const char *tls_ca = config_string(cfg, "db.tls_ca");

@@ -94,9 +94,9 @@ static const struct store_ops mysql_store_ops = {
 
 enum err mysql_store_new(const struct config *cfg, struct store *out, struct failure *f)
 {
-    struct mysql_store *store = xcalloc(1, sizeof *store);
+    struct mysql_store *store = xcalloc(1, sizeof(*store));
     enum err err = mysql_settings_read(cfg, &store->settings, f);
-    if (err) {
+    if (err != ERR_OK) {
         free(store);
         return err;
     }

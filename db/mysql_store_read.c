@@ -53,16 +53,17 @@ enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
         buf_puts(sql, ") ORDER BY part FOR UPDATE");
         MYSQL_RES *res = NULL;
         enum err err = run_query(store, "lock partitions", &res, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
         MYSQL_ROW row;
         while ((row = mysql_fetch_row(res)))
             partition_row_read(row, mysql_fetch_lengths(res), &rows_out[got++]);
         mysql_free_result(res);
     }
-    if (got != count)
+    if (got != count) {
         return failure_set(f, ERR_NOT_FOUND, "%zu of %zu partitions have no row in the database",
                            count - got, count);
+    }
     return farm_row_query(store, farm_out, f);
 }
 
@@ -73,10 +74,10 @@ static enum err machines_into_world(struct mysql_store *store, const char *what,
 {
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, what, &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
-    while (!err && (row = mysql_fetch_row(res)))
+    while (err == ERR_OK && (row = mysql_fetch_row(res)))
         err = machine_row_read(row, mysql_fetch_lengths(res), world, f);
     mysql_free_result(res);
     return err;
@@ -88,7 +89,7 @@ enum err store_find_machines(void *self, const char *const *names, size_t count,
     struct mysql_store *store = self;
     struct buf *sql = &store->sql;
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, IN_LIST_MAX);
         buf_clear(sql);
         buf_puts(sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE name IN ");
@@ -107,7 +108,7 @@ static enum err machines_by_id(struct mysql_store *store, const int64_t *ids, si
 {
     struct buf *sql = &store->sql;
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, IN_LIST_MAX);
         buf_clear(sql);
         buf_puts(sql, "SELECT " MACHINE_COLUMNS " FROM machine FORCE INDEX (PRIMARY) WHERE id IN ");
@@ -154,10 +155,10 @@ enum err store_machines_matching(void *self, const struct labels *labels, struct
     labels_sql(&store->sql, world_arena(world), labels);
     buf_puts(&store->sql, " ORDER BY id");
     enum err err = run_query(store, "find matching machines", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
-    while (!err && (row = mysql_fetch_row(res))) {
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         err = machine_row_read(row, mysql_fetch_lengths(res), world, f);
         id_list_add(out, field_int(row[0]));
     }
@@ -172,7 +173,7 @@ static enum err clients_into_world(struct mysql_store *store, const struct clien
 {
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, "read clients", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     size_t i = 0;
     MYSQL_ROW row;
@@ -193,7 +194,7 @@ static enum err read_clients(struct mysql_store *store, const struct client *cli
 {
     struct buf *sql = &store->sql;
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, IN_LIST_MAX);
         buf_clear(sql);
         buf_puts(sql, "SELECT name, version FROM client FORCE INDEX (PRIMARY) WHERE name IN ");
@@ -242,7 +243,7 @@ static enum err load_some(struct mysql_store *store, struct world *world,
     buf_printf(sql, ") AND end_ms > %" PRId64 " AND live = 1", known_from_ms);
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, "load timelines", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; i < count; i++)
         world_timeline_start(world, machines[i], known_from_ms);
@@ -264,7 +265,7 @@ enum err store_load_timelines(void *self, struct world *world, struct machine *c
                               size_t count, int64_t known_from_ms, struct failure *f)
 {
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, TIMELINES_MAX);
         err = load_some(self, world, machines + from, n, known_from_ms, f);
     }
@@ -289,7 +290,7 @@ static enum err load_some_clients(struct mysql_store *store, struct world *world
                known_from_ms, known_from_ms);
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, "load timelines of clients", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; i < count; i++)
         world_client_timeline_start(world, clients[i], known_from_ms);
@@ -310,7 +311,7 @@ enum err store_load_client_timelines(void *self, struct world *world, struct cli
                                      size_t count, int64_t known_from_ms, struct failure *f)
 {
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, TIMELINES_MAX);
         err = load_some_clients(self, world, clients + from, n, known_from_ms, f);
     }
@@ -324,7 +325,7 @@ static enum err add_ids(struct mysql_store *store, const char *what, struct id_l
 {
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, what, &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
     while ((row = mysql_fetch_row(res)))
@@ -338,7 +339,7 @@ enum err store_machines_of_bookings(void *self, const struct id_list *bookings, 
 {
     struct mysql_store *store = self;
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < bookings->count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < bookings->count; from += n) {
         n = cut(bookings->count, from, IN_LIST_MAX);
         buf_clear(&store->sql);
         buf_puts(&store->sql, "SELECT DISTINCT machine FROM allocation WHERE booking IN ");
@@ -353,7 +354,7 @@ enum err store_bookings_on_machines(void *self, const struct id_list *machines, 
 {
     struct mysql_store *store = self;
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < machines->count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < machines->count; from += n) {
         n = cut(machines->count, from, IN_LIST_MAX);
         buf_clear(&store->sql);
         buf_puts(&store->sql,
@@ -387,7 +388,7 @@ enum err store_clients_of_bookings(void *self, const struct id_list *bookings, s
 {
     struct mysql_store *store = self;
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < bookings->count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < bookings->count; from += n) {
         n = cut(bookings->count, from, IN_LIST_MAX);
         buf_clear(&store->sql);
         buf_puts(&store->sql, "SELECT DISTINCT client FROM booking FORCE INDEX (PRIMARY) "
@@ -395,7 +396,7 @@ enum err store_clients_of_bookings(void *self, const struct id_list *bookings, s
         sql_ids(&store->sql, bookings->ids + from, n);
         MYSQL_RES *res = NULL;
         err = run_query(store, "clients of bookings", &res, f);
-        if (err)
+        if (err != ERR_OK)
             break;
         MYSQL_ROW row;
         while ((row = mysql_fetch_row(res)))
@@ -415,10 +416,10 @@ static enum err lock_booking_rows(struct mysql_store *store, const int64_t *ids,
     buf_puts(&store->sql, " ORDER BY id FOR UPDATE");
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, "lock bookings", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
-    while (!err && (row = mysql_fetch_row(res)))
+    while (err == ERR_OK && (row = mysql_fetch_row(res)))
         err = booking_row_read(row, world, f);
     mysql_free_result(res);
     return err;
@@ -435,7 +436,7 @@ static enum err read_allocations(struct mysql_store *store, const int64_t *ids, 
     sql_ids(&store->sql, ids, count);
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, "read allocations", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
     while ((row = mysql_fetch_row(res))) {
@@ -461,10 +462,10 @@ enum err store_lock_bookings(void *self, const struct id_list *ids, struct world
     struct mysql_store *store = self;
     assert(store->in_transaction);
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < ids->count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < ids->count; from += n) {
         n = cut(ids->count, from, IN_LIST_MAX);
         err = lock_booking_rows(store, ids->ids + from, n, world, f);
-        if (!err)
+        if (err == ERR_OK)
             err = read_allocations(store, ids->ids + from, n, world, f);
     }
     return err;
@@ -515,9 +516,9 @@ static enum err prior_row_read(MYSQL_ROW row, const unsigned long *lens, struct 
     };
     if (row[5] && prior.reason == REASON_NONE)
         return failure_set(f, ERR_DB_ERROR, "decision %s-%s has an unknown reason", row[0], row[1]);
-    if (lens[4] != sizeof prior.content_sha256)
+    if (lens[4] != sizeof(prior.content_sha256))
         return failure_set(f, ERR_DB_ERROR, "decision %s-%s has no content digest", row[0], row[1]);
-    memcpy(prior.content_sha256, row[4], sizeof prior.content_sha256);
+    memcpy(prior.content_sha256, row[4], sizeof(prior.content_sha256));
     world_prior_put(world, &prior);
     return ERR_OK;
 }
@@ -528,19 +529,19 @@ enum err store_find_priors(void *self, const struct request_ref *refs, size_t co
     struct mysql_store *store = self;
     if (count == 0)
         return ERR_OK;
-    struct request_ref *sorted = xmalloc(count * sizeof *sorted);
-    memcpy(sorted, refs, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, compare_refs);
+    struct request_ref *sorted = xmalloc(count * sizeof(*sorted));
+    memcpy(sorted, refs, count * sizeof(*sorted));
+    qsort(sorted, count, sizeof(*sorted), compare_refs);
     enum err err = ERR_OK;
-    for (size_t from = 0, n; !err && from < count; from += n) {
+    for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, IN_LIST_MAX);
         priors_sql(&store->sql, sorted + from, n);
         MYSQL_RES *res = NULL;
         err = run_query(store, "find used request ids", &res, f);
-        if (err)
+        if (err != ERR_OK)
             break;
         MYSQL_ROW row;
-        while (!err && (row = mysql_fetch_row(res)))
+        while (err == ERR_OK && (row = mysql_fetch_row(res)))
             err = prior_row_read(row, mysql_fetch_lengths(res), world, f);
         mysql_free_result(res);
     }

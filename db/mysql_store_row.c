@@ -27,11 +27,11 @@ void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partiti
         .ignore_time_until = field_int(row[9]),
         .reject_offset = field_int(row[10]),
     };
-    if (row[8] && lens[8] == sizeof out->last_sha256) {
+    if (row[8] && lens[8] == sizeof(out->last_sha256)) {
         out->has_last_sha256 = true;
-        memcpy(out->last_sha256, row[8], sizeof out->last_sha256);
+        memcpy(out->last_sha256, row[8], sizeof(out->last_sha256));
     }
-    text_for_column(row[11], out->halted, sizeof out->halted);
+    text_for_column(row[11], out->halted, sizeof(out->halted));
 }
 
 void farm_row_read(MYSQL_ROW row, struct farm_row *out)
@@ -40,9 +40,9 @@ void farm_row_read(MYSQL_ROW row, struct farm_row *out)
         .partitions = (int32_t)field_int(row[1]),
         .key_generation = field_int(row[3]),
     };
-    copy_text(out->name, sizeof out->name, row[0]);
-    copy_text(out->cluster_id, sizeof out->cluster_id, row[2]);
-    text_for_column(row[4], out->halted, sizeof out->halted);
+    copy_text(out->name, sizeof(out->name), row[0]);
+    copy_text(out->cluster_id, sizeof(out->cluster_id), row[2]);
+    text_for_column(row[4], out->halted, sizeof(out->halted));
 }
 
 enum err farm_row_query(struct mysql_store *store, struct farm_row *out, struct failure *f)
@@ -50,14 +50,15 @@ enum err farm_row_query(struct mysql_store *store, struct farm_row *out, struct 
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_read(store->session, "read the farm",
                                       "SELECT " FARM_COLUMNS " FROM farm", &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
-    if (row)
+    if (row) {
         farm_row_read(row, out);
-    else
+    } else {
         err = failure_set(f, ERR_NOT_FOUND,
                           "the database holds no farm: run `berth-admin init --farm NAME`");
+    }
     mysql_free_result(res);
     return err;
 }
@@ -72,12 +73,13 @@ enum err machine_row_read(MYSQL_ROW row, const unsigned long *lens, struct world
         .version = field_int(row[6]),
         .capacity_changed_ms = field_int(row[7]),
     };
-    copy_text(machine.name, sizeof machine.name, row[1]);
+    copy_text(machine.name, sizeof(machine.name), row[1]);
     if (machine.state == MACHINE_STATE_COUNT)
         return failure_set(f, ERR_DB_ERROR, "machine %s: unknown state", machine.name);
-    if (!labels_from_json(row[4], lens[4], world_arena(world), &machine.labels))
+    if (!labels_from_json(row[4], lens[4], world_arena(world), &machine.labels)) {
         return failure_set(f, ERR_DB_ERROR, "machine %s: its labels are not as Berth writes them",
                            machine.name);
+    }
     world_machine_put(world, &machine);
     return ERR_OK;
 }
@@ -109,10 +111,11 @@ const char *text_for_column(const char *text, char *out, size_t max_len)
         size_t need = char_len ? char_len : 1;
         if (to + need >= max_len)
             break;
-        if (char_len)
+        if (char_len) {
             memcpy(out + to, text + from, char_len);
-        else
+        } else {
             out[to] = '?';
+        }
         to += need;
         from += need;
     }

@@ -19,7 +19,7 @@ static enum err end_read(struct mysql_store *store, enum err err)
 /* Commits what went well, rolls back what did not. */
 static enum err end_write(struct mysql_store *store, enum err err, struct failure *f)
 {
-    if (!err)
+    if (err == ERR_OK)
         return mysql_session_commit(store->session, f);
     mysql_session_rollback(store->session);
     return err;
@@ -41,7 +41,7 @@ enum err store_halt_farm(void *self, const char *why, struct failure *f)
     struct buf *sql = &store->sql;
     buf_clear(sql);
     buf_puts(sql, "UPDATE farm SET halted = ");
-    sql_text(sql, text_for_column(why, text, sizeof text));
+    sql_text(sql, text_for_column(why, text, sizeof(text)));
     buf_puts(sql, " WHERE halted = ''");
     enum err err = mysql_session_exec(store->session, "halt the farm", sql->data, sql->len, f);
     return end_write(store, err, f);
@@ -77,13 +77,13 @@ enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
         "k.not_after_ms, k.revoked_at_ms IS NOT NULL "
         "FROM client_key k JOIN client c ON c.name = k.client ORDER BY k.kid",
         &res, f);
-    if (err)
+    if (err != ERR_OK)
         return end_read(store, err);
     MYSQL_ROW row;
-    while (!err && (row = mysql_fetch_row(res))) {
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct key_row key;
         err = key_row_read(row, &key, f);
-        if (!err)
+        if (err == ERR_OK)
             fn(arg, &key);
     }
     mysql_free_result(res);
@@ -104,10 +104,10 @@ enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failur
             OWN_OR_FARM(gpus_at_once)
                 OWN_OR_FARM(gpu_hours_ahead) " FROM client c CROSS JOIN farm f ORDER BY c.name",
         &res, f);
-    if (err)
+    if (err != ERR_OK)
         return end_read(store, err);
     MYSQL_ROW row;
-    while (!err && (row = mysql_fetch_row(res))) {
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct client_row client = {.name = row[0],
                                     .role = role_from_name(row[1]),
                                     .limits = {.booking_s = field_int(row[2]),
@@ -115,10 +115,11 @@ enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failur
                                                .allocations = field_int(row[4]),
                                                .gpus_at_once = field_int(row[5]),
                                                .gpu_hours_ahead = field_int(row[6])}};
-        if (client.role == ROLE_COUNT)
+        if (client.role == ROLE_COUNT) {
             err = failure_set(f, ERR_DB_ERROR, "client %s: unknown role", client.name);
-        else
+        } else {
             fn(arg, &client);
+        }
     }
     mysql_free_result(res);
     return end_read(store, err);
@@ -137,16 +138,17 @@ static enum err partition_query(struct mysql_store *store, int32_t part, const c
                part, lock);
     enum err err = mysql_session_query(store->session, "read the partition", sql->data, sql->len,
                                        &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
-    if (row)
+    if (row) {
         partition_row_read(row, mysql_fetch_lengths(res), out);
-    else
+    } else {
         err = failure_set(f, ERR_NOT_FOUND,
                           "the database has no row for partition %" PRId32
                           ": were partitions added to the topic after `berth-admin init`?",
                           part);
+    }
     mysql_free_result(res);
     return err;
 }
@@ -163,7 +165,7 @@ static enum err claim_once(struct mysql_store *store, int32_t part, const char *
 {
     struct partition_row row;
     enum err err = partition_query(store, part, " FOR UPDATE", &row, f);
-    if (err)
+    if (err != ERR_OK)
         return end_write(store, err, f);
     row.epoch++;
     row.connection_id = mysql_session_id(store->session);
@@ -173,11 +175,11 @@ static enum err claim_once(struct mysql_store *store, int32_t part, const char *
     buf_printf(sql, "UPDATE request_partition SET epoch = %" PRId64 ", connection_id = %" PRIu64,
                row.epoch, row.connection_id);
     buf_puts(sql, ", owner = ");
-    sql_text(sql, text_for_column(owner, text, sizeof text));
+    sql_text(sql, text_for_column(owner, text, sizeof(text)));
     buf_printf(sql, " WHERE part = %" PRId32, part);
     err = mysql_session_exec(store->session, "claim the partition", sql->data, sql->len, f);
     err = end_write(store, err, f);
-    if (!err)
+    if (err == ERR_OK)
         *out = row;
     return err;
 }
@@ -193,9 +195,9 @@ enum err store_claim(void *self, int32_t part, const char *owner, struct partiti
         /* The lock wait was the 3 s that an owner gets (docs/architecture.md, Sessions). */
         struct partition_row row;
         err = store_partition(self, part, &row, f);
-        if (!err)
+        if (err == ERR_OK)
             err = mysql_session_kill(store->session, row.connection_id, f);
-        if (!err)
+        if (err == ERR_OK)
             err = claim_once(store, part, owner, out, f);
     }
     return err;
@@ -220,10 +222,10 @@ enum err store_halt_partition(void *self, int32_t part, int64_t epoch, const cha
     struct buf *sql = &store->sql;
     buf_clear(sql);
     buf_puts(sql, "UPDATE request_partition SET halted = ");
-    sql_text(sql, text_for_column(why, text, sizeof text));
+    sql_text(sql, text_for_column(why, text, sizeof(text)));
     buf_printf(sql, " WHERE part = %" PRId32 " AND epoch = %" PRId64, part, epoch);
     enum err err = mysql_session_exec(store->session, "halt the partition", sql->data, sql->len, f);
-    if (!err)
+    if (err == ERR_OK)
         err = check_epoch(store, part, epoch, f);
     return end_write(store, err, f);
 }
@@ -238,7 +240,7 @@ enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t se
         "UPDATE request_partition SET published_seq = GREATEST(published_seq, %" PRId64
         ") WHERE part = %" PRId32 " AND epoch = %" PRId64,
         seq, part, epoch);
-    if (!err)
+    if (err == ERR_OK)
         err = check_epoch(store, part, epoch, f);
     return end_write(store, err, f);
 }
@@ -260,10 +262,10 @@ enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit,
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_stream(store->session, "read the outbox", sql->data, sql->len,
                                         &res, f);
-    if (err)
+    if (err != ERR_OK)
         return end_read(store, err);
     MYSQL_ROW row;
-    while (!err && (row = mysql_fetch_row(res))) {
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct stored_event event = {
             .part = part,
             .seq = field_int(row[0]),
@@ -274,7 +276,7 @@ enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit,
         };
         err = fn(arg, &event, f);
     }
-    if (!err)
+    if (err == ERR_OK)
         err = mysql_session_stream_end(store->session, "read the outbox", f);
     mysql_free_result(res); /* drains what was not read */
     return end_read(store, err);

@@ -80,14 +80,15 @@ static void decision_row(struct buf *sql, struct mysql_session *session,
     next_int(sql, row->seq);
     next_int(sql, row->log_offset);
     comma(sql);
-    sql_bytes(sql, row->message_sha256, sizeof row->message_sha256);
+    sql_bytes(sql, row->message_sha256, sizeof(row->message_sha256));
     next_text(sql, row->client);
     next_text(sql, row->request_id);
     comma(sql);
-    if (row->content_sha256)
+    if (row->content_sha256) {
         sql_bytes(sql, row->content_sha256, 32);
-    else
+    } else {
         buf_puts(sql, "NULL");
+    }
     buf_puts(sql, row->reason == REASON_NONE ? ",'accepted'" : ",'rejected'");
     next_text(sql, reason_name(row->reason));
     next_text(sql, row->subject);
@@ -108,7 +109,7 @@ static enum err write_decisions(struct mysql_store *store, const struct store_ba
         .tail = "",
     };
     enum err err = ERR_OK;
-    for (size_t i = 0; !err && i < batch->decision_count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < batch->decision_count; i++) {
         decision_row(rows_next(&rows), store->session, &batch->decisions[i]);
         err = rows_added(&rows, f);
     }
@@ -133,10 +134,11 @@ static void booking_row(struct buf *sql, const struct booking *booking)
     next_int(sql, booking->end_ms);
     next_text(sql, booking_state_name(booking->state));
     next_int(sql, booking->version);
-    if (booking->series > 0)
+    if (booking->series > 0) {
         next_int(sql, booking->series);
-    else
+    } else {
         buf_puts(sql, ",NULL");
+    }
     buf_append(sql, ")", 1);
 }
 
@@ -151,7 +153,7 @@ static enum err write_bookings(struct mysql_store *store, struct world *world, b
     };
     enum err err = ERR_OK;
     size_t count = world_touched_booking_count(world);
-    for (size_t i = 0; !err && i < count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < count; i++) {
         const struct booking *booking = world_touched_booking(world, i);
         if (booking->is_new != new_ones)
             continue;
@@ -194,9 +196,9 @@ static enum err write_allocations(struct mysql_store *store, struct world *world
     };
     enum err err = ERR_OK;
     size_t count = world_touched_booking_count(world);
-    for (size_t i = 0; !err && i < count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < count; i++) {
         const struct booking *booking = world_touched_booking(world, i);
-        for (size_t k = 0; !err && k < booking->allocation_count; k++) {
+        for (size_t k = 0; err == ERR_OK && k < booking->allocation_count; k++) {
             if (booking->is_new != new_ones || !booking->allocations[k].touched)
                 continue;
             allocation_row(rows_next(&rows), booking->id, &booking->allocations[k]);
@@ -240,7 +242,7 @@ static enum err write_machines(struct mysql_store *store, struct world *world, b
     };
     enum err err = ERR_OK;
     size_t count = world_touched_machine_count(world);
-    for (size_t i = 0; !err && i < count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < count; i++) {
         const struct machine *machine = world_touched_machine(world, i);
         if (machine->is_new != new_ones)
             continue;
@@ -280,7 +282,7 @@ static enum err write_clients(struct mysql_store *store, struct world *world, st
 {
     enum err err = ERR_OK;
     size_t count = world_touched_client_count(world);
-    for (size_t from = 0, to; !err && from < count; from = to) {
+    for (size_t from = 0, to; err == ERR_OK && from < count; from = to) {
         to = count - from < CLIENTS_MAX ? count : from + CLIENTS_MAX;
         err = write_some_clients(store, world, from, to, f);
     }
@@ -300,14 +302,15 @@ static enum err write_partition(struct mysql_store *store, const struct partitio
                ", progress_epoch = %" PRId64 ", connection_id = %" PRIu64 ", last_sha256 = ",
                row->next_offset, row->last_seq, row->published_seq, row->clock_ms,
                row->progress_epoch, mysql_session_id(store->session));
-    if (row->has_last_sha256)
-        sql_bytes(sql, row->last_sha256, sizeof row->last_sha256);
-    else
+    if (row->has_last_sha256) {
+        sql_bytes(sql, row->last_sha256, sizeof(row->last_sha256));
+    } else {
         buf_puts(sql, "NULL");
+    }
     buf_printf(sql, " WHERE part = %" PRId32 " AND epoch = %" PRId64, row->part, row->epoch);
     enum err err = mysql_session_exec(store->session, "update the partition", sql->data, sql->len,
                                       f);
-    if (err || mysql_session_matched(store->session) == 1)
+    if (err != ERR_OK || mysql_session_matched(store->session) == 1)
         return err;
     return failure_set(f, ERR_EPOCH_LOST,
                        "partition %" PRId32 " is not at epoch %" PRId64 " any more", row->part,
@@ -319,21 +322,21 @@ enum err store_write(void *self, const struct store_batch *batch, struct failure
     struct mysql_store *store = self;
     assert(store->in_transaction);
     enum err err = write_decisions(store, batch, f);
-    if (!err)
+    if (err == ERR_OK)
         err = write_clients(store, batch->world, f);
-    if (!err)
+    if (err == ERR_OK)
         err = write_machines(store, batch->world, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = write_machines(store, batch->world, false, f);
-    if (!err)
+    if (err == ERR_OK)
         err = write_bookings(store, batch->world, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = write_bookings(store, batch->world, false, f);
-    if (!err)
+    if (err == ERR_OK)
         err = write_allocations(store, batch->world, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = write_allocations(store, batch->world, false, f);
-    for (size_t i = 0; !err && i < batch->partition_count; i++)
+    for (size_t i = 0; err == ERR_OK && i < batch->partition_count; i++)
         err = write_partition(store, &batch->partitions[i], f);
     return err;
 }

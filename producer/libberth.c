@@ -25,7 +25,7 @@ const char *berth_status_name(enum berth_status status)
         [BERTH_UNKNOWN] = "unknown", [BERTH_INTERRUPTED] = "interrupted",
         [BERTH_KAFKA] = "kafka",     [BERTH_GAP] = "gap",
     };
-    assert((size_t)status < sizeof names / sizeof names[0]);
+    assert((size_t)status < sizeof(names) / sizeof(names[0]));
     return names[status];
 }
 
@@ -38,7 +38,7 @@ enum berth_status lb_error(struct berth_error *error, enum berth_status status, 
     error->pointer[0] = '\0';
     va_list args;
     va_start(args, format);
-    vsnprintf(error->text, sizeof error->text, format, args);
+    vsnprintf(error->text, sizeof(error->text), format, args);
     va_end(args);
     return status;
 }
@@ -78,7 +78,7 @@ static void take_setting(struct berth_client *client, const struct berth_setting
         add_kafka(client, setting->name + 6, setting->value);
         return;
     }
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(setting->name, known[i].name) == 0)
             set_text(known[i].field, setting->value);
     }
@@ -87,13 +87,15 @@ static void take_setting(struct berth_client *client, const struct berth_setting
 static enum berth_status check_settings(const struct berth_client *client,
                                         struct berth_error *error)
 {
-    if (client->farm && !farm_name_is_valid(client->farm))
+    if (client->farm && !farm_name_is_valid(client->farm)) {
         return lb_error(error, BERTH_CONFIG, "farm.name '%.100s' is not 1..%d of a-z 0-9 -",
                         client->farm, LIMIT_FARM_NAME_LEN);
-    if (client->name && !name_is_valid(client->name, LIMIT_NAME_LEN, NULL))
+    }
+    if (client->name && !name_is_valid(client->name, LIMIT_NAME_LEN, NULL)) {
         return lb_error(error, BERTH_CONFIG,
                         "client.name '%.100s' is not 1..%d of A-Z a-z 0-9 . _ -", client->name,
                         LIMIT_NAME_LEN);
+    }
     if (client->kid && (client->kid[0] == '\0' || strlen(client->kid) > LIMIT_KID_LEN))
         return lb_error(error, BERTH_CONFIG, "client.kid has not 1..%d characters", LIMIT_KID_LEN);
     if (client->topic_prefix && strlen(client->topic_prefix) > TOPIC_LEN - 20)
@@ -133,7 +135,7 @@ static enum berth_status make_wake(struct berth_client *client, struct berth_err
 enum berth_status berth_open(const struct berth_setting *settings, size_t setting_count,
                              struct berth_client **client_out, struct berth_error *error)
 {
-    struct berth_client *client = xcalloc(1, sizeof *client);
+    struct berth_client *client = xcalloc(1, sizeof(*client));
     client->wake[0] = client->wake[1] = -1;
     client->max_in_flight = DEFAULT_MAX_IN_FLIGHT;
     client->next_deadline_ms = INT64_MAX;
@@ -218,6 +220,6 @@ bool lb_take_interrupt(struct berth_client *client)
 void lb_drain_wake(struct berth_client *client)
 {
     char bytes[256];
-    while (read(client->wake[0], bytes, sizeof bytes) == (ssize_t)sizeof bytes)
+    while (read(client->wake[0], bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes))
         continue;
 }

@@ -39,8 +39,8 @@ int64_t lb_event_glance(const char *bytes, size_t len)
     const char *end = bytes + len;
     int64_t found = -1;
     const char *at = bytes;
-    while ((at = memmem(at, (size_t)(end - at), name, sizeof name - 1))) {
-        at += sizeof name - 1;
+    while ((at = memmem(at, (size_t)(end - at), name, sizeof(name) - 1))) {
+        at += sizeof(name) - 1;
         int64_t value = number_at(at, end);
         if (value >= 0 && found >= 0)
             return -2;

@@ -30,10 +30,11 @@ static struct lane *lane_of(struct berth_client *client, int32_t partition)
 void lb_flight_add(struct berth_client *client, struct flight *flight)
 {
     flight->prev = client->last;
-    if (client->last)
+    if (client->last) {
         client->last->next = flight;
-    else
+    } else {
         client->first = flight;
+    }
     client->last = flight;
     client->flight_count++;
     client->untold_count++;
@@ -44,14 +45,16 @@ void lb_flight_add(struct berth_client *client, struct flight *flight)
 
 static void flight_free(struct berth_client *client, struct flight *flight)
 {
-    if (flight->prev)
+    if (flight->prev) {
         flight->prev->next = flight->next;
-    else
+    } else {
         client->first = flight->next;
-    if (flight->next)
+    }
+    if (flight->next) {
         flight->next->prev = flight->prev;
-    else
+    } else {
         client->last = flight->prev;
+    }
     client->flight_count--;
     free(flight->request_id);
     free(flight);
@@ -65,26 +68,30 @@ static void lane_add(struct lane *lane, struct flight *flight)
         before = before->lane_prev;
     flight->lane_prev = before;
     flight->lane_next = before ? before->lane_next : lane->first;
-    if (flight->lane_next)
+    if (flight->lane_next) {
         flight->lane_next->lane_prev = flight;
-    else
+    } else {
         lane->last = flight;
-    if (before)
+    }
+    if (before) {
         before->lane_next = flight;
-    else
+    } else {
         lane->first = flight;
+    }
 }
 
 static void lane_remove(struct lane *lane, struct flight *flight)
 {
-    if (flight->lane_prev)
+    if (flight->lane_prev) {
         flight->lane_prev->lane_next = flight->lane_next;
-    else
+    } else {
         lane->first = flight->lane_next;
-    if (flight->lane_next)
+    }
+    if (flight->lane_next) {
         flight->lane_next->lane_prev = flight->lane_prev;
-    else
+    } else {
         lane->last = flight->lane_prev;
+    }
     flight->lane_prev = flight->lane_next = NULL;
 }
 
@@ -100,7 +107,7 @@ static struct flight *lane_find(const struct lane *lane, int64_t offset)
 
 static struct berth_outcome *outcome_new(const struct flight *flight)
 {
-    struct berth_outcome *outcome = xcalloc(1, sizeof *outcome);
+    struct berth_outcome *outcome = xcalloc(1, sizeof(*outcome));
     outcome->tag = flight->tag;
     outcome->request_id = xstrdup(flight->request_id);
     outcome->partition = flight->partition;
@@ -126,12 +133,13 @@ static void tell(struct berth_client *client, struct flight *flight, struct bert
 {
     assert(!flight->told);
     assert(client->untold_count > 0);
-    struct completed *done = xcalloc(1, sizeof *done);
+    struct completed *done = xcalloc(1, sizeof(*done));
     done->outcome = outcome;
-    if (client->done_last)
+    if (client->done_last) {
         client->done_last->next = done;
-    else
+    } else {
         client->done_first = done;
+    }
     client->done_last = done;
     flight->told = true;
 }
@@ -169,13 +177,14 @@ static void early_add(struct lane *lane, int64_t offset, const char *bytes, size
         return;
     if (lane->early_count == EARLY_EVENTS_MAX)
         early_drop_first(lane);
-    struct early_event *early = xmalloc(sizeof *early + len);
+    struct early_event *early = xmalloc(sizeof(*early) + len);
     *early = (struct early_event){.offset = offset, .len = len};
     memcpy(early->bytes, bytes, len);
-    if (lane->early_last)
+    if (lane->early_last) {
         lane->early_last->next = early;
-    else
+    } else {
         lane->early_first = early;
+    }
     lane->early_last = early;
     lane->early_count++;
 }
@@ -276,9 +285,10 @@ void lb_flight_event(struct berth_client *client, int32_t partition, const char 
     }
     /* Those whose place is not known come first. */
     for (flight = lane->first; flight && flight->offset == OFFSET_UNTOLD;
-         flight = flight->lane_next)
+         flight = flight->lane_next) {
         if (decide(client, flight, bytes, len))
             return;
+    }
     if (lane->undelivered > 0 && offset > lane->last_delivered)
         early_add(lane, offset, bytes, len);
 }
@@ -287,17 +297,18 @@ static void expire_one(struct berth_client *client, struct flight *flight)
 {
     struct berth_outcome *outcome = outcome_new(flight);
     outcome->status = BERTH_UNKNOWN;
-    if (flight->offset >= 0)
+    if (flight->offset >= 0) {
         outcome->error = xasprintf("no decision was seen in time on the request at %" PRId32
                                    ":%" PRId64 " (is a worker running?)",
                                    flight->partition, flight->offset);
-    else if (flight->offset == OFFSET_UNTOLD)
+    } else if (flight->offset == OFFSET_UNTOLD) {
         outcome->error = xasprintf("no decision was seen in time on the request in partition "
                                    "%" PRId32 " (is a worker running?)",
                                    flight->partition);
-    else
+    } else {
         outcome->error = xasprintf("the broker did not confirm the request in time%s%s",
                                    client->trouble_text[0] ? ": " : "", client->trouble_text);
+    }
     tell(client, flight, outcome);
     if (flight->offset == -1)
         return;
@@ -315,10 +326,11 @@ void lb_flight_expire(struct berth_client *client, int64_t now_ms)
         next = flight->next;
         if (flight->told)
             continue;
-        if (flight->deadline_ms <= now_ms)
+        if (flight->deadline_ms <= now_ms) {
             expire_one(client, flight);
-        else if (flight->deadline_ms < client->next_deadline_ms)
+        } else if (flight->deadline_ms < client->next_deadline_ms) {
             client->next_deadline_ms = flight->deadline_ms;
+        }
     }
 }
 

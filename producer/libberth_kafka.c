@@ -103,9 +103,9 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
     struct berth_client *client = opaque;
     char fatal[512];
     if (err == RD_KAFKA_RESP_ERR__FATAL) {
-        rd_kafka_resp_err_t code = rd_kafka_fatal_error(rk, fatal, sizeof fatal);
+        rd_kafka_resp_err_t code = rd_kafka_fatal_error(rk, fatal, sizeof(fatal));
         client->trouble = BERTH_KAFKA;
-        snprintf(client->trouble_text, sizeof client->trouble_text, "%s: %s",
+        snprintf(client->trouble_text, sizeof(client->trouble_text), "%s: %s",
                  rd_kafka_err2name(code), fatal);
         return;
     }
@@ -114,7 +114,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
     client->trouble = lb_status_of((rd_kafka_resp_err_t)err);
     /* Not " (after 0ms in state CONNECT, 1 identical error(s) suppressed)". */
     const char *state = strstr(reason, " (after ");
-    snprintf(client->trouble_text, sizeof client->trouble_text, "%.*s",
+    snprintf(client->trouble_text, sizeof(client->trouble_text), "%.*s",
              (int)(state ? (size_t)(state - reason) : strlen(reason)), reason);
 }
 
@@ -138,7 +138,7 @@ static enum berth_status set_one(rd_kafka_conf_t *conf, const char *name, const 
                                  struct berth_error *error)
 {
     char text[512];
-    if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK)
+    if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) != RD_KAFKA_CONF_OK)
         return lb_error(error, BERTH_CONFIG, "kafka.%s: %s", name, text);
     return BERTH_OK;
 }
@@ -166,10 +166,11 @@ static enum berth_status set_users(const struct berth_client *client, rd_kafka_c
         for (size_t i = 0; i < client->kafka_count; i++) {
             const char *value = client->kafka_values[i];
             if (strcmp(client->kafka_names[i], required->name) == 0 &&
-                strcmp(value, required->value) != 0)
+                strcmp(value, required->value) != 0) {
                 return lb_error(error, BERTH_CONFIG,
                                 "kafka.%s = %.100s: Berth needs %s; remove the setting",
                                 required->name, value, required->value);
+            }
         }
     }
     return BERTH_OK;
@@ -198,7 +199,7 @@ static enum berth_status make_client(struct berth_client *client, rd_kafka_type_
     if (produces)
         rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     char text[512];
-    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
+    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof(text));
     if (!rk) {
         rd_kafka_conf_destroy(conf);
         return lb_error(error, BERTH_CONFIG, "kafka settings: %s", text);
@@ -225,9 +226,10 @@ static const char *brokers(const struct berth_client *client)
 enum berth_status lb_consumer_new(struct berth_client *client, rd_kafka_t **out,
                                   struct berth_error *error)
 {
-    if (!brokers(client))
+    if (!brokers(client)) {
         return lb_error(error, BERTH_CONFIG,
                         "kafka.bootstrap.servers is not set: where the farm's Kafka listens");
+    }
     return make_client(client, RD_KAFKA_CONSUMER, out, error);
 }
 
@@ -260,16 +262,18 @@ static enum berth_status check_topic(const struct berth_client *client,
     }
     rd_kafka_resp_err_t err = topic ? topic->err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     enum berth_status status = lb_status_of(err);
-    if (status == BERTH_TOPIC)
+    if (status == BERTH_TOPIC) {
         return lb_error(error, BERTH_TOPIC,
                         "topic %s does not exist on %.200s: `berth-admin init` makes it; or "
                         "kafka.bootstrap.servers or farm.topic_prefix is wrong",
                         name, brokers(client));
+    }
     if (status != BERTH_OK)
         return lb_error(error, status, "topic %s: %s", name, rd_kafka_err2str(err));
-    if (topic->partition_cnt < 1 || topic->partition_cnt > LIMIT_PARTITIONS)
+    if (topic->partition_cnt < 1 || topic->partition_cnt > LIMIT_PARTITIONS) {
         return lb_error(error, BERTH_TOPIC, "topic %s has %d partitions, Berth's have 1..%d", name,
                         topic->partition_cnt, LIMIT_PARTITIONS);
+    }
     *count_out = topic->partition_cnt;
     return BERTH_OK;
 }
@@ -287,11 +291,12 @@ static enum berth_status check_both(const struct berth_client *client,
         status = check_topic(client, metadata, events, &event_count, error);
     if (status != BERTH_OK)
         return status;
-    if (request_count != event_count)
+    if (request_count != event_count) {
         return lb_error(error, BERTH_TOPIC,
                         "topic %s has %" PRId32 " partitions but %s has %" PRId32
                         ": a farm's two topics have the same number",
                         requests, request_count, events, event_count);
+    }
     *count_out = event_count;
     return BERTH_OK;
 }
@@ -336,9 +341,10 @@ enum berth_status lb_event_range(struct berth_client *client, rd_kafka_t *consum
         rd_kafka_poll(consumer, 0);
         if (lb_take_interrupt(client))
             return lb_error(error, BERTH_INTERRUPTED, "interrupted, nothing was published");
-        if (status != BERTH_UNREACHABLE || clock_mono_ms() >= deadline_ms)
+        if (status != BERTH_UNREACHABLE || clock_mono_ms() >= deadline_ms) {
             return lb_error(error, status, "read the end of %s, partition %" PRId32 ": %s", topic,
                             partition, rd_kafka_err2str(err));
+        }
     }
 }
 
@@ -378,7 +384,7 @@ enum berth_status lb_connect(struct berth_client *client, struct berth_error *er
     client->requests = rd_kafka_topic_new(client->producer, requests, NULL);
     assert(client->requests);
     free(client->lanes);
-    client->lanes = xcalloc((size_t)client->partition_count, sizeof *client->lanes);
+    client->lanes = xcalloc((size_t)client->partition_count, sizeof(*client->lanes));
     for (int32_t p = 0; p < client->partition_count; p++)
         client->lanes[p].last_delivered = -1;
     client->event_queue = rd_kafka_queue_new(client->consumer);
@@ -391,9 +397,10 @@ enum berth_status lb_connect(struct berth_client *client, struct berth_error *er
 
 void lb_disconnect(struct berth_client *client)
 {
-    if (client->producer)
+    if (client->producer) {
         rd_kafka_purge(client->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
                                              RD_KAFKA_PURGE_F_NON_BLOCKING);
+    }
     for (int32_t p = 0; client->lanes && p < client->partition_count; p++) {
         if (client->lanes[p].consuming)
             rd_kafka_consume_stop(client->events, p);

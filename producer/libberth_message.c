@@ -19,7 +19,7 @@ void berth_uuid7(char out[BERTH_UUID_LEN])
     uint8_t b[16];
     uint64_t now_ms = (uint64_t)clock_wall_ms();
     /* Up to 256 bytes come whole, once the system has booted. */
-    if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b) {
+    if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b)) {
         fprintf(stderr, "libberth: no random numbers: %s\n", strerror(errno));
         abort();
     }
@@ -38,12 +38,14 @@ static enum berth_status check_identity(const struct berth_client *client, const
 {
     if (!client->farm)
         return lb_error(error, BERTH_CONFIG, "farm.name is not set: it is part of every request");
-    if (!client->name)
+    if (!client->name) {
         return lb_error(error, BERTH_CONFIG,
                         "client.name is not set: the name under which the farm knows you");
-    if (!client->key)
+    }
+    if (!client->key) {
         return lb_error(error, BERTH_CONFIG,
                         "client.key_file is not set: the private key that signs requests");
+    }
     if (!user)
         return lb_error(error, BERTH_CONFIG, "client.user is not set: whom the request is for");
     return BERTH_OK;
@@ -55,9 +57,10 @@ static enum berth_status parse_request(const char *text, json_t **request_out,
 {
     json_error_t where;
     json_t *request = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
-    if (!request)
+    if (!request) {
         return lb_error(error, BERTH_INVALID, "not JSON: %s (line %d, column %d)", where.text,
                         where.line, where.column);
+    }
     *request_out = request;
     return BERTH_OK;
 }
@@ -88,7 +91,7 @@ static enum berth_status check_claims(const char *claims, struct berth_error *er
         status = lb_error(error, BERTH_INVALID, "the request is not valid at %s: expected %s",
                           pointer, decoded.expected ? decoded.expected : "something else");
         if (error)
-            snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
+            snprintf(error->pointer, sizeof(error->pointer), "%s", pointer);
     }
     arena_free(arena);
     return status;
@@ -104,7 +107,7 @@ static const char *text_member(const json_t *object, const char *name)
 static void route(struct berth_message *message, const json_t *request)
 {
     static const char *const ids[] = {"booking", "series"};
-    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
         const json_t *id = json_object_get(request, ids[i]);
         if (json_is_integer(id) && json_integer_value(id) >= 0) {
             message->slot = json_integer_value(id) % LIMIT_PARTITIONS;
@@ -127,10 +130,11 @@ static enum berth_status sign(const struct berth_client *client, struct berth_me
         ERR_OK)
         return lb_error(error, BERTH_CONFIG, "%s", failure.text);
     size_t len = strlen(message->token);
-    if (len > LIMIT_TOKEN_LEN)
+    if (len > LIMIT_TOKEN_LEN) {
         return lb_error(error, BERTH_TOO_LARGE,
                         "the signed request has %zu bytes, a farm takes %d: ask for less at once",
                         len, LIMIT_TOKEN_LEN);
+    }
     return BERTH_OK;
 }
 
@@ -149,7 +153,7 @@ enum berth_status berth_message_new(const struct berth_client *client,
     char id[BERTH_UUID_LEN];
     if (!in->request_id)
         berth_uuid7(id);
-    message = xcalloc(1, sizeof *message);
+    message = xcalloc(1, sizeof(*message));
     message->request_id = xstrdup(in->request_id ? in->request_id : id);
     route(message, request);
     message->claims = make_claims(client, in, message->request_id, request);

@@ -24,9 +24,11 @@ static enum berth_status consume_from_end(struct berth_client *client, int32_t p
     enum berth_status status = lb_event_range(client, client->consumer, partition, range, error);
     if (status != BERTH_OK)
         return status;
-    if (rd_kafka_consume_start_queue(client->events, partition, range[1], client->event_queue) != 0)
+    if (rd_kafka_consume_start_queue(client->events, partition, range[1], client->event_queue) !=
+        0) {
         return lb_error(error, BERTH_KAFKA, "read events of partition %" PRId32 ": %s", partition,
                         rd_kafka_err2str(rd_kafka_last_error()));
+    }
     client->lanes[partition].consuming = true;
     return BERTH_OK;
 }
@@ -34,7 +36,7 @@ static enum berth_status consume_from_end(struct berth_client *client, int32_t p
 static struct flight *flight_new(const struct berth_message *message, int32_t partition,
                                  const struct berth_send_options *options)
 {
-    struct flight *flight = xcalloc(1, sizeof *flight);
+    struct flight *flight = xcalloc(1, sizeof(*flight));
     int64_t wait_ms = options && options->wait_ms ? options->wait_ms : DEFAULT_WAIT_MS;
     flight->request_id = xstrdup(message->request_id);
     flight->tag = options ? options->tag : NULL;
@@ -94,7 +96,7 @@ enum berth_status berth_send(struct berth_client *client, struct berth_message *
 static void on_event_error(struct berth_client *client, const rd_kafka_message_t *message)
 {
     client->trouble = lb_status_of(message->err);
-    snprintf(client->trouble_text, sizeof client->trouble_text,
+    snprintf(client->trouble_text, sizeof(client->trouble_text),
              "events of partition %" PRId32 ": %s", message->partition,
              rd_kafka_message_errstr(message));
     if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
@@ -114,10 +116,11 @@ static bool serve(struct berth_client *client)
         rd_kafka_message_t *message = rd_kafka_consume_queue(client->event_queue, 0);
         if (!message)
             return false;
-        if (message->err)
+        if (message->err) {
             on_event_error(client, message);
-        else
+        } else {
             lb_flight_event(client, message->partition, message->payload, message->len);
+        }
         rd_kafka_message_destroy(message);
     }
     return true;
@@ -187,21 +190,23 @@ static enum berth_status await_one(struct berth_client *client, const char *requ
                                    struct berth_outcome **outcome_out, struct berth_error *error)
 {
     struct berth_outcome *outcome;
-    if (berth_poll(client, -1, &outcome) == BERTH_INTERRUPTED)
+    if (berth_poll(client, -1, &outcome) == BERTH_INTERRUPTED) {
         return lb_error(error, BERTH_INTERRUPTED,
                         "interrupted; the request may be decided none the less: repeat with "
                         "request id %s to learn its decision",
                         request_id);
+    }
     assert(outcome);
     if (outcome->status == BERTH_OK) {
         *outcome_out = outcome;
         return BERTH_OK;
     }
     enum berth_status status = outcome->status;
-    if (status == BERTH_UNKNOWN)
+    if (status == BERTH_UNKNOWN) {
         lb_error(error, status, "%s; repeat with request id %s", outcome->error, request_id);
-    else
+    } else {
         lb_error(error, status, "%s", outcome->error);
+    }
     berth_outcome_free(outcome);
     return status;
 }
@@ -218,10 +223,11 @@ enum berth_status berth_decide(struct berth_client *client, const struct berth_r
     char *request_id = xstrdup(message->request_id);
     struct berth_send_options options = {.wait_ms = wait_ms};
     status = berth_send(client, message, &options, error);
-    if (status == BERTH_OK)
+    if (status == BERTH_OK) {
         status = await_one(client, request_id, outcome_out, error);
-    else
+    } else {
         berth_message_free(message);
+    }
     free(request_id);
     return status;
 }

@@ -40,9 +40,10 @@ static enum berth_status start(struct berth_watch *watch, int32_t partition, boo
     bool whole = from_beginning || track->started;
     int failed = rd_kafka_consume_start_queue(watch->events, partition, whole ? range[0] : range[1],
                                               watch->queue);
-    if (failed)
+    if (failed) {
         return lb_error(error, BERTH_KAFKA, "read events of partition %" PRId32 ": %s", partition,
                         rd_kafka_err2str(rd_kafka_last_error()));
+    }
     watch->started_count = partition + 1;
     return BERTH_OK;
 }
@@ -53,10 +54,11 @@ static enum berth_status take_positions(struct berth_watch *watch,
 {
     for (size_t i = 0; i < options->position_count; i++) {
         struct berth_position position = options->positions[i];
-        if (position.partition < 0 || position.partition >= watch->partition_count)
+        if (position.partition < 0 || position.partition >= watch->partition_count) {
             return lb_error(error, BERTH_CONFIG,
                             "there is no partition %" PRId32 ": the farm has 0..%" PRId32,
                             position.partition, watch->partition_count - 1);
+        }
         watch->tracks[position.partition] = (struct track){
             .started = true, .settled = true, .last = position.seq};
     }
@@ -81,7 +83,7 @@ static enum berth_status open_consumer(struct berth_watch *watch, struct berth_e
         return status;
     watch->queue = rd_kafka_queue_new(watch->consumer);
     rd_kafka_queue_io_event_enable(watch->queue, client->wake[1], "w", 1);
-    watch->tracks = xcalloc((size_t)watch->partition_count, sizeof *watch->tracks);
+    watch->tracks = xcalloc((size_t)watch->partition_count, sizeof(*watch->tracks));
     return BERTH_OK;
 }
 
@@ -90,7 +92,7 @@ enum berth_status berth_watch_open(struct berth_client *client,
                                    struct berth_watch **watch_out, struct berth_error *error)
 {
     static const struct berth_watch_options from_end = {0};
-    struct berth_watch *watch = xcalloc(1, sizeof *watch);
+    struct berth_watch *watch = xcalloc(1, sizeof(*watch));
     watch->client = client;
     if (!options)
         options = &from_end;

@@ -95,7 +95,7 @@ static void make_etag(const struct answer *answer, bool gzip, char etag[48])
 /* If-None-Match: a list of tags, or * (RFC 9110 §13.1.2, weak comparison). */
 static bool etag_matches(const char *list, const char *etag)
 {
-    return list && (strcmp(list, "*") == 0 || strstr(list, etag) != NULL);
+    return list && (strcmp(list, "*") == 0 || strstr(list, etag));
 }
 
 /* Whether Accept-Encoding has gzip with a weight above 0 (RFC 9110 §12.5.3). */
@@ -231,12 +231,13 @@ static struct MHD_Response *live_response(const struct answer_settings *settings
 {
     struct MHD_Response *response = listener_response(answer->listener, settings->pool, connection);
     answer->listener = NULL;
-    if (response)
+    if (response) {
         add(response, "X-Accel-Buffering", "no"); /* nginx would hold events back */
-    else
+    } else {
         answer_problem(answer, &(struct problem){.code = PROBLEM_TOO_MANY_CONNECTIONS,
                                                  .detail = "As many listen as may; try again "
                                                            "later, or ask another reader."});
+    }
     return response;
 }
 

@@ -135,7 +135,7 @@ static enum err put_machines(struct call *call, const struct question *q, struct
                                   .labels = view.labels,
                                   .state = view.state,
                                   .version = view.version};
-        snprintf(machine.name, sizeof machine.name, "%s", view.name);
+        snprintf(machine.name, sizeof(machine.name), "%s", view.name);
         world_machine_put(world, &machine);
     }
     mysql_free_result(rows);
@@ -157,10 +157,11 @@ static enum err load_some(struct call *call, struct world *world, struct machine
     enum err err = mysql_session_query(call->db, "load timelines", sql.data, sql.len, &rows, f);
     for (size_t i = 0; err == ERR_OK && i < count; i++)
         world_timeline_start(world, machines[i], known_from_ms);
-    while (err == ERR_OK && (row = mysql_fetch_row(rows)))
+    while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
         world_timeline_add(world, world_machine_by_id(world, field_int(row[0])), field_int(row[1]),
                            field_int(row[2]),
                            (struct amount){field_int(row[3]), field_int(row[4])});
+    }
     mysql_free_result(rows);
     buf_fini(&sql);
     return err;
@@ -211,10 +212,11 @@ static json_t *together(struct world *world, const struct call *call, const stru
         decide_ask(world, &create, call->now_ms, &asked);
         bool later = asked.decision.reason == REASON_INSUFFICIENT_CAPACITY &&
                      asked.decision.next_available_ms != TIME_NONE;
-        if (later)
+        if (later) {
             create.start_ms = asked.decision.next_available_ms;
-        else if (asked.decision.reason != REASON_NONE)
+        } else if (asked.decision.reason != REASON_NONE) {
             *detail_out = asked.decision.detail;
+        }
         if (*detail_out || create.start_ms + create.duration_ms > q->last_end_ms)
             break;
         if (later)

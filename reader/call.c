@@ -29,7 +29,7 @@ enum err call_problem(struct call *call, enum problem_code code, const char *par
     char text[LIMIT_DETAIL_LEN];
     va_list args;
     va_start(args, detail);
-    vsnprintf(text, sizeof text, detail, args);
+    vsnprintf(text, sizeof(text), detail, args);
     va_end(args);
     call->has_problem = true;
     call->problem = (struct problem){

@@ -81,7 +81,7 @@ static void put_type(struct buf *out, const char *event)
 
 static bool holds(const char *event, const char *text)
 {
-    return !text || strstr(event, text) != NULL;
+    return !text || strstr(event, text);
 }
 
 /* A name stands in quotes, and what people wrote has its quotes escaped, so the texts mean what
@@ -179,7 +179,7 @@ static enum err from_database(struct listener *l, int32_t part, struct failure *
     char sql[160];
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    int len = snprintf(sql, sizeof sql,
+    int len = snprintf(sql, sizeof(sql),
                        "SELECT seq, event FROM decision WHERE part = %" PRId32 " AND seq > %" PRId64
                        " ORDER BY seq LIMIT %d",
                        part, l->last[part], DB_ROWS);
@@ -227,9 +227,10 @@ static enum err gather_part(struct listener *l, int32_t part, struct failure *f)
 
 static enum err gather(struct listener *l, struct failure *f)
 {
-    for (int32_t p = 0; p < hub_partitions(l->hub); p++)
+    for (int32_t p = 0; p < hub_partitions(l->hub); p++) {
         if (gather_part(l, p, f) != ERR_OK)
             return f->err;
+    }
     if (l->out.len == 0 && clock_mono_ms() - l->spoke_ms >= HEARTBEAT_MS) {
         put_id(l); /* an id without data moves the position only */
         buf_puts(&l->out, ": still here\n\n");
@@ -279,7 +280,7 @@ static void bound_socket(struct MHD_Connection *connection)
         connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     int bytes = SEND_BUFFER_BYTES;
     if (info)
-        setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+        setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
 struct MHD_Response *listener_response(struct listener *listener, struct session_pool *pool,
@@ -357,23 +358,25 @@ static bool read_filter(struct call *call, struct listener *l)
         l->client = xasprintf("\"client\":\"%s\"", client);
     if (!outcome)
         return true;
-    if (strcmp(outcome, "accepted") == 0)
+    if (strcmp(outcome, "accepted") == 0) {
         l->outcome = ACCEPTED;
-    else if (strcmp(outcome, "rejected") == 0)
+    } else if (strcmp(outcome, "rejected") == 0) {
         l->outcome = "\"type\":\"berth.request.rejected\"";
-    else
+    } else {
         call_problem(call, PROBLEM_INVALID_PARAMETER, "outcome",
                      "outcome must be accepted or rejected.");
+    }
     return !call->has_problem;
 }
 
 enum err handle_events(struct call *call, struct failure *f)
 {
     struct hub *hub = call->reader->hub;
-    if (!hub)
+    if (!hub) {
         return call_problem(call, PROBLEM_UNAVAILABLE, NULL,
                             "This reader follows no event topic: kafka.bootstrap.servers is not "
                             "set.");
+    }
     struct listener *l = xcalloc(1, sizeof(*l));
     size_t count = (size_t)hub_partitions(hub);
     l->hub = hub;

@@ -14,11 +14,11 @@ static enum err ask(int fd, struct failure *f)
 {
     static const char request[] = "GET /healthz HTTP/1.0\r\n\r\n";
     char answer[64] = "";
-    if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) != (ssize_t)(sizeof request - 1))
+    if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) != (ssize_t)(sizeof(request) - 1))
         return failure_set(f, ERR_IO, "ask /healthz: %s", strerror(errno));
     size_t len = 0;
-    while (len < sizeof answer - 1) {
-        ssize_t got = recv(fd, answer + len, sizeof answer - 1 - len, 0);
+    while (len < sizeof(answer) - 1) {
+        ssize_t got = recv(fd, answer + len, sizeof(answer) - 1 - len, 0);
         if (got <= 0)
             break;
         len += (size_t)got;
@@ -40,13 +40,14 @@ enum err healthcheck(const char *listen_at, struct failure *f)
     int fd = socket(address.any.sa_family, SOCK_STREAM, 0);
     if (fd < 0)
         return failure_set(f, ERR_IO, "socket: %s", strerror(errno));
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     enum err err = ERR_OK;
-    if (connect(fd, &address.any, address_len(&address)) != 0)
+    if (connect(fd, &address.any, address_len(&address)) != 0) {
         err = failure_set(f, ERR_IO, "connect to %s: %s", listen_at, strerror(errno));
-    else
+    } else {
         err = ask(fd, f);
+    }
     close(fd);
     return err;
 }

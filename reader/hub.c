@@ -180,11 +180,13 @@ static enum err open_topic(struct hub *hub, const struct config *cfg, struct fai
     hub->topic = rd_kafka_topic_new(hub->consumer, kafka_events_topic(cfg, name), NULL);
     kafka_requests_topic(cfg, hub->requests);
     hub->queue = rd_kafka_queue_new(hub->consumer);
-    for (int32_t p = 0; p < hub->partitions; p++)
+    for (int32_t p = 0; p < hub->partitions; p++) {
         if (rd_kafka_consume_start_queue(hub->topic, p, RD_KAFKA_OFFSET_TAIL(TAIL_EVENTS),
-                                         hub->queue) != 0)
+                                         hub->queue) != 0) {
             return failure_set(f, ERR_LOG_ERROR, "read events: %s",
                                rd_kafka_err2str(rd_kafka_last_error()));
+        }
+    }
     return ERR_OK;
 }
 
@@ -318,10 +320,11 @@ void hub_leave(struct hub *hub, struct hub_waiter *waiter)
     pthread_mutex_lock(&hub->mutex);
     if (waiter->next)
         waiter->next->previous = waiter->previous;
-    if (waiter->previous)
+    if (waiter->previous) {
         waiter->previous->next = waiter->next;
-    else
+    } else {
         hub->waiters = waiter->next;
+    }
     hub->listeners--;
     pthread_mutex_unlock(&hub->mutex);
 }

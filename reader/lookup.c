@@ -65,11 +65,12 @@ static void take_rows(struct lookup_wanted *wanted, const struct placed *placed,
     wanted->err = rows_booking(placed[0].row, wanted->arena, view, &wanted->f);
     wanted->found = wanted->err == ERR_OK;
     view->shares = shares;
-    for (size_t i = 0; i < count && placed[i].row[MACHINE]; i++)
+    for (size_t i = 0; i < count && placed[i].row[MACHINE]; i++) {
         shares[view->share_count++] = (struct share){
             .machine = arena_strdup(wanted->arena, placed[i].row[MACHINE]),
             .amount = {.gpus = field_int(placed[i].row[GPUS]),
                        .memory_gib = field_int(placed[i].row[MEMORY_GIB])}};
+    }
 }
 
 static void hand_out(struct lookup_wanted *all, MYSQL_RES *rows)
@@ -80,9 +81,10 @@ static void hand_out(struct lookup_wanted *all, MYSQL_RES *rows)
         end = first + 1;
         while (end < count && placed[end].booking == placed[first].booking)
             end++;
-        for (struct lookup_wanted *wanted = all; wanted; wanted = wanted->next)
+        for (struct lookup_wanted *wanted = all; wanted; wanted = wanted->next) {
             if (wanted->id == placed[first].booking)
                 take_rows(wanted, &placed[first], end - first);
+        }
     }
     free(placed);
 }

@@ -97,16 +97,18 @@ static void render_requests(const struct reader_metrics *m, struct buf *out)
             int64_t count = metric_get(&m->routes[i].statuses[status]);
             if (count == 0)
                 continue;
-            snprintf(text, sizeof text, "%d", STATUS_MIN + status);
+            snprintf(text, sizeof(text), "%d", STATUS_MIN + status);
             metric_sample(out, &requests,
                           METRIC_LABELS({"route", route_name(m, i)}, {"status", text}), count);
         }
     }
     metric_head(out, &request_time);
-    for (size_t i = 0; i < m->route_count; i++)
-        if (histogram_count(&m->routes[i].seconds) > 0)
+    for (size_t i = 0; i < m->route_count; i++) {
+        if (histogram_count(&m->routes[i].seconds) > 0) {
             metric_histogram(out, &request_time, METRIC_LABELS({"route", route_name(m, i)}),
                              &m->routes[i].seconds);
+        }
+    }
 }
 
 /* --- from the database ---------------------------------------------------------------------- */
@@ -135,10 +137,11 @@ static enum err read_machines(struct mysql_session *db, struct buf *out, struct 
     for (int which = 0; which < 2; which++) {
         const struct metric *metric = which == 0 ? &machines : &gpus;
         metric_head(out, metric);
-        for (int state = 0; state < MACHINE_STATE_COUNT; state++)
+        for (int state = 0; state < MACHINE_STATE_COUNT; state++) {
             metric_sample(out, metric,
                           METRIC_LABELS({"state", machine_state_name((enum machine_state)state)}),
                           which == 0 ? found[state].machines : found[state].gpus);
+        }
     }
     return ERR_OK;
 }

@@ -111,9 +111,10 @@ static bool read_filter(struct call *call, struct filter *filter)
     if (filter->from_ms != TIME_NONE && filter->to_ms != TIME_NONE &&
         filter->to_ms <= filter->from_ms)
         call_problem(call, PROBLEM_INVALID_PARAMETER, "to", "to must be after from.");
-    if (filter->state && booking_state_from_name(filter->state) == BOOKING_STATE_COUNT)
+    if (filter->state && booking_state_from_name(filter->state) == BOOKING_STATE_COUNT) {
         call_problem(call, PROBLEM_INVALID_PARAMETER, "state",
                      "state must be booked, cancelled or released.");
+    }
     return !call->has_problem;
 }
 
@@ -149,7 +150,7 @@ static enum err add_clients(struct call *call, struct buf *sql, struct failure *
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
     char text[80];
-    snprintf(text, sizeof text, "SELECT name FROM client LIMIT %d", CLIENTS_MAX + 1);
+    snprintf(text, sizeof(text), "SELECT name FROM client LIMIT %d", CLIENTS_MAX + 1);
     enum err err = mysql_session_read(call->db, "read clients", text, &rows, f);
     size_t count = err == ERR_OK ? (size_t)mysql_num_rows(rows) : 0;
     if (count > 0 && count <= CLIENTS_MAX) {
@@ -220,7 +221,7 @@ enum err handle_bookings(struct call *call, struct failure *f)
         for (size_t i = 0; i < page.count; i++)
             json_array_append_new(items, booking_view_json(&page.views[i]));
         if (page.more)
-            snprintf(next, sizeof next, "%" PRId64, page.ids[page.count - 1]);
+            snprintf(next, sizeof(next), "%" PRId64, page.ids[page.count - 1]);
         call_page(call, items, page.more ? next : NULL);
     }
     buf_fini(&sql);
@@ -258,13 +259,14 @@ enum err handle_series(struct call *call, struct failure *f)
 enum err handle_booking(struct call *call, struct failure *f)
 {
     const struct lookup_wanted *wanted = call->wanted;
-    if (wanted->err != ERR_OK)
+    if (wanted->err != ERR_OK) {
         *f = wanted->f;
-    else if (wanted->found)
+    } else if (wanted->found) {
         call->body = booking_view_json(&wanted->view);
-    else
+    } else {
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "No booking has the id %.40s; GET /v1/bookings lists them.",
                      call->path_args[0]);
+    }
     return wanted->err;
 }

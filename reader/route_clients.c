@@ -20,7 +20,7 @@ static json_t *client_json(MYSQL_ROW row)
     static const char *const names[] = {"booking_s", "ahead_s", "allocations", "gpus_at_once",
                                         "gpu_hours_ahead"};
     json_t *limits = json_object();
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         int64_t own = field_int(row[2 + i]), farm = field_int(row[7 + i]);
         if (own > 0 || farm > 0)
             json_object_set_new(limits, names[i], json_integer(own > 0 ? own : farm));
@@ -115,11 +115,12 @@ enum err handle_client(struct call *call, struct failure *f)
             call->body = client_json(row);
         mysql_free_result(rows);
     }
-    if (err == ERR_OK && !call->body)
+    if (err == ERR_OK && !call->body) {
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "There is no client %.100s; GET /v1/clients lists them.", name);
-    else if (err == ERR_OK)
+    } else if (err == ERR_OK) {
         err = add_use(call, name, f);
+    }
     buf_fini(&sql);
     return err;
 }

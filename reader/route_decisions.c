@@ -31,11 +31,12 @@ enum err handle_decision(struct call *call, struct failure *f)
             call->text = xstrndup(row[0], call->text_len);
         }
     }
-    if (err == ERR_OK && !row)
+    if (err == ERR_OK && !row) {
         err = call_problem(call, PROBLEM_NOT_FOUND, NULL,
                            "No decision has used up request id %.80s of client %.80s: it was not "
                            "decided yet, or was rejected before its id counted.",
                            request_id, client);
+    }
     mysql_free_result(rows);
     buf_fini(&sql);
     return err;
@@ -105,7 +106,7 @@ static enum err partition_exists(struct call *call, int64_t part, bool *exists_o
 {
     char sql[80];
     MYSQL_RES *rows = NULL;
-    snprintf(sql, sizeof sql, "SELECT 1 FROM request_partition WHERE part = %" PRId64, part);
+    snprintf(sql, sizeof(sql), "SELECT 1 FROM request_partition WHERE part = %" PRId64, part);
     enum err err = mysql_session_read(call->db, "read partition", sql, &rows, f);
     if (err == ERR_OK)
         *exists_out = mysql_num_rows(rows) > 0;
@@ -123,14 +124,16 @@ enum err handle_partition_decisions(struct call *call, struct failure *f)
     enum err err = read_partition(call, part, limit, &list, f);
     if (err == ERR_OK && list.count == 0)
         err = partition_exists(call, part, &exists, f);
-    if (err == ERR_OK && exists)
+    if (err == ERR_OK && exists) {
         answer_events(call, &list);
-    else
+    } else {
         buf_fini(&list.text);
-    if (err == ERR_OK && !exists)
+    }
+    if (err == ERR_OK && !exists) {
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "There is no partition %.40s; GET /v1/farm says how many there are.",
                      call->path_args[0]);
+    }
     return err;
 }
 

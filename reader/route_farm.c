@@ -20,9 +20,10 @@ static enum err add_halted_partitions(struct call *call, struct failure *f)
     if (err != ERR_OK)
         return err;
     json_t *list = json_array();
-    while ((row = mysql_fetch_row(rows)))
+    while ((row = mysql_fetch_row(rows))) {
         json_array_append_new(list, json_pack("{s:I, s:s}", "partition",
                                               (json_int_t)field_int(row[0]), "why", row[1]));
+    }
     json_object_set_new(call->body, "halted_partitions", list);
     mysql_free_result(rows);
     return ERR_OK;

@@ -45,7 +45,7 @@ static void put_date(struct jsonout *out, const char *name, int64_t ms)
     time_t seconds = (time_t)(ms / 1000);
     struct tm tm;
     gmtime_r(&seconds, &tm);
-    int len = snprintf(text, sizeof text, "\"%s\":\"%s, %02d %s %04d %02d:%02d:%02d GMT\"", name,
+    int len = snprintf(text, sizeof(text), "\"%s\":\"%s, %02d %s %04d %02d:%02d:%02d GMT\"", name,
                        days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
                        tm.tm_hour, tm.tm_min, tm.tm_sec);
     jsonout_raw(out, text, (size_t)len);
@@ -232,9 +232,10 @@ static enum err find_one(struct call *call, const char *sql_from, const char *wh
     enum err err = mysql_session_query(call->db, "read one", sql.data, sql.len, &out->rows, f);
     if (err == ERR_OK)
         out->row = mysql_fetch_row(out->rows);
-    if (err == ERR_OK && !out->row)
+    if (err == ERR_OK && !out->row) {
         call_problem(call, PROBLEM_NOT_FOUND, NULL, "No %s has the id %.40s.", what,
                      call->path_args[0]);
+    }
     buf_fini(&sql);
     return err;
 }
@@ -274,11 +275,12 @@ enum err handle_flask_shares_of_machine(struct call *call, struct failure *f)
     struct found found;
     enum err err = find_one(call, MACHINE_WITH_ID, "ressource", &found, f);
     mysql_free_result(found.rows);
-    if (found.row)
+    if (found.row) {
         err = answer_list(call, &(struct list){.head = "{\"RessourceReserve\":[",
                                                .put = put_share,
                                                .query = query_shares_of_machine,
                                                .id = found.id});
+    }
     return err;
 }
 
@@ -287,10 +289,11 @@ enum err handle_flask_shares_of_booking(struct call *call, struct failure *f)
     struct found found;
     enum err err = find_one(call, BOOKING_WITH_ID, "reservation", &found, f);
     mysql_free_result(found.rows);
-    if (found.row)
+    if (found.row) {
         err = answer_list(call, &(struct list){.head = "{\"RessourceReserve\":[",
                                                .put = put_share,
                                                .query = query_shares_of_booking,
                                                .id = found.id});
+    }
     return err;
 }

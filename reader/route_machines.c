@@ -31,10 +31,11 @@ static enum err collect(struct call *call, MYSQL_RES *rows, int64_t limit, struc
             json_array_append_new(items, machine);
         last = row[1];
     }
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         call_page(call, items, next);
-    else
+    } else {
         json_decref(items);
+    }
     return err;
 }
 
@@ -48,9 +49,10 @@ enum err handle_machines(struct call *call, struct failure *f)
     if (!call_limit(call, &limit) || !call_name(call, PARAM_AFTER, &after) ||
         !call_labels(call, &labels))
         return ERR_OK;
-    if (state && machine_state_from_name(state) == MACHINE_STATE_COUNT)
+    if (state && machine_state_from_name(state) == MACHINE_STATE_COUNT) {
         return call_problem(call, PROBLEM_INVALID_PARAMETER, "state",
                             "state must be up, draining or retired.");
+    }
     buf_puts(&sql, "SELECT " MACHINE_ROW_COLUMNS " FROM machine WHERE name > ");
     sql_text(&sql, after ? after : "");
     if (state) {

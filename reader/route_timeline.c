@@ -114,11 +114,12 @@ static enum err read_use(struct call *call, const struct machine_view *machine,
                "ORDER BY a.start_ms, a.booking LIMIT %d",
                machine->id, window->start_ms, window->end_ms, ROWS_MAX + 1);
     enum err err = mysql_session_query(call->db, "read timeline", sql.data, sql.len, &rows, f);
-    if (err == ERR_OK && mysql_num_rows(rows) > ROWS_MAX)
+    if (err == ERR_OK && mysql_num_rows(rows) > ROWS_MAX) {
         call_problem(call, PROBLEM_INVALID_PARAMETER, "to",
                      "More than %d bookings are in that window: ask for a shorter one.", ROWS_MAX);
-    else if (err == ERR_OK)
+    } else if (err == ERR_OK) {
         write_answer(call, machine, window, rows);
+    }
     mysql_free_result(rows);
     buf_fini(&sql);
     return err;

@@ -49,7 +49,7 @@ static enum err name_machines(struct call *call, struct buf *out, struct failure
     MYSQL_ROW row;
     char sql[64];
     buf_puts(out, "");
-    snprintf(sql, sizeof sql, "SELECT id FROM machine LIMIT %d", MACHINES_MAX + 1);
+    snprintf(sql, sizeof(sql), "SELECT id FROM machine LIMIT %d", MACHINES_MAX + 1);
     enum err err = mysql_session_read(call->db, "read machines", sql, &rows, f);
     size_t count = err == ERR_OK ? (size_t)mysql_num_rows(rows) : 0;
     if (count > 0 && count <= MACHINES_MAX) {
@@ -118,9 +118,10 @@ static enum err by_client(struct call *call, const struct question *q, json_t *a
     enum err err = mysql_session_query(call->db, "sum use", sql.data, sql.len, &rows, f);
     if (err == ERR_OK) {
         json_t *list = json_array();
-        while ((row = mysql_fetch_row(rows)))
+        while ((row = mysql_fetch_row(rows))) {
             json_array_append_new(list, json_pack("{s:s, s:o}", "client", row[0], "booked",
                                                   hours_json(strtod(row[1], NULL))));
+        }
         json_object_set_new(answer, "clients", list);
     }
     mysql_free_result(rows);

@@ -142,15 +142,16 @@ static bool matches(const struct route *route, const char *path, struct arena *a
 const struct route *route_find(const char *path, struct arena *arena,
                                const char *args[CALL_PATH_ARGS])
 {
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         if (matches(&routes[i], path, arena, args))
             return &routes[i];
+    }
     return NULL;
 }
 
 size_t route_count(void)
 {
-    return sizeof routes / sizeof routes[0];
+    return sizeof(routes) / sizeof(routes[0]);
 }
 
 const struct route *route_at(size_t number)

@@ -55,9 +55,10 @@ enum err rows_find_machine(struct call *call, const char *name, struct machine_v
             *found_out = err == ERR_OK;
         }
     }
-    if (err == ERR_OK && !*found_out)
+    if (err == ERR_OK && !*found_out) {
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "No machine is registered as %.100s; GET /v1/machines lists them.", name);
+    }
     mysql_free_result(rows);
     buf_fini(&sql);
     return err;

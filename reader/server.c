@@ -67,9 +67,10 @@ static enum MHD_Result read_param(void *arg, enum MHD_ValueKind kind, const char
         const char *text = arena_strdup(call->arena, value ? value : "");
         if (p == PARAM_LABEL && !read_label(call, text))
             return MHD_NO;
-        if (p != PARAM_LABEL && call->params[p])
+        if (p != PARAM_LABEL && call->params[p]) {
             call_problem(call, PROBLEM_INVALID_PARAMETER, param_name((enum param)p),
                          "%s is given twice.", key);
+        }
         call->params[p] = text;
         return call->has_problem ? MHD_NO : MHD_YES;
     }
@@ -249,11 +250,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     }
     int64_t begin_us = resting ? resting->begin_us : clock_mono_us();
     struct arena *arena = arena_new();
-    if (reads)
+    if (reads) {
         answer_get(server, &(struct question){connection, url, resting ? &resting->wanted : NULL},
                    arena, &answer);
-    else
+    } else {
         answer_other_method(url, arena, &answer);
+    }
     enum MHD_Result result = answer_send(&server->answers, connection, &answer);
     arena_free(arena);
     reader_metrics_answered(server->reader.metrics, answer.route, answer.status,

@@ -84,9 +84,10 @@ static enum err connect_session(struct session_pool *pool, struct mysql_session 
                                 struct failure *f)
 {
     enum err err = mysql_session_connect(session, f);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         err = mysql_session_execf(session, f, "prepare to read",
                                   "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    }
     if (err == ERR_OK)
         err = mysql_session_execf(session, f, "prepare to read", "SET SESSION autocommit = 1");
     if (err == ERR_OK)
@@ -98,10 +99,11 @@ static enum err connect_session(struct session_pool *pool, struct mysql_session 
 static enum err make_ready(struct session_pool *pool, struct pooled *pooled, struct failure *f)
 {
     enum err err = ERR_DB_CONNECTION;
-    if (mysql_session_id(pooled->session) != 0)
+    if (mysql_session_id(pooled->session) != 0) {
         err = !pooled->failed && clock_mono_ms() - pooled->used_ms < pool->ask_after_ms
                   ? ERR_OK
                   : mysql_session_ping(pooled->session, f);
+    }
     return err_is_connection(err) ? connect_session(pool, pooled->session, f) : err;
 }
 

@@ -93,10 +93,11 @@ static bool excuse_others(struct worker *w, int32_t turn)
         if (!part_is_claimed(part) || !part->row_known ||
             ownership_excuse(w, part, excused, &f) == ERR_OK)
             continue;
-        if (f.err == ERR_EPOCH_LOST)
+        if (f.err == ERR_EPOCH_LOST) {
             worker_lose_part(w, part);
-        else if (err_is_connection(f.err))
+        } else if (err_is_connection(f.err)) {
             worker_store_failed(w, &f);
+        }
         return false;
     }
     return true;

@@ -55,9 +55,10 @@ void authenticate(const struct keyring *ring, const void *token, size_t len, str
         return;
     }
     const struct keyring_entry *entry = choose_key(ring, &parts, arena, credential);
-    if (entry && !(entry->key && jws_verify(entry->key, &parts)))
+    if (entry && !(entry->key && jws_verify(entry->key, &parts))) {
         fail(credential, REASON_BAD_SIGNATURE,
              "The signature does not verify under the key that the token's kid names.");
+    }
     out->verified = credential->failure == REASON_NONE;
     if (out->verified)
         claims_decode(parts.payload, parts.payload_len, arena, &out->claims);

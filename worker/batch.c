@@ -258,10 +258,11 @@ static enum err attempt(struct batch *b, struct failure *f)
         err = lock(b, f);
     if (err == ERR_OK)
         err = decide_and_write(b, f);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         adopt_and_publish(b);
-    else
+    } else {
         store->rollback(w->store->self);
+    }
     world_batch_end(w->world, err == ERR_OK);
     w->session_used_ms = w->env.mono_ms(w->env.arg);
     return err;
@@ -313,9 +314,9 @@ static enum outcome try_batch(struct worker *w, struct item *items, size_t count
         enum err err = attempt(&b, f);
         if (err != ERR_OK)
             worker_metrics_rolled_back(w->metrics, err);
-        if (err == ERR_KEYS_CHANGED)
+        if (err == ERR_KEYS_CHANGED) {
             err = load_keys(w, f);
-        else if (err == ERR_OK) {
+        } else if (err == ERR_OK) {
             outcome = DONE;
             break;
         }
@@ -367,9 +368,10 @@ static void give_up(struct worker *w, const struct item *item, const struct fail
 static void run_one_by_one(struct worker *w, struct item *items, size_t count)
 {
     struct failure f;
-    for (size_t i = 0; i < count && items[i].part->state == PART_RUNNING; i++)
+    for (size_t i = 0; i < count && items[i].part->state == PART_RUNNING; i++) {
         if (try_batch(w, &items[i], 1, &f) == SPLIT)
             give_up(w, &items[i], &f);
+    }
 }
 
 void batch_run(struct worker *w, struct item *items, size_t count)

@@ -75,19 +75,19 @@ static void destroy(struct kafka_broker *broker)
 
 enum err kafka_broker_new(const struct config *cfg, struct broker *out, struct failure *f)
 {
-    struct kafka_broker *broker = xcalloc(1, sizeof *broker);
-    broker->parts = xcalloc(LIMIT_PARTITIONS, sizeof *broker->parts);
+    struct kafka_broker *broker = xcalloc(1, sizeof(*broker));
+    broker->parts = xcalloc(LIMIT_PARTITIONS, sizeof(*broker->parts));
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++)
         broker->parts[part].commit_offset = -1;
     kafka_requests_topic(cfg, broker->requests);
     kafka_events_topic(cfg, broker->events);
 
     enum err err = kafka_producer_open(broker, cfg, f);
-    if (!err)
+    if (err == ERR_OK)
         err = kafka_reader_open(broker, cfg, f);
-    if (!err)
+    if (err == ERR_OK)
         err = kafka_consumer_open(broker, cfg, f);
-    if (err) {
+    if (err != ERR_OK) {
         destroy(broker);
         return err;
     }

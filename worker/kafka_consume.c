@@ -55,10 +55,11 @@ static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker_id, co
     if (broker_id < 0 || port == 0)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     atomic_bool *up = &broker->broker_up[broker_id % KAFKA_BROKER_SLOTS];
-    if (strcmp(state, "UP") == 0)
+    if (strcmp(state, "UP") == 0) {
         atomic_store(up, true);
-    else if (strcmp(state, "DOWN") == 0 && atomic_exchange(up, false))
+    } else if (strcmp(state, "DOWN") == 0 && atomic_exchange(up, false)) {
         atomic_store(&broker->connection_lost, true);
+    }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
@@ -101,9 +102,10 @@ static void on_assigned(struct kafka_broker *broker, const int32_t *parts, size_
     broker->owner.assigned(broker->owner.arg, parts, count);
     struct failure f = {0};
     /* The group waits for an answer, also when the owner takes none of them. */
-    if (!broker->assign_called && assign_none(broker, &f))
+    if (!broker->assign_called && assign_none(broker, &f)) {
         log_error("no answer to an assignment", "text=%s",
                   log_quote(&(struct log_quoted){0}, f.text));
+    }
 }
 
 static void on_revoked(struct kafka_broker *broker, const int32_t *parts, size_t count, bool lost)
@@ -113,15 +115,16 @@ static void on_revoked(struct kafka_broker *broker, const int32_t *parts, size_t
     if (count > 0)
         broker->owner.revoked(broker->owner.arg, parts, count, lost);
     struct failure f = {0};
-    if (assign(broker, NULL, &f))
+    if (assign(broker, NULL, &f)) {
         log_error("an assignment was not given back", "text=%s",
                   log_quote(&(struct log_quoted){0}, f.text));
+    }
 }
 
 /* The partitions that are fetched; caller frees. */
 static int32_t *started_parts(const struct kafka_broker *broker, size_t *count_out)
 {
-    int32_t *parts = xcalloc(LIMIT_PARTITIONS, sizeof *parts);
+    int32_t *parts = xcalloc(LIMIT_PARTITIONS, sizeof(*parts));
     size_t count = 0;
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
         if (broker->parts[part].started)
@@ -145,15 +148,16 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
         free(parts);
         return;
     }
-    parts = xcalloc((size_t)list->cnt + 1, sizeof *parts);
+    parts = xcalloc((size_t)list->cnt + 1, sizeof(*parts));
     for (int i = 0; i < list->cnt; i++) {
         if (kafka_part_is_valid(list->elems[i].partition))
             parts[count++] = list->elems[i].partition;
     }
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         on_assigned(broker, parts, count);
-    else
+    } else {
         on_revoked(broker, parts, count, rd_kafka_assignment_lost(rk) == 1);
+    }
     free(parts);
 }
 
@@ -162,10 +166,10 @@ enum err kafka_consumer_open(struct kafka_broker *broker, const struct config *c
 {
     rd_kafka_conf_t *conf;
     enum err err = kafka_conf_build(cfg, defaults, required, &conf, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     err = kafka_conf_set(conf, "group.id", config_string(cfg, "worker.group"), f);
-    if (err) {
+    if (err != ERR_OK) {
         rd_kafka_conf_destroy(conf);
         return err;
     }
@@ -173,7 +177,7 @@ enum err kafka_consumer_open(struct kafka_broker *broker, const struct config *c
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_interceptor_add_on_new(conf, "berth", on_new, broker);
     err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &broker->consumer, f);
-    if (!err)
+    if (err == ERR_OK)
         rd_kafka_poll_set_consumer(broker->consumer);
     return err;
 }
@@ -271,9 +275,10 @@ enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
 {
     struct kafka_broker *broker = self;
     assert(kafka_part_is_valid(part) && offset >= 0);
-    if (!broker->parts[part].started || broker->parts[part].broken)
+    if (!broker->parts[part].started || broker->parts[part].broken) {
         return failure_set(f, ERR_LOG_ERROR, "seek: partition %" PRId32 " is not fetched%s", part,
                            broker->parts[part].broken ? " since its position was outside" : "");
+    }
     kafka_inbox_drop(broker, part, NULL);
     int64_t deadline = clock_mono_ms() + SEEK_TIMEOUT_MS;
     rd_kafka_resp_err_t code;
@@ -310,7 +315,7 @@ enum err kafka_pause(void *self, int32_t part, struct failure *f)
 {
     struct kafka_broker *broker = self;
     enum err err = set_paused(broker, part, true, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     /* librdkafka goes on behind the last message that it gave us, the owner's position is before
      * those that it has not got yet. */

@@ -20,7 +20,7 @@ static void inbox_add(struct kafka_inbox *inbox, rd_kafka_message_t *message)
 {
     if (inbox->count == inbox->capacity) {
         inbox->capacity = inbox->capacity ? 2 * inbox->capacity : 256;
-        inbox->messages = xrealloc(inbox->messages, inbox->capacity * sizeof *inbox->messages);
+        inbox->messages = xrealloc(inbox->messages, inbox->capacity * sizeof(*inbox->messages));
     }
     inbox->messages[inbox->count++] = message;
     inbox->bytes += message->len;
@@ -83,14 +83,14 @@ static size_t inbox_take(struct kafka_inbox *inbox, struct broker_message *out, 
 {
     if (inbox->count == 0)
         return 0; /* and perhaps no memory yet, which qsort must not see */
-    qsort(inbox->messages, inbox->count, sizeof *inbox->messages, by_position);
+    qsort(inbox->messages, inbox->count, sizeof(*inbox->messages), by_position);
     size_t count = inbox->count < max ? inbox->count : max;
     for (size_t i = 0; i < count; i++) {
         out[i] = message_of(inbox->messages[i]);
         inbox->bytes -= inbox->messages[i]->len;
     }
     inbox->count -= count;
-    memmove(inbox->messages, inbox->messages + count, inbox->count * sizeof *inbox->messages);
+    memmove(inbox->messages, inbox->messages + count, inbox->count * sizeof(*inbox->messages));
     return count;
 }
 

@@ -65,9 +65,10 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
                  log_quote(&quoted, rd_kafka_err2str(message->err)));
         broker->producer_failed = true;
     }
-    if (broker->owner.delivered)
+    if (broker->owner.delivered) {
         broker->owner.delivered(broker->owner.arg, part, seq,
                                 message->err ? ERR_LOG_FATAL : ERR_OK);
+    }
 }
 
 static enum err producer_new(struct kafka_broker *broker, struct failure *f)
@@ -76,7 +77,7 @@ static enum err producer_new(struct kafka_broker *broker, struct failure *f)
     rd_kafka_conf_set_opaque(conf, broker);
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     enum err err = kafka_client_new(RD_KAFKA_PRODUCER, conf, &broker->producer, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     broker->producer_topic = rd_kafka_topic_new(broker->producer, broker->events, NULL);
     if (!broker->producer_topic)
@@ -130,7 +131,7 @@ static enum err failed(struct kafka_broker *broker, struct failure *f)
 {
     char text[256] = "an event was not delivered";
     if (broker->producer)
-        rd_kafka_fatal_error(broker->producer, text, sizeof text);
+        rd_kafka_fatal_error(broker->producer, text, sizeof(text));
     return failure_set(f, ERR_LOG_FATAL, "producer: %s", text);
 }
 
@@ -160,14 +161,14 @@ enum err kafka_publish(void *self, const struct broker_event *event, struct fail
         return failed(broker, f);
 
     char id[32], epoch[24];
-    int id_len = snprintf(id, sizeof id, "%" PRId32 "-%" PRId64, event->part, event->seq);
-    int epoch_len = snprintf(epoch, sizeof epoch, "%" PRId64, event->epoch);
+    int id_len = snprintf(id, sizeof(id), "%" PRId32 "-%" PRId64, event->part, event->seq);
+    int epoch_len = snprintf(epoch, sizeof(epoch), "%" PRId64, event->epoch);
     rd_kafka_resp_err_t code = rd_kafka_producev(
         broker->producer, RD_KAFKA_V_RKT(broker->producer_topic), RD_KAFKA_V_PARTITION(event->part),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_KEY(event->key, event->key ? strlen(event->key) : 0),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)event->value, event->len),
-        RD_KAFKA_V_HEADER("content-type", EVENT_CONTENT_TYPE, sizeof EVENT_CONTENT_TYPE - 1),
+        RD_KAFKA_V_HEADER("content-type", EVENT_CONTENT_TYPE, sizeof(EVENT_CONTENT_TYPE) - 1),
         RD_KAFKA_V_HEADER("ce_type", event->type, (ssize_t)strlen(event->type)),
         RD_KAFKA_V_HEADER("ce_id", id, id_len), RD_KAFKA_V_HEADER("berth-epoch", epoch, epoch_len),
         RD_KAFKA_V_OPAQUE(opaque_of(event->part, event->seq)), RD_KAFKA_V_END);
@@ -191,10 +192,11 @@ enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f
         if (broker->producer_failed)
             return failed(broker, f);
         int64_t left = deadline - clock_mono_ms();
-        if (left <= 0)
+        if (left <= 0) {
             return failure_set(f, ERR_TIMEOUT,
                                "flush: %" PRId64 " events not delivered within %d ms", *outstanding,
                                timeout_ms);
+        }
         kafka_serve_reports(broker, left < KAFKA_SLICE_MS ? (int)left : KAFKA_SLICE_MS);
     }
     return ERR_OK;
@@ -207,7 +209,7 @@ enum err kafka_reset_producer(void *self, struct failure *f)
         !broker->serving_reports); /* a client cannot be destroyed from within its own callback */
     producer_drop(broker);
     enum err err = producer_new(broker, f);
-    if (err)
+    if (err != ERR_OK)
         producer_drop(broker);
     return err;
 }

@@ -36,9 +36,9 @@ enum err kafka_reader_open(struct kafka_broker *broker, const struct config *cfg
 {
     rd_kafka_conf_t *conf;
     enum err err = kafka_conf_build(cfg, defaults, required, &conf, f);
-    if (!err)
+    if (err == ERR_OK)
         err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &broker->reader, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     broker->reader_requests = rd_kafka_topic_new(broker->reader, broker->requests, NULL);
     broker->reader_events = rd_kafka_topic_new(broker->reader, broker->events, NULL);
@@ -110,13 +110,14 @@ static enum err range(struct kafka_broker *broker, const char *topic, int32_t pa
     int64_t first, end;
     enum err err = log_end(broker, &(struct broker_position){part, RD_KAFKA_OFFSET_BEGINNING},
                            topic, &first, f);
-    if (!err)
+    if (err == ERR_OK)
         err = log_end(broker, &(struct broker_position){part, RD_KAFKA_OFFSET_END}, topic, &end, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
-    if (end < first) /* it was cut or made again between the two questions */
+    if (end < first) { /* it was cut or made again between the two questions */
         return failure_set(f, ERR_LOG_TRANSPORT, "%s [%" PRId32 "]: its ends do not fit", topic,
                            part);
+    }
     *lo = first;
     *hi = end;
     return ERR_OK;
@@ -152,9 +153,10 @@ static enum err consume(const struct pass *pass, message_fn *fn, void *arg, stru
     int64_t deadline = clock_mono_ms() + KAFKA_CALL_TIMEOUT_MS; /* for the next message */
     while (more) {
         int64_t left = deadline - clock_mono_ms();
-        if (left <= 0)
+        if (left <= 0) {
             return failure_set(f, ERR_TIMEOUT, "no answer from Kafka within %d ms",
                                KAFKA_CALL_TIMEOUT_MS);
+        }
         rd_kafka_poll(pass->broker->reader, 0);
         rd_kafka_message_t *message = rd_kafka_consume(
             pass->topic, pass->part, left < KAFKA_SLICE_MS ? (int)left : KAFKA_SLICE_MS);
@@ -162,16 +164,17 @@ static enum err consume(const struct pass *pass, message_fn *fn, void *arg, stru
             continue;
         deadline = clock_mono_ms() + KAFKA_CALL_TIMEOUT_MS;
         enum err err = ERR_OK;
-        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             more = message->offset < pass->end; /* an old one: the log has grown since */
-        else if (message->err)
+        } else if (message->err) {
             err = kafka_failure(f, message->err, "consume", rd_kafka_message_errstr(message));
-        else if (message->offset >= pass->end)
+        } else if (message->offset >= pass->end) {
             more = false;
-        else
+        } else {
             more = fn(arg, message) && message->offset + 1 < pass->end;
+        }
         rd_kafka_message_destroy(message);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
     return ERR_OK;
@@ -187,9 +190,10 @@ static enum err read_from(const struct pass *pass, int64_t start, message_fn *fn
         err = consume(pass, fn, arg, f);
         rd_kafka_consume_stop(pass->topic, pass->part);
     }
-    if (err)
+    if (err != ERR_OK) {
         failure_wrap(f, "%s [%" PRId32 "] from %" PRId64, rd_kafka_topic_name(pass->topic),
                      pass->part, start);
+    }
     return err;
 }
 
@@ -215,7 +219,7 @@ enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t 
     assert(before >= 0 && bound > 0);
     int64_t lo, hi;
     enum err err = range(broker, broker->requests, part, &lo, &hi, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     int64_t lowest = before - bound > lo ? before - bound : lo;
     struct pass pass = {
@@ -229,15 +233,16 @@ enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t 
     for (int64_t step = 1, start = pass.end; last.offset < 0 && start > lowest; step *= 16) {
         start = pass.end - step > lowest ? pass.end - step : lowest;
         err = read_from(&pass, start, note_last, &last, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
-    if (last.offset < 0)
+    if (last.offset < 0) {
         return failure_set(f, ERR_NOT_FOUND,
                            "%s [%" PRId32 "] holds no message in %" PRId64 "..%" PRId64,
                            broker->requests, part, lowest, before - 1);
+    }
     *offset_out = last.offset;
-    memcpy(sha256_out, last.sha256, sizeof last.sha256);
+    memcpy(sha256_out, last.sha256, sizeof(last.sha256));
     return ERR_OK;
 }
 
@@ -253,7 +258,7 @@ struct tail {
 static int64_t parse_id(const char *text, size_t len, int32_t part)
 {
     char head[16];
-    int head_len = snprintf(head, sizeof head, "%" PRId32 "-", part);
+    int head_len = snprintf(head, sizeof(head), "%" PRId32 "-", part);
     if (len <= (size_t)head_len || memcmp(text, head, (size_t)head_len) != 0)
         return 0;
     int64_t seq = 0;
@@ -294,7 +299,7 @@ static int64_t sequence_of(const rd_kafka_message_t *message, int32_t part)
         return 0;
     int64_t seq = parse_id(id, id_len, part);
     char digits[24];
-    int digits_len = snprintf(digits, sizeof digits, "\"%019" PRId64 "\"", seq);
+    int digits_len = snprintf(digits, sizeof(digits), "\"%019" PRId64 "\"", seq);
     return contains(message->payload, message->len, digits, (size_t)digits_len) ? seq : 0;
 }
 
@@ -302,10 +307,11 @@ static bool note_event(void *arg, const rd_kafka_message_t *message)
 {
     struct tail *tail = arg;
     int64_t seq = sequence_of(message, tail->part);
-    if (seq > 0)
+    if (seq > 0) {
         tail->fn(tail->arg, message->offset, seq);
-    else if (tail->foreign++ == 0)
+    } else if (tail->foreign++ == 0) {
         tail->foreign_at = message->offset;
+    }
     return true;
 }
 
@@ -316,7 +322,7 @@ enum err kafka_event_tail(void *self, int32_t part, int64_t count, broker_tail_f
     assert(count > 0);
     int64_t lo, hi;
     enum err err = range(broker, broker->events, part, &lo, &hi, f);
-    if (err || lo == hi)
+    if (err != ERR_OK || lo == hi)
         return err;
     struct pass pass = {
         .broker = broker,
@@ -326,9 +332,10 @@ enum err kafka_event_tail(void *self, int32_t part, int64_t count, broker_tail_f
     };
     struct tail tail = {.part = part, .fn = fn, .arg = arg};
     err = read_from(&pass, hi - count > lo ? hi - count : lo, note_event, &tail, f);
-    if (tail.foreign > 0)
+    if (tail.foreign > 0) {
         log_warn("messages in the event topic that are no events of this farm are skipped",
                  "part=%" PRId32 " count=%" PRId64 " first_offset=%" PRId64, part, tail.foreign,
                  tail.foreign_at);
+    }
     return err;
 }

@@ -42,7 +42,7 @@ static void find_fault(const struct kafka_broker *broker, const rd_kafka_ConfigR
 {
     const char *topic = rd_kafka_ConfigResource_name(resource);
     bool events = strcmp(topic, broker->events) == 0;
-    for (size_t i = 0; i < sizeof demands / sizeof *demands && !out->fault[0]; i++) {
+    for (size_t i = 0; i < sizeof(demands) / sizeof(*demands) && !out->fault[0]; i++) {
         const struct demand *d = &demands[i];
         if (d->events != events)
             continue;
@@ -51,8 +51,8 @@ static void find_fault(const struct kafka_broker *broker, const rd_kafka_ConfigR
         if (fits)
             continue;
         char least[32];
-        snprintf(least, sizeof least, "at least %" PRId64, d->least);
-        snprintf(out->fault, sizeof out->fault, "topic %s: %s is %s and must be %s (%s)", topic,
+        snprintf(least, sizeof(least), "at least %" PRId64, d->least);
+        snprintf(out->fault, sizeof(out->fault), "topic %s: %s is %s and must be %s (%s)", topic,
                  d->name, is ? is : "unknown", d->value ? d->value : least, d->why);
     }
 }
@@ -70,10 +70,11 @@ static enum err partitions_now(struct kafka_broker *broker, rd_kafka_topic_t *to
     int32_t count = 0;
     if (metadata->topic_cnt == 1) {
         code = metadata->topics[0].err;
-        if (!code)
+        if (!code) {
             count = metadata->topics[0].partition_cnt;
-        else if (code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        } else if (code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
             err = kafka_failure(f, code, rd_kafka_topic_name(topic), NULL);
+        }
     }
     rd_kafka_metadata_destroy(metadata);
     *out = count;
@@ -96,9 +97,10 @@ static enum err check_settings(struct kafka_broker *broker, rd_kafka_event_t *ev
                                struct broker_shape *out, struct failure *f)
 {
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
-    if (code)
+    if (code) {
         return kafka_failure(f, code, "ask for the topics' settings",
                              rd_kafka_event_error_string(event));
+    }
     size_t count;
     const rd_kafka_ConfigResource_t **resources = rd_kafka_DescribeConfigs_result_resources(
         rd_kafka_event_DescribeConfigs_result(event), &count);
@@ -107,9 +109,10 @@ static enum err check_settings(struct kafka_broker *broker, rd_kafka_event_t *ev
         for (size_t i = 0; i < count; i++) {
             const char *topic = rd_kafka_ConfigResource_name(resources[i]);
             code = rd_kafka_ConfigResource_error(resources[i]);
-            if (code)
+            if (code) {
                 return kafka_failure(f, code, topic,
                                      rd_kafka_ConfigResource_error_string(resources[i]));
+            }
             if (strcmp(topic, round == 0 ? broker->requests : broker->events) == 0)
                 find_fault(broker, resources[i], out);
         }
@@ -127,7 +130,7 @@ static enum err settings(struct kafka_broker *broker, struct broker_shape *out, 
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(broker->reader,
                                                                  RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     char text[256];
-    rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_CALL_TIMEOUT_MS, text, sizeof text);
+    rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_CALL_TIMEOUT_MS, text, sizeof(text));
     rd_kafka_DescribeConfigs(broker->reader, resources, 2, options, queue);
     /* The request has its own time limit, so an answer or an error comes in any case. */
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 2 * KAFKA_CALL_TIMEOUT_MS);
@@ -147,23 +150,25 @@ enum err kafka_shape(void *self, struct broker_shape *out, struct failure *f)
     struct kafka_broker *broker = self;
     struct broker_shape shape = {0};
     enum err err = partitions(broker, broker->reader_requests, &shape.request_partitions, f);
-    if (!err)
+    if (err == ERR_OK)
         err = partitions(broker, broker->reader_events, &shape.event_partitions, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     char *id = rd_kafka_clusterid(broker->reader, KAFKA_CALL_TIMEOUT_MS);
     if (!id)
         return failure_set(f, ERR_LOG_TRANSPORT, "ask for the cluster's id: no answer");
-    snprintf(shape.cluster_id, sizeof shape.cluster_id, "%s", id);
+    snprintf(shape.cluster_id, sizeof(shape.cluster_id), "%s", id);
     rd_kafka_mem_free(broker->reader, id);
 
-    if (shape.request_partitions == 0 || shape.event_partitions == 0)
-        snprintf(shape.fault, sizeof shape.fault, "topic %.200s is missing: run `berth-admin init`",
+    if (shape.request_partitions == 0 || shape.event_partitions == 0) {
+        snprintf(shape.fault, sizeof(shape.fault),
+                 "topic %.200s is missing: run `berth-admin init`",
                  shape.request_partitions == 0 ? broker->requests : broker->events);
-    else
+    } else {
         err = settings(broker, &shape, f);
+    }
     rd_kafka_poll(broker->reader, 0);
-    if (err)
+    if (err != ERR_OK)
         return err;
     *out = shape;
     return ERR_OK;

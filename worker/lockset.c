@@ -25,9 +25,10 @@ void lockset_collect(struct lockset *set, struct item *const *items, size_t coun
         const struct item *item = items[i];
         if (time_floor_s(item->now_ms) < set->known_from_ms)
             set->known_from_ms = time_floor_s(item->now_ms);
-        if (item->auth.verified && !item->auth.claims.pointer)
+        if (item->auth.verified && !item->auth.claims.pointer) {
             wants_add(&set->wants, item->auth.credential.client, item->auth.claims.id,
                       &item->auth.claims.request);
+        }
     }
     const struct id_list *bookings = &set->wants.bookings;
     for (size_t i = 0; i < bookings->count; i++)
@@ -207,13 +208,15 @@ static enum err find_bookings(struct lockset *set, struct worker *w, struct fail
 {
     const struct store_ops *store = w->store->ops;
     enum err err = ERR_OK;
-    for (size_t i = 0; err == ERR_OK && i < set->wants.series.count; i++)
+    for (size_t i = 0; err == ERR_OK && i < set->wants.series.count; i++) {
         err = store->bookings_of_series(w->store->self, set->wants.series.ids[i], &set->bookings,
                                         f);
+    }
     find_shrinking(set, w->world);
-    if (err == ERR_OK && set->shrinking.count)
+    if (err == ERR_OK && set->shrinking.count) {
         err = store->bookings_on_machines(w->store->self, &set->shrinking, set->known_from_ms,
                                           &set->bookings, f);
+    }
     return err;
 }
 
@@ -225,15 +228,17 @@ static enum err find_machines(struct lockset *set, struct worker *w, struct fail
     enum err err = ERR_OK;
     if (wants->machine_count)
         err = store->find_machines(self, wants->machines, wants->machine_count, w->world, f);
-    if (err == ERR_OK && wants->chosen_ids.count)
+    if (err == ERR_OK && wants->chosen_ids.count) {
         err = store->find_machines_by_id(self, wants->chosen_ids.ids, wants->chosen_ids.count,
                                          w->world, f);
+    }
     if (err != ERR_OK)
         return err;
     add_named(set, w->world);
-    for (size_t i = 0; i < wants->chosen_ids.count; i++)
+    for (size_t i = 0; i < wants->chosen_ids.count; i++) {
         if (world_machine_by_id(w->world, wants->chosen_ids.ids[i]))
             id_list_add(&set->machines, wants->chosen_ids.ids[i]);
+    }
     for (size_t i = 0; err == ERR_OK && i < wants->label_count; i++)
         err = store->machines_matching(self, wants->labels[i], w->world, &set->machines, f);
     return err;
@@ -263,18 +268,20 @@ static enum err check_grown(struct lockset *set, struct worker *w, struct failur
     size_t machines = set->machines.count, bookings = set->bookings.count;
     size_t clients = set->client_count;
     enum err err = find_bookings(set, w, f);
-    if (err == ERR_OK && set->bookings.count)
+    if (err == ERR_OK && set->bookings.count) {
         err = w->store->ops->machines_of_bookings(w->store->self, &set->bookings, &set->machines,
                                                   f);
+    }
     if (err != ERR_OK)
         return err;
     add_owners(set, w);
     if (set->machines.count != machines || set->bookings.count != bookings ||
-        set->client_count != clients)
+        set->client_count != clients) {
         return failure_set(f, ERR_WORLD_GREW,
                            "%zu machines, %zu bookings, %zu clients more to lock",
                            set->machines.count - machines, set->bookings.count - bookings,
                            set->client_count - clients);
+    }
     return ERR_OK;
 }
 

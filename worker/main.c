@@ -25,7 +25,7 @@ static const char *choose_name(const struct config *cfg, char *buf, size_t size)
     const char *name = config_string(cfg, "worker.name");
     if (name)
         return name;
-    if (gethostname(host, sizeof host - 1) != 0)
+    if (gethostname(host, sizeof(host) - 1) != 0)
         host[0] = '\0';
     snprintf(buf, size, "%.100s:%ld", host[0] ? host : "host", (long)getpid());
     return buf;
@@ -44,7 +44,7 @@ static enum err open_worker(const struct worker_settings *settings, struct store
         struct log_quoted quoted;
         if (strcmp(told, f->text) != 0) /* once for each cause */
             log_warn("cannot start yet", "err=%s", log_quote(&quoted, f->text));
-        snprintf(told, sizeof told, "%s", f->text);
+        snprintf(told, sizeof(told), "%s", f->text);
         clock_sleep_ms(backoff_next(&pause));
     }
     return failure_set(f, ERR_INTERRUPTED, "stopped while starting");
@@ -55,16 +55,17 @@ static enum err work(const struct config *cfg, struct store *store, struct broke
 {
     char name[128];
     const struct worker_settings settings = {
-        .name = choose_name(cfg, name, sizeof name),
+        .name = choose_name(cfg, name, sizeof(name)),
         .batch_max = (size_t)config_int(cfg, "worker.batch_max"),
         .batch_max_bytes = (size_t)config_int(cfg, "worker.batch_max_bytes"),
         .unpublished_max = config_int(cfg, "worker.unpublished_max"),
         .metrics = metrics,
     };
     struct worker *w;
-    if (settings.unpublished_max <= (int64_t)settings.batch_max)
+    if (settings.unpublished_max <= (int64_t)settings.batch_max) {
         return failure_set(f, ERR_CONFIG,
                            "worker.unpublished_max must be greater than worker.batch_max");
+    }
     if (open_worker(&settings, store, broker, &w, f) != ERR_OK)
         return f->err;
     while (!service_stopping())
@@ -96,10 +97,11 @@ static enum err run(const struct config *cfg, const struct options *opts, struct
     enum err err = mysql_store_new(cfg, &store, f);
     if (err == ERR_OK)
         err = kafka_broker_new(cfg, &broker, f);
-    if (err == ERR_OK && options_has(opts, "healthcheck"))
+    if (err == ERR_OK && options_has(opts, "healthcheck")) {
         err = worker_check(&store, &broker, f);
-    else if (err == ERR_OK)
+    } else if (err == ERR_OK) {
         err = work_measured(cfg, &store, &broker, f);
+    }
     if (broker.ops)
         kafka_broker_free(&broker);
     if (store.ops)

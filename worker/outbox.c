@@ -22,19 +22,21 @@ static enum err tail_without_events(const struct part *part, int64_t lo, int64_t
                                     struct failure *f)
 {
     const struct partition_row *row = &part->row;
-    if (hi > lo && row->published_seq > 0)
+    if (hi > lo && row->published_seq > 0) {
         return failure_set(f, ERR_PARTITION_HALTED,
                            "the last events of event partition %" PRId32
                            " are none of Berth's decisions, though %" PRId64
                            " were published: find out who writes to the event topic, then "
                            "berth-admin partition resume %" PRId32,
                            part->number, row->published_seq, part->number);
-    if (hi == 0 && row->published_seq > 0)
+    }
+    if (hi == 0 && row->published_seq > 0) {
         return failure_set(f, ERR_PARTITION_HALTED,
                            "event partition %" PRId32 " is empty though %" PRId64
                            " events were published: the topic was deleted and made again. "
                            "Consumers have lost their place; see docs/operations.md",
                            part->number, row->published_seq);
+    }
     *tail = lo > 0 ? row->published_seq : 0; /* lo > 0: retention took them all */
     return ERR_OK;
 }
@@ -46,9 +48,10 @@ static enum err tail_ahead(struct worker *w, const struct part *part, int64_t ta
     struct partition_row row;
     if (w->store->ops->partition(w->store->self, part->number, &row, f) != ERR_OK)
         return failure_wrap(f, "read partition %" PRId32 " again", part->number);
-    if (row.epoch > part->row.epoch)
+    if (row.epoch > part->row.epoch) {
         return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
                            part->number);
+    }
     return failure_set(f, ERR_FARM_HALTED,
                        "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
                        " but the database ends at %" PRId64
@@ -62,9 +65,10 @@ static enum err range_is_stable(struct worker *w, int32_t number, int64_t lo, st
     int64_t lo_now, hi_now;
     if (w->broker->ops->event_range(w->broker->self, number, &lo_now, &hi_now, f) != ERR_OK)
         return failure_wrap(f, "read the ends of event partition %" PRId32, number);
-    if (lo_now != lo)
+    if (lo_now != lo) {
         return failure_set(f, ERR_LOG_ERROR,
                            "event partition %" PRId32 " lost its oldest events meanwhile", number);
+    }
     return ERR_OK;
 }
 
@@ -95,10 +99,11 @@ static enum err send(struct worker *w, struct part *part, const struct broker_ev
 {
     assert(event->seq == part->sent_seq + 1);
     enum err err = w->broker->ops->publish(w->broker->self, event, f);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         part->sent_seq = event->seq;
-    else if (err != ERR_LOG_FULL)
+    } else if (err != ERR_LOG_FULL) {
         w->producer_broken = true;
+    }
     return err;
 }
 
@@ -111,11 +116,12 @@ static enum err send_stored(void *arg, const struct stored_event *stored, struct
 {
     struct sending *sending = arg;
     struct part *part = sending->part;
-    if (stored->seq != part->sent_seq + 1)
+    if (stored->seq != part->sent_seq + 1) {
         return failure_set(f, ERR_PARTITION_HALTED,
                            "decision %" PRId32 "-%" PRId64
                            " is missing in the database: restore it; see docs/operations.md",
                            part->number, part->sent_seq + 1);
+    }
     struct broker_event event = {
         .part = part->number,
         .epoch = part->row.epoch,
@@ -135,15 +141,17 @@ enum err outbox_catch_up(struct worker *w, struct part *part, struct failure *f)
     while (part->sent_seq < part->row.last_seq && !w->producer_broken) {
         int64_t before = part->sent_seq;
         if (w->store->ops->outbox(w->store->self, part->number, before, WORKER_OUTBOX_PAGE,
-                                  send_stored, &sending, f) != ERR_OK)
+                                  send_stored, &sending, f) != ERR_OK) {
             return failure_wrap(f, "publish decisions of partition %" PRId32 " again",
                                 part->number);
-        if (part->sent_seq == before)
+        }
+        if (part->sent_seq == before) {
             return failure_set(f, ERR_PARTITION_HALTED,
                                "decisions %" PRId32 "-%" PRId64 " to %" PRId64
                                " are missing in the database: restore them; see "
                                "docs/operations.md",
                                part->number, before + 1, part->row.last_seq);
+        }
     }
     return ERR_OK;
 }

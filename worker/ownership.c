@@ -35,9 +35,10 @@ static void step_failed(struct worker *w, struct part *part, const struct failur
         return;
     }
     struct log_quoted quoted;
-    if (part->told != f->err)
+    if (part->told != f->err) {
         log_warn("partition not ready, will be tried again", "part=%" PRId32 " state=%s err=%s",
                  part->number, part_state_name(part->state), log_quote(&quoted, f->text));
+    }
     part->told = f->err;
     part->look_again_ms = mono(w) + backoff_next(&w->check_pause);
 }
@@ -80,12 +81,13 @@ static enum err claim(struct worker *w, struct part *part, struct failure *f)
         }
     }
     if (store->claim(w->store->self, part->number, w->settings.name, &row, f) != ERR_OK) {
-        if (f->err == ERR_NOT_FOUND)
+        if (f->err == ERR_NOT_FOUND) {
             return failure_set(f, ERR_PARTITION_HALTED,
                                "partition %" PRId32
                                " has no row in the database: the topic has more partitions than "
                                "the farm; see docs/operations.md",
                                part->number);
+        }
         return failure_wrap(f, "claim partition %" PRId32, part->number);
     }
     part->row = row;
@@ -122,7 +124,7 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
     if (err != ERR_OK)
         return failure_wrap(f, "read partition %" PRId32 " again", part->number);
     if (row.epoch < part->row.epoch ||
-        (row.epoch == part->row.epoch && row.last_seq < part->row.last_seq))
+        (row.epoch == part->row.epoch && row.last_seq < part->row.last_seq)) {
         return failure_set(f, ERR_FARM_HALTED,
                            "partition %" PRId32 " was at epoch %" PRId64 ", decision %" PRId64
                            " and is now at epoch %" PRId64 ", decision %" PRId64
@@ -130,18 +132,21 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
                            "docs/operations.md",
                            part->number, part->row.epoch, part->row.last_seq, row.epoch,
                            row.last_seq);
-    if (row.epoch != part->row.epoch)
+    }
+    if (row.epoch != part->row.epoch) {
         return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
                            part->number);
+    }
     if (row.halted[0])
         return failure_set(f, ERR_PARTITION_HALTED, "%s", row.halted);
-    if (part->tail_known && row.last_seq < part->sent_seq)
+    if (part->tail_known && row.last_seq < part->sent_seq) {
         return failure_set(f, ERR_FARM_HALTED,
                            "decision %" PRId32 "-%" PRId64
                            " was published but the database ends at %" PRId64
                            ": it was restored, or failed over to an older state; see "
                            "docs/operations.md",
                            part->number, part->sent_seq, row.last_seq);
+    }
     part->row = row;
     part->row_known = true;
     return ERR_OK;
@@ -153,20 +158,22 @@ static enum err compare_last(struct worker *w, struct part *part, struct failure
     const struct partition_row *row = &part->row;
     int64_t offset;
     uint8_t sha256[32];
-    if (!row->has_last_sha256)
+    if (!row->has_last_sha256) {
         return failure_set(f, ERR_PARTITION_HALTED,
                            "request partition %" PRId32 " starts before offset %" PRId64
                            ", the first that init saw: the topic was deleted and made again; see "
                            "docs/operations.md",
                            part->number, row->next_offset);
+    }
     enum err err = w->broker->ops->request_before(w->broker->self, part->number, row->next_offset,
                                                   WORKER_HOLE_MAX, &offset, sha256, f);
-    if (err == ERR_NOT_FOUND || (err == ERR_OK && memcmp(sha256, row->last_sha256, 32) != 0))
+    if (err == ERR_NOT_FOUND || (err == ERR_OK && memcmp(sha256, row->last_sha256, 32) != 0)) {
         return failure_set(f, ERR_PARTITION_HALTED,
                            "the request before offset %" PRId64 " of partition %" PRId32
                            " is not the one that was decided last: the topic was made again, or "
                            "this is another cluster; see docs/operations.md",
                            row->next_offset, part->number);
+    }
     return err == ERR_OK ? ERR_OK : failure_wrap(f, "read the last decided request");
 }
 
@@ -177,18 +184,20 @@ static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_ou
     if (w->broker->ops->request_range(w->broker->self, part->number, &lo, &hi, f) != ERR_OK)
         return failure_wrap(f, "read the ends of request partition %" PRId32, part->number);
     part->log_end = hi, part->log_end_known = true;
-    if (next > hi)
+    if (next > hi) {
         return failure_set(f, ERR_PARTITION_HALTED,
                            "request partition %" PRId32 " ends at %" PRId64
                            " but was decided up to %" PRId64
                            ": its log was cut or made again; see docs/operations.md",
                            part->number, hi, next);
-    if (next < lo)
+    }
+    if (next < lo) {
         return failure_set(f, ERR_PARTITION_HALTED,
                            "requests %" PRId64 " to %" PRId64 " of partition %" PRId32
                            " were deleted before they were decided (retention is too short); see "
                            "docs/operations.md",
                            next, lo - 1, part->number);
+    }
     *hi_out = hi;
     return next == lo ? ERR_OK : compare_last(w, part, f);
 }
@@ -202,9 +211,10 @@ static enum err set_progress(struct worker *w, struct part *part, int64_t progre
     enum err err = store->begin(w->store->self, f);
     if (err == ERR_OK)
         err = store->lock_partitions(w->store->self, &part->number, 1, &row, &farm, f);
-    if (err == ERR_OK && row.epoch != part->row.epoch)
+    if (err == ERR_OK && row.epoch != part->row.epoch) {
         err = failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
                           part->number);
+    }
     struct partition_row to = part->row;
     to.progress_epoch = progress_epoch;
     struct store_batch batch = {.partition_count = 1, .partitions = &to, .world = w->world};

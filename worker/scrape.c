@@ -69,9 +69,10 @@ enum err scrape_start(const char *listen_at, const struct worker_metrics *metric
                       struct scrape **out, struct failure *f)
 {
     union address address;
-    if (!address_parse(listen_at, &address))
+    if (!address_parse(listen_at, &address)) {
         return failure_set(f, ERR_CONFIG, "worker.metrics_listen: %s is no address and port",
                            listen_at);
+    }
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD;
     if (address.any.sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;

@@ -21,10 +21,11 @@ static void ensure_session(struct worker *w)
         if (mono(w) - w->session_used_ms < WORKER_PING_MS)
             return;
         w->session_used_ms = mono(w);
-        if (store->ops->ping(store->self, &f) == ERR_OK)
+        if (store->ops->ping(store->self, &f) == ERR_OK) {
             worker_store_worked(w);
-        else
+        } else {
             worker_store_failed(w, &f);
+        }
         return;
     }
     if (mono(w) < w->session_retry_ms)
@@ -94,10 +95,11 @@ static void set_positions(struct worker *w)
 static void seek_back(struct worker *w, struct part *part)
 {
     struct failure f;
-    if (w->broker->ops->seek(w->broker->self, part->number, part->row.next_offset, &f) == ERR_OK)
+    if (w->broker->ops->seek(w->broker->self, part->number, part->row.next_offset, &f) == ERR_OK) {
         part->seek_back = false;
-    else
+    } else {
         w->positions_changed = true; /* starting anew does the same */
+    }
 }
 
 /* Stops and continues fetching by the number of events that are not acknowledged. */
@@ -162,10 +164,11 @@ void upkeep_note_published(struct worker *w, struct part *part)
     enum err err = w->store->ops->set_published(w->store->self, part->number, part->row.epoch,
                                                 part->acked_seq, &f);
     w->session_used_ms = mono(w);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         part->published_noted = part->row.published_seq = part->acked_seq;
-    else if (err != ERR_EPOCH_LOST) /* the next batch notices that */
+    } else if (err != ERR_EPOCH_LOST) { /* the next batch notices that */
         worker_store_failed(w, &f);
+    }
 }
 
 void upkeep_excuse(struct worker *w, struct part *part)

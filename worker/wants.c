@@ -62,19 +62,21 @@ static bool labels_equal(const struct labels *a, const struct labels *b)
 {
     if (a->count != b->count)
         return false;
-    for (size_t i = 0; i < a->count; i++)
+    for (size_t i = 0; i < a->count; i++) {
         if (strcmp(a->items[i].key, b->items[i].key) != 0 ||
             strcmp(a->items[i].value, b->items[i].value) != 0)
             return false;
+    }
     return true;
 }
 
 /* Each set of labels is one query. */
 static void add_labels(struct wants *wants, const struct labels *labels)
 {
-    for (size_t i = 0; i < wants->label_count; i++)
+    for (size_t i = 0; i < wants->label_count; i++) {
         if (labels_equal(wants->labels[i], labels))
             return;
+    }
     wants->labels = room(wants->labels, wants->label_count, &wants->label_capacity,
                          sizeof(*wants->labels));
     wants->labels[wants->label_count++] = labels;

@@ -35,10 +35,11 @@ bool worker_consumes(const struct worker *w, const struct part *part)
 void worker_store_failed(struct worker *w, const struct failure *f)
 {
     struct log_quoted quoted;
-    if (!w->session_fault_logged)
+    if (!w->session_fault_logged) {
         log_warn("database session lost", "err=%s", log_quote(&quoted, f->text));
-    else
+    } else {
         log_debug("database session not usable", "err=%s", log_quote(&quoted, f->text));
+    }
     w->session_fault_logged = true;
     w->session_up = false;
     w->session_retry_ms = mono(w) + backoff_next(&w->session_pause);
@@ -69,10 +70,11 @@ void worker_halt_part(struct worker *w, struct part *part, const char *why)
         return;
     enum err err = w->store->ops->halt_partition(w->store->self, part->number, part->row.epoch, why,
                                                  &f);
-    if (err == ERR_EPOCH_LOST)
+    if (err == ERR_EPOCH_LOST) {
         worker_lose_part(w, part);
-    else if (err != ERR_OK)
+    } else if (err != ERR_OK) {
         worker_store_failed(w, &f);
+    }
 }
 
 void worker_halt_farm(struct worker *w, const char *why)
@@ -153,9 +155,10 @@ static void on_delivered(void *arg, int32_t number, int64_t seq, enum err err)
     if (err == ERR_OK)
         worker_metrics_acknowledged(w->metrics, number, seq, w->env.wall_ms(w->env.arg));
     if (err != ERR_OK) {
-        if (!w->producer_broken)
+        if (!w->producer_broken) {
             log_warn("an event was not delivered; a new producer publishes it again",
                      "part=%" PRId32 " seq=%" PRId64 " err=%s", number, seq, err_name(err));
+        }
         w->producer_broken = true;
     } else if (seq > part->acked_seq && seq <= part->sent_seq) {
         part->acked_seq = seq;
@@ -166,9 +169,10 @@ static void on_delivered(void *arg, int32_t number, int64_t seq, enum err err)
 /* The broker may have come back with a shorter or another log: check before going on. */
 static void check_all(struct worker *w)
 {
-    for (int32_t i = 0; i < w->farm.partitions; i++)
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
         if (w->parts[i].state == PART_RUNNING)
             part_set(&w->parts[i], PART_CHECKING, "the connection to Kafka was lost");
+    }
     w->positions_changed = true;
 }
 
@@ -209,9 +213,10 @@ void worker_pause(struct worker *w, int64_t ms)
     if (w->broker->ops->poll(w->broker->self, scratch, SCRATCH, w->settings.batch_max_bytes, 0,
                              &count, &f) != ERR_OK)
         poll_failed(w, &f);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (worker_has_part(w, scratch[i].part))
             w->parts[scratch[i].part].seek_back = true;
+    }
     if (count)
         w->broker->ops->release(w->broker->self, scratch, count);
     w->env.sleep_ms(w->env.arg, ms);
@@ -233,26 +238,30 @@ static enum err check_topics(const struct worker *w, struct failure *f)
     const struct farm_row *farm = &w->farm;
     if (w->broker->ops->shape(w->broker->self, &shape, f) != ERR_OK)
         return failure_wrap(f, "look at the topics");
-    if (strcmp(shape.cluster_id, farm->cluster_id) != 0)
+    if (strcmp(shape.cluster_id, farm->cluster_id) != 0) {
         return failure_set(f, ERR_LOG_TOPIC,
                            "this is Kafka cluster %s, but farm %s was set up on %s: set "
                            "kafka.bootstrap.servers to that one",
                            shape.cluster_id, farm->name, farm->cluster_id);
-    if (shape.request_partitions == 0 || shape.event_partitions == 0)
+    }
+    if (shape.request_partitions == 0 || shape.event_partitions == 0) {
         return failure_set(f, ERR_LOG_TOPIC,
                            "the %s topic is missing: run berth-admin init --farm %s",
                            shape.request_partitions == 0 ? "request" : "event", farm->name);
+    }
     if (shape.fault[0])
         return failure_set(f, ERR_LOG_TOPIC, "%s", shape.fault);
-    if (shape.request_partitions < farm->partitions || shape.event_partitions < farm->partitions)
+    if (shape.request_partitions < farm->partitions || shape.event_partitions < farm->partitions) {
         return failure_set(f, ERR_LOG_TOPIC,
                            "the topics have %" PRId32 " and %" PRId32
                            " partitions, the farm has %" PRId32 "; see docs/operations.md",
                            shape.request_partitions, shape.event_partitions, farm->partitions);
-    if (shape.request_partitions > farm->partitions || shape.event_partitions > farm->partitions)
+    }
+    if (shape.request_partitions > farm->partitions || shape.event_partitions > farm->partitions) {
         log_error("the topics have more partitions than the farm; those above are not consumed",
                   "requests=%" PRId32 " events=%" PRId32 " farm=%" PRId32, shape.request_partitions,
                   shape.event_partitions, farm->partitions);
+    }
     return ERR_OK;
 }
 
@@ -262,9 +271,10 @@ static enum err connect_and_look(struct worker *w, struct failure *f)
     if (store->connect(w->store->self, f) != ERR_OK)
         return failure_wrap(f, "connect to the database");
     if (store->farm(w->store->self, &w->farm, f) != ERR_OK) {
-        if (f->err == ERR_NOT_FOUND)
+        if (f->err == ERR_NOT_FOUND) {
             return failure_set(f, ERR_NOT_FOUND,
                                "the database holds no farm: run berth-admin init --farm NAME");
+        }
         return failure_wrap(f, "read the farm");
     }
     return check_topics(w, f);
@@ -287,10 +297,11 @@ static enum err prepare(struct worker *w, struct failure *f)
     w->parts = xcalloc((size_t)w->farm.partitions, sizeof(*w->parts));
     for (int32_t i = 0; i < w->farm.partitions; i++)
         w->parts[i] = (struct part){.number = i, .state = PART_FOREIGN, .hole_at = -1};
-    if (w->farm.halted[0])
+    if (w->farm.halted[0]) {
         worker_halt_farm(w, w->farm.halted);
-    else if (ownership_check_tails(w, f) != ERR_OK)
+    } else if (ownership_check_tails(w, f) != ERR_OK) {
         return f->err;
+    }
     struct broker_callbacks events = {
         .arg = w, .assigned = on_assigned, .revoked = on_revoked, .delivered = on_delivered};
     return w->broker->ops->subscribe(w->broker->self, &events, f);

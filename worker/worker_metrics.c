@@ -171,10 +171,11 @@ void worker_metrics_publish(struct worker *w)
         return;
     m->published_ms = now_ms;
     for (int32_t i = 0; i < w->farm.partitions; i++) {
-        if (w->parts[i].state != PART_FOREIGN)
+        if (w->parts[i].state != PART_FOREIGN) {
             publish_part(w, &w->parts[i]);
-        else
+        } else {
             metric_set(&m->parts[i].state, PART_FOREIGN);
+        }
     }
     metric_set(&m->partitions, w->farm.partitions);
     metric_set(&m->database_up, w->session_up);
@@ -300,9 +301,10 @@ static void render_batches(const struct worker_metrics *m, struct buf *out)
     metric_head(out, &rollbacks);
     for (int err = 0; err < ERR_COUNT; err++) {
         int64_t count = metric_get(&m->rollbacks[err]);
-        if (count > 0 || err == ERR_DB_DEADLOCK)
+        if (count > 0 || err == ERR_DB_DEADLOCK) {
             metric_sample(out, &rollbacks, METRIC_LABELS({"cause", err_name((enum err)err)}),
                           count);
+        }
     }
     metric_single(out, &timelines_reused, metric_get(&m->timelines_reused));
     metric_single(out, &timelines_loaded, metric_get(&m->timelines_loaded));
@@ -332,11 +334,12 @@ static void render_partitions(const struct worker_metrics *m, struct buf *out)
     for (int64_t i = 0; i < count; i++)
         in_state[metric_get(&m->parts[i].state)]++;
     metric_head(out, &partitions);
-    for (int state = PART_FOREIGN + 1; state < PART_STATE_COUNT; state++)
+    for (int state = PART_FOREIGN + 1; state < PART_STATE_COUNT; state++) {
         metric_sample(out, &partitions,
                       METRIC_LABELS({"state", part_state_name((enum part_state)state)}),
                       in_state[state]);
-    for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
+    }
+    for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
         metric_head(out, families[f]);
         for (int64_t i = 0; i < count; i++) {
             char number[24];
@@ -344,7 +347,7 @@ static void render_partitions(const struct worker_metrics *m, struct buf *out)
             int64_t state = metric_get(&m->parts[i].state);
             if (state == PART_FOREIGN || state == PART_LOST || value == UNKNOWN)
                 continue;
-            snprintf(number, sizeof number, "%" PRId64, i);
+            snprintf(number, sizeof(number), "%" PRId64, i);
             bool stands = families[f] == &metric_partition_halted ||
                           families[f] == &partition_waiting;
             const struct metric_label labels[] = {

@@ -25,7 +25,7 @@ void audit_differ(struct audit *audit, const char *kind, const char *at, const c
     char text[1024];
     va_list args;
     va_start(args, detail);
-    vsnprintf(text, sizeof text, detail, args);
+    vsnprintf(text, sizeof(text), detail, args);
     va_end(args);
     /* Tables and topics may hold any bytes when something is wrong with them. */
     struct arena *arena = arena_new();
@@ -40,7 +40,7 @@ void audit_differ(struct audit *audit, const char *kind, const char *at, const c
 static enum err note_spans(struct audit *audit, enum admin_topic topic, struct failure *f)
 {
     enum err err = ERR_OK;
-    for (int32_t part = 0; !err && part < audit->farm.partitions; part++) {
+    for (int32_t part = 0; err == ERR_OK && part < audit->farm.partitions; part++) {
         struct audit_part *p = &audit->parts[part];
         err = admin_kafka_span(&audit->kafka, topic, part,
                                topic == ADMIN_EVENTS ? &p->events : &p->requests, f);
@@ -56,15 +56,17 @@ static enum err take_snapshot(struct audit *audit, struct failure *f)
     mysql_session_rollback(session);
     enum err err = mysql_session_execf(session, f, "take the snapshot",
                                        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
-    if (!err)
+    if (err == ERR_OK) {
         err = mysql_session_execf(session, f, "take the snapshot",
                                   "START TRANSACTION WITH CONSISTENT SNAPSHOT");
-    if (!err)
+    }
+    if (err == ERR_OK) {
         err = mysql_session_read(session, "read the partitions",
                                  "SELECT part, next_offset, last_seq, published_seq FROM "
                                  "request_partition ORDER BY part",
                                  &res, f);
-    if (err)
+    }
+    if (err != ERR_OK)
         return err;
     int32_t count = 0;
     MYSQL_ROW row;
@@ -77,30 +79,31 @@ static enum err take_snapshot(struct audit *audit, struct failure *f)
         p->published_seq = field_int(row[3]);
     }
     mysql_free_result(res);
-    if (count != audit->farm.partitions)
+    if (count != audit->farm.partitions) {
         audit_differ(audit, "partition_missing", audit_at((char[AUDIT_AT_LEN]){0}, "%d", count),
                      "the farm has %" PRId32 " partitions, the table has no row for %" PRId32,
                      audit->farm.partitions, count);
+    }
     return ERR_OK;
 }
 
 static enum err run_checks(struct audit *audit, struct failure *f)
 {
-    audit->parts = xcalloc((size_t)audit->farm.partitions, sizeof *audit->parts);
+    audit->parts = xcalloc((size_t)audit->farm.partitions, sizeof(*audit->parts));
     for (int32_t part = 0; part < audit->farm.partitions; part++)
         audit->parts[part].part = part;
     enum err err = note_spans(audit, ADMIN_EVENTS, f);
-    if (!err)
+    if (err == ERR_OK)
         err = note_spans(audit, ADMIN_REQUESTS, f);
-    if (!err)
+    if (err == ERR_OK)
         err = take_snapshot(audit, f);
-    if (!err)
+    if (err == ERR_OK)
         err = audit_events(audit, f);
-    if (!err)
+    if (err == ERR_OK)
         err = audit_requests(audit, f);
-    if (!err)
+    if (err == ERR_OK)
         err = audit_fold(audit, f);
-    if (!err)
+    if (err == ERR_OK)
         err = audit_state(audit, f);
     mysql_session_rollback(audit->admin->session);
     return err;
@@ -155,10 +158,11 @@ static void print_text(const struct audit *audit)
                json_string_value(json_object_get(difference, "detail")));
     if (audit->difference_count > AUDIT_LISTED_MAX)
         printf("and %" PRId64 " more\n", audit->difference_count - AUDIT_LISTED_MAX);
-    if (audit->difference_count > 0)
+    if (audit->difference_count > 0) {
         printf("%" PRId64 " differences\n", audit->difference_count);
-    else
+    } else {
         puts("all agree");
+    }
 }
 
 static void report(const struct audit *audit)
@@ -193,11 +197,11 @@ enum err admin_audit(struct admin *admin, struct failure *f)
     audit.differences = json_array();
     audit.arena = arena_new();
     enum err err = wait ? cli_duration_parse(wait, &audit.wait_ms, f) : ERR_OK;
-    if (!err)
+    if (err == ERR_OK)
         err = admin_farm_open(admin, &audit.farm, &audit.kafka, f);
-    if (!err)
+    if (err == ERR_OK)
         err = run_checks(&audit, f);
-    if (!err) {
+    if (err == ERR_OK) {
         report(&audit);
         if (audit.difference_count > 0)
             admin->exit_code = EXIT_CODE_DIFFERENCES;

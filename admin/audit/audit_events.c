@@ -52,16 +52,17 @@ static enum err window_load(struct row_window *window, const struct comparison *
     enum err err = mysql_session_query(c->audit->admin->session, "read decisions", sql.data,
                                        sql.len, &window->res, f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
-    while ((row = mysql_fetch_row(window->res)))
+    while ((row = mysql_fetch_row(window->res))) {
         window->rows[window->count++] = (struct event_row){
             .seq = field_int(row[0]),
             .event = row[1],
             .event_len = mysql_fetch_lengths(window->res)[1],
             .subject = row[2],
         };
+    }
     return ERR_OK;
 }
 
@@ -73,13 +74,14 @@ static enum err find_row(struct row_window *window, const struct comparison *c, 
                   seq <= window->rows[window->count - 1].seq;
     if (!inside) {
         enum err err = window_load(window, c, seq, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
     *out = NULL;
-    for (size_t i = 0; i < window->count && !*out; i++)
+    for (size_t i = 0; i < window->count && !*out; i++) {
         if (window->rows[i].seq == seq)
             *out = &window->rows[i];
+    }
     return ERR_OK;
 }
 
@@ -94,16 +96,18 @@ static void compare_with_row(struct comparison *c, const rd_kafka_message_t *mes
                      message->offset);
         return;
     }
-    if (message->len != row->event_len || memcmp(message->payload, row->event, message->len) != 0)
+    if (message->len != row->event_len || memcmp(message->payload, row->event, message->len) != 0) {
         audit_differ(c->audit, "event_different", at,
                      "the event at offset %" PRId64 " of the event topic is not the decision's",
                      message->offset);
+    }
     size_t subject_len = row->subject ? strlen(row->subject) : 0;
     if (message->key_len != subject_len ||
-        (subject_len > 0 && memcmp(message->key, row->subject, subject_len) != 0))
+        (subject_len > 0 && memcmp(message->key, row->subject, subject_len) != 0)) {
         audit_differ(c->audit, "event_key_different", at,
                      "the event at offset %" PRId64 " has another key than the decision's subject",
                      message->offset);
+    }
 }
 
 static enum err on_event(void *arg, const rd_kafka_message_t *message, struct failure *f)
@@ -126,15 +130,16 @@ static enum err on_event(void *arg, const rd_kafka_message_t *message, struct fa
         p->first_seq = p->events.lo > 0 ? seq : 1;
         p->next_seq = p->first_seq;
     }
-    if (seq > p->next_seq)
+    if (seq > p->next_seq) {
         audit_differ(c->audit, "event_gap",
                      audit_at(at, "%" PRId32 "-%" PRId64, p->part, p->next_seq),
                      "sequence %" PRId64 " to %" PRId64 " are missing before offset %" PRId64,
                      p->next_seq, seq - 1, message->offset);
+    }
     bool repeat = seq < p->next_seq;
     const struct event_row *row = NULL;
     enum err err = find_row(repeat ? &c->behind : &c->ahead, c, seq, &row, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     compare_with_row(c, message, seq, row);
     if (repeat) {
@@ -152,13 +157,14 @@ static enum err compare_noted(struct comparison *c, struct failure *f)
     struct audit_part *p = c->part;
     struct admin_span now;
     enum err err = admin_kafka_span(&c->audit->kafka, ADMIN_EVENTS, p->part, &now, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     /* Retention may have moved the beginning since it was noted. */
     p->events.lo = now.lo;
     struct admin_piece piece = {ADMIN_EVENTS, p->part, now.lo, p->events.hi};
     err = admin_kafka_read(&c->audit->kafka, &piece, on_event, c, f);
-    if (!err && p->first_seq == 0) /* nothing is kept: what follows the last that was published */
+    if (err == ERR_OK &&
+        p->first_seq == 0) /* nothing is kept: what follows the last that was published */
         p->next_seq = p->events.lo > 0 ? p->published_seq + 1 : 1;
     return err;
 }
@@ -171,11 +177,11 @@ static enum err wait_for_rest(struct comparison *c, int64_t deadline, struct fai
     while (p->next_seq <= p->last_seq) {
         struct admin_span now;
         enum err err = admin_kafka_span(&c->audit->kafka, ADMIN_EVENTS, p->part, &now, f);
-        if (!err) {
+        if (err == ERR_OK) {
             struct admin_piece piece = {ADMIN_EVENTS, p->part, from, now.hi};
             err = admin_kafka_read(&c->audit->kafka, &piece, on_event, c, f);
         }
-        if (err)
+        if (err != ERR_OK)
             return err;
         from = now.hi > from ? now.hi : from;
         if (p->next_seq > p->last_seq || clock_mono_ms() >= deadline)
@@ -183,18 +189,19 @@ static enum err wait_for_rest(struct comparison *c, int64_t deadline, struct fai
         clock_sleep_ms(LOOK_MS);
     }
     char at[AUDIT_AT_LEN];
-    if (p->next_seq <= p->last_seq)
+    if (p->next_seq <= p->last_seq) {
         audit_differ(
             c->audit, "event_missing", audit_at(at, "%" PRId32 "-%" PRId64, p->part, p->next_seq),
             "the event topic lacks sequence %" PRId64 " to %" PRId64, p->next_seq, p->last_seq);
+    }
     return ERR_OK;
 }
 
 enum err audit_events(struct audit *audit, struct failure *f)
 {
-    struct comparison *all = xcalloc((size_t)audit->farm.partitions, sizeof *all);
+    struct comparison *all = xcalloc((size_t)audit->farm.partitions, sizeof(*all));
     enum err err = ERR_OK;
-    for (int32_t i = 0; !err && i < audit->farm.partitions; i++) {
+    for (int32_t i = 0; err == ERR_OK && i < audit->farm.partitions; i++) {
         all[i].audit = audit;
         all[i].part = &audit->parts[i];
         all[i].noted_end = all[i].part->events.hi;
@@ -203,7 +210,7 @@ enum err audit_events(struct audit *audit, struct failure *f)
         window_clear(&all[i].behind);
     }
     int64_t deadline = clock_mono_ms() + audit->wait_ms;
-    for (int32_t i = 0; !err && i < audit->farm.partitions; i++)
+    for (int32_t i = 0; err == ERR_OK && i < audit->farm.partitions; i++)
         err = wait_for_rest(&all[i], deadline, f);
     for (int32_t i = 0; i < audit->farm.partitions; i++) {
         window_clear(&all[i].ahead);

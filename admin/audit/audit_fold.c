@@ -41,13 +41,13 @@ static struct audit_booking *need_booking(struct audit *audit, int64_t id)
     struct audit_booking *booking = audit_booking(audit, id);
     if (booking)
         return booking;
-    booking = arena_alloc(audit->arena, sizeof *booking);
+    booking = arena_alloc(audit->arena, sizeof(*booking));
     booking->id = id;
     size_t count = audit->bookings.count;
     if (count == audit->booking_room) {
         audit->booking_room = count ? 2 * count : 1024;
         audit->booking_list = xrealloc(audit->booking_list,
-                                       audit->booking_room * sizeof *audit->booking_list);
+                                       audit->booking_room * sizeof(*audit->booking_list));
     }
     audit->booking_list[count] = booking;
     map_put(&audit->bookings, map_hash_int(id), booking);
@@ -59,13 +59,13 @@ static struct audit_machine *need_machine(struct audit *audit, const char *name)
     struct audit_machine *machine = audit_machine(audit, name);
     if (machine)
         return machine;
-    machine = arena_alloc(audit->arena, sizeof *machine);
+    machine = arena_alloc(audit->arena, sizeof(*machine));
     machine->name = arena_strdup(audit->arena, name);
     size_t count = audit->machines.count;
     if (count == audit->machine_room) {
         audit->machine_room = count ? 2 * count : 256;
         audit->machine_list = xrealloc(audit->machine_list,
-                                       audit->machine_room * sizeof *audit->machine_list);
+                                       audit->machine_room * sizeof(*audit->machine_list));
     }
     audit->machine_list[count] = machine;
     map_put(&audit->machines, map_hash_text(MAP_SEED, name), machine);
@@ -123,7 +123,7 @@ static void fold_booking(struct audit *audit, int64_t id, const json_t *data, co
     booking->start_ms = audit_time(data, "start");
     booking->end_ms = audit_time(data, "end");
     booking->share_count = json_array_size(shares);
-    booking->shares = arena_alloc(audit->arena, booking->share_count * sizeof *booking->shares);
+    booking->shares = arena_alloc(audit->arena, booking->share_count * sizeof(*booking->shares));
     booking->shares_known = json_is_array(shares);
     for (size_t i = 0; i < booking->share_count; i++) {
         const json_t *share = json_array_get(shares, i);
@@ -181,10 +181,11 @@ static void fold_event(struct audit *audit, const json_t *data)
     const json_t *series = json_object_get(data, "series");
     if (json_object_get(data, "duplicate_of") || json_object_get(data, "reason"))
         return;
-    if (json_is_object(series))
+    if (json_is_object(series)) {
         fold_series(audit, json_object_get(series, "occurrences"), booking);
-    else if (json_is_object(booking))
+    } else if (json_is_object(booking)) {
         fold_booking(audit, audit_int(booking, "id"), booking, booking);
+    }
     if (json_is_object(machine))
         fold_machine(audit, machine);
     const json_t *displaced;
@@ -248,9 +249,10 @@ static void fold_row(struct audit *audit, MYSQL_ROW row, size_t event_len)
         return;
     }
     const char *column = find_contradiction(row, event, id);
-    if (column)
+    if (column) {
         audit_differ(audit, "decision_contradicts", id,
                      "the decision's %s is not what its event says", column);
+    }
     fold_event(audit, json_object_get(event, "data"));
     json_decref(event);
 }
@@ -267,11 +269,12 @@ static void check_end(struct audit *audit, const struct expected *e)
     if (e->part >= audit->farm.partitions)
         return;
     int64_t last = audit->parts[e->part].last_seq;
-    if (e->seq != last)
+    if (e->seq != last) {
         audit_differ(audit, "sequence_end", audit_at(at, "%" PRId32 "-%" PRId64, e->part, e->seq),
                      "the partition's last sequence is %" PRId64
                      ", the last decision's is %" PRId64,
                      last, e->seq);
+    }
 }
 
 static void check_sequence(struct audit *audit, struct expected *e, MYSQL_ROW row)
@@ -283,9 +286,10 @@ static void check_sequence(struct audit *audit, struct expected *e, MYSQL_ROW ro
         check_end(audit, e);
         *e = (struct expected){.part = e->part + 1};
     }
-    if (seq != e->seq + 1)
+    if (seq != e->seq + 1) {
         audit_differ(audit, "sequence_gap", audit_at(at, "%" PRId32 "-%" PRId64, part, e->seq + 1),
                      "there are no decisions %" PRId64 " to %" PRId64, e->seq + 1, seq - 1);
+    }
     e->seq = seq;
 }
 
@@ -295,7 +299,7 @@ enum err audit_fold(struct audit *audit, struct failure *f)
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_stream(session, "read decisions", DECISIONS_SQL,
                                         strlen(DECISIONS_SQL), &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     struct expected expected = {0};
     MYSQL_ROW row;

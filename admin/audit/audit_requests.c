@@ -33,7 +33,7 @@ static enum err cursor_load(struct cursor *cursor, int64_t from, struct failure 
     enum err err = mysql_session_query(cursor->audit->admin->session, "read decisions", sql.data,
                                        sql.len, &cursor->res, f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     cursor->row = mysql_fetch_row(cursor->res);
     cursor->offset = cursor->row ? field_int(cursor->row[0]) : cursor->end;
@@ -55,7 +55,7 @@ static enum err skip_to(struct cursor *cursor, int64_t offset, struct failure *f
 {
     enum err err = ERR_OK;
     char at[AUDIT_AT_LEN];
-    while (!err && cursor->row && cursor->offset < offset) {
+    while (err == ERR_OK && cursor->row && cursor->offset < offset) {
         audit_differ(cursor->audit, "request_missing",
                      audit_at(at, "%" PRId32 ":%" PRId64, cursor->part->part, cursor->offset),
                      "decision %" PRId32
@@ -72,7 +72,7 @@ static enum err on_request(void *arg, const rd_kafka_message_t *message, struct 
     char at[AUDIT_AT_LEN];
     audit_at(at, "%" PRId32 ":%" PRId64, cursor->part->part, message->offset);
     enum err err = skip_to(cursor, message->offset, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     cursor->audit->counts.requests++;
     if (!cursor->row || cursor->offset != message->offset) {
@@ -82,10 +82,11 @@ static enum err on_request(void *arg, const rd_kafka_message_t *message, struct 
     uint8_t digest[32];
     sha256(message->payload ? message->payload : "", message->payload ? message->len : 0, digest);
     const unsigned long *lens = mysql_fetch_lengths(cursor->res);
-    if (lens[1] != sizeof digest || memcmp(cursor->row[1], digest, sizeof digest) != 0)
+    if (lens[1] != sizeof(digest) || memcmp(cursor->row[1], digest, sizeof(digest)) != 0) {
         audit_differ(cursor->audit, "request_different", at,
                      "decision %" PRId32 "-%s was made about other bytes (SHA-256)",
                      cursor->part->part, cursor->row[2]);
+    }
     return cursor_next(cursor, f);
 }
 
@@ -101,20 +102,22 @@ static enum err check_ahead(struct audit *audit, const struct audit_part *p, str
     enum err err = mysql_session_query(audit->admin->session, "read decisions", sql.data, sql.len,
                                        &res, f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
-    if (row && field_int(row[0]) > 0)
+    if (row && field_int(row[0]) > 0) {
         audit_differ(audit, "decision_ahead", audit_at(at, "%" PRId32 ":%s", p->part, row[1]),
                      "%s decisions are about offsets from the partition's position, %" PRId64
                      ", on",
                      row[0], p->next_offset);
+    }
     mysql_free_result(res);
-    if (p->next_offset > p->requests.hi)
+    if (p->next_offset > p->requests.hi) {
         audit_differ(audit, "request_log_short",
                      audit_at(at, "%" PRId32 ":%" PRId64, p->part, p->requests.hi),
                      "the request log ends here, decisions were made up to offset %" PRId64,
                      p->next_offset);
+    }
     return ERR_OK;
 }
 
@@ -122,7 +125,7 @@ static enum err compare_part(struct audit *audit, struct audit_part *p, struct f
 {
     struct admin_span now;
     enum err err = admin_kafka_span(&audit->kafka, ADMIN_REQUESTS, p->part, &now, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     /* Retention may have moved the beginning since it was noted. */
     p->requests = now;
@@ -130,9 +133,9 @@ static enum err compare_part(struct audit *audit, struct audit_part *p, struct f
         .audit = audit, .part = p, .end = p->next_offset < now.hi ? p->next_offset : now.hi};
     err = cursor_load(&cursor, now.lo, f);
     struct admin_piece piece = {ADMIN_REQUESTS, p->part, now.lo, cursor.end};
-    if (!err)
+    if (err == ERR_OK)
         err = admin_kafka_read(&audit->kafka, &piece, on_request, &cursor, f);
-    if (!err)
+    if (err == ERR_OK)
         err = skip_to(&cursor, cursor.end, f);
     if (cursor.res)
         mysql_free_result(cursor.res);
@@ -142,7 +145,7 @@ static enum err compare_part(struct audit *audit, struct audit_part *p, struct f
 enum err audit_requests(struct audit *audit, struct failure *f)
 {
     enum err err = ERR_OK;
-    for (int32_t i = 0; !err && i < audit->farm.partitions; i++)
+    for (int32_t i = 0; err == ERR_OK && i < audit->farm.partitions; i++)
         err = compare_part(audit, &audit->parts[i], f);
     return err;
 }

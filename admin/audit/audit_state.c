@@ -35,7 +35,7 @@ static enum err compare_bookings(struct audit *audit, struct failure *f)
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_stream(session, "read bookings", BOOKINGS_SQL,
                                         strlen(BOOKINGS_SQL), &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
     char at[AUDIT_AT_LEN];
@@ -49,9 +49,10 @@ static enum err compare_bookings(struct audit *audit, struct failure *f)
         }
         booking->seen = true;
         const char *column = find_booking_difference(row, booking);
-        if (column)
+        if (column) {
             audit_differ(audit, "booking_different", at,
                          "the booking's %s is not what the decisions left it with", column);
+        }
     }
     err = mysql_session_stream_end(session, "read bookings", f);
     mysql_free_result(res);
@@ -85,9 +86,10 @@ static void compare_allocation(struct audit *audit, MYSQL_ROW row)
     bool live = field_int(row[6]) != 0;
     int64_t end_ms = field_int(row[3]);
     audit->counts.allocations++;
-    if (!booking || !row[1])
+    if (!booking || !row[1]) {
         audit_differ(audit, "allocation_unknown", at, "an allocation of no known %s",
                      booking ? "machine" : "booking");
+    }
     if (!booking || !row[1] || !live)
         return;
     if (booking->state == BOOKING_CANCELLED || end_ms > booking->end_ms) {
@@ -100,13 +102,14 @@ static void compare_allocation(struct audit *audit, MYSQL_ROW row)
         return;
     struct amount amount = {field_int(row[4]), field_int(row[5])};
     struct audit_share *share = find_share(booking, machine, amount);
-    if (share)
+    if (share) {
         share->rows++;
-    else
+    } else {
         audit_differ(audit, "allocation_different", at,
                      "an allocation of %" PRId64 " GPUs and %" PRId64
                      " GiB of %s that the decisions did not leave it with",
                      amount.gpus, amount.memory_gib, machine);
+    }
 }
 
 static enum err compare_allocations(struct audit *audit, struct failure *f)
@@ -115,7 +118,7 @@ static enum err compare_allocations(struct audit *audit, struct failure *f)
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_stream(session, "read allocations", ALLOCATIONS_SQL,
                                         strlen(ALLOCATIONS_SQL), &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
     while ((row = mysql_fetch_row(res)))
@@ -134,21 +137,26 @@ static void find_missing(struct audit *audit)
         audit_at(at, "booking/%" PRId64, booking->id);
         if (!booking->seen)
             audit_differ(audit, "booking_missing", at, "the decisions made it, the table lacks it");
-        if (booking->facts != booking->version)
+        if (booking->facts != booking->version) {
             audit_differ(audit, "booking_versions", at,
                          "%" PRId64 " decisions changed it, but its version is %" PRId64,
                          booking->facts, booking->version);
-        for (size_t k = 0; booking->seen && k < booking->share_count; k++)
-            if (booking->shares[k].rows != 1)
+        }
+        for (size_t k = 0; booking->seen && k < booking->share_count; k++) {
+            if (booking->shares[k].rows != 1) {
                 audit_differ(audit, "allocation_missing", at,
                              "%d live allocations of %s where the decisions left one",
                              booking->shares[k].rows, booking->shares[k].machine);
+            }
+        }
     }
-    for (size_t i = 0; i < audit->machines.count; i++)
-        if (!audit->machine_list[i]->seen)
+    for (size_t i = 0; i < audit->machines.count; i++) {
+        if (!audit->machine_list[i]->seen) {
             audit_differ(audit, "machine_missing",
                          audit_at(at, "machine/%s", audit->machine_list[i]->name),
                          "a decision registered it, the table lacks it");
+        }
+    }
 }
 
 /* --- machines --- */
@@ -176,7 +184,7 @@ static enum err compare_machines(struct audit *audit, struct failure *f)
         audit->admin->session, "read machines",
         "SELECT id, name, gpus, memory_gib, labels, state, version FROM machine ORDER BY id", &res,
         f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
     char at[AUDIT_AT_LEN];
@@ -190,9 +198,10 @@ static enum err compare_machines(struct audit *audit, struct failure *f)
         }
         machine->seen = true;
         const char *column = find_machine_difference(row, machine);
-        if (column)
+        if (column) {
             audit_differ(audit, "machine_different", at,
                          "the machine's %s is not what the decisions left it with", column);
+        }
     }
     mysql_free_result(res);
     return ERR_OK;
@@ -227,7 +236,7 @@ static enum err find_overbooked(struct audit *audit, struct failure *f)
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_stream(session, "look for over-booking", OVERBOOKED_SQL,
                                         strlen(OVERBOOKED_SQL), &res, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row;
     char last[AUDIT_AT_LEN] = "", at[AUDIT_AT_LEN];
@@ -235,7 +244,7 @@ static enum err find_overbooked(struct audit *audit, struct failure *f)
         audit_at(at, "machine/%s", row[0]);
         if (strcmp(at, last) == 0)
             continue;
-        memcpy(last, at, sizeof last);
+        memcpy(last, at, sizeof(last));
         json_t *time = admin_json_time(field_int(row[5]));
         audit_differ(audit, "overbooked", at,
                      "%s GPUs and %s GiB are booked from %s on, it has %s and %s", row[3], row[4],
@@ -250,11 +259,11 @@ static enum err find_overbooked(struct audit *audit, struct failure *f)
 enum err audit_state(struct audit *audit, struct failure *f)
 {
     enum err err = compare_machines(audit, f);
-    if (!err)
+    if (err == ERR_OK)
         err = compare_bookings(audit, f);
-    if (!err)
+    if (err == ERR_OK)
         err = compare_allocations(audit, f);
-    if (!err) {
+    if (err == ERR_OK) {
         find_missing(audit);
         err = find_overbooked(audit, f);
     }

@@ -89,7 +89,7 @@ __attribute__((format(printf, 3, 4))) static void tell(struct follow *follow,
     char text[512];
     va_list args;
     va_start(args, detail);
-    vsnprintf(text, sizeof text, detail, args);
+    vsnprintf(text, sizeof(text), detail, args);
     va_end(args);
     if (follow->admin->format == ADMIN_JSON) {
         json_t *object = json_pack("{s:s, s:s, s:s}", "kind", kind, "at", at, "detail", text);
@@ -174,22 +174,24 @@ static void judge(struct follow *follow)
     for (size_t i = 0; i < follow->judged; i++) {
         const struct follow_suspicion *suspicion = &fold->suspicions[i];
         struct follow_excess excess;
-        if (!suspicion->machine->registered)
+        if (!suspicion->machine->registered) {
             tell_unknown(follow, suspicion);
-        else if (!suspicion->explained && follow_exceeds(suspicion, &excess))
+        } else if (!suspicion->explained && follow_exceeds(suspicion, &excess)) {
             alarm_of(follow, suspicion, &excess);
+        }
     }
     fold->suspicion_count -= follow->judged;
     memmove(fold->suspicions, fold->suspicions + follow->judged,
-            fold->suspicion_count * sizeof *fold->suspicions);
+            fold->suspicion_count * sizeof(*fold->suspicions));
     follow->judged = 0;
 }
 
 static bool reached_ends(const struct follow *follow)
 {
-    for (int32_t part = 0; part < follow->part_count; part++)
+    for (int32_t part = 0; part < follow->part_count; part++) {
         if (follow->parts[part].next_offset < follow->ends[part])
             return false;
+    }
     return true;
 }
 
@@ -254,7 +256,7 @@ static void tell_gap(struct follow *follow, int32_t part, int64_t seq)
 {
     int64_t missing = follow->parts[part].last_seq + 1;
     char at[AT_LEN];
-    snprintf(at, sizeof at, "%" PRId32 "-%" PRId64, part, missing);
+    snprintf(at, sizeof(at), "%" PRId32 "-%" PRId64, part, missing);
     follow->complete = false;
     follow->finding_count++;
     json_t *more = json_pack("{s:i, s:I, s:I}", "partition", (int)part, "first_missing",
@@ -266,7 +268,7 @@ static void tell_gap(struct follow *follow, int32_t part, int64_t seq)
 static void tell_foreign(struct follow *follow, const rd_kafka_message_t *message)
 {
     char at[AT_LEN];
-    snprintf(at, sizeof at, "%" PRId32 ":%" PRId64, message->partition, message->offset);
+    snprintf(at, sizeof(at), "%" PRId32 ":%" PRId64, message->partition, message->offset);
     follow->finding_count++;
     json_t *more = json_pack("{s:i, s:I}", "partition", (int)message->partition, "offset",
                              (json_int_t)message->offset);
@@ -365,7 +367,7 @@ static enum err run(struct follow *follow, struct failure *f)
         if (signal_seen || ferror(stdout))
             return ERR_OK;
         enum err err = read_some(follow, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
 }
@@ -377,7 +379,7 @@ static enum err read_options(struct follow *follow, struct failure *f)
     const struct options *opts = follow->admin->opts;
     const char *wait = options_value(opts, "wait"), *time = options_value(opts, "for");
     enum err err = wait ? cli_duration_parse(wait, &follow->settle_ms, f) : ERR_OK;
-    if (!err && time)
+    if (err == ERR_OK && time)
         err = cli_duration_parse(time, &follow->for_ms, f);
     return err;
 }
@@ -389,7 +391,7 @@ static enum err note_spans(struct follow *follow, struct failure *f)
         struct follow_part *p = &follow->parts[part];
         struct admin_span span;
         enum err err = admin_kafka_span(&follow->kafka, ADMIN_EVENTS, part, &span, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
         *p = (struct follow_part){.next_offset = span.lo, .epoch = -1, .settled = span.lo == 0};
         p->last_seq = span.lo == 0 ? 0 : -1;
@@ -408,19 +410,20 @@ static enum err note_spans(struct follow *follow, struct failure *f)
 static enum err begin(struct follow *follow, struct failure *f)
 {
     enum err err = admin_kafka_open(follow->admin->cfg, &follow->kafka, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_kafka_partitions(&follow->kafka, ADMIN_EVENTS, &follow->part_count, f);
-    if (!err && follow->part_count == 0)
+    if (err == ERR_OK && follow->part_count == 0) {
         err = failure_set(f, ERR_NOT_FOUND, "there is no topic %s: check farm.topic_prefix",
                           follow->kafka.names[ADMIN_EVENTS]);
-    if (err)
+    }
+    if (err != ERR_OK)
         return err;
-    follow->parts = xcalloc((size_t)follow->part_count, sizeof *follow->parts);
-    follow->ends = xcalloc((size_t)follow->part_count, sizeof *follow->ends);
+    follow->parts = xcalloc((size_t)follow->part_count, sizeof(*follow->parts));
+    follow->ends = xcalloc((size_t)follow->part_count, sizeof(*follow->ends));
     err = note_spans(follow, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
-    int64_t *from = xcalloc((size_t)follow->part_count, sizeof *from);
+    int64_t *from = xcalloc((size_t)follow->part_count, sizeof(*from));
     for (int32_t part = 0; part < follow->part_count; part++)
         from[part] = follow->parts[part].next_offset;
     err = admin_kafka_follow(&follow->kafka, ADMIN_EVENTS, from, follow->part_count, &follow->queue,
@@ -436,15 +439,16 @@ static void finish(struct follow *follow)
                  "bookings, %" PRId64 " findings",
                  follow->event_count, follow->repeat_count, follow->fold.machines.count,
                  follow->fold.bookings.count, follow->finding_count);
-    if (signal_seen)
+    if (signal_seen) {
         follow->admin->exit_code = signal_seen == SIGINT ? EXIT_CODE_SIGINT : EXIT_CODE_SIGTERM;
-    else if (follow->finding_count > 0)
+    } else if (follow->finding_count > 0) {
         follow->admin->exit_code = EXIT_CODE_DIFFERENCES;
+    }
 }
 
 enum err admin_follow(struct admin *admin, struct failure *f)
 {
-    struct follow *follow = xcalloc(1, sizeof *follow);
+    struct follow *follow = xcalloc(1, sizeof(*follow));
     follow->admin = admin;
     follow->settle_ms = SETTLE_MS;
     follow->for_ms = -1;
@@ -452,13 +456,13 @@ enum err admin_follow(struct admin *admin, struct failure *f)
     follow_fold_init(&follow->fold);
     watch_signals();
     enum err err = read_options(follow, f);
-    if (!err)
+    if (err == ERR_OK)
         err = begin(follow, f);
-    if (!err)
+    if (err == ERR_OK)
         err = run(follow, f);
-    if (!err && ferror(stdout))
+    if (err == ERR_OK && ferror(stdout))
         err = failure_set(f, ERR_IO, "write to stdout");
-    if (!err)
+    if (err == ERR_OK)
         finish(follow);
     admin_kafka_unfollow(&follow->kafka, ADMIN_EVENTS, follow->part_count, follow->queue);
     admin_kafka_close(&follow->kafka);

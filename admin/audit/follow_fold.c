@@ -44,10 +44,10 @@ static struct follow_booking *need_booking(struct follow_fold *fold, int64_t id)
     if (booking)
         return booking;
     size_t count = fold->bookings.count;
-    booking = arena_alloc(fold->arena, sizeof *booking);
+    booking = arena_alloc(fold->arena, sizeof(*booking));
     booking->id = id;
     fold->booking_list = grown(fold->booking_list, count, &fold->booking_room,
-                               sizeof *fold->booking_list);
+                               sizeof(*fold->booking_list));
     fold->booking_list[count] = booking;
     map_put(&fold->bookings, hash, booking);
     return booking;
@@ -60,12 +60,12 @@ static struct follow_machine *need_machine(struct follow_fold *fold, const char 
     if (machine)
         return machine;
     size_t count = fold->machines.count;
-    machine = arena_alloc(fold->arena, sizeof *machine);
+    machine = arena_alloc(fold->arena, sizeof(*machine));
     machine->name = arena_strdup(fold->arena, name);
     machine->changed_ms = -TIMELINE_MS_LIMIT + 1;
     machine->use = timeline_new(fold->pool, INT64_MIN);
     fold->machine_list = grown(fold->machine_list, count, &fold->machine_room,
-                               sizeof *fold->machine_list);
+                               sizeof(*fold->machine_list));
     fold->machine_list[count] = machine;
     map_put(&fold->machines, hash, machine);
     return machine;
@@ -145,7 +145,7 @@ static void look(struct follow_fold *fold, struct follow_suspicion suspicion)
         return;
     suspicion.seen_ms = clock_mono_ms();
     fold->suspicions = grown(fold->suspicions, fold->suspicion_count, &fold->suspicion_room,
-                             sizeof *fold->suspicions);
+                             sizeof(*fold->suspicions));
     fold->suspicions[fold->suspicion_count++] = suspicion;
 }
 
@@ -238,7 +238,7 @@ static void cut_pieces(struct follow_booking *booking, int64_t cut_ms, size_t mo
 {
     struct follow_piece *old = booking->pieces;
     size_t count = booking->piece_count;
-    booking->pieces = count + more > 0 ? xcalloc(count + more, sizeof *booking->pieces) : NULL;
+    booking->pieces = count + more > 0 ? xcalloc(count + more, sizeof(*booking->pieces)) : NULL;
     booking->piece_count = 0;
     for (size_t i = 0; i < count; i++)
         timeline_remove(old[i].machine->use, old[i].start_ms, old[i].end_ms, old[i].amount);
@@ -324,13 +324,14 @@ static bool take_booking(struct follow_fold *fold, int64_t id, const json_t *dat
         if (!piece.machine->registered)
             piece.machine->event = *event;
         add_piece(booking, piece);
-        if (from_ms < end_ms)
+        if (from_ms < end_ms) {
             look(fold, (struct follow_suspicion){
                            .machine = piece.machine,
                            .event = *event,
                            .start_ms = from_ms,
                            .end_ms = end_ms,
                        });
+        }
     }
     return good;
 }
@@ -425,10 +426,11 @@ static bool take_data(struct follow_fold *fold, const json_t *data,
     size_t i;
     json_array_foreach(json_object_get(data, "displaced"), i, displaced)
         good = take_displaced(fold, displaced, event) && good;
-    if (json_is_object(series))
+    if (json_is_object(series)) {
         good = take_series(fold, json_object_get(series, "occurrences"), event) && good;
-    else if (json_is_object(booking))
+    } else if (json_is_object(booking)) {
         good = take_booking(fold, audit_int(booking, "id"), booking, event) && good;
+    }
     if (json_is_object(machine))
         good = take_machine(fold, machine, event) && good;
     return good;
@@ -440,7 +442,7 @@ static bool read_time(const char *text, struct follow_event *out)
     const char *dot = strchr(text, '.');
     char whole[TIMETEXT_LEN];
     size_t len = dot ? (size_t)(dot - text) : strlen(text);
-    if (len + 2 > sizeof whole)
+    if (len + 2 > sizeof(whole))
         return false;
     memcpy(whole, text, len);
     memcpy(whole + len, dot ? "Z" : "", dot ? 2 : 1);
@@ -457,7 +459,7 @@ bool follow_fold_event(struct follow_fold *fold, int32_t part, int64_t seq, cons
     json_t *object = bytes ? json_loadb(bytes, len, 0, NULL) : NULL;
     const json_t *data = json_object_get(object, "data");
     char id[48];
-    snprintf(id, sizeof id, "%" PRId32 "-%" PRId64, part, seq);
+    snprintf(id, sizeof(id), "%" PRId32 "-%" PRId64, part, seq);
     bool good = json_is_object(data) && strcmp(audit_text(object, "id"), id) == 0 &&
                 read_time(audit_text(object, "time"), &event);
     bool accepted = good && strcmp(audit_text(object, "type"), EVENT_TYPE_ACCEPTED) == 0;

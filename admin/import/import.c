@@ -52,7 +52,7 @@ void import_remark(json_t *item, const char *format, ...)
     char text[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     add_detail(item, text);
 }
@@ -102,9 +102,10 @@ static void remark_counts(const struct import *import)
     for (size_t i = 0; i < IMPORT_KIND_COUNT; i++) {
         struct buf text = {0};
         for (size_t k = 0; k < IMPORT_OUTCOME_COUNT; k++) {
-            if (import->counts[i][k] > 0)
+            if (import->counts[i][k] > 0) {
                 buf_printf(&text, "%s%" PRId64 " %s", text.len > 0 ? ", " : "",
                            import->counts[i][k], words[k]);
+            }
         }
         if (text.len > 0 || i != IMPORT_ALLOCATION)
             admin_remark(import->admin, "%s: %s", names[i], text.len > 0 ? text.data : "none");
@@ -142,13 +143,15 @@ static enum err take_options(struct import *import, struct failure *f)
     import->zone = zone_find(zone ? zone : "UTC");
     if (!options_value(opts, "from-database"))
         return failure_set(f, ERR_USAGE, "--from-database NAME is missing");
-    if (!import->zone)
+    if (!import->zone) {
         return failure_set(f, ERR_USAGE, "--zone %s: there is no such time zone",
                            zone ? zone : "UTC");
-    if (!import_name(import->name_format, 1, name))
+    }
+    if (!import_name(import->name_format, 1, name)) {
         return failure_set(
             f, ERR_USAGE, "--name-format '%s': expected one %%d or %%02d between A-Z a-z 0-9 . _ -",
             import->name_format);
+    }
     if (wait && cli_duration_parse(wait, &import->wait_ms, f) != ERR_OK)
         return failure_wrap(f, "--wait");
     if (import->wait_ms == 0)
@@ -162,7 +165,7 @@ static enum err check_client(struct import *import, struct failure *f)
     struct buf sql = {0};
     MYSQL_RES *rows = NULL;
     enum err err = config_require(import->admin->cfg, "client.name", f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     import->client_name = config_string(import->admin->cfg, "client.name");
     buf_puts(&sql, "SELECT role FROM client WHERE name = ");
@@ -170,18 +173,19 @@ static enum err check_client(struct import *import, struct failure *f)
     err = mysql_session_query(import->admin->session, "look for the client", sql.data, sql.len,
                               &rows, f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(rows);
-    if (!row)
+    if (!row) {
         err = failure_set(f, ERR_NOT_FOUND,
                           "there is no client %s: run `berth-admin client add %s --role admin`",
                           import->client_name, import->client_name);
-    else if (role_from_name(row[0]) != ROLE_ADMIN)
+    } else if (role_from_name(row[0]) != ROLE_ADMIN) {
         err = failure_set(f, ERR_CONFIG,
                           "client %s is no admin, and only an admin registers machines: set "
                           "client.name and client.key_file to one that is",
                           import->client_name);
+    }
     mysql_free_result(rows);
     mysql_session_rollback(import->admin->session);
     return err;
@@ -191,14 +195,16 @@ static enum err open_farm(struct import *import, struct admin_farm *farm, struct
 {
     const char *name = config_string(import->admin->cfg, "farm.name");
     enum err err = admin_open_database(import->admin, true, f);
-    if (!err)
+    if (err == ERR_OK)
         err = admin_farm_read(import->admin, farm, f);
-    if (!err && !farm->name[0])
+    if (err == ERR_OK && !farm->name[0]) {
         err = failure_set(f, ERR_NOT_FOUND,
                           "there is no farm yet: run `berth-admin init --farm NAME`");
-    if (!err && name && strcmp(name, farm->name) != 0)
+    }
+    if (err == ERR_OK && name && strcmp(name, farm->name) != 0) {
         err = failure_set(f, ERR_CONFIG, "farm.name is %s, but the database is that of the farm %s",
                           name, farm->name);
+    }
     return err ? err : check_client(import, f);
 }
 
@@ -207,21 +213,22 @@ enum err admin_import(struct admin *admin, struct failure *f)
     struct import import = {.admin = admin, .arena = arena_new(), .items = json_array()};
     struct admin_farm farm;
     enum err err = take_options(&import, f);
-    if (!err)
+    if (err == ERR_OK)
         err = open_farm(&import, &farm, f);
-    if (!err)
+    if (err == ERR_OK)
         err = import_read(admin, import.arena, &import.old, f);
-    if (!err)
+    if (err == ERR_OK)
         err = import_open_client(&import, farm.name, f);
-    if (!err)
+    if (err == ERR_OK)
         err = import_send_all(&import, f);
-    if (!err)
+    if (err == ERR_OK)
         report(&import);
-    if (count_of(&import, IMPORT_UNKNOWN) > 0)
+    if (count_of(&import, IMPORT_UNKNOWN) > 0) {
         admin->exit_code = EXIT_CODE_NO_DECISION;
-    else if (count_of(&import, IMPORT_REJECTED) > 0)
+    } else if (count_of(&import, IMPORT_REJECTED) > 0) {
         admin->exit_code = EXIT_CODE_REJECTED;
-    if (err && err != ERR_USAGE && json_array_size(import.items) > 0)
+    }
+    if (err != ERR_OK && err != ERR_USAGE && json_array_size(import.items) > 0)
         failure_wrap(f, "stopped on the way; run it again, nothing is taken twice");
     berth_close(import.client);
     json_decref(import.items);

@@ -47,12 +47,14 @@ static bool amount_of(const char *text, int64_t max, int64_t *out)
 static char *amounts_of(const char *gpus_text, const char *memory_text, int64_t *gpus,
                         int64_t *memory_gib)
 {
-    if (!amount_of(gpus_text, LIMIT_GPUS, gpus))
+    if (!amount_of(gpus_text, LIMIT_GPUS, gpus)) {
         return xasprintf("%.40s GPUs: 0 to %d are possible", gpus_text ? gpus_text : "NULL",
                          LIMIT_GPUS);
-    if (!amount_of(memory_text, LIMIT_MEMORY_GIB, memory_gib))
+    }
+    if (!amount_of(memory_text, LIMIT_MEMORY_GIB, memory_gib)) {
         return xasprintf("memory of %.40s GiB: 0 to %d are possible",
                          memory_text ? memory_text : "NULL", LIMIT_MEMORY_GIB);
+    }
     return NULL;
 }
 
@@ -79,19 +81,21 @@ static bool machine_request(struct import *import, const struct old_machine *mac
     json_t *item = import_item(import, IMPORT_MACHINE, &machine->id, NULL);
     if (id < 0)
         return refuse_id(import, item, &machine->id);
-    if (!import_name(import->name_format, id, name))
+    if (!import_name(import->name_format, id, name)) {
         return refuse(import, item, "invalid_name",
                       xasprintf("its name by %.80s is too long", import->name_format));
+    }
     char *wrong = amounts_of(machine->gpus, machine->memory_gib, &gpus, &memory_gib);
     if (wrong)
         return refuse(import, item, "invalid_amount", wrong);
     json_t *request = json_pack("{s:s, s:s, s:I, s:I}", "type", "machine.register", "machine", name,
                                 "gpus", (json_int_t)gpus, "memory_gib", (json_int_t)memory_gib);
-    if (id >= 1 && id <= LIMIT_CHOSEN_MACHINE_ID)
+    if (id >= 1 && id <= LIMIT_CHOSEN_MACHINE_ID) {
         json_object_set_new(request, "id", json_integer(id));
-    else
+    } else {
         import_remark(item, "it gets another id: one that can be chosen is 1 to %d",
                       LIMIT_CHOSEN_MACHINE_ID);
+    }
     *out = (struct import_request){
         .kind = IMPORT_MACHINE,
         .id = arena_printf(import->arena, "flask-ressource-%" PRId64, id),
@@ -117,10 +121,11 @@ static bool machine_exists(const struct import *import, int64_t id)
     size_t low = 0, high = import->old.machine_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (import->old.machines[middle].id.number < id)
+        if (import->old.machines[middle].id.number < id) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low < import->old.machine_count && import->old.machines[low].id.number == id && id >= 0;
 }
@@ -141,12 +146,13 @@ static bool local_of(const char *text, int64_t *local_s)
     char whole[TIMETEXT_LEN];
     int64_t ms;
     size_t len = text ? strlen(text) : 0;
-    if (len == 10)
-        snprintf(whole, sizeof whole, "%sT00:00:00Z", text);
-    else if (len >= 19 && (text[10] == ' ' || text[10] == 'T'))
-        snprintf(whole, sizeof whole, "%.10sT%.8sZ", text, text + 11);
-    else
+    if (len == 10) {
+        snprintf(whole, sizeof(whole), "%sT00:00:00Z", text);
+    } else if (len >= 19 && (text[10] == ' ' || text[10] == 'T')) {
+        snprintf(whole, sizeof(whole), "%.10sT%.8sZ", text, text + 11);
+    } else {
         return false;
+    }
     /* A fraction that is zero is what DATETIME(6) shows. */
     if (len > 19 && (text[19] != '.' || text[20 + strspn(text + 20, "0")] != '\0'))
         return false;
@@ -180,10 +186,11 @@ static bool refuse_moment(struct import *import, json_t *item, const char *text,
 {
     char first[TIMETEXT_LEN], second[TIMETEXT_LEN];
     const char *zone = options_value(import->admin->opts, "zone");
-    if (moment->count == 0)
+    if (moment->count == 0) {
         return refuse(import, item, "nonexistent_time",
                       xasprintf("%.40s does not exist by the clocks of %s: they are set forward",
                                 text, zone ? zone : "UTC"));
+    }
     return refuse(import, item, "ambiguous_time",
                   xasprintf("%.40s exists twice by the clocks of %s: %s and %s", text,
                             zone ? zone : "UTC", timetext_format(moment->at_s[0] * 1000, first),
@@ -205,10 +212,11 @@ static bool window_of(struct import *import, json_t *item, const struct old_book
                                 start_known ? "date_fin" : "date_debut", text ? text : "NULL"));
     }
     bool exact = start.count == 1 && end.count == 1;
-    if (exact ? end.at_s[0] <= start.at_s[0] : end.local_s <= start.local_s)
+    if (exact ? end.at_s[0] <= start.at_s[0] : end.local_s <= start.local_s) {
         return refuse(
             import, item, "reversed_dates",
             xasprintf("it ends at %.40s, and begins at %.40s", booking->end, booking->start));
+    }
     if (end.latest_s <= soon_s) {
         import_settle(import, item, IMPORT_OVER, "booking_over", "it has ended");
         return false;

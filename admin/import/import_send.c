@@ -23,7 +23,7 @@ struct settings {
 static void add_setting(void *arg, const char *name, const char *value)
 {
     struct settings *settings = arg;
-    settings->items = xrealloc(settings->items, (settings->count + 1) * sizeof *settings->items);
+    settings->items = xrealloc(settings->items, (settings->count + 1) * sizeof(*settings->items));
     settings->items[settings->count++] = (struct berth_setting){name, value};
 }
 
@@ -45,21 +45,22 @@ enum err import_open_client(struct import *import, const char *farm, struct fail
     struct settings settings = {0};
     struct berth_error error;
     enum err err = config_require(cfg, "client.name", f);
-    if (!err)
+    if (err == ERR_OK)
         err = config_require(cfg, "client.key_file", f);
-    if (!err && !import->dry_run)
+    if (err == ERR_OK && !import->dry_run)
         err = config_require(cfg, "kafka.bootstrap.servers", f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     add_setting(&settings, "farm.name", farm);
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         add_setting(&settings, keys[i], config_string(cfg, keys[i]));
     add_setting(&settings, "client.user", config_string(cfg, "client.name"));
     config_each_kafka(cfg, add_setting, &settings);
-    if (berth_open(settings.items, settings.count, &import->client, &error) != BERTH_OK)
+    if (berth_open(settings.items, settings.count, &import->client, &error) != BERTH_OK) {
         err = failed(&error, f);
-    else
+    } else {
         berth_set_max_in_flight(import->client, IN_FLIGHT);
+    }
     free(settings.items);
     return err;
 }
@@ -72,10 +73,11 @@ static bool same_content(const json_t *request, const json_t *data)
 {
     const json_t *booking = json_object_get(data, "booking"),
                  *machine = json_object_get(data, "machine");
-    if (booking)
+    if (booking) {
         return json_equal(json_object_get(booking, "end"), json_object_get(request, "end")) &&
                json_equal(json_object_get(booking, "allocations"),
                           json_object_get(request, "allocations"));
+    }
     return json_equal(json_object_get(machine, "gpus"), json_object_get(request, "gpus")) &&
            json_equal(json_object_get(machine, "memory_gib"),
                       json_object_get(request, "memory_gib")) &&
@@ -96,7 +98,7 @@ static enum err first_answer(const struct import *import, const char *request_id
     enum err err = mysql_session_query(import->admin->session, "read the first answer", sql.data,
                                        sql.len, &rows, f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     row = mysql_fetch_row(rows);
     *out = row ? json_loadb(row[0], mysql_fetch_lengths(rows)[0], 0, NULL) : NULL;
@@ -119,7 +121,7 @@ static enum err settle_reused(struct import *import, const struct import_request
 {
     json_t *event = NULL;
     enum err err = first_answer(import, request->id, &event, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const json_t *data = json_object_get(event, "data");
     const char *subject = text_of(event, "subject"), *reason = text_of(data, "reason");
@@ -181,11 +183,12 @@ static enum err settle(struct import *import, struct berth_outcome *outcome, str
 {
     struct import_request *request = outcome->tag;
     enum err err = ERR_OK;
-    if (outcome->status == BERTH_OK)
+    if (outcome->status == BERTH_OK) {
         err = settle_decided(import, request, outcome, f);
-    else
+    } else {
         import_settle(import, request->item, IMPORT_UNKNOWN, berth_status_name(outcome->status),
                       outcome->error);
+    }
     request_free(request);
     berth_outcome_free(outcome);
     return err;
@@ -196,7 +199,7 @@ static enum err collect(struct import *import, int timeout_ms, struct failure *f
 {
     struct berth_outcome *outcome;
     enum err err = ERR_OK;
-    while (!err) {
+    while (err == ERR_OK) {
         /* Nobody interrupts this client: a signal ends the program, which may be run again. */
         berth_poll(import->client, timeout_ms, &outcome);
         if (!outcome)
@@ -210,7 +213,7 @@ static enum err collect(struct import *import, int timeout_ms, struct failure *f
 static enum err collect_all(struct import *import, struct failure *f)
 {
     enum err err = ERR_OK;
-    while (!err && berth_in_flight(import->client) > 0)
+    while (err == ERR_OK && berth_in_flight(import->client) > 0)
         err = collect(import, POLL_MS, f);
     return err;
 }
@@ -236,12 +239,13 @@ static enum err send_message(struct import *import, struct import_request *reque
     struct berth_error error;
     enum berth_status status = BERTH_FULL;
     enum err err = ERR_OK;
-    while (!err && (status = berth_send(import->client, message, &options, &error)) == BERTH_FULL)
+    while (err == ERR_OK &&
+           (status = berth_send(import->client, message, &options, &error)) == BERTH_FULL)
         err = collect(import, POLL_MS, f);
     /* In flight, both belong to the outcome. */
     if (status == BERTH_OK)
         return collect(import, 0, f);
-    if (!err)
+    if (err == ERR_OK)
         err = failed(&error, f);
     berth_message_free(message);
     request_free(request);
@@ -273,7 +277,7 @@ static enum err send_one(struct import *import, const struct import_request *req
     } else if (import->dry_run) {
         plan(import, request, message);
     } else {
-        struct import_request *copy = xmalloc(sizeof *copy);
+        struct import_request *copy = xmalloc(sizeof(*copy));
         *copy = *request;
         json_incref(copy->request);
         err = send_message(import, copy, message, f);
@@ -311,7 +315,7 @@ static enum err send_machines(struct import *import, struct failure *f)
     struct import_request request;
     size_t at = 0;
     enum err err = ERR_OK;
-    while (!err && import_next_machine(import, &at, &request))
+    while (err == ERR_OK && import_next_machine(import, &at, &request))
         err = send_one(import, &request, f);
     return err ? err : collect_all(import, f);
 }
@@ -322,12 +326,13 @@ static enum err send_bookings(struct import *import, struct failure *f)
     struct import_walk walk = {0};
     json_t *keys = json_object();
     enum err err = ERR_OK;
-    while (!err && import_next_booking(import, &walk, &request)) {
+    while (err == ERR_OK && import_next_booking(import, &walk, &request)) {
         err = keep_order(import, &request, keys, f);
-        if (!err)
+        if (err == ERR_OK) {
             err = send_one(import, &request, f);
-        else
+        } else {
             json_decref(request.request);
+        }
     }
     json_decref(keys);
     return err ? err : collect_all(import, f);
@@ -345,9 +350,9 @@ static void give_up(struct import *import)
 enum err import_send_all(struct import *import, struct failure *f)
 {
     enum err err = send_machines(import, f);
-    if (!err)
+    if (err == ERR_OK)
         err = send_bookings(import, f);
-    if (err)
+    if (err != ERR_OK)
         give_up(import);
     return err;
 }

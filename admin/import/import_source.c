@@ -40,7 +40,7 @@ struct found {
 static enum err read_password(const char *path, char **out, struct failure *f)
 {
     enum err err = file_read_text(path, PASSWORD_LEN, out, f);
-    if (err)
+    if (err != ERR_OK)
         return failure_wrap(f, "--from-password-file");
     (*out)[strcspn(*out, "\r\n")] = '\0';
     return ERR_OK;
@@ -65,7 +65,7 @@ static enum err settings_of(const struct admin *admin, struct mysql_settings *ou
     if (host && socket)
         return failure_set(f, ERR_USAGE, "--from-host and --from-socket contradict each other");
     enum err err = mysql_settings_read(admin->cfg, out, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     out->io_timeout_s = 3600;
     out->idle_timeout_s = 3600;
@@ -84,7 +84,7 @@ static enum err settings_of(const struct admin *admin, struct mysql_settings *ou
         replace(&out->user, user);
     if (host || socket || user)
         replace(&out->password, NULL);
-    if (!err && password) {
+    if (err == ERR_OK && password) {
         free(out->password);
         out->password = NULL;
         err = read_password(password, &out->password, f);
@@ -95,12 +95,14 @@ static enum err settings_of(const struct admin *admin, struct mysql_settings *ou
 static enum err open_snapshot(struct mysql_session *session, struct failure *f)
 {
     enum err err = mysql_session_connect(session, f);
-    if (!err)
+    if (err == ERR_OK) {
         err = mysql_session_execf(session, f, "begin",
                                   "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
-    if (!err)
+    }
+    if (err == ERR_OK) {
         err = mysql_session_execf(session, f, "begin",
                                   "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+    }
     return err;
 }
 
@@ -154,11 +156,12 @@ static enum err check_columns(const struct options *opts, struct failure *f)
             for (size_t c = 0; old_names[t].columns[c] && !known; c++)
                 known = name_given(value, old_names[t].name, old_names[t].columns[c]) != NULL;
         }
-        if (!known)
+        if (!known) {
             return failure_set(f, ERR_USAGE,
                                "--column %s: TABLE.COLUMN=NAME is expected, with the usual names "
                                "of table and column, as Ressource.quantiteGPU=gpus",
                                value);
+        }
     }
     return ERR_OK;
 }
@@ -262,11 +265,12 @@ static enum err table_names(const struct options *opts, const char *names[TABLE_
         names[count++] = at;
         at = comma ? comma + 1 : NULL;
     }
-    if (at || count != TABLE_COUNT)
+    if (at || count != TABLE_COUNT) {
         return failure_set(f, ERR_USAGE,
                            "--tables %s: three names are expected, of the resources, the "
                            "reservations and the reserved resources",
                            text);
+    }
     return ERR_OK;
 }
 
@@ -276,11 +280,11 @@ static enum err find_all(const struct admin *admin, const struct catalog *catalo
     const char *names[TABLE_COUNT];
     char *copy = NULL;
     enum err err = table_names(admin->opts, names, &copy, f);
-    for (size_t t = 0; t < TABLE_COUNT && !err; t++) {
+    for (size_t t = 0; t < TABLE_COUNT && err == ERR_OK; t++) {
         found[t].table = find_table(catalog, names[t]);
         if (!found[t].table)
             err = missing_table(catalog, options_value(admin->opts, "from-database"), names, t, f);
-        for (size_t c = 0; !err && old_names[t].columns[c]; c++) {
+        for (size_t c = 0; err == ERR_OK && old_names[t].columns[c]; c++) {
             const char *usual = old_names[t].columns[c];
             const char *other = other_column(admin->opts, old_names[t].name, usual);
             find_column(catalog, &found[t], c, other ? other : usual);
@@ -344,7 +348,7 @@ static enum err read_cells(struct mysql_session *session, const struct found *fo
     build_query(found, table, &sql);
     enum err err = mysql_session_query(session, found->table, sql.data, sql.len, &rows, f);
     buf_fini(&sql);
-    if (err)
+    if (err != ERR_OK)
         return err;
     size_t count = (size_t)mysql_num_rows(rows);
     if (count > IMPORT_ROWS_MAX) {
@@ -352,7 +356,7 @@ static enum err read_cells(struct mysql_session *session, const struct found *fo
         return failure_set(f, ERR_CONFIG, "the old table %s has more than %d rows", found->table,
                            IMPORT_ROWS_MAX);
     }
-    const char **cells = arena_alloc(arena, (count * width + 1) * sizeof *cells);
+    const char **cells = arena_alloc(arena, (count * width + 1) * sizeof(*cells));
     while ((row = mysql_fetch_row(rows))) {
         const unsigned long *lens = mysql_fetch_lengths(rows);
         for (size_t c = 0; c < width; c++)
@@ -402,14 +406,14 @@ static enum err read_machines(struct mysql_session *session, const struct found 
 {
     struct cells cells;
     enum err err = read_cells(session, found, MACHINES, arena, &cells, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const char **at = cells.at;
     out->machine_count = cells.row_count;
-    out->machines = arena_alloc(arena, (out->machine_count + 1) * sizeof *out->machines);
+    out->machines = arena_alloc(arena, (out->machine_count + 1) * sizeof(*out->machines));
     for (size_t i = 0; i < out->machine_count; i++, at += 3)
         out->machines[i] = (struct old_machine){id_of(at[0]), at[1], at[2]};
-    qsort(out->machines, out->machine_count, sizeof *out->machines, compare_machines);
+    qsort(out->machines, out->machine_count, sizeof(*out->machines), compare_machines);
     return ERR_OK;
 }
 
@@ -418,16 +422,16 @@ static enum err read_bookings(struct mysql_session *session, const struct found 
 {
     struct cells cells;
     enum err err = read_cells(session, found, BOOKINGS, arena, &cells, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const char **at = cells.at;
     out->booking_count = cells.row_count;
-    out->bookings = arena_alloc(arena, (out->booking_count + 1) * sizeof *out->bookings);
+    out->bookings = arena_alloc(arena, (out->booking_count + 1) * sizeof(*out->bookings));
     for (size_t i = 0; i < out->booking_count; i++, at += 4)
         out->bookings[i] = (struct old_booking){id_of(at[0]), at[1], at[2], at[3]};
     out->start_is_utc = strcasecmp(found->types[1], "timestamp") == 0;
     out->end_is_utc = strcasecmp(found->types[2], "timestamp") == 0;
-    qsort(out->bookings, out->booking_count, sizeof *out->bookings, compare_bookings);
+    qsort(out->bookings, out->booking_count, sizeof(*out->bookings), compare_bookings);
     return ERR_OK;
 }
 
@@ -436,14 +440,14 @@ static enum err read_shares(struct mysql_session *session, const struct found *f
 {
     struct cells cells;
     enum err err = read_cells(session, found, SHARES, arena, &cells, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const char **at = cells.at;
     out->share_count = cells.row_count;
-    out->shares = arena_alloc(arena, (out->share_count + 1) * sizeof *out->shares);
+    out->shares = arena_alloc(arena, (out->share_count + 1) * sizeof(*out->shares));
     for (size_t i = 0; i < out->share_count; i++, at += 4)
         out->shares[i] = (struct old_share){id_of(at[0]), id_of(at[1]), at[2], at[3]};
-    qsort(out->shares, out->share_count, sizeof *out->shares, compare_shares);
+    qsort(out->shares, out->share_count, sizeof(*out->shares), compare_shares);
     return ERR_OK;
 }
 
@@ -455,25 +459,25 @@ enum err import_read(const struct admin *admin, struct arena *arena, struct old_
     struct catalog catalog = {0};
     struct found found[TABLE_COUNT] = {0};
     enum err err = check_columns(admin->opts, f);
-    if (!err)
+    if (err == ERR_OK)
         err = settings_of(admin, &settings, f);
-    if (!err) {
+    if (err == ERR_OK) {
         session = mysql_session_new(&settings);
         err = open_snapshot(session, f);
     }
-    if (!err)
+    if (err == ERR_OK)
         err = read_catalog(session, &catalog, f);
-    if (!err)
+    if (err == ERR_OK)
         err = find_all(admin, &catalog, found, f);
-    if (!err)
+    if (err == ERR_OK)
         err = read_machines(session, &found[MACHINES], arena, out, f);
-    if (!err)
+    if (err == ERR_OK)
         err = read_bookings(session, &found[BOOKINGS], arena, out, f);
-    if (!err)
+    if (err == ERR_OK)
         err = read_shares(session, &found[SHARES], arena, out, f);
     if (catalog.rows)
         mysql_free_result(catalog.rows);
     mysql_session_free(session);
     mysql_settings_fini(&settings);
-    return err && err != ERR_USAGE ? failure_wrap(f, "read the old database") : err;
+    return err != ERR_OK && err != ERR_USAGE ? failure_wrap(f, "read the old database") : err;
 }

@@ -25,14 +25,15 @@ bool address_parse(const char *text, union address *out)
 
 void address_loopback(union address *address)
 {
-    if (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == htonl(INADDR_ANY))
+    if (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == htonl(INADDR_ANY)) {
         address->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    else if (address->any.sa_family == AF_INET6 &&
-             memcmp(&address->v6.sin6_addr, &in6addr_any, sizeof in6addr_any) == 0)
+    } else if (address->any.sa_family == AF_INET6 &&
+               memcmp(&address->v6.sin6_addr, &in6addr_any, sizeof(in6addr_any)) == 0) {
         address->v6.sin6_addr = in6addr_loopback;
+    }
 }
 
 socklen_t address_len(const union address *address)
 {
-    return address->any.sa_family == AF_INET6 ? sizeof address->v6 : sizeof address->v4;
+    return address->any.sa_family == AF_INET6 ? sizeof(address->v6) : sizeof(address->v4);
 }

@@ -30,10 +30,11 @@ static void use_zone(const char *zone)
         saved = true;
     }
     const char *wanted = zone ? zone : original;
-    if (wanted)
+    if (wanted) {
         setenv("TZ", wanted, 1);
-    else
+    } else {
         unsetenv("TZ");
+    }
     tzset();
 }
 
@@ -52,11 +53,11 @@ enum err cli_zone_check(const char *zone, struct failure *f)
     if (plain && strcmp(zone, "UTC") == 0)
         return ERR_OK;
     if (plain && len < 100) {
-        snprintf(path, sizeof path, "%s/%s", dir ? dir : "/usr/share/zoneinfo", zone);
+        snprintf(path, sizeof(path), "%s/%s", dir ? dir : "/usr/share/zoneinfo", zone);
         /* libc takes an unknown zone for UTC, silently. A folder is no zone. */
         if (access(path, R_OK) == 0) {
             char folder[520];
-            snprintf(folder, sizeof folder, "%s/.", path);
+            snprintf(folder, sizeof(folder), "%s/.", path);
             if (access(folder, F_OK) != 0)
                 return ERR_OK;
         }
@@ -212,14 +213,16 @@ static enum err parse_dated(const char *text, const char *zone, int64_t *ms_out,
     size_t len = strlen(text);
     if (timetext_parse(text, len, ms_out))
         return ERR_OK;
-    if (len == 10)
+    if (len == 10) {
         return failure_set(f, ERR_USAGE, "'%s' is a day: write '%s 00:00' if you mean its start",
                            text, text);
-    if (text[len - 1] == 'Z' || (len > 16 && strpbrk(text + 16, "+-")))
+    }
+    if (text[len - 1] == 'Z' || (len > 16 && strpbrk(text + 16, "+-"))) {
         return failure_set(f, ERR_USAGE,
                            "'%.60s' is not RFC 3339: 2026-12-01T03:00:00Z or "
                            "2026-12-01T03:00:00+01:00 is expected",
                            text);
+    }
     reading day = date_at(text);
     int seconds = text[10] == ' ' || text[10] == 'T' ? of_day(text + 11, true) : -1;
     if (day < 0 || seconds < 0)
@@ -303,16 +306,17 @@ enum err cli_time_parse(const char *text, int64_t now_ms, const char *zone, int6
     use_zone(zone);
     int64_t ms = 0;
     enum err err;
-    if (strncasecmp(text, "now", 3) == 0 && (text[3] == '\0' || text[3] == '+'))
+    if (strncasecmp(text, "now", 3) == 0 && (text[3] == '\0' || text[3] == '+')) {
         err = parse_relative(text + 3, now_ms, &ms, f);
-    else if (text[0] == '+')
+    } else if (text[0] == '+') {
         err = parse_relative(text, now_ms, &ms, f);
-    else if (text[0] == '@')
+    } else if (text[0] == '@') {
         err = parse_epoch(text, &ms, f);
-    else if (looks_like_date(text))
+    } else if (looks_like_date(text)) {
         err = parse_dated(text, zone, &ms, f);
-    else
+    } else {
         err = parse_day(text, now_ms, zone, &ms, f);
+    }
     if (err == ERR_OK && ms / 1000 > LIMIT_TIME_S)
         err = failure_set(f, ERR_USAGE, "'%.60s' is after the year 9999", text);
     if (err == ERR_OK)
@@ -331,12 +335,14 @@ static enum err not_a_duration(const char *text, const char *why, struct failure
 static enum err refuse_duration(const char *text, struct failure *f)
 {
     size_t digits = strspn(text, "0123456789");
-    if (digits > 0 && text[digits] == '\0')
+    if (digits > 0 && text[digits] == '\0') {
         return not_a_duration(text, "a number alone can be minutes or seconds: write 90m or 90s",
                               f);
-    if (digits > 0 && text[digits] == ':' && !strchr(text + digits + 1, ':'))
+    }
+    if (digits > 0 && text[digits] == ':' && !strchr(text + digits + 1, ':')) {
         return not_a_duration(text, "two numbers can be hours or minutes: write 4h30m or 04:30:00",
                               f);
+    }
     if (strpbrk(text, ".,"))
         return not_a_duration(text, "fractions are not taken: write 1h30m", f);
     if (digits > 0 && (text[digits] == 'M' || strncmp(text + digits, "mo", 2) == 0))
@@ -412,10 +418,10 @@ static void put_local(struct buf *buf, int64_t ms, bool with_day)
     struct tm tm = local_of(ms / 1000);
     char text[64];
     if (with_day) {
-        strftime(text, sizeof text, "%a %Y-%m-%d ", &tm);
+        strftime(text, sizeof(text), "%a %Y-%m-%d ", &tm);
         buf_puts(buf, text);
     }
-    strftime(text, sizeof text, tm.tm_sec ? "%H:%M:%S %Z" : "%H:%M %Z", &tm);
+    strftime(text, sizeof(text), tm.tm_sec ? "%H:%M:%S %Z" : "%H:%M %Z", &tm);
     buf_puts(buf, text);
 }
 
@@ -430,11 +436,11 @@ static void put_utc(struct buf *buf, int64_t ms)
     gmtime_r(&t, &utc);
     char text[64];
     bool same_day = utc.tm_mday == local.tm_mday;
-    strftime(text, sizeof text, utc.tm_sec ? "%H:%M:%SZ" : "%H:%MZ", &utc);
+    strftime(text, sizeof(text), utc.tm_sec ? "%H:%M:%SZ" : "%H:%MZ", &utc);
     buf_puts(buf, " (");
     if (!same_day) {
         char day[32];
-        strftime(day, sizeof day, "%a %Y-%m-%d ", &utc);
+        strftime(day, sizeof(day), "%a %Y-%m-%d ", &utc);
         buf_puts(buf, day);
     }
     buf_printf(buf, "%s)", text);
@@ -489,10 +495,11 @@ const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN
         minutes = 0;
     }
     timetext_format(ms / 1000 * 1000 + offset * 1000, local);
-    if (offset == 0)
+    if (offset == 0) {
         snprintf(buf, CLI_WINDOW_LEN, "%s", local);
-    else
+    } else {
         snprintf(buf, CLI_WINDOW_LEN, "%.19s%c%02d:%02d", local, offset < 0 ? '-' : '+',
                  (int)(minutes / 60), (int)(minutes % 60));
+    }
     return buf;
 }

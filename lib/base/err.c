@@ -63,7 +63,7 @@ enum err failure_set(struct failure *f, enum err err, const char *format, ...)
     char text[FAILURE_TEXT_LEN];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     f->err = err;
     memcpy(f->text, text, strlen(text) + 1);
@@ -76,12 +76,12 @@ enum err failure_wrap(struct failure *f, const char *format, ...)
     char text[FAILURE_TEXT_LEN];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     size_t len = strlen(text);
     const char *pieces[] = {": ", f->text};
     for (size_t i = 0; i < 2; i++) {
-        size_t piece_len = strnlen(pieces[i], sizeof text - 1 - len);
+        size_t piece_len = strnlen(pieces[i], sizeof(text) - 1 - len);
         memcpy(text + len, pieces[i], piece_len);
         len += piece_len;
     }

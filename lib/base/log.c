@@ -69,7 +69,7 @@ const char *log_quote(struct log_quoted *buf, const char *text)
     for (; *text; text++) {
         char piece[5];
         size_t piece_len = escape((unsigned char)*text, true, piece);
-        if (len + piece_len + 2 > sizeof buf->text)
+        if (len + piece_len + 2 > sizeof(buf->text))
             break;
         memcpy(buf->text + len, piece, piece_len);
         len += piece_len;
@@ -89,16 +89,16 @@ void log_line(enum log_level level, const char *msg, const char *fields, ...)
     char raw[LINE_LEN - LOG_QUOTE_LEN];
     va_list args;
     va_start(args, fields);
-    vsnprintf(raw, sizeof raw, fields, args);
+    vsnprintf(raw, sizeof(raw), fields, args);
     va_end(args);
 
     char line[LINE_LEN];
-    int head = snprintf(line, sizeof line, "ts=%s level=%s msg=%s%s",
+    int head = snprintf(line, sizeof(line), "ts=%s level=%s msg=%s%s",
                         timetext_format(clock_wall_ms(), time), level_names[level],
                         log_quote(&quoted, msg), raw[0] ? " " : "");
-    assert(head > 0 && (size_t)head < sizeof line);
+    assert(head > 0 && (size_t)head < sizeof(line));
     size_t len = (size_t)head;
-    for (const char *c = raw; *c && len + 6 < sizeof line; c++)
+    for (const char *c = raw; *c && len + 6 < sizeof(line); c++)
         len += escape((unsigned char)*c, false, line + len);
     line[len++] = '\n';
     /* A log that cannot be written stops nothing. */

@@ -57,10 +57,11 @@ const char *timetext_format(int64_t ms, char buf[TIMETEXT_LEN])
     int len = snprintf(buf, TIMETEXT_LEN, "%04" PRId64 "-%02d-%02dT%02d:%02d:%02d", date.year,
                        date.month, date.day, of_day / 3600, of_day / 60 % 60, of_day % 60);
     assert(len == 19);
-    if (ms % 1000)
+    if (ms % 1000) {
         snprintf(buf + len, TIMETEXT_LEN - (size_t)len, ".%03dZ", (int)(ms % 1000));
-    else
+    } else {
         snprintf(buf + len, TIMETEXT_LEN - (size_t)len, "Z");
+    }
     return buf;
 }
 
@@ -139,12 +140,13 @@ const char *timetext_duration(int64_t ms, char buf[TIMETEXT_LEN])
         buf[len++] = '-';
     if (ms == 0)
         len += (size_t)snprintf(buf, TIMETEXT_LEN, "0s");
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         uint64_t count = left / units[i].ms;
         left %= units[i].ms;
-        if (count > 0)
+        if (count > 0) {
             len += (size_t)snprintf(buf + len, TIMETEXT_LEN - len, "%" PRIu64 "%s", count,
                                     units[i].name);
+        }
         /* INT64_MIN gives the longest: -15250284452w3d7h12m55s808ms. */
         assert(len < TIMETEXT_LEN);
     }

@@ -56,11 +56,11 @@ static bool has_file(const char *name)
     const char *folder = getenv("TZDIR");
     char path[512], magic[4];
     int len = snprintf(path, sizeof(path), "%s/%s",
-                       folder != NULL && folder[0] != '\0' ? folder : "/usr/share/zoneinfo", name);
+                       folder && folder[0] != '\0' ? folder : "/usr/share/zoneinfo", name);
     if (len < 0 || (size_t)len >= sizeof(path))
         return false;
     FILE *file = fopen(path, "rbe");
-    if (file == NULL)
+    if (!file)
         return false;
     bool found = fread(magic, 1, sizeof(magic), file) == sizeof(magic) &&
                  memcmp(magic, "TZif", sizeof(magic)) == 0;
@@ -104,7 +104,7 @@ static struct zone *load(const char *name)
     if (!has_file(name))
         return NULL;
     GTimeZone *rules = g_time_zone_new_identifier(name);
-    if (rules == NULL)
+    if (!rules)
         return NULL;
     struct zone *zone = xcalloc(1, sizeof(*zone));
     memcpy(zone->name, name, strlen(name) + 1);
@@ -118,9 +118,9 @@ struct zone *zone_find(const char *name)
     if (!zone_name_is_valid(name))
         return NULL;
     struct zone *zone = remembered(name);
-    if (zone == NULL)
+    if (!zone)
         zone = load(name);
-    if (zone != NULL)
+    if (zone)
         zone->last_use = ++cache.uses;
     return zone;
 }
@@ -159,10 +159,11 @@ static int64_t reach(struct zone *zone, int64_t utc_s, int interval, int64_t dir
         }
         while (outside - inside != direction) {
             int64_t middle = inside + (outside - inside) / 2;
-            if (interval_at(zone, middle) == interval)
+            if (interval_at(zone, middle) == interval) {
                 inside = middle;
-            else
+            } else {
                 outside = middle;
+            }
         }
         return inside;
     }

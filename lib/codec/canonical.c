@@ -56,7 +56,7 @@ static void write_array(struct jsonout *out, const json_t *array)
 
 void canonical_write(struct jsonout *out, const json_t *value)
 {
-    assert(value != NULL);
+    assert(value);
     assert(!json_is_real(value));
     switch (json_typeof(value)) {
     case JSON_OBJECT:

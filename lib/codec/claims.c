@@ -41,13 +41,13 @@ static bool unknown_type(struct decoder *d, const struct path *at, const json_t 
 {
     struct nearest nearest;
     const char *text = decoder_text(value);
-    nearest_init(&nearest, text != NULL ? text : "");
+    nearest_init(&nearest, text ? text : "");
     for (unsigned type = 0; type < REQUEST_TYPE_COUNT; type++)
         nearest_offer(&nearest, request_type_name((enum request_type)type));
-    const char *best = text != NULL ? nearest_result(&nearest) : NULL;
+    const char *best = text ? nearest_result(&nearest) : NULL;
     const char *names = "one of machine.register, machine.update, booking.create, booking.amend, "
                         "booking.cancel";
-    if (best != NULL)
+    if (best)
         return decoder_fault(d, at, arena_printf(d->arena, "%s (did you mean %s?)", names, best));
     return decoder_unfit(d, at, value, names);
 }
@@ -62,12 +62,12 @@ static void decode_request(struct decoder *d, json_t *value)
     const struct path type_at = {.up = &at, .member = "type"};
     const json_t *type = json_object_get(value, "type");
     const char *name = decoder_text(type);
-    d->out->type = name == NULL ? REQUEST_TYPE_COUNT : request_type_from_name(name);
+    d->out->type = !name ? REQUEST_TYPE_COUNT : request_type_from_name(name);
     if (d->out->type == REQUEST_TYPE_COUNT) {
         unknown_type(d, &type_at, type);
         return;
     }
-    if (d->out->pointer != NULL)
+    if (d->out->pointer)
         return; /* the first fault is known, and nobody looks at the request */
     set_defaults(&d->out->request, d->out->type);
     decoder_object(d, &at, request_shapes[d->out->type], value, &d->out->request);
@@ -90,15 +90,15 @@ static void decode_claims(struct decoder *d, const json_t *payload)
 {
     struct claims *out = d->out;
     const json_t *issuer = json_object_get(payload, "iss");
-    if (decoder_text(issuer) != NULL && name_is_valid(decoder_text(issuer), LIMIT_NAME_LEN, NULL))
+    if (decoder_text(issuer) && name_is_valid(decoder_text(issuer), LIMIT_NAME_LEN, NULL))
         out->issuer = decoder_keep(d, issuer);
     const json_t *audience = json_object_get(payload, "aud");
-    if (decoder_text(audience) != NULL && farm_name_is_valid(decoder_text(audience)))
+    if (decoder_text(audience) && farm_name_is_valid(decoder_text(audience)))
         out->audience = decoder_keep(d, audience);
     for (size_t i = 0; i < DECODER_COUNT(claim_fields); i++) {
         const struct field *field = &claim_fields[i];
         const json_t *value = json_object_get(payload, field->name);
-        if (value == NULL && field->presence == OPTIONAL)
+        if (!value && field->presence == OPTIONAL)
             continue;
         struct path here = {.member = field->name};
         bool fits = field->parse(d, &here, field, value, (char *)out + field->target);
@@ -130,10 +130,11 @@ static bool is_shallow(const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
         if (in_string) {
-            if (c == '\\')
+            if (c == '\\') {
                 i++;
-            else if (c == '"')
+            } else if (c == '"') {
                 in_string = false;
+            }
         } else if (c == '"') {
             in_string = true;
         } else if (c == '{' || c == '[') {
@@ -148,7 +149,7 @@ static bool is_shallow(const char *text, size_t len)
 
 void claims_decode(const char *payload, size_t len, struct arena *arena, struct claims *out)
 {
-    assert(payload != NULL || len == 0);
+    assert(payload || len == 0);
     *out = (struct claims){.type = REQUEST_TYPE_COUNT};
     struct decoder d = {.arena = arena, .out = out};
     if (!is_shallow(payload, len)) {
@@ -164,9 +165,9 @@ void claims_decode(const char *payload, size_t len, struct arena *arena, struct 
     }
     decode_claims(&d, root);
     decode_request(&d, json_object_get(root, "request"));
-    if (out->pointer == NULL)
+    if (!out->pointer)
         hash_content(&d, root, len);
     json_decref(root);
-    assert((out->pointer == NULL) == (out->expected == NULL));
-    assert(out->pointer != NULL || out->request.type == out->type);
+    assert((!out->pointer) == (!out->expected));
+    assert(out->pointer || out->request.type == out->type);
 }

@@ -52,9 +52,10 @@ static bool parse_shares(struct decoder *d, const struct path *at, const struct 
 {
     (void)field;
     size_t count = json_array_size(value);
-    if (!json_is_array(value) || count > LIMIT_ALLOCATIONS)
+    if (!json_is_array(value) || count > LIMIT_ALLOCATIONS) {
         return decoder_unfit(d, at, value,
                              "a list of 0 to 64 allocations {machine, gpus, memory_gib}");
+    }
     struct share *shares = arena_alloc(d->arena, count * sizeof(*shares));
     for (size_t i = 0; i < count; i++) {
         struct path here = {.up = at, .index = i};
@@ -63,9 +64,10 @@ static bool parse_shares(struct decoder *d, const struct path *at, const struct 
             return decoder_fault(d, &here, "an object {machine, gpus, memory_gib}");
         if (!decoder_object(d, &here, &share_shape, item, &shares[i]))
             return false;
-        if (is_named_before(shares, i))
+        if (is_named_before(shares, i)) {
             return decoder_fault(d, &(struct path){.up = &here, .member = "machine"},
                                  "a machine that no earlier allocation names");
+        }
     }
     *(struct share_list *)target = (struct share_list){count, shares};
     return true;
@@ -108,8 +110,8 @@ static bool parse_every(struct decoder *d, const struct path *at, const struct f
 {
     (void)field;
     const char *text = decoder_text(value);
-    bool day = text != NULL && strcmp(text, "day") == 0;
-    bool week = text != NULL && strcmp(text, "week") == 0;
+    bool day = text && strcmp(text, "day") == 0;
+    bool week = text && strcmp(text, "week") == 0;
     if (!day && !week)
         return decoder_unfit(d, at, value, "day or week");
     *(int64_t *)target = day ? 1 : 7;
@@ -121,10 +123,11 @@ static bool parse_zone(struct decoder *d, const struct path *at, const struct fi
 {
     (void)field;
     const char *text = decoder_text(value);
-    struct zone *zone = text != NULL ? zone_find(text) : NULL;
-    if (zone == NULL)
+    struct zone *zone = text ? zone_find(text) : NULL;
+    if (!zone) {
         return decoder_unfit(d, at, value,
                              "a name from the time zone database, like Europe/Paris or UTC");
+    }
     *(struct zone **)target = zone;
     return true;
 }
@@ -215,18 +218,21 @@ static bool check_create(struct decoder *d, const struct path *at, void *object,
         return decoder_fault(d, at, "exactly one of end and duration_s");
     if ((given & GIVEN(CREATE_ALLOCATIONS)) && (given & GIVEN(CREATE_ANY)))
         return decoder_fault(d, at, "allocations or any, not both");
-    if (create->end_ms != TIME_NONE && create->end_ms <= create->start_ms)
+    if (create->end_ms != TIME_NONE && create->end_ms <= create->start_ms) {
         return decoder_fault(d, &(struct path){.up = at, .member = "end"},
                              "an end after the start");
+    }
     if (!(given & GIVEN(CREATE_REPEAT))) {
-        if (given & GIVEN(CREATE_SKIP))
+        if (given & GIVEN(CREATE_SKIP)) {
             return decoder_fault(d, &(struct path){.up = at, .member = "skip_conflicts"},
                                  "skip_conflicts only beside repeat");
+        }
         return true;
     }
-    if (create->start_ms == TIME_NONE)
+    if (create->start_ms == TIME_NONE) {
         return decoder_unfit(d, &(struct path){.up = at, .member = "start"}, NULL,
                              "a start beside repeat");
+    }
     return check_series_size(d, &repeat_at, create) && work_out_windows(d, &repeat_at, create);
 }
 
@@ -246,9 +252,10 @@ static bool check_amend(struct decoder *d, const struct path *at, void *object, 
     const struct booking_amend *amend = &((struct request *)object)->booking_amend;
     if (amend->start_ms == TIME_NONE && amend->end_ms == TIME_NONE && !amend->has_shares)
         return decoder_fault(d, at, "at least one of start, end, allocations");
-    if (amend->end_ms != TIME_NONE && amend->end_ms <= amend->start_ms)
+    if (amend->end_ms != TIME_NONE && amend->end_ms <= amend->start_ms) {
         return decoder_fault(d, &(struct path){.up = at, .member = "end"},
                              "an end after the start");
+    }
     return true;
 }
 

@@ -14,30 +14,31 @@
 
 static void put_pointer(struct jsonout *out, const struct path *at)
 {
-    if (at == NULL)
+    if (!at)
         return;
     put_pointer(out, at->up);
     JSONOUT_RAW(out, "/");
-    if (at->member == NULL) {
+    if (!at->member) {
         jsonout_int(out, (int64_t)at->index);
         return;
     }
     for (const char *c = at->member; *c != '\0'; c++) {
-        if (*c == '~')
+        if (*c == '~') {
             JSONOUT_RAW(out, "~0");
-        else if (*c == '/')
+        } else if (*c == '/') {
             JSONOUT_RAW(out, "~1");
-        else
+        } else {
             jsonout_raw(out, c, 1);
+        }
     }
 }
 
 bool decoder_fault(struct decoder *d, const struct path *at, const char *expected)
 {
-    if (d->out->pointer != NULL)
+    if (d->out->pointer)
         return false;
-    for (const struct path *p = at; p != NULL; p = p->up) {
-        if (p->member != NULL && strlen(p->member) > CLAIMS_ECHO_LEN)
+    for (const struct path *p = at; p; p = p->up) {
+        if (p->member && strlen(p->member) > CLAIMS_ECHO_LEN)
             at = p->up;
     }
     struct jsonout pointer;
@@ -51,7 +52,7 @@ bool decoder_fault(struct decoder *d, const struct path *at, const char *expecte
 bool decoder_unfit(struct decoder *d, const struct path *at, const json_t *value,
                    const char *expected)
 {
-    if (value == NULL && d->out->pointer == NULL)
+    if (!value && !d->out->pointer)
         expected = arena_printf(d->arena, "%s (it is missing)", expected);
     return decoder_fault(d, at, expected);
 }
@@ -80,10 +81,11 @@ static bool int_within(const json_t *value, int64_t min, int64_t max)
 bool parse_int(struct decoder *d, const struct path *at, const struct field *field,
                const json_t *value, void *target)
 {
-    if (!int_within(value, field->min, field->max))
+    if (!int_within(value, field->min, field->max)) {
         return decoder_unfit(d, at, value,
                              arena_printf(d->arena, "an integer from %lld to %lld",
                                           (long long)field->min, (long long)field->max));
+    }
     *(int64_t *)target = json_integer_value(value);
     return true;
 }
@@ -105,10 +107,11 @@ bool parse_time(struct decoder *d, const struct path *at, const struct field *fi
 {
     (void)field;
     const char *text = decoder_text(value);
-    if (text == NULL || strlen(text) != 20 || !timetext_parse(text, 20, target))
+    if (!text || strlen(text) != 20 || !timetext_parse(text, 20, target)) {
         return decoder_unfit(
             d, at, value,
             "a time like 2026-12-01T02:00:00Z: UTC with Z, whole seconds, 1970 to 9999");
+    }
     return true;
 }
 
@@ -127,7 +130,7 @@ bool parse_name(struct decoder *d, const struct path *at, const struct field *fi
 {
     (void)field;
     const char *text = decoder_text(value);
-    if (text == NULL || !name_is_valid(text, LIMIT_NAME_LEN, NULL))
+    if (!text || !name_is_valid(text, LIMIT_NAME_LEN, NULL))
         return decoder_unfit(d, at, value, "a name of 1 to 64 characters A-Z a-z 0-9 . _ -");
     *(const char **)target = decoder_keep(d, value);
     return true;
@@ -138,9 +141,10 @@ bool parse_request_id(struct decoder *d, const struct path *at, const struct fie
 {
     (void)field;
     const char *text = decoder_text(value);
-    if (text == NULL || !name_is_valid(text, LIMIT_REQUEST_ID_LEN, ":"))
+    if (!text || !name_is_valid(text, LIMIT_REQUEST_ID_LEN, ":")) {
         return decoder_unfit(d, at, value,
                              "a request id of 1 to 64 characters A-Z a-z 0-9 . _ : -");
+    }
     *(const char **)target = decoder_keep(d, value);
     return true;
 }
@@ -150,9 +154,10 @@ bool parse_user(struct decoder *d, const struct path *at, const struct field *fi
 {
     (void)field;
     const char *text = decoder_text(value);
-    if (text == NULL || text[0] == '\0' || !text_is_printable(text, LIMIT_USER_CHARS))
+    if (!text || text[0] == '\0' || !text_is_printable(text, LIMIT_USER_CHARS)) {
         return decoder_unfit(
             d, at, value, "the user: a string of 1 to 128 characters without control characters");
+    }
     *(const char **)target = decoder_keep(d, value);
     return true;
 }
@@ -162,7 +167,7 @@ bool parse_state(struct decoder *d, const struct path *at, const struct field *f
 {
     (void)field;
     const char *text = decoder_text(value);
-    enum machine_state state = text == NULL ? MACHINE_STATE_COUNT : machine_state_from_name(text);
+    enum machine_state state = !text ? MACHINE_STATE_COUNT : machine_state_from_name(text);
     if (state == MACHINE_STATE_COUNT)
         return decoder_unfit(d, at, value, "one of up, draining, retired");
     *(enum machine_state *)target = state;
@@ -174,9 +179,9 @@ bool parse_labels(struct decoder *d, const struct path *at, const struct field *
 {
     (void)field;
     struct labels_fault bad = labels_from_value(value, d->arena, target);
-    if (bad.expected == NULL)
+    if (!bad.expected)
         return true;
-    if (bad.key == NULL)
+    if (!bad.key)
         return decoder_unfit(d, at, value, bad.expected);
     return decoder_fault(d, &(struct path){.up = at, .member = bad.key}, bad.expected);
 }
@@ -208,7 +213,7 @@ static bool unknown_field(struct decoder *d, const struct path *at, const struct
         nearest_offer(&nearest, known);
     }
     const char *best = nearest_result(&nearest);
-    if (best != NULL) {
+    if (best) {
         JSONOUT_RAW(&out, " (did you mean ");
         jsonout_raw(&out, best, strlen(best));
         JSONOUT_RAW(&out, "?)");
@@ -225,15 +230,15 @@ bool decoder_object(struct decoder *d, const struct path *at, const struct shape
     assert(json_is_object(value) && shape->count <= 32);
     json_object_foreach((json_t *)value, name, member)
     {
-        if (find_field(shape, name) == NULL)
+        if (!find_field(shape, name))
             return unknown_field(d, at, shape, name);
     }
     for (size_t i = 0; i < shape->count; i++) {
         const struct field *field = &shape->fields[i];
-        if (field->parse == NULL)
+        if (!field->parse)
             continue;
         member = json_object_get(value, field->name);
-        if (member == NULL && field->presence == OPTIONAL)
+        if (!member && field->presence == OPTIONAL)
             continue;
         struct path here = {.up = at, .member = field->name};
         if (!field->parse(d, &here, field, member, (char *)object + field->target))
@@ -242,5 +247,5 @@ bool decoder_object(struct decoder *d, const struct path *at, const struct shape
             *(bool *)((char *)object + field->given) = true;
         given |= UINT32_C(1) << i;
     }
-    return shape->check == NULL || shape->check(d, at, object, given);
+    return !shape->check || shape->check(d, at, object, given);
 }

@@ -74,7 +74,7 @@ static void put_left_out(struct jsonout *out, const struct occurrence *occurrenc
 {
     JSONOUT_RAW(out, ",\"reason\":");
     jsonout_string(out, reason_name(occurrence->reason));
-    if (occurrence->machine != NULL) {
+    if (occurrence->machine) {
         JSONOUT_RAW(out, ",\"machine\":");
         jsonout_string(out, occurrence->machine);
     }
@@ -169,12 +169,12 @@ static void put_displaced(struct jsonout *out, const struct displaced *displaced
 
 static void put_accepted(struct jsonout *out, const struct decision *dec)
 {
-    assert(dec->booking != NULL || dec->machine != NULL);
-    if (dec->booking != NULL)
+    assert(dec->booking || dec->machine);
+    if (dec->booking)
         put_booking(out, dec->booking);
-    if (dec->series != NULL)
+    if (dec->series)
         put_series(out, dec->series);
-    if (dec->machine != NULL)
+    if (dec->machine)
         put_machine(out, dec->machine);
     if (dec->displaced_count > 0)
         put_displaced(out, dec->displaced, dec->displaced_count);
@@ -221,16 +221,16 @@ static void put_limit(struct jsonout *out, const struct limit_view *limit)
 
 static void put_rejected(struct jsonout *out, const struct decision *dec)
 {
-    assert(dec->detail != NULL);
+    assert(dec->detail);
     JSONOUT_RAW(out, ",\"reason\":");
     jsonout_string(out, reason_name(dec->reason));
     JSONOUT_RAW(out, ",\"detail\":");
     jsonout_string(out, dec->detail);
-    if (dec->pointer != NULL) {
+    if (dec->pointer) {
         JSONOUT_RAW(out, ",\"pointer\":");
         jsonout_string(out, dec->pointer);
     }
-    if (dec->blocking_machine != NULL) {
+    if (dec->blocking_machine) {
         JSONOUT_RAW(out, ",\"machine\":");
         jsonout_string(out, dec->blocking_machine);
     }
@@ -251,7 +251,7 @@ static void put_rejected(struct jsonout *out, const struct decision *dec)
     }
     if (dec->in_use_count > 0)
         put_in_use(out, dec->in_use, dec->in_use_count);
-    if (dec->limit != NULL)
+    if (dec->limit)
         put_limit(out, dec->limit);
 }
 
@@ -260,9 +260,9 @@ static void put_request(struct jsonout *out, const struct event_input *in)
 {
     JSONOUT_RAW(out, "{\"request\":{");
     if (in->decision->verified) {
-        assert(in->claims != NULL);
-        assert(in->credential->client != NULL);
-        if (in->claims->id != NULL) {
+        assert(in->claims);
+        assert(in->credential->client);
+        if (in->claims->id) {
             JSONOUT_RAW(out, "\"id\":");
             jsonout_string(out, in->claims->id);
             JSONOUT_RAW(out, ",");
@@ -270,7 +270,7 @@ static void put_request(struct jsonout *out, const struct event_input *in)
         JSONOUT_RAW(out, "\"client\":");
         jsonout_string(out, in->credential->client);
         JSONOUT_RAW(out, ",");
-        if (in->claims->user != NULL) {
+        if (in->claims->user) {
             JSONOUT_RAW(out, "\"user\":");
             jsonout_string(out, in->claims->user);
             JSONOUT_RAW(out, ",");
@@ -306,11 +306,11 @@ static void put_first_answer(struct jsonout *out, const struct event_input *in, 
     json_t *data = json_object_get(first, "data");
     json_t *request = json_object_get(data, "request");
     assert(json_is_object(request));
-    assert(json_object_get(data, "duplicate_of") == NULL);
+    assert(!json_object_get(data, "duplicate_of"));
     must(json_object_set_new(request, "partition", json_integer(in->part)));
     must(json_object_set_new(request, "offset", json_integer(in->log_offset)));
     char *text = json_dumps(data, JSON_COMPACT);
-    assert(text != NULL);
+    assert(text);
     size_t len = strlen(text);
     jsonout_raw(out, text, len - 1); /* all but the closing brace */
     free(text);
@@ -366,7 +366,7 @@ static void put_attributes(struct jsonout *out, const struct event_input *in,
     jsonout_int(out, in->part);
     JSONOUT_RAW(out, "\",\"type\":");
     jsonout_string(out, event->type);
-    if (event->subject != NULL) {
+    if (event->subject) {
         JSONOUT_RAW(out, ",\"subject\":");
         jsonout_string(out, event->subject);
     }
@@ -380,14 +380,14 @@ static void put_attributes(struct jsonout *out, const struct event_input *in,
 static size_t room_for(const struct decision *dec)
 {
     size_t room = EVENT_ROOM + dec->displaced_count * DISPLACED_ROOM;
-    if (dec->booking != NULL)
+    if (dec->booking)
         room += dec->booking->share_count * SHARE_ROOM;
-    if (dec->series != NULL)
+    if (dec->series)
         room += dec->series->count * (WINDOW_ROOM + dec->booking->share_count * SHARE_ROOM);
     room += dec->free_count * SHARE_ROOM;
-    if (dec->machine != NULL)
+    if (dec->machine)
         room += dec->machine->labels.count * LABEL_ROOM;
-    if (dec->duplicate_of != NULL)
+    if (dec->duplicate_of)
         room += dec->duplicate_of->event_len;
     return room;
 }
@@ -395,7 +395,7 @@ static size_t room_for(const struct decision *dec)
 static const char *type_of_first(const json_t *first)
 {
     const char *type = json_string_value(json_object_get(first, "type"));
-    assert(type != NULL);
+    assert(type);
     bool accepted = strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
     assert(accepted || strcmp(type, EVENT_TYPE_REJECTED) == 0);
     return accepted ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED;
@@ -408,7 +408,7 @@ static void put_duplicate(struct jsonout *out, const struct event_input *in, str
     assert(json_is_object(first));
     event->type = type_of_first(first);
     const char *subject = json_string_value(json_object_get(first, "subject"));
-    event->subject = subject == NULL ? NULL : arena_strdup(out->arena, subject);
+    event->subject = !subject ? NULL : arena_strdup(out->arena, subject);
     put_attributes(out, in, event);
     put_first_answer(out, in, first);
     json_decref(first);
@@ -422,17 +422,18 @@ void event_encode(const struct event_input *in, struct arena *arena, struct even
     struct jsonout text;
     jsonout_init(&text, arena, room_for(dec));
     struct event event = {.id = event_id(arena, in->part, in->seq)};
-    if (dec->duplicate_of != NULL) {
+    if (dec->duplicate_of) {
         put_duplicate(&text, in, &event);
     } else {
         event.type = dec->reason == REASON_NONE ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED;
         event.subject = subject_text(dec, arena);
         put_attributes(&text, in, &event);
         put_request(&text, in);
-        if (dec->reason == REASON_NONE)
+        if (dec->reason == REASON_NONE) {
             put_accepted(&text, dec);
-        else
+        } else {
             put_rejected(&text, dec);
+        }
     }
     JSONOUT_RAW(&text, "}}");
     event.bytes = jsonout_finish(&text);

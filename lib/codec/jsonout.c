@@ -10,7 +10,7 @@
 
 void jsonout_init(struct jsonout *out, struct arena *arena, size_t room)
 {
-    assert(arena != NULL);
+    assert(arena);
     assert(room < SIZE_MAX);
     *out = (struct jsonout){.arena = arena, .room = room};
     out->data = arena_alloc(arena, room + 1);
@@ -77,7 +77,7 @@ static void put_escape(struct jsonout *out, char c)
     static const char letters[] = "\"\\bfnrt";
     assert(c != '\0');
     const char *found = strchr(named, c);
-    if (found != NULL) {
+    if (found) {
         char pair[2] = {'\\', letters[found - named]};
         jsonout_raw(out, pair, sizeof(pair));
         return;
@@ -90,7 +90,7 @@ static void put_escape(struct jsonout *out, char c)
 
 void jsonout_string(struct jsonout *out, const char *text)
 {
-    assert(text != NULL);
+    assert(text);
     jsonout_raw(out, "\"", 1);
     while (*text != '\0') {
         const char *end = text;
@@ -101,12 +101,13 @@ void jsonout_string(struct jsonout *out, const char *text)
         if (*text == '\0')
             break;
         size_t len = utf8_sequence_len(text);
-        if (len == 0)
+        if (len == 0) {
             jsonout_raw(out, REPLACEMENT, sizeof(REPLACEMENT) - 1);
-        else if (len == 1)
+        } else if (len == 1) {
             put_escape(out, *text);
-        else
+        } else {
             jsonout_raw(out, text, len);
+        }
         text += len == 0 ? 1 : len;
     }
     jsonout_raw(out, "\"", 1);
@@ -168,10 +169,11 @@ char *utf8_cleaned(struct arena *arena, const char *text)
     jsonout_init(&out, arena, strlen(text));
     while (*text != '\0') {
         size_t len = utf8_sequence_len(text);
-        if (len == 0)
+        if (len == 0) {
             jsonout_raw(&out, REPLACEMENT, sizeof(REPLACEMENT) - 1);
-        else
+        } else {
             jsonout_raw(&out, text, len);
+        }
         text += len == 0 ? 1 : len;
     }
     return jsonout_finish(&out);

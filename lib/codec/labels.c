@@ -24,12 +24,13 @@ static int by_key(const void *a, const void *b)
 static struct labels_fault check_label(const char *key, const json_t *value)
 {
     struct labels_fault bad = {.key = key};
-    if (!name_is_valid(key, LIMIT_LABEL_KEY_LEN, "/"))
+    if (!name_is_valid(key, LIMIT_LABEL_KEY_LEN, "/")) {
         bad.expected = "label names of 1 to 63 characters A-Z a-z 0-9 . _ - /";
-    else if (!json_is_string(value) ||
-             strlen(json_string_value(value)) != json_string_length(value) ||
-             !text_is_printable(json_string_value(value), LIMIT_LABEL_VALUE_CHARS))
+    } else if (!json_is_string(value) ||
+               strlen(json_string_value(value)) != json_string_length(value) ||
+               !text_is_printable(json_string_value(value), LIMIT_LABEL_VALUE_CHARS)) {
         bad.expected = "a string of at most 128 characters without control characters";
+    }
     return bad;
 }
 
@@ -45,7 +46,7 @@ struct labels_fault labels_from_value(const json_t *value, struct arena *arena, 
     json_object_foreach((json_t *)value, key, member)
     {
         struct labels_fault bad = check_label(key, member);
-        if (bad.expected != NULL)
+        if (bad.expected)
             return bad;
         items[filled++] = (struct label){
             .key = arena_strdup(arena, key),

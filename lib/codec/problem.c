@@ -36,14 +36,14 @@ int problem_status(enum problem_code code)
 
 static void set(json_t *object, const char *name, json_t *value)
 {
-    assert(value != NULL); /* else memory is out */
+    assert(value); /* else memory is out */
     int result = json_object_set_new(object, name, value);
     assert(result == 0);
 }
 
 static void set_text(json_t *object, const char *name, const char *text)
 {
-    if (text == NULL)
+    if (!text)
         return;
     struct arena *arena = arena_new();
     set(object, name, json_string(utf8_cleaned(arena, text)));
@@ -53,7 +53,7 @@ static void set_text(json_t *object, const char *name, const char *text)
 json_t *problem_json(const struct problem *problem)
 {
     assert((unsigned)problem->code < PROBLEM_CODE_COUNT);
-    assert(problem->detail != NULL);
+    assert(problem->detail);
     json_t *object = json_object();
     set(object, "type", json_string(codes[problem->code].type));
     set(object, "title", json_string(codes[problem->code].title));

@@ -20,14 +20,14 @@ bool labels_from_json(const char *text, size_t len, struct arena *arena, struct 
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     struct labels_fault bad = labels_from_value(value, arena, out);
     json_decref(value);
-    return bad.expected == NULL;
+    return !bad.expected;
 }
 
 /* jansson gives NULL only when memory is out: the text that comes here is valid UTF-8, because the
  * codec let it in or a utf8mb4 or ascii column held it. */
 static void set(json_t *object, const char *name, json_t *value)
 {
-    assert(value != NULL);
+    assert(value);
     int result = json_object_set_new(object, name, value);
     assert(result == 0);
 }
@@ -42,7 +42,7 @@ json_t *time_json(int64_t ms)
 {
     char text[TIMETEXT_LEN];
     json_t *value = json_string(timetext_format(ms, text));
-    assert(value != NULL);
+    assert(value);
     return value;
 }
 

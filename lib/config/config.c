@@ -58,7 +58,7 @@ struct source {
 
 struct config *config_new(enum program program)
 {
-    struct config *cfg = xcalloc(1, sizeof *cfg);
+    struct config *cfg = xcalloc(1, sizeof(*cfg));
     cfg->program = program;
     return cfg;
 }
@@ -126,7 +126,7 @@ static enum err store(struct source *from, struct setting new, struct failure *f
         return err;
     }
     if (!old) {
-        cfg->settings = xrealloc(cfg->settings, (cfg->count + 1) * sizeof *cfg->settings);
+        cfg->settings = xrealloc(cfg->settings, (cfg->count + 1) * sizeof(*cfg->settings));
         cfg->settings[cfg->count++] = new;
     } else if (old->rank <= new.rank) {
         setting_fini(old);
@@ -182,10 +182,11 @@ static enum err set_kafka(struct source *from, const char *name, const char *val
         strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._") != strlen(name))
         return failure_set(f, ERR_CONFIG, "'%s' is not a setting of librdkafka", name);
     if (!ends_with(name, FILE_SUFFIX)) {
-        if (is_kafka_secret(name))
+        if (is_kafka_secret(name)) {
             return failure_set(f, ERR_CONFIG,
                                "%s is a secret: put it into a file and set %s%s to its path", name,
                                name, FILE_SUFFIX);
+        }
         return store(from, (struct setting){.name = xstrdup(name), .value = xstrdup(value)}, f);
     }
     char *path = resolve(from, value);
@@ -383,7 +384,7 @@ static enum err set_from_variable(struct config *cfg, const char *variable, cons
 {
     struct source from = {.cfg = cfg, .name = variable, .rank = RANK_ENVIRONMENT};
     char *names[64];
-    assert(config_key_count <= sizeof names / sizeof names[0]);
+    assert(config_key_count <= sizeof(names) / sizeof(names[0]));
     struct nearest nearest;
     nearest_init(&nearest, variable);
     for (size_t i = 0; i < config_key_count; i++) {
@@ -537,10 +538,11 @@ void config_print(const struct config *cfg, FILE *out)
             continue;
         const struct setting *setting = find(cfg, key->name);
         const char *value = value_of(cfg, key);
-        if (value)
+        if (value) {
             print_setting(out, key->name, value, setting ? setting->origin : "default");
-        else
+        } else {
             fprintf(out, "# %s is not set\n", key->name);
+        }
     }
     for (size_t i = 0; i < cfg->count; i++) {
         const struct setting *setting = &cfg->settings[i];

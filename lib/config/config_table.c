@@ -254,7 +254,7 @@ const struct config_key config_keys[] = {
      .expected = "debug, info, warn or error",
      .doc = "The least level of log lines that are written."},
 };
-const size_t config_key_count = sizeof config_keys / sizeof config_keys[0];
+const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
 
 const struct config_key *config_key_find(const char *name)
 {
@@ -290,9 +290,10 @@ char *config_key_refuse(const struct config_key *key, const char *value)
 {
     int64_t number;
     if (key->type == CONFIG_INT &&
-        (!parse_int(value, &number) || number < key->min || number > key->max))
+        (!parse_int(value, &number) || number < key->min || number > key->max)) {
         return xasprintf("%s must be a whole number from %" PRId64 " to %" PRId64 ", not '%s'",
                          key->name, key->min, key->max, value);
+    }
     if (value[0] == '\0' && key->fallback)
         return xasprintf("%s must not be empty", key->name);
     if (value[0] != '\0' && key->valid && !key->valid(value))
@@ -359,7 +360,7 @@ static void print_programs(FILE *out, unsigned programs)
                  {PROGRAM_WORKER, "berth-worker"},
                  {PROGRAM_READER, "berth-reader"}};
     const char *between = "";
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (programs & names[i].bit) {
             fprintf(out, "%s`%s`", between, names[i].name);
             between = ", ";

@@ -82,19 +82,21 @@ static enum err unknown_option(const struct command_spec *command, const char *n
         nearest_offer(&nearest, spec->name);
     char text[200];
     const char *meant = nearest_result(&nearest);
-    if (meant)
-        snprintf(text, sizeof text, "unknown option --%.60s: did you mean --%s?", name, meant);
-    else
-        snprintf(text, sizeof text, "unknown option --%.60s%s", name, hint_of_operands(command));
+    if (meant) {
+        snprintf(text, sizeof(text), "unknown option --%.60s: did you mean --%s?", name, meant);
+    } else {
+        snprintf(text, sizeof(text), "unknown option --%.60s%s", name, hint_of_operands(command));
+    }
     return wrong_usage(command, text, f);
 }
 
 static void add_given(struct options *out, const struct option_spec *spec, const char *value)
 {
-    if (spec == &help_option)
+    if (spec == &help_option) {
         out->help = true;
-    else
+    } else {
         out->given[out->given_count++] = (struct option_given){.spec = spec, .value = value};
+    }
 }
 
 /* Adds an option that takes an argument but has none attached: the next word is it. */
@@ -103,7 +105,7 @@ static enum err add_with_next(struct parse *parse, const struct option_spec *spe
 {
     if (parse->next >= parse->argc) {
         char text[200];
-        snprintf(text, sizeof text, "--%s needs a value: --%s %s", spec->name, spec->name,
+        snprintf(text, sizeof(text), "--%s needs a value: --%s %s", spec->name, spec->name,
                  spec->arg);
         return wrong_usage(parse->command, text, f);
     }
@@ -125,7 +127,7 @@ static enum err parse_long(struct parse *parse, const char *word, struct failure
     }
     if (equals && !spec->arg) {
         char text[200];
-        snprintf(text, sizeof text, "--%s takes no value", spec->name);
+        snprintf(text, sizeof(text), "--%s takes no value", spec->name);
         return wrong_usage(parse->command, text, f);
     }
     if (spec->arg && !equals && !arg_is_optional(spec))
@@ -142,7 +144,7 @@ static enum err parse_letters(struct parse *parse, const char *word, struct fail
         if (!spec) {
             char text[200];
             bool printable = *word > ' ' && *word < 0x7f;
-            snprintf(text, sizeof text, "unknown option -%c%s", printable ? *word : '?',
+            snprintf(text, sizeof(text), "unknown option -%c%s", printable ? *word : '?',
                      hint_of_operands(parse->command));
             return wrong_usage(parse->command, text, f);
         }
@@ -161,7 +163,7 @@ static enum err add_operand(struct parse *parse, const char *word, struct failur
 {
     if (!parse->command->operands) {
         char text[200];
-        snprintf(text, sizeof text, "unexpected argument '%.100s'", word);
+        snprintf(text, sizeof(text), "unexpected argument '%.100s'", word);
         return wrong_usage(parse->command, text, f);
     }
     parse->out->operands[parse->out->operand_count++] = word;
@@ -174,8 +176,8 @@ enum err options_parse(const struct command_spec *command, int argc, char *const
     size_t room = argc > 0 ? (size_t)argc : 1;
     for (int i = 1; i < argc; i++)
         room += strlen(argv[i]); /* each letter of -qv can be an option */
-    struct options opts = {.given = xcalloc(room, sizeof *opts.given),
-                           .operands = xcalloc(room, sizeof *opts.operands)};
+    struct options opts = {.given = xcalloc(room, sizeof(*opts.given)),
+                           .operands = xcalloc(room, sizeof(*opts.operands))};
     struct parse parse = {.command = command, .argc = argc, .argv = argv, .next = 1, .out = &opts};
     bool only_operands = false;
     enum err err = ERR_OK;
@@ -248,18 +250,20 @@ static void print_wrapped(FILE *out, const char *text)
 static void print_option(FILE *out, const struct option_spec *spec)
 {
     struct buf left = {0};
-    if (spec->letter)
+    if (spec->letter) {
         buf_printf(&left, "  -%c, ", spec->letter);
-    else
+    } else {
         buf_puts(&left, "      ");
+    }
     buf_printf(&left, "--%s", spec->name);
     if (spec->arg)
         buf_printf(&left, "%s%s", arg_is_optional(spec) ? "" : " ", spec->arg);
     fputs(left.data, out);
-    if (left.len + 2 > HELP_COLUMN)
+    if (left.len + 2 > HELP_COLUMN) {
         fprintf(out, "\n%*s", HELP_COLUMN, "");
-    else
+    } else {
         fprintf(out, "%*s", (int)(HELP_COLUMN - left.len), "");
+    }
     print_wrapped(out, spec->help);
     buf_fini(&left);
 }

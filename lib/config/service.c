@@ -37,9 +37,10 @@ bool service_can_pass(enum err err)
 static enum err configure(const struct options *opts, struct config *cfg, struct failure *f)
 {
     enum err err = config_load(cfg, options_value(opts, "config"), NULL, f);
-    for (size_t i = 0; err == ERR_OK && i < opts->given_count; i++)
+    for (size_t i = 0; err == ERR_OK && i < opts->given_count; i++) {
         if (strcmp(opts->given[i].spec->name, "set") == 0)
             err = config_set_pair(cfg, opts->given[i].value, f);
+    }
     return err;
 }
 

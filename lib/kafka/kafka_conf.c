@@ -72,7 +72,7 @@ enum err kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *val
                         struct failure *f)
 {
     char text[512];
-    if (rd_kafka_conf_set(conf, name, value, text, sizeof text) == RD_KAFKA_CONF_OK)
+    if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) == RD_KAFKA_CONF_OK)
         return ERR_OK;
     return failure_set(f, ERR_CONFIG, "kafka.%s: %s", name, text);
 }
@@ -80,7 +80,7 @@ enum err kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *val
 static enum err set_all(rd_kafka_conf_t *conf, const struct kafka_setting *table, struct failure *f)
 {
     enum err err = ERR_OK;
-    for (; table && table->name && !err; table++)
+    for (; table && table->name && err == ERR_OK; table++)
         err = kafka_conf_set(conf, table->name, table->value, f);
     return err;
 }
@@ -115,12 +115,13 @@ static void pass_key(void *arg, const char *name, const char *value)
 static enum err check_servers(const rd_kafka_conf_t *conf, struct failure *f)
 {
     char servers[2];
-    size_t size = sizeof servers;
+    size_t size = sizeof(servers);
     /* A buffer that is too small gives the size, which is all that matters here. */
     rd_kafka_conf_res_t res = rd_kafka_conf_get(conf, "bootstrap.servers", servers, &size);
-    if (res != RD_KAFKA_CONF_OK || size <= 1)
+    if (res != RD_KAFKA_CONF_OK || size <= 1) {
         return failure_set(f, ERR_CONFIG,
                            "kafka.bootstrap.servers is not set: name the brokers, HOST:PORT,…");
+    }
     return ERR_OK;
 }
 
@@ -134,19 +135,19 @@ enum err kafka_conf_build(const struct config *cfg, const struct kafka_setting *
 
     struct passing pass = {.conf = conf, .required = {common_required, required}, .f = f};
     enum err err = set_all(conf, common_defaults, f);
-    if (!err)
+    if (err == ERR_OK)
         err = set_all(conf, defaults, f);
-    if (!err) {
+    if (err == ERR_OK) {
         config_each_kafka(cfg, pass_key, &pass);
         err = pass.err;
     }
-    if (!err)
+    if (err == ERR_OK)
         err = set_all(conf, common_required, f);
-    if (!err)
+    if (err == ERR_OK)
         err = set_all(conf, required, f);
-    if (!err)
+    if (err == ERR_OK)
         err = check_servers(conf, f);
-    if (err) {
+    if (err != ERR_OK) {
         rd_kafka_conf_destroy(conf);
         return err;
     }
@@ -163,7 +164,7 @@ enum err kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_
                           struct failure *f)
 {
     char text[512];
-    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
+    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof(text));
     if (!rk) {
         rd_kafka_conf_destroy(conf);
         return failure_set(f, ERR_CONFIG, "make a Kafka %s: %s",

@@ -96,7 +96,7 @@ static void put_number(struct buf *out, const struct metric *metric, int64_t val
         return;
     }
     assert(value > 0);
-    int len = snprintf(fraction, sizeof fraction, "%06" PRId64, value % US_PER_S);
+    int len = snprintf(fraction, sizeof(fraction), "%06" PRId64, value % US_PER_S);
     while (len > 1 && fraction[len - 1] == '0')
         fraction[--len] = '\0';
     buf_printf(out, "%" PRId64 ".%s", value / US_PER_S, fraction);
@@ -105,12 +105,13 @@ static void put_number(struct buf *out, const struct metric *metric, int64_t val
 static void put_escaped(struct buf *out, const char *text, bool quotes)
 {
     for (const char *c = text; *c; c++) {
-        if (*c == '\n')
+        if (*c == '\n') {
             buf_puts(out, "\\n");
-        else if (*c == '\\' || (*c == '"' && quotes))
+        } else if (*c == '\\' || (*c == '"' && quotes)) {
             buf_append(out, (const char[]){'\\', *c}, 2);
-        else
+        } else {
             buf_append(out, c, 1);
+        }
     }
 }
 
@@ -168,10 +169,11 @@ void metric_histogram(struct buf *out, const struct metric *metric,
     for (size_t i = 0; i <= bounds->count; i++) {
         count += metric_get(&histogram->counts[i]);
         buf_puts(out, put_name(out, metric, "_bucket", labels) ? ",le=\"" : "{le=\"");
-        if (i < bounds->count)
+        if (i < bounds->count) {
             put_number(out, metric, bounds->bounds[i]);
-        else
+        } else {
             buf_puts(out, "+Inf");
+        }
         buf_printf(out, "\"} %" PRId64 "\n", count);
     }
     put_line(out, metric, "_sum", labels, metric_get(&histogram->sum));

@@ -37,7 +37,7 @@ struct signing_key {
  * show as `bad_signature` of every request. */
 static enum err wrap(EVP_PKEY *pkey, struct signing_key **out, struct failure *f)
 {
-    struct signing_key *key = xcalloc(1, sizeof *key);
+    struct signing_key *key = xcalloc(1, sizeof(*key));
     key->pkey = pkey;
     key->pem = pkey_pem(pkey, true);
     key->prepared = EVP_MD_CTX_new();
@@ -83,10 +83,11 @@ static enum err read_guarded(int fd, char text[KEY_FILE_LEN], size_t *len_out, s
         return failure_set(f, ERR_IO, "%s", strerror(errno));
     if (!S_ISREG(stat.st_mode))
         return failure_set(f, ERR_CONFIG, "not a regular file");
-    if (stat.st_mode & (S_IRWXG | S_IRWXO))
+    if (stat.st_mode & (S_IRWXG | S_IRWXO)) {
         return failure_set(f, ERR_CONFIG,
                            "others may use this private key (mode %04o): chmod 600 it",
                            (unsigned)stat.st_mode & 07777u);
+    }
     return file_read_fd(fd, text, KEY_FILE_LEN, len_out, f);
 }
 
@@ -213,7 +214,7 @@ enum err issue_token_quick(const struct signing_key *key, const char *kid, const
     buf_puts(&token, ".");
     append_part(&token, claims);
     unsigned char signature[1024]; /* of an RSA key of 8192 bits */
-    size_t len = sizeof signature;
+    size_t len = sizeof(signature);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     assert(ctx);
     if (EVP_MD_CTX_copy_ex(ctx, key->prepared) != 1 ||

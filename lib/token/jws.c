@@ -116,7 +116,7 @@ void sha256(const void *bytes, size_t len, uint8_t out[32])
 /* Takes pkey. */
 static struct jws_key *key_new(EVP_PKEY *pkey)
 {
-    struct jws_key *key = xcalloc(1, sizeof *key);
+    struct jws_key *key = xcalloc(1, sizeof(*key));
     key->pkey = pkey;
     key->alg = pkey_alg(pkey);
     key->prepared = EVP_MD_CTX_new();
@@ -208,7 +208,7 @@ static const char *parse_header(struct jws_parts *parts, const char *text, size_
         {"x5c", "the header has \"x5c\": keys are registered, not sent along"},
         {"b64", "the header has \"b64\", and payloads are always encoded"},
     };
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         if (json_object_get(header, refused[i].name))
             return refused[i].sentence;
     }
@@ -274,21 +274,23 @@ const char *jws_split(const void *token, size_t len, struct jws_parts *out)
     unsigned char *header = NULL;
     unsigned char *payload = NULL;
     size_t header_len;
-    if (!decode_part(text.header, text.header_len, &header, &header_len))
+    if (!decode_part(text.header, text.header_len, &header, &header_len)) {
         wrong = "the header is not base64url without padding";
-    else if (!decode_part(text.payload, text.payload_len, &payload, &parts.payload_len))
+    } else if (!decode_part(text.payload, text.payload_len, &payload, &parts.payload_len)) {
         wrong = "the payload is not base64url without padding";
-    else if (!decode_part(text.signature, text.signature_len, &parts.signature,
-                          &parts.signature_len))
+    } else if (!decode_part(text.signature, text.signature_len, &parts.signature,
+                            &parts.signature_len)) {
         wrong = "the signature is not base64url without padding";
-    else
+    } else {
         wrong = parse_header(&parts, (const char *)header, header_len);
+    }
     parts.payload = (char *)payload;
     free(header);
-    if (wrong)
+    if (wrong) {
         jws_parts_fini(&parts);
-    else
+    } else {
         *out = parts;
+    }
     return wrong;
 }
 

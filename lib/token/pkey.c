@@ -35,7 +35,7 @@ static const struct member rsa_members[] = {
     {"q", OSSL_PKEY_PARAM_RSA_FACTOR2},    {"dp", OSSL_PKEY_PARAM_RSA_EXPONENT1},
     {"dq", OSSL_PKEY_PARAM_RSA_EXPONENT2}, {"qi", OSSL_PKEY_PARAM_RSA_COEFFICIENT1},
 };
-#define RSA_MEMBERS (sizeof rsa_members / sizeof rsa_members[0])
+#define RSA_MEMBERS (sizeof(rsa_members) / sizeof(rsa_members[0]))
 
 /* ---- which keys pass ---------------------------------------------------------------------------
  */
@@ -43,9 +43,10 @@ static const struct member rsa_members[] = {
 static enum err check_rsa(const EVP_PKEY *pkey, struct failure *f)
 {
     int bits = EVP_PKEY_get_bits(pkey);
-    if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
+    if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX) {
         return failure_set(f, ERR_CONFIG, "an RSA key of %d bits: %d to %d are allowed", bits,
                            RSA_BITS_MIN, RSA_BITS_MAX);
+    }
     BIGNUM *n = NULL;
     BIGNUM *e = NULL;
     bool got = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) == 1 &&
@@ -65,7 +66,7 @@ static enum err check_kind(const EVP_PKEY *pkey, struct failure *f)
         return check_rsa(pkey, f);
     char group[64] = "";
     if (EVP_PKEY_is_a(pkey, "EC"))
-        EVP_PKEY_get_group_name(pkey, group, sizeof group, NULL);
+        EVP_PKEY_get_group_name(pkey, group, sizeof(group), NULL);
     if (strcmp(group, "prime256v1") == 0)
         return ERR_OK;
     const char *type = EVP_PKEY_get0_type_name(pkey);
@@ -113,10 +114,11 @@ static enum err read_public(BIO *bio, EVP_PKEY **out, struct failure *f)
         return failure_set(f, ERR_CONFIG, "neither a PEM public key nor a JWK");
     enum err err = ERR_OK;
     const unsigned char *end = der;
-    if (strcmp(name, "PUBLIC KEY") != 0)
+    if (strcmp(name, "PUBLIC KEY") != 0) {
         err = failure_set(f, ERR_CONFIG, "%s", why_not_public(name));
-    else if (!(*out = d2i_PUBKEY(NULL, &end, der_len)) || end != der + der_len)
+    } else if (!(*out = d2i_PUBKEY(NULL, &end, der_len)) || end != der + der_len) {
         err = failure_set(f, ERR_CONFIG, "a damaged public key, or one of an unknown kind");
+    }
     OPENSSL_clear_free(der, (size_t)der_len);
     OPENSSL_free(header);
     OPENSSL_free(name);
@@ -128,10 +130,11 @@ static enum err read_private(BIO *bio, const char *pem, EVP_PKEY **out, struct f
     *out = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
     if (*out)
         return ERR_OK;
-    if (strstr(pem, "ENCRYPTED"))
+    if (strstr(pem, "ENCRYPTED")) {
         return failure_set(f, ERR_CONFIG,
                            "the key has a passphrase: remove it with `openssl pkey`, and guard the "
                            "file by its mode");
+    }
     if (strstr(pem, "-----BEGIN PUBLIC KEY-----"))
         return failure_set(f, ERR_CONFIG, "this is a public key: signing takes the private one");
     return failure_set(f, ERR_CONFIG, "neither a PEM private key nor a JWK");
@@ -189,7 +192,7 @@ static BIGNUM *member_number(const json_t *jwk, const char *name)
     if (base64url_decode(json_string_value(member), json_string_length(member), bytes, &len) &&
         len > 0)
         number = BN_bin2bn(bytes, (int)len, NULL);
-    OPENSSL_cleanse(bytes, sizeof bytes);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
     return number;
 }
 
@@ -216,9 +219,10 @@ static enum err check_purpose(const json_t *jwk, const char *alg, struct failure
     const json_t *use = json_object_get(jwk, "use");
     if (given_alg && (!json_is_string(given_alg) || strcmp(json_string_value(given_alg), alg) != 0))
         return failure_set(f, ERR_CONFIG, "a JWK for another algorithm than %s", alg);
-    if (use && (!json_is_string(use) || strcmp(json_string_value(use), "sig") != 0))
+    if (use && (!json_is_string(use) || strcmp(json_string_value(use), "sig") != 0)) {
         return failure_set(f, ERR_CONFIG,
                            "a JWK that is not for signatures (\"use\" is not \"sig\")");
+    }
     return ERR_OK;
 }
 
@@ -231,11 +235,12 @@ static enum err rsa_from_jwk(const json_t *jwk, bool private, EVP_PKEY **out, st
     assert(builder);
     for (size_t i = 0; i < count && err == ERR_OK; i++) {
         numbers[i] = member_number(jwk, rsa_members[i].name);
-        if (!numbers[i])
+        if (!numbers[i]) {
             err = failure_set(f, ERR_CONFIG, "an RSA JWK whose \"%s\" is missing or not base64url",
                               rsa_members[i].name);
-        else if (OSSL_PARAM_BLD_push_BN(builder, rsa_members[i].param, numbers[i]) != 1)
+        } else if (OSSL_PARAM_BLD_push_BN(builder, rsa_members[i].param, numbers[i]) != 1) {
             err = failure_set(f, ERR_FAILED, "cannot build the key");
+        }
     }
     if (err == ERR_OK && !(*out = build("RSA", builder, private)))
         err = failure_set(f, ERR_CONFIG, "an RSA JWK with impossible numbers");
@@ -266,10 +271,11 @@ static enum err ec_from_jwk(const json_t *jwk, bool private, EVP_PKEY **out, str
     unsigned char point[1 + 2 * P256_LEN + 3] = {4};
     unsigned char secret[P256_LEN + 3];
     if (!p256_member(jwk, "x", point + 1) || !p256_member(jwk, "y", point + 1 + P256_LEN) ||
-        (private && !p256_member(jwk, "d", secret)))
+        (private && !p256_member(jwk, "d", secret))) {
         return failure_set(f, ERR_CONFIG,
                            "an EC JWK whose \"x\", \"y\"%s is missing or not base64url of 32 bytes",
                            private ? " or \"d\"" : "");
+    }
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     BIGNUM *number = private ? BN_bin2bn(secret, P256_LEN, NULL) : NULL;
     assert(builder);
@@ -283,7 +289,7 @@ static enum err ec_from_jwk(const json_t *jwk, bool private, EVP_PKEY **out, str
     *out = build("EC", builder, private);
     OSSL_PARAM_BLD_free(builder);
     BN_clear_free(number);
-    OPENSSL_cleanse(secret, sizeof secret);
+    OPENSSL_cleanse(secret, sizeof(secret));
     return *out ? ERR_OK : failure_set(f, ERR_CONFIG, "an EC JWK whose point is not on the curve");
 }
 
@@ -292,18 +298,20 @@ enum err pkey_from_jwk(const char *json, size_t len, bool private, EVP_PKEY **ou
 {
     json_error_t why;
     json_t *jwk = json_loadb(json, len, JSON_REJECT_DUPLICATES, &why);
-    if (!jwk)
+    if (!jwk) {
         return failure_set(f, ERR_CONFIG, "a JWK that is not JSON: line %d: %s", why.line,
                            why.text);
+    }
     EVP_PKEY *pkey = NULL;
     const char *kty = json_string_value(json_object_get(jwk, "kty"));
     enum err err;
-    if (kty && strcmp(kty, "RSA") == 0)
+    if (kty && strcmp(kty, "RSA") == 0) {
         err = rsa_from_jwk(jwk, private, &pkey, f);
-    else if (kty && strcmp(kty, "EC") == 0)
+    } else if (kty && strcmp(kty, "EC") == 0) {
         err = ec_from_jwk(jwk, private, &pkey, f);
-    else
+    } else {
         err = failure_set(f, ERR_CONFIG, "a JWK whose \"kty\" is neither \"RSA\" nor \"EC\"");
+    }
     if (err == ERR_OK)
         err = check_kind(pkey, f);
     json_decref(jwk);
@@ -340,7 +348,7 @@ static void set_number(json_t *jwk, const char *name, const EVP_PKEY *pkey, cons
     assert(written == len);
     char *text = base64url_encode(bytes, (size_t)len);
     json_object_set_new(jwk, name, json_string(text));
-    OPENSSL_cleanse(bytes, sizeof bytes);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
     BN_clear_free(number);
     free(text);
 }
@@ -379,7 +387,7 @@ void pkey_thumbprint(const EVP_PKEY *pkey, char out[44])
     char *canonical = dump(required_members(pkey));
     uint8_t digest[32];
     sha256(canonical, strlen(canonical), digest);
-    char *text = base64url_encode(digest, sizeof digest);
+    char *text = base64url_encode(digest, sizeof(digest));
     assert(strlen(text) == 43);
     memcpy(out, text, 44);
     free(text);

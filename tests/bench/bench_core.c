@@ -69,7 +69,7 @@ static int64_t cpu_ns(void)
 static void *room(size_t count, size_t size)
 {
     void *memory = calloc(count, size);
-    if (memory == NULL)
+    if (!memory)
         abort();
     return memory;
 }
@@ -161,7 +161,7 @@ static void make_messages(struct farm *farm, struct message *messages, size_t co
 
 static void put_live(struct farm *farm, const struct live *live)
 {
-    if (world_booking(farm->world, live->id) != NULL)
+    if (world_booking(farm->world, live->id))
         return;
     struct booking *booking = world_booking_put(farm->world,
                                                 &(struct booking){.id = live->id,
@@ -253,10 +253,11 @@ static size_t array_find(const struct array *array, int64_t at_ms)
     size_t low = 0, high = array->count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (array->pieces[middle].at_ms < at_ms)
+        if (array->pieces[middle].at_ms < at_ms) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low;
 }
@@ -472,9 +473,10 @@ static void report_more(const struct figures *figures)
     printf("\none step (ask, take one off, put one on), ns, without a decision around it\n"
            "%-9s %12s %12s %16s\n",
            "", "timeline", "sorted array", "linear scan (ask)");
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         printf("%-9s %12.0f %12.0f %16.0f\n", farms[i].name, figures->step_ns[i][TREE],
                figures->step_ns[i][ARRAY], figures->step_ns[i][SCAN]);
+    }
     printf("\nearliest start among 100k bookings when nothing fits, ms\n");
     for (int i = 0; i < 3; i++)
         printf("  %-32s %8.4f\n", cases[i], figures->earliest_ms[i]);
@@ -485,7 +487,7 @@ int main(void)
 {
     const char *text = getenv("BENCH_MS");
     struct figures figures = {0};
-    least_ns = (text != NULL ? strtoll(text, NULL, 10) : 300) * 1000000;
+    least_ns = (text ? strtoll(text, NULL, 10) : 300) * 1000000;
     for (int i = 0; i < 5; i++)
         run_farm(i, &figures);
     const struct amount one = {1, 1};

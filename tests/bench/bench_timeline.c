@@ -102,9 +102,8 @@ static void bench_questions(const struct timeline *tl, int64_t span_s)
                                  &start_ms);
     }
     report("earliest, an hour at the usual load", began_ns, ROUNDS);
-    if (yes == 0) {
+    if (yes == 0)
         printf("  (no question was answered with yes)\n");
-    }
 }
 
 /* How long the search takes when it has to get past all `count` bookings. */
@@ -116,9 +115,8 @@ static void bench_scan(const char *what, int64_t count, struct amount even, stru
     struct timeline *tl = timeline_new(pool, 0);
     int64_t start_ms = 0;
 
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count; i++)
         timeline_add(tl, i * 1000, (i + 1) * 1000, i % 2 == 0 ? even : odd);
-    }
     int64_t began_ns = now_ns();
 
     for (int i = 0; i < SCANS; i++) {
@@ -141,9 +139,8 @@ static void bench(int64_t count)
     struct pool *pool = pool_new();
     struct timeline *tl = timeline_new(pool, 0);
 
-    if (bookings == NULL) {
+    if (!bookings)
         abort();
-    }
     printf("%" PRId64 " live bookings\n", count);
     int64_t began_ns = now_ns();
 
@@ -180,8 +177,7 @@ int main(int argc, char **argv)
         }
         bench(count);
     }
-    for (size_t i = 0; argc < 2 && i < sizeof(counts) / sizeof(counts[0]); i++) {
+    for (size_t i = 0; argc < 2 && i < sizeof(counts) / sizeof(counts[0]); i++)
         bench(counts[i]);
-    }
     return 0;
 }

@@ -48,10 +48,11 @@ static void check_windows(const struct booking_create *create)
         assert(window->start_ms >= 0 && window->start_ms < window->end_ms);
         assert(window->end_ms <= LIMIT_TIME_S * 1000);
         assert(window->start_ms % 1000 == 0 && window->end_ms % 1000 == 0);
-        if (i == 0)
+        if (i == 0) {
             assert(window->start_ms == create->start_ms);
-        else
+        } else {
             assert(window->start_ms >= create->windows[i - 1].start_ms);
+        }
     }
 }
 
@@ -135,7 +136,7 @@ static void check_event(const struct event_input *in, struct arena *arena, struc
 {
     event_encode(in, arena, event);
     assert(event->len <= LIMIT_EVENT_LEN);
-    assert(memchr(event->bytes, '\n', event->len) == NULL);
+    assert(!memchr(event->bytes, '\n', event->len));
     json_t *document = json_loadb(event->bytes, event->len, JSON_REJECT_DUPLICATES, NULL);
     assert(json_is_object(document));
     json_decref(document);
@@ -157,7 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .credential = &credential,
                                    .claims = &claims,
                                    .decision = &decision};
-    if (claims.pointer != NULL) {
+    if (claims.pointer) {
         assert(claims.pointer[0] == '\0' || claims.pointer[0] == '/');
         decision.reason = REASON_INVALID_REQUEST;
         decision.pointer = claims.pointer;

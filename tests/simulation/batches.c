@@ -54,7 +54,7 @@ static uint64_t text_digest(uint64_t digest, const char *text)
 static uint64_t int_digest(uint64_t digest, int64_t value)
 {
     char text[24];
-    snprintf(text, sizeof text, "%lld,", (long long)value);
+    snprintf(text, sizeof(text), "%lld,", (long long)value);
     return map_hash_text(digest, text);
 }
 
@@ -91,9 +91,10 @@ static uint64_t tables_digest(const struct tables *now)
         one = int_digest(int_digest(one, row->amount.gpus), row->amount.memory_gib);
         sum += int_digest(int_digest(one, row->live), row->machine_version);
     }
-    for (size_t i = 0; i < now->clients.count; i++)
+    for (size_t i = 0; i < now->clients.count; i++) {
         sum += int_digest(text_digest(MAP_SEED, now->clients.items[i].name),
                           now->clients.items[i].version);
+    }
     return sum;
 }
 
@@ -105,7 +106,7 @@ void batches_close(struct sim *sim)
     if (batches->size > 0)
         return;
     batches->count = broker->entries.count;
-    batches->log = xcalloc(batches->count + 1, sizeof *batches->log);
+    batches->log = xcalloc(batches->count + 1, sizeof(*batches->log));
     for (size_t i = 0; i < batches->count; i++) {
         const struct request_entry *entry = &broker->entries.items[i];
         batches->log[i] = (struct batches_message){
@@ -118,14 +119,14 @@ static void run_all(uint64_t seed, struct batches batches, struct sim_result *ou
 {
     static const int64_t sizes[] = {0, 1, 7, 2000};
     uint64_t first = 0;
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         batches.size = sizes[i];
         sim_run_batches(seed, &batches, out);
         if (i == 0)
             first = batches.digest;
         if (!out->failed && batches.digest != first) {
             out->failed = true;
-            snprintf(out->failure, sizeof out->failure,
+            snprintf(out->failure, sizeof(out->failure),
                      "batches of %lld decide otherwise than whatever batches came at first",
                      (long long)sizes[i]);
         }

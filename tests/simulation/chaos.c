@@ -141,19 +141,21 @@ static void fault(struct sim *sim)
             outage(sim);
         break;
     case 1:
-        if (plan->rebalances && sim_chance(sim, 500000))
+        if (plan->rebalances && sim_chance(sim, 500000)) {
             group_expel_any(sim);
-        else if (plan->rebalances && sim->cluster->group.members.count > 0)
+        } else if (plan->rebalances && sim->cluster->group.members.count > 0) {
             group_rebalance(sim);
+        }
         break;
     case 2:
         if (plan->keys)
             change_keys(sim);
         break;
     case 3:
-        if (plan->holes)
+        if (plan->holes) {
             cluster_make_hole(sim, (int32_t)sim_below(sim, plan->partitions),
                               sim_between(sim, 1, 3));
+        }
         break;
     case 4:
         if (plan->clock_jumps)
@@ -236,16 +238,18 @@ static void operate(struct sim *sim)
         struct partition_row *row = database_partition(sim->db, part);
         if (!database_row_is_free(sim->db, part) || sim->db->down)
             continue;
-        if (row->halted[0])
+        if (row->halted[0]) {
             look_at_halt(sim, row);
-        else
+        } else {
             look_at_clock(sim, row);
+        }
     }
     struct farm_row *farm = &sim->db->now.farm;
-    if (farm->halted[0] && !world_farm_halt_is_right(sim))
+    if (farm->halted[0] && !world_farm_halt_is_right(sim)) {
         sim_fail(sim, "the farm is halted: %s", farm->halted);
-    else if (farm->halted[0] && world_operator_forgets(sim))
+    } else if (farm->halted[0] && world_operator_forgets(sim)) {
         farm->halted[0] = '\0';
+    }
 }
 
 /* --- healing, and the end --- */
@@ -306,7 +310,7 @@ static void tick(struct sim *sim, void *arg, int64_t number)
     }
     if (sim->healed && sim->now_us - chaos->healed_us > patience_ms(sim) * SIM_US_PER_MS) {
         char what[700];
-        check_describe(sim, what, sizeof what);
+        check_describe(sim, what, sizeof(what));
         sim_fail(sim, "after the healing it does not come to an end: %s", what);
     }
     sim_after_ms(sim, TICK_MS, tick, NULL, 0);
@@ -314,7 +318,7 @@ static void tick(struct sim *sim, void *arg, int64_t number)
 
 void chaos_open(struct sim *sim)
 {
-    sim->chaos = arena_alloc(sim->arena, sizeof *sim->chaos);
+    sim->chaos = arena_alloc(sim->arena, sizeof(*sim->chaos));
     sim->chaos->operator_resumes = sim->plan.world == WORLD_CLOCK_AHEAD || sim_chance(sim, 600000);
     world_open(sim);
     sim_after_ms(sim, TICK_MS, tick, NULL, 0);

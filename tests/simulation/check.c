@@ -29,31 +29,36 @@ static void check_partition(struct sim *sim, const struct session *session,
     int64_t count = decisions_of(&session->writes, row->part);
     if (count > 0 && sim->db->owners[row->part] != session->life)
         sim_fail(sim, "partition %" PRId32 " is decided by a worker that lost it", row->part);
-    if (row->last_seq != old->last_seq + count)
+    if (row->last_seq != old->last_seq + count) {
         sim_fail(sim,
                  "partition %" PRId32 ": %" PRId64 " decisions, but last_seq %" PRId64
                  " after %" PRId64,
                  row->part, count, row->last_seq, old->last_seq);
+    }
     if (row->next_offset < old->next_offset + count || row->clock_ms < old->clock_ms)
         sim_fail(sim, "partition %" PRId32 " goes backwards", row->part);
-    if (row->epoch < old->epoch || row->progress_epoch > row->epoch)
+    if (row->epoch < old->epoch || row->progress_epoch > row->epoch) {
         sim_fail(sim,
                  "partition %" PRId32 ": epoch %" PRId64 " after %" PRId64 ", progress %" PRId64,
                  row->part, row->epoch, old->epoch, row->progress_epoch);
-    if (count > 0 && row->progress_epoch != row->epoch)
+    }
+    if (count > 0 && row->progress_epoch != row->epoch) {
         sim_fail(sim, "partition %" PRId32 " is decided, and that is not noted as progress",
                  row->part);
+    }
     if (row->published_seq > row->last_seq ||
-        (!sim->db->restored && row->published_seq > sim->cluster->events[row->part].ever))
+        (!sim->db->restored && row->published_seq > sim->cluster->events[row->part].ever)) {
         sim_fail(sim, "partition %" PRId32 ": published_seq %" PRId64 " is not in the topic",
                  row->part, row->published_seq);
+    }
     /* Past its bound a partition is paused; what was in hand then is one batch at most. */
     if (count > 0 && sim->plan.world != WORLD_EVENTS_REMADE &&
         row->last_seq - sim->cluster->events[row->part].highest >
-            sim->plan.unpublished_max + sim->plan.batch_max)
+            sim->plan.unpublished_max + sim->plan.batch_max) {
         sim_fail(sim,
                  "partition %" PRId32 " decides on, though %" PRId64 " events are not published",
                  row->part, old->last_seq - sim->cluster->events[row->part].highest);
+    }
     if ((old->halted[0] || session->saw_halt) && count > 0)
         sim_fail(sim, "partition %" PRId32 " is halted, and decides", row->part);
 }
@@ -136,12 +141,13 @@ static void check_limits(struct sim *sim, const struct writes *writes)
             if (!row->live || !is_of(sim, writes, row, token_client(c)))
                 continue;
             struct held held = held_at(sim, writes, token_client(c), row->start_ms);
-            if (held.after > most && held.after > held.before)
+            if (held.after > most && held.after > held.before) {
                 sim_fail(sim,
                          "%s holds %" PRId64 " GPUs %" PRId64 " s after the start, %" PRId64
                          " before, of %" PRId64,
                          token_client(c), held.after, (row->start_ms - SIM_EPOCH_MS) / 1000,
                          held.before, most);
+            }
         }
     }
 }
@@ -157,9 +163,10 @@ void check_before_commit(struct sim *sim, const struct session *session)
     for (size_t i = 0; i < writes->decisions.count; i++) {
         const struct decision_row *row = &writes->decisions.items[i].row;
         int64_t ahead_ms = row->time_ms - sim_wall_ms(sim);
-        if (ahead_ms > WORKER_CLOCK_AHEAD_MS + sim->plan.host_skew_ms)
+        if (ahead_ms > WORKER_CLOCK_AHEAD_MS + sim->plan.host_skew_ms) {
             sim_fail(sim, "decision %" PRId32 "-%" PRId64 " is %" PRId64 " s ahead of the clock",
                      row->part, row->seq, ahead_ms / 1000);
+        }
     }
 }
 
@@ -182,12 +189,13 @@ static void check_instant(struct sim *sim, const struct machine_row *machine, in
     if (at_ms < machine->capacity_changed_ms)
         return;
     struct amount use = use_at(sim->db, machine->id, at_ms);
-    if (use.gpus > machine->capacity.gpus || use.memory_gib > machine->capacity.memory_gib)
+    if (use.gpus > machine->capacity.gpus || use.memory_gib > machine->capacity.memory_gib) {
         sim_fail(sim,
                  "%s is over-booked %" PRId64 " s after the start: %" PRId64 " of %" PRId64
                  " GPUs, %" PRId64 " of %" PRId64 " GiB",
                  machine->name, (at_ms - SIM_EPOCH_MS) / 1000, use.gpus, machine->capacity.gpus,
                  use.memory_gib, machine->capacity.memory_gib);
+    }
 }
 
 /* The use is highest at the start of some row, or where the capacity changed. */
@@ -226,9 +234,10 @@ void check_old_sessions(struct sim *sim, const struct session *session)
     for (size_t i = 0; i < sim->db->sessions.count; i++) {
         const struct session *old = sim->db->sessions.items[i];
         if (old->alive && old != session && old->life == session->life &&
-            (old->commit_pending || session_lock_count(sim->db, old) > 0))
+            (old->commit_pending || session_lock_count(sim->db, old) > 0)) {
             sim_fail(sim, "session %" PRIu64 " begins, and lost session %" PRIu64 " may still act",
                      session->id, old->id);
+        }
     }
 }
 
@@ -243,9 +252,10 @@ void check_claim(struct sim *sim, struct process *p, int32_t part)
     const struct part *own = &p->worker->parts[part];
     const struct partition_row *row = database_partition(sim->db, part);
     if (row->epoch == own->row.epoch && row->last_seq == own->row.last_seq && own->row_known &&
-        own->tail_known && own->acked_seq == row->last_seq)
+        own->tail_known && own->acked_seq == row->last_seq) {
         sim_fail(sim, "%s claims partition %" PRId32 " anew, though it is as it was", p->name,
                  part);
+    }
 }
 
 static bool same_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -268,9 +278,10 @@ static void check_is_decision(struct sim *sim, const struct broker_event *event,
     }
     const char *type = dec->row.reason == REASON_NONE ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED;
     if (!same_bytes(event->value, event->len, dec->row.event, dec->row.event_len) ||
-        !same_text(event->key, dec->row.subject) || strcmp(event->type, type) != 0)
+        !same_text(event->key, dec->row.subject) || strcmp(event->type, type) != 0) {
         sim_fail(sim, "event %" PRId32 "-%" PRId64 " is not the decision that was committed",
                  event->part, event->seq);
+    }
 }
 
 void check_publish(struct sim *sim, const struct broker_event *event)
@@ -280,21 +291,24 @@ void check_publish(struct sim *sim, const struct broker_event *event)
     check_is_decision(sim, event, "published");
     /* Only where retention has left nothing: a late repeat that is left is the tail. */
     if (!sim->db->restored && broker->lo == broker->hi && event->epoch == row->epoch &&
-        event->seq <= row->published_seq && sim->plan.world != WORLD_EVENTS_REMADE)
+        event->seq <= row->published_seq && sim->plan.world != WORLD_EVENTS_REMADE) {
         sim_fail(sim, "event %" PRId32 "-%" PRId64 " is published, though that is noted already",
                  event->part, event->seq);
-    if (!sim->db->restored && event->epoch > row->epoch)
+    }
+    if (!sim->db->restored && event->epoch > row->epoch) {
         sim_fail(sim, "event %" PRId32 "-%" PRId64 " has epoch %" PRId64 " of nobody", event->part,
                  event->seq, event->epoch);
+    }
 }
 
 void check_event(struct sim *sim, const struct broker_event *event)
 {
     const struct event_log *broker = &sim->cluster->events[event->part];
     check_is_decision(sim, event, "in the topic");
-    if (event->seq > broker->highest + 1)
+    if (event->seq > broker->highest + 1) {
         sim_fail(sim, "the topic has a gap: event %" PRId32 "-%" PRId64 " follows %" PRId64,
                  event->part, event->seq, broker->highest);
+    }
 }
 
 /* --- when it has ended --- */
@@ -328,12 +342,12 @@ static void check_decisions(struct sim *sim, int32_t part)
     const struct partition_row *row = database_partition(sim->db, part);
     size_t count = 0;
     const struct stored_decision **list = arena_alloc(sim->arena,
-                                                      db->now.decisions.count * sizeof *list);
+                                                      db->now.decisions.count * sizeof(*list));
     for (size_t i = 0; i < db->now.decisions.count; i++) {
         if (db->now.decisions.items[i].row.part == part)
             list[count++] = &db->now.decisions.items[i];
     }
-    qsort(list, count, sizeof *list, by_number);
+    qsort(list, count, sizeof(*list), by_number);
     int64_t clock_ms = 0;
     for (size_t i = 0; i < count && !sim->failed; i++) {
         const struct decision_row *dec = &list[i]->row;
@@ -354,15 +368,17 @@ static void check_decisions(struct sim *sim, int32_t part)
         if (entry->append_ms == BROKER_NO_TIME && !ignored)
             sim_fail(sim, "decision %" PRId32 "-%" PRId64 " has no now", part, dec->seq);
         int64_t now_ms = !ignored && entry->append_ms > clock_ms ? entry->append_ms : clock_ms;
-        if (dec->time_ms != now_ms && !ignored)
+        if (dec->time_ms != now_ms && !ignored) {
             sim_fail(sim,
                      "decision %" PRId32 "-%" PRId64 " has another now: %" PRId64 " for %" PRId64,
                      part, dec->seq, dec->time_ms, now_ms);
+        }
         clock_ms = dec->time_ms;
     }
-    if (row->last_seq != (int64_t)count)
+    if (row->last_seq != (int64_t)count) {
         sim_fail(sim, "partition %" PRId32 " has last_seq %" PRId64 " and %zu decisions", part,
                  row->last_seq, count);
+    }
 }
 
 /* The topic against the table, as a consumer from the beginning sees it. */
@@ -373,18 +389,21 @@ static void check_topic(struct sim *sim, int32_t part)
     for (size_t i = 0; i < broker->entries.count; i++) {
         const struct event_entry *entry = &broker->entries.items[i];
         const struct stored_decision *dec = database_decision(sim->db, part, entry->seq);
-        if (!dec || !same_bytes(entry->value, entry->len, dec->row.event, dec->row.event_len))
+        if (!dec || !same_bytes(entry->value, entry->len, dec->row.event, dec->row.event_len)) {
             sim_fail(sim, "event %" PRId32 "-%" PRId64 " at %" PRId64 " is not in the table", part,
                      entry->seq, entry->offset);
-        if (entry->seq > last + 1)
+        }
+        if (entry->seq > last + 1) {
             sim_fail(sim, "a consumer misses an event: %" PRId32 "-%" PRId64 " after %" PRId64,
                      part, entry->seq, last);
+        }
         if (entry->seq > last)
             last = entry->seq;
     }
-    if (last != database_partition(sim->db, part)->last_seq)
+    if (last != database_partition(sim->db, part)->last_seq) {
         sim_fail(sim, "events of partition %" PRId32 " end at %" PRId64 ", decisions at %" PRId64,
                  part, last, database_partition(sim->db, part)->last_seq);
+    }
 }
 
 /* Who begins somewhere in the topic: whether it meets a gap that is none (docs/messages.md). */

@@ -75,10 +75,10 @@ static void add_allocations(struct sim *sim, struct draft *draft, int64_t first)
     int64_t count = sim_chance(sim, 600000) ? 1 : sim_between(sim, 0, 3);
     if (count > sim->plan.machines)
         count = sim->plan.machines;
-    add(draft->body, sizeof draft->body, ",\"allocations\":[");
+    add(draft->body, sizeof(draft->body), ",\"allocations\":[");
     for (int64_t i = 0; i < count; i++) {
         int64_t number = (first + i) % (sim->plan.machines + (sim_chance(sim, 20000) ? 1 : 0));
-        add(draft->body, sizeof draft->body,
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena,
                          "%s{\"machine\":\"%s\",\"gpus\":%" PRId64 ",\"memory_gib\":%" PRId64 "}",
                          i ? "," : "", machine_name(sim, number), sim_between(sim, 0, 4),
@@ -86,7 +86,7 @@ static void add_allocations(struct sim *sim, struct draft *draft, int64_t first)
         if (number == sim->plan.machines)
             break; /* the next would be a name that is there already */
     }
-    add(draft->body, sizeof draft->body, "]");
+    add(draft->body, sizeof(draft->body), "]");
 }
 
 /* Near ones meet what else goes on; far ones are long, so that hours are spent. */
@@ -99,16 +99,18 @@ static void add_window(struct sim *sim, struct draft *draft, bool must_start)
     bool has_start = far || must_start || sim_chance(sim, 700000);
     int64_t length_s = far ? sim_between(sim, 1, 4) * 1800
                            : sim_between(sim, 1, sim_chance(sim, 300000) ? 300 : 40);
-    if (has_start)
-        add(draft->body, sizeof draft->body,
+    if (has_start) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"start\":\"%s\"", time_text(sim, start_ms)));
-    if (sim_chance(sim, 500000))
-        add(draft->body, sizeof draft->body,
+    }
+    if (sim_chance(sim, 500000)) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"duration_s\":%" PRId64, length_s));
-    else
-        add(draft->body, sizeof draft->body,
+    } else {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"end\":\"%s\"",
                          time_text(sim, (has_start ? start_ms : now_ms) + length_s * 1000)));
+    }
 }
 
 /* --- requests --- */
@@ -129,16 +131,18 @@ static void draft_register(struct sim *sim, struct draft *draft, int64_t number)
     const char *name = machine_name(sim, number);
     draft->client = sim_chance(sim, 950000) ? 0 : 1;
     draft->part = part_of_machine(sim, name);
-    snprintf(draft->body, sizeof draft->body,
+    snprintf(draft->body, sizeof(draft->body),
              "\"type\":\"machine.register\",\"machine\":\"%s\",\"gpus\":%" PRId64
              ",\"memory_gib\":%" PRId64,
              name, sim_between(sim, 2, 8), sim_between(sim, 16, 64));
-    if (sim_chance(sim, 300000))
-        add(draft->body, sizeof draft->body,
+    if (sim_chance(sim, 300000)) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"id\":%" PRId64, sim_between(sim, 1, 8)));
-    if (sim_chance(sim, 300000))
-        add(draft->body, sizeof draft->body,
+    }
+    if (sim_chance(sim, 300000)) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"labels\":%s", some_labels(sim)));
+    }
 }
 
 static void draft_update(struct sim *sim, struct draft *draft)
@@ -147,35 +151,40 @@ static void draft_update(struct sim *sim, struct draft *draft)
     const char *name = machine_name(sim, sim_below(sim, sim->plan.machines));
     draft->client = 0;
     draft->part = part_of_machine(sim, name);
-    snprintf(draft->body, sizeof draft->body, "\"type\":\"machine.update\",\"machine\":\"%s\"",
+    snprintf(draft->body, sizeof(draft->body), "\"type\":\"machine.update\",\"machine\":\"%s\"",
              name);
-    if (sim_chance(sim, 600000))
-        add(draft->body, sizeof draft->body,
+    if (sim_chance(sim, 600000)) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"gpus\":%" PRId64, sim_between(sim, 1, 8)));
-    if (sim_chance(sim, 300000))
-        add(draft->body, sizeof draft->body,
+    }
+    if (sim_chance(sim, 300000)) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"memory_gib\":%" PRId64, sim_between(sim, 12, 64)));
-    if (sim_chance(sim, 400000))
-        add(draft->body, sizeof draft->body,
+    }
+    if (sim_chance(sim, 400000)) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"state\":\"%s\"", states[sim_below(sim, 5)]));
-    if (sim_chance(sim, 100000))
-        add(draft->body, sizeof draft->body,
+    }
+    if (sim_chance(sim, 100000)) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"labels\":%s", some_labels(sim)));
+    }
     if (sim_chance(sim, 500000))
-        add(draft->body, sizeof draft->body, ",\"displace\":true");
+        add(draft->body, sizeof(draft->body), ",\"displace\":true");
 }
 
 static void add_any(struct sim *sim, struct draft *draft)
 {
-    add(draft->body, sizeof draft->body,
+    add(draft->body, sizeof(draft->body),
         arena_printf(sim->arena,
                      ",\"any\":{\"count\":%" PRId64 ",\"gpus\":%" PRId64 ",\"memory_gib\":%" PRId64,
                      sim_chance(sim, 600000) ? 1 : sim_between(sim, 1, 3), sim_between(sim, 0, 4),
                      sim_between(sim, 1, 24)));
-    if (sim_chance(sim, 600000))
-        add(draft->body, sizeof draft->body,
+    if (sim_chance(sim, 600000)) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"labels\":%s", some_labels(sim)));
-    add(draft->body, sizeof draft->body, "}");
+    }
+    add(draft->body, sizeof(draft->body), "}");
 }
 
 /* Series of one client meet those of others, day by day. */
@@ -185,12 +194,12 @@ static void add_repeat(struct sim *sim, struct draft *draft)
     int64_t count = sim_chance(sim, 700000) ? sim_between(sim, 1, 4) : sim_between(sim, 5, 12);
     if (sim_chance(sim, 5000))
         count = LIMIT_OCCURRENCES;
-    add(draft->body, sizeof draft->body,
+    add(draft->body, sizeof(draft->body),
         arena_printf(sim->arena,
                      ",\"repeat\":{\"every\":\"%s\",\"count\":%" PRId64 ",\"zone\":\"%s\"}",
                      sim_chance(sim, 900000) ? "day" : "week", count, zones[sim_below(sim, 3)]));
     if (sim_chance(sim, 600000))
-        add(draft->body, sizeof draft->body, ",\"skip_conflicts\":true");
+        add(draft->body, sizeof(draft->body), ",\"skip_conflicts\":true");
 }
 
 static void draft_create(struct sim *sim, struct draft *draft)
@@ -200,12 +209,13 @@ static void draft_create(struct sim *sim, struct draft *draft)
     draft->client = (int)sim_below(sim, sim->plan.clients);
     draft->part = any ? (int32_t)sim_below(sim, sim->plan.partitions)
                       : part_of_machine(sim, machine_name(sim, first));
-    add(draft->body, sizeof draft->body, "\"type\":\"booking.create\"");
+    add(draft->body, sizeof(draft->body), "\"type\":\"booking.create\"");
     add_window(sim, draft, repeats);
-    if (any)
+    if (any) {
         add_any(sim, draft);
-    else
+    } else {
         add_allocations(sim, draft, first);
+    }
     if (repeats)
         add_repeat(sim, draft);
 }
@@ -241,18 +251,20 @@ static void draft_amend(struct sim *sim, struct draft *draft)
     int64_t now_ms = clients_now_ms(sim);
     int64_t id = choose_booking(sim, draft);
     int64_t what = sim_between(sim, 1, 7);
-    snprintf(draft->body, sizeof draft->body, "\"type\":\"booking.amend\",\"booking\":%" PRId64,
+    snprintf(draft->body, sizeof(draft->body), "\"type\":\"booking.amend\",\"booking\":%" PRId64,
              id);
     if (what & 1)
         add_allocations(sim, draft, sim_below(sim, sim->plan.machines));
-    if (what & 2)
-        add(draft->body, sizeof draft->body,
+    if (what & 2) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"end\":\"%s\"",
                          time_text(sim, now_ms + sim_between(sim, 0, 120) * 1000)));
-    if (what & 4)
-        add(draft->body, sizeof draft->body,
+    }
+    if (what & 4) {
+        add(draft->body, sizeof(draft->body),
             arena_printf(sim->arena, ",\"start\":\"%s\"",
                          time_text(sim, now_ms + sim_between(sim, -2, 60) * 1000)));
+    }
 }
 
 /* The series of that booking; for one of no series what its id would be. */
@@ -267,27 +279,28 @@ static void draft_cancel(struct sim *sim, struct draft *draft)
     int64_t id = choose_booking(sim, draft);
     int64_t series = series_of(sim, id);
     if (sim_chance(sim, series != id ? 500000 : 60000)) {
-        snprintf(draft->body, sizeof draft->body, "\"type\":\"booking.cancel\",\"series\":%" PRId64,
-                 series);
+        snprintf(draft->body, sizeof(draft->body),
+                 "\"type\":\"booking.cancel\",\"series\":%" PRId64, series);
         return;
     }
-    snprintf(draft->body, sizeof draft->body, "\"type\":\"booking.cancel\",\"booking\":%" PRId64,
+    snprintf(draft->body, sizeof(draft->body), "\"type\":\"booking.cancel\",\"booking\":%" PRId64,
              id);
 }
 
 static void draft_any(struct sim *sim, struct draft *draft)
 {
     int64_t kind = sim_below(sim, 100);
-    if (kind < 6)
+    if (kind < 6) {
         draft_register(sim, draft, sim_below(sim, sim->plan.machines + 1));
-    else if (kind < 16)
+    } else if (kind < 16) {
         draft_update(sim, draft);
-    else if (kind < 64)
+    } else if (kind < 64) {
         draft_create(sim, draft);
-    else if (kind < 88)
+    } else if (kind < 88) {
         draft_amend(sim, draft);
-    else
+    } else {
         draft_cancel(sim, draft);
+    }
 }
 
 /* --- limits --- */
@@ -396,7 +409,7 @@ static void send_again(struct sim *sim, void *arg, int64_t number)
     if (sim_chance(sim, 300000)) /* signed anew: the same content */
         token = token_sign(sim, repeat->draft.client, claims_of(sim, &repeat->draft));
     if (sim_chance(sim, 150000)) { /* the same id for something else */
-        add(repeat->draft.body, sizeof repeat->draft.body, " ");
+        add(repeat->draft.body, sizeof(repeat->draft.body), " ");
         struct draft other = {.id = repeat->draft.id};
         draft_create(sim, &other);
         other.client = repeat->draft.client;
@@ -416,7 +429,7 @@ static void send_draft(struct sim *sim, struct draft *draft)
     const char *token = token_sign(sim, draft->client, claims_of(sim, draft));
     send(sim, draft->part, token, strlen(token));
     for (int i = 0; i < 2 && sim_chance(sim, sim->plan.repeated); i++) {
-        struct repeat *repeat = arena_alloc(sim->arena, sizeof *repeat);
+        struct repeat *repeat = arena_alloc(sim->arena, sizeof(*repeat));
         *repeat = (struct repeat){.draft = *draft, .token = token};
         clients->pending++;
         sim_after_ms(sim, sim_between(sim, 0, REPEAT_MS), send_again, repeat, 0);
@@ -428,10 +441,11 @@ static void next(struct sim *sim, void *arg, int64_t number)
     struct draft draft = {0};
     (void)arg;
     sim->clients->left--;
-    if (number < sim->plan.machines)
+    if (number < sim->plan.machines) {
         draft_register(sim, &draft, number);
-    else
+    } else {
         draft_any(sim, &draft);
+    }
     send_draft(sim, &draft);
 }
 
@@ -441,7 +455,7 @@ static void send_written(struct sim *sim, void *arg, int64_t number)
     struct draft draft = {.id = ++sim->clients->ids};
     (void)arg;
     sim->clients->left--;
-    add(draft.body, sizeof draft.body, sim->batches->written[number]);
+    add(draft.body, sizeof(draft.body), sim->batches->written[number]);
     const char *token = token_sign(sim, draft.client, claims_of(sim, &draft));
     send(sim, draft.part, token, strlen(token));
 }
@@ -477,11 +491,12 @@ int64_t client_send_poison(struct sim *sim, int32_t part)
 
 void clients_open(struct sim *sim)
 {
-    sim->clients = arena_alloc(sim->arena, sizeof *sim->clients);
-    if (sim->plan.limits && sim->batches)
+    sim->clients = arena_alloc(sim->arena, sizeof(*sim->clients));
+    if (sim->plan.limits && sim->batches) {
         set_all_limits(sim);
-    else if (sim->plan.limits)
+    } else if (sim->plan.limits) {
         sim_after_ms(sim, sim_below(sim, LIMITS_MS), change_limits, NULL, 0);
+    }
     if (sim->batches && sim->batches->size > 0) {
         batches_open(sim);
         return;

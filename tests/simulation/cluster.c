@@ -67,7 +67,7 @@ const struct request_entry *cluster_request_ever(const struct sim *sim, int32_t 
         if (entry->offset != offset)
             continue;
         sha256(entry->value, entry->len, own);
-        if (memcmp(own, digest, sizeof own) == 0)
+        if (memcmp(own, digest, sizeof(own)) == 0)
             return entry;
     }
     return NULL;
@@ -89,14 +89,15 @@ void cluster_up(struct sim *sim)
 
 void cluster_open(struct sim *sim)
 {
-    sim->cluster = arena_alloc(sim->arena, sizeof *sim->cluster);
+    sim->cluster = arena_alloc(sim->arena, sizeof(*sim->cluster));
     for (int32_t part = 0; part < sim->plan.partitions; part++) {
         struct request_log *broker = &sim->cluster->requests[part];
         broker->first = broker->lo = broker->hi = sim_chance(sim, 200000) ? sim_between(sim, 1, 5)
                                                                           : 0;
-        if (sim->plan.clock_skew_ms > 0)
+        if (sim->plan.clock_skew_ms > 0) {
             broker->clock_skew_ms = sim_between(sim, -sim->plan.clock_skew_ms,
                                                 sim->plan.clock_skew_ms);
+        }
         database_partition(sim->db, part)->next_offset = broker->first;
     }
     group_open(sim);
@@ -137,7 +138,7 @@ static enum err broker_shape(void *self, struct broker_shape *out, struct failur
 {
     struct broker_client *c = self;
     enum err err = ask(c, "shape", f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     *out = (struct broker_shape){.request_partitions = c->sim->plan.partitions,
                                  .event_partitions = c->sim->plan.partitions};
@@ -150,7 +151,7 @@ static enum err log_subscribe(void *self, const struct broker_callbacks *events,
 {
     struct broker_client *c = self;
     enum err err = local(c, "subscribe", f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     c->owner = *events;
     c->member = group_join(c->sim, c);
@@ -161,7 +162,7 @@ static enum err log_resubscribe(void *self, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = local(c, "resubscribe", f);
-    if (!err && !c->member->lost)
+    if (err == ERR_OK && !c->member->lost)
         group_rebalance(c->sim);
     return err;
 }
@@ -171,8 +172,8 @@ static enum err log_start(void *self, const struct broker_position *positions, s
 {
     struct broker_client *c = self;
     enum err err = local(c, "start", f);
-    memset(c->parts, 0, sizeof c->parts);
-    if (err)
+    memset(c->parts, 0, sizeof(c->parts));
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; i < count; i++) {
         assert(positions[i].part >= 0 && positions[i].part < c->sim->plan.partitions);
@@ -188,11 +189,12 @@ static enum err log_seek(void *self, int32_t part, int64_t offset, struct failur
     struct broker_client *c = self;
     struct client_part *p = &c->parts[part];
     enum err err = local(c, "seek", f);
-    if (!err && !c->sim->healed && p->lost_once && sim_chance(c->sim, 20 * c->sim->plan.log_error))
+    if (err == ERR_OK && !c->sim->healed && p->lost_once &&
+        sim_chance(c->sim, 20 * c->sim->plan.log_error))
         err = failure_set(f, ERR_LOG_ERROR, "seek: refused");
-    if (err && sim_chance(c->sim, 500000))
+    if (err != ERR_OK && sim_chance(c->sim, 500000))
         p->position = p->given_from; /* where it goes on then is anybody's guess */
-    if (err)
+    if (err != ERR_OK)
         return err;
     if (!p->started || p->broken)
         return failure_set(f, ERR_LOG_ERROR, "seek: partition %" PRId32 " is not fetched", part);
@@ -205,7 +207,7 @@ static enum err log_pause(void *self, int32_t part, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = local(c, "pause", f);
-    if (!err)
+    if (err == ERR_OK)
         c->parts[part].paused = true;
     return err;
 }
@@ -214,7 +216,7 @@ static enum err log_resume(void *self, int32_t part, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = local(c, "resume", f);
-    if (!err)
+    if (err == ERR_OK)
         c->parts[part].paused = false;
     return err;
 }
@@ -351,7 +353,7 @@ static enum err log_poll(void *self, struct broker_message *out, size_t max, siz
     c->process->failed_attempts = 0;
     serve(c);
     enum err err = poll_trouble(c, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     gather(c, &g);
     if (g.count == 0 && timeout_ms > 0) {
@@ -360,7 +362,7 @@ static enum err log_poll(void *self, struct broker_message *out, size_t max, siz
         gather(c, &g);
     }
     err = poll_trouble(c, f);
-    if (err) { /* what was gathered is fetched again: the port keeps it */
+    if (err != ERR_OK) { /* what was gathered is fetched again: the port keeps it */
         for (size_t i = g.count; i > 0; i--)
             c->parts[out[i - 1].part].position = out[i - 1].offset;
         c->given_out -= g.count;
@@ -390,10 +392,11 @@ static enum err log_publish(void *self, const struct broker_event *event, struct
     process_local_call(c->process, "publish");
     if (!c->producer)
         return failure_set(f, ERR_LOG_FATAL, "publish: there is no producer");
-    if (event->seq <= c->parts[event->part].tail)
+    if (event->seq <= c->parts[event->part].tail) {
         sim_fail(c->sim,
                  "event %" PRId32 "-%" PRId64 " is published, though the tail showed %" PRId64,
                  event->part, event->seq, c->parts[event->part].tail);
+    }
     return producer_publish(c->producer, event, f);
 }
 
@@ -438,7 +441,7 @@ static enum err log_request_range(void *self, int32_t part, int64_t *lo, int64_t
 {
     struct broker_client *c = self;
     enum err err = ask(c, "request_range", f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     *lo = c->cluster->requests[part].lo;
     *hi = c->cluster->requests[part].hi;
@@ -460,7 +463,7 @@ static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *
 {
     struct broker_client *c = self;
     enum err err = ask(c, "event_range", f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     *lo = c->cluster->events[part].lo;
     *hi = c->cluster->events[part].hi;
@@ -474,7 +477,7 @@ static enum err log_request_before(void *self, int32_t part, int64_t before, int
 {
     struct broker_client *c = self;
     enum err err = ask(c, "request_before", f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct request_log *broker = &c->cluster->requests[part];
     const struct request_entry *found = NULL;
@@ -510,7 +513,7 @@ static enum err log_event_tail(void *self, int32_t part, int64_t count, broker_t
 {
     struct broker_client *c = self;
     enum err err = ask(c, "event_tail", f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct event_log *broker = &c->cluster->events[part];
     note_tail(c, part, highest_of_tail(c->sim, broker));
@@ -565,7 +568,7 @@ static const struct broker_ops ops = {
 
 struct broker broker_client_new(struct process *p)
 {
-    struct broker_client *c = arena_alloc(p->sim->arena, sizeof *c);
+    struct broker_client *c = arena_alloc(p->sim->arena, sizeof(*c));
     *c = (struct broker_client){.process = p, .sim = p->sim, .cluster = p->sim->cluster};
     c->producer = producer_new(p, &c->owner);
     *LIST_ADD(p->sim, &p->sim->cluster->clients) = c;
@@ -583,7 +586,7 @@ void broker_client_gone(struct broker_client *c, bool left)
 
 void broker_client_unassign(struct broker_client *c)
 {
-    memset(c->parts, 0, sizeof c->parts);
+    memset(c->parts, 0, sizeof(c->parts));
 }
 
 int64_t broker_client_assignments(const struct broker_client *c)

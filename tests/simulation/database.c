@@ -120,10 +120,11 @@ struct client_limits database_limits(const struct database *db, int64_t generati
 
 void database_clients(const struct database *db, int64_t generation, store_client_fn *fn, void *arg)
 {
-    for (int i = 0; i < TOKEN_CLIENTS; i++)
+    for (int i = 0; i < TOKEN_CLIENTS; i++) {
         fn(arg, &(struct client_row){.name = token_client(i),
                                      .role = i == 0 ? ROLE_ADMIN : ROLE_SUBMITTER,
                                      .limits = database_limits(db, generation, i)});
+    }
 }
 
 void database_keys(const struct database *db, int64_t generation, store_key_fn *fn, void *arg)
@@ -166,9 +167,9 @@ size_t session_lock_count(const struct database *db, const struct session *sessi
 struct id_list *session_locked(struct sim *sim, const struct session *session, enum lock_kind kind)
 {
     const struct database *db = sim->db;
-    struct id_list *ids = arena_alloc(sim->arena, sizeof *ids);
+    struct id_list *ids = arena_alloc(sim->arena, sizeof(*ids));
     ids->capacity = db->locks.count;
-    ids->ids = arena_alloc(sim->arena, db->locks.count * sizeof *ids->ids);
+    ids->ids = arena_alloc(sim->arena, db->locks.count * sizeof(*ids->ids));
     for (size_t i = 0; i < db->locks.count; i++) {
         if (db->locks.items[i].session == session && db->locks.items[i].kind == kind)
             id_list_add(ids, (int64_t)db->locks.items[i].key);
@@ -255,7 +256,7 @@ enum err session_lock(struct session *session, enum lock_kind kind, uint64_t key
 
 struct session *session_new(struct database *db, struct process *p)
 {
-    struct session *session = arena_alloc(p->sim->arena, sizeof *session);
+    struct session *session = arena_alloc(p->sim->arena, sizeof(*session));
     session->id = ++db->last_session;
     session->alive = true;
     session->process = p;
@@ -339,9 +340,10 @@ static void apply(struct sim *sim, struct session *session)
         struct partition_row *row = database_partition(db, writes->partitions.items[i].part);
         *row = writes->partitions.items[i];
     }
-    for (size_t i = 0; i < writes->clients.count; i++)
+    for (size_t i = 0; i < writes->clients.count; i++) {
         database_client(db, writes->clients.items[i].name)->version =
             writes->clients.items[i].version;
+    }
     for (size_t i = 0; i < writes->machines.count; i++) {
         struct machine_row *row = &writes->machines.items[i];
         row->born = row->born ? row->born : now->commits;
@@ -404,7 +406,7 @@ static bool choose_row(struct sim *sim, enum lock_kind *kind, uint64_t *key)
 
 struct session *database_stranger(struct sim *sim)
 {
-    struct session *session = arena_alloc(sim->arena, sizeof *session);
+    struct session *session = arena_alloc(sim->arena, sizeof(*session));
     enum lock_kind kind;
     uint64_t key;
     session->id = ++sim->db->last_session;
@@ -442,7 +444,7 @@ static void *items_copy(struct sim *sim, const void *items, size_t bytes)
 }
 
 #define COPY_LIST(sim, list)                                                                       \
-    ((list)->items = items_copy((sim), (list)->items, (list)->count * sizeof *(list)->items),      \
+    ((list)->items = items_copy((sim), (list)->items, (list)->count * sizeof(*(list)->items)),     \
      (list)->capacity = (list)->count)
 
 static struct tables copy_of(struct sim *sim, const struct tables *from)
@@ -500,14 +502,15 @@ bool database_set_limits(struct sim *sim, int client, const struct client_limits
 
 void database_open(struct sim *sim)
 {
-    struct database *db = arena_alloc(sim->arena, sizeof *db);
+    struct database *db = arena_alloc(sim->arena, sizeof(*db));
     sim->db = db;
     db->now.farm = (struct farm_row){
         .name = SIM_FARM, .partitions = sim->plan.partitions, .key_generation = 1};
-    memcpy(db->now.farm.cluster_id, "cluster-1", sizeof "cluster-1");
-    for (int32_t part = 0; part < sim->plan.partitions; part++)
+    memcpy(db->now.farm.cluster_id, "cluster-1", sizeof("cluster-1"));
+    for (int32_t part = 0; part < sim->plan.partitions; part++) {
         *LIST_ADD(sim, &db->now.partitions) = (struct partition_row){.part = part,
                                                                      .reject_offset = -1};
+    }
     for (int i = 0; i < TOKEN_CLIENTS; i++)
         *LIST_ADD(sim, &db->now.clients) = (struct client_version){token_client(i), 1};
     tokens_add_keys(sim);

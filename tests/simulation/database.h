@@ -64,7 +64,7 @@ struct stored_decision {
 /* Room for one more at the end of a LIST_OF, counted already. */
 #define LIST_ADD(sim, list)                                                                        \
     ((list)->items = list_room((sim), (list)->items, (list)->count, &(list)->capacity,             \
-                               sizeof *(list)->items),                                             \
+                               sizeof(*(list)->items)),                                            \
      &(list)->items[(list)->count++])
 void *list_room(struct sim *sim, void *items, size_t count, size_t *capacity, size_t size);
 

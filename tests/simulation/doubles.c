@@ -34,13 +34,14 @@ void __wrap_log_line(enum log_level level, const char *msg, const char *fields, 
     char text[4096];
     va_list args;
     va_start(args, fields);
-    vsnprintf(text, sizeof text, fields, args);
+    vsnprintf(text, sizeof(text), fields, args);
     va_end(args);
-    if (!sim_now)
+    if (!sim_now) {
         __real_log_line(level, msg, "%s", text);
-    else
+    } else {
         printf("%12.6f       log %d: %s %s\n", (double)sim_now->now_us / 1e6, (int)level, msg,
                text);
+    }
 }
 
 /* --- signatures; and the message that kills its reader (WORLD_POISON) --- */
@@ -65,6 +66,6 @@ bool __wrap_jws_verify(const struct jws_key *key, const struct jws_parts *parts)
         return __real_jws_verify(key, parts);
     unsigned char digest[64];
     token_digest(parts->kid, parts->signing_input, parts->signing_input_len, digest);
-    return parts->signature_len == sizeof digest &&
-           memcmp(parts->signature, digest, sizeof digest) == 0;
+    return parts->signature_len == sizeof(digest) &&
+           memcmp(parts->signature, digest, sizeof(digest)) == 0;
 }

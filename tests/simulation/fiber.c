@@ -67,10 +67,11 @@ static void stack_give(void *stack)
 #ifdef FIBER_ASAN
     __asan_unpoison_memory_region(stack, STACK_BYTES);
 #endif
-    if (spare_count < SPARE_MAX)
+    if (spare_count < SPARE_MAX) {
         spare[spare_count++] = stack;
-    else
+    } else {
         munmap(stack, STACK_BYTES);
+    }
 }
 
 /* --- what the sanitizers want to know about every change of stacks --- */
@@ -130,7 +131,7 @@ static void start(void)
 
 struct fiber *fiber_new(fiber_fn *fn, void *arg)
 {
-    struct fiber *fiber = xcalloc(1, sizeof *fiber);
+    struct fiber *fiber = xcalloc(1, sizeof(*fiber));
     fiber->stack = stack_take();
     fiber->fn = fn;
     fiber->arg = arg;

@@ -53,7 +53,7 @@ static void assign(struct sim *sim)
     int64_t first = sim_below(sim, (int64_t)group->members.count);
     for (size_t i = 0; i < group->members.count; i++) {
         struct member *member = group->members.items[i];
-        memset(member->owner, 0, sizeof member->owner);
+        memset(member->owner, 0, sizeof(member->owner));
         member->assigned = true;
     }
     for (int32_t part = 0; part < sim->plan.partitions; part++) {
@@ -136,7 +136,7 @@ static void join(struct sim *sim, struct member *member)
 
 struct member *group_join(struct sim *sim, struct broker_client *client)
 {
-    struct member *member = arena_alloc(sim->arena, sizeof *member);
+    struct member *member = arena_alloc(sim->arena, sizeof(*member));
     member->client = client;
     join(sim, member);
     return member;
@@ -173,12 +173,13 @@ void group_give_back(struct sim *sim, struct member *member, const struct broker
         const struct part *own = &p->worker->parts[parts[i]];
         if (waits[i] && own->sent_seq > own->acked_seq &&
             flushes[i] == broker_client_flushes(member->client, parts[i]) &&
-            sim->now_us - begin_us < WORKER_REVOKE_FLUSH_MS * SIM_US_PER_MS)
+            sim->now_us - begin_us < WORKER_REVOKE_FLUSH_MS * SIM_US_PER_MS) {
             sim_fail(sim, "%s gives partition %d back, and does not wait for its events", p->name,
                      (int)parts[i]);
+        }
     }
     broker_client_unassign(member->client);
-    memset(member->told, 0, sizeof member->told);
+    memset(member->told, 0, sizeof(member->told));
     member->told_any = false;
 }
 
@@ -188,7 +189,7 @@ static void tell(struct sim *sim, struct member *member, const struct broker_cal
     size_t count = 0;
     member->assigned = false;
     member->assignments++;
-    memcpy(member->told, member->owner, sizeof member->told);
+    memcpy(member->told, member->owner, sizeof(member->told));
     member->told_any = true;
     for (int32_t part = 0; part < sim->plan.partitions; part++) {
         if (member->told[part])

@@ -34,18 +34,19 @@ int main(int argc, char **argv)
     struct run_settings settings = {.first = 1, .count = 10000};
     bool one = false, quiet = false;
     for (int c; (c = getopt_long(argc, argv, "q", options, NULL)) != -1;) {
-        if (c == 'f' || c == 's')
+        if (c == 'f' || c == 's') {
             settings.first = number(optarg);
-        else if (c == 'n')
+        } else if (c == 'n') {
             settings.count = number(optarg);
-        else if (c == 'j')
+        } else if (c == 'j') {
             settings.jobs = (int)strtol(optarg, NULL, 10);
-        else if (c == 'x')
+        } else if (c == 'x') {
             settings.stop = true;
-        else if (c == 'q')
+        } else if (c == 'q') {
             quiet = true;
-        else
+        } else {
             return usage();
+        }
         one = one || c == 's';
     }
     if (optind != argc || settings.first == 0 || settings.count == 0)

@@ -62,7 +62,7 @@ static bool open_worker(struct process *p)
             return true;
         if (!service_can_pass(err)) {
             p->refused = err;
-            snprintf(p->refusal, sizeof p->refusal, "%s", f.text);
+            snprintf(p->refusal, sizeof(p->refusal), "%s", f.text);
             return false;
         }
         process_sleep_us(p, START_WAIT_MS * SIM_US_PER_MS);
@@ -135,7 +135,7 @@ static void start(struct sim *sim, void *arg, int64_t number)
         return;
     }
     p->life = ++sim->count.starts;
-    memset(p->claimed_at, 0, sizeof p->claimed_at);
+    memset(p->claimed_at, 0, sizeof(p->claimed_at));
     p->polled_us = p->failed_attempts = 0;
     sim_note(sim, p->number, "start", 0, 0);
     p->mono_base_ms = sim_between(sim, 1000, 100000000);
@@ -149,12 +149,12 @@ static void start(struct sim *sim, void *arg, int64_t number)
 
 void processes_open(struct sim *sim)
 {
-    sim->processes = arena_alloc(sim->arena, PLAN_WORKERS_MAX * sizeof *sim->processes);
+    sim->processes = arena_alloc(sim->arena, PLAN_WORKERS_MAX * sizeof(*sim->processes));
     for (int i = 0; i < sim->plan.workers; i++) {
         struct process *p = &sim->processes[i];
         p->sim = sim;
         p->number = i;
-        snprintf(p->name, sizeof p->name, "worker-%d", i);
+        snprintf(p->name, sizeof(p->name), "worker-%d", i);
         if (sim->plan.host_skew_ms > 0)
             p->wall_skew_ms = sim_between(sim, -sim->plan.host_skew_ms, sim->plan.host_skew_ms);
         sim_after_ms(sim, sim_between(sim, 0, 2000), start, p, 0);
@@ -206,9 +206,9 @@ void process_sleep_us(struct process *p, int64_t us)
 {
     /* A wake of whoever waits for something ends the wait only. */
     int64_t until_us = p->sim->now_us + (us > 0 ? us : 0);
-    do
+    do {
         process_wait(p, until_us);
-    while (p->sim->now_us < until_us);
+    } while (p->sim->now_us < until_us);
 }
 
 _Noreturn void process_die(struct process *p)
@@ -260,7 +260,7 @@ static int64_t weight_of(const char *what)
         {"commit", 4},      {"claim", 8},  {"lock_partitions", 4}, {"event_range", 15},
         {"event_tail", 15}, {"outbox", 4}, {"publish", 4},
     };
-    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++) {
+    for (size_t i = 0; i < sizeof(weights) / sizeof(weights[0]); i++) {
         if (strcmp(what, weights[i].what) == 0)
             return weights[i].weight;
     }

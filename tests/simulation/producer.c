@@ -33,7 +33,7 @@ struct producer {
 
 struct producer *producer_new(struct process *p, const struct broker_callbacks *owner)
 {
-    struct producer *producer = arena_alloc(p->sim->arena, sizeof *producer);
+    struct producer *producer = arena_alloc(p->sim->arena, sizeof(*producer));
     *producer = (struct producer){.sim = p->sim, .process = p, .owner = owner};
     for (int32_t part = 0; part < p->sim->plan.partitions; part++)
         producer->made[part] = p->sim->cluster->events[part].made;
@@ -141,9 +141,10 @@ void producer_serve(struct producer *producer)
 {
     while (producer->served < producer->sent && !producer->dropped) {
         const struct outgoing *out = &producer->events.items[producer->served++];
-        if (producer->owner->delivered)
+        if (producer->owner->delivered) {
             producer->owner->delivered(producer->owner->arg, out->event.part, out->event.seq,
                                        out->failed ? ERR_LOG_FATAL : ERR_OK);
+        }
     }
 }
 

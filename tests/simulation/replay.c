@@ -67,9 +67,10 @@ static void load_keys(struct replay *r, int64_t generation)
         return;
     r->generation = generation;
     keyring_load(r->ring, &(struct store){.ops = &ops, .self = r}, &f);
-    for (int i = 0; i < TOKEN_CLIENTS; i++)
+    for (int i = 0; i < TOKEN_CLIENTS; i++) {
         world_client(r->world, token_client(i))->limits = database_limits(r->sim->db, generation,
                                                                           i);
+    }
 }
 
 /* Registered between the transaction's plain read and its commit, by another one: it was right not
@@ -184,10 +185,11 @@ static bool is_hidden(struct replay *r, const struct stored_decision *dec,
         const struct known_machine *known = &r->known[i];
         if (known->machine != machine || known->since == dec->commit)
             continue;
-        if (known->since <= dec->seen)
+        if (known->since <= dec->seen) {
             sim_fail(r->sim,
                      "decision %" PRId32 "-%" PRId64 " is about any machine, and %s is not locked",
                      dec->row.part, dec->row.seq, machine->name);
+        }
         return true;
     }
     return false;
@@ -250,7 +252,7 @@ static void note_prior(struct replay *r, const struct decision_row *row)
                           .subject = row->subject,
                           .event = row->event,
                           .event_len = row->event_len};
-    memcpy(prior.content_sha256, row->content_sha256, sizeof prior.content_sha256);
+    memcpy(prior.content_sha256, row->content_sha256, sizeof(prior.content_sha256));
     world_prior_put(r->world, &prior);
 }
 
@@ -357,11 +359,12 @@ static void compare_booking(struct replay *r, const struct booking_row *row, siz
         const struct allocation_row *have = find_allocation(&r->sim->db->now, row->id, want);
         if (!have || have->end_ms != want->end_ms || have->live != want->live ||
             !amounts_equal(have->amount, want->amount) ||
-            have->machine_version != want->machine_version)
+            have->machine_version != want->machine_version) {
             sim_fail(r->sim,
                      "an allocation of booking %" PRId64 " on machine %" PRId64
                      " is not the fold of the decisions",
                      row->id, want->machine_id);
+        }
     }
     *allocations += booking->allocation_count;
 }
@@ -378,12 +381,13 @@ static void compare_tables(struct replay *r)
         machines += world_touched_machine(r->world, i)->version > 0;
     bookings = world_touched_booking_count(r->world);
     if (machines != now->machines.count || bookings != now->bookings.count ||
-        allocations != now->allocations.count)
+        allocations != now->allocations.count) {
         sim_fail(r->sim,
                  "the tables hold %zu machines, %zu bookings, %zu allocations; the fold %zu, "
                  "%zu, %zu",
                  now->machines.count, now->bookings.count, now->allocations.count, machines,
                  bookings, allocations);
+    }
 }
 
 void replay_check(struct sim *sim)

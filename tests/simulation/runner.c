@@ -28,7 +28,7 @@ static void add_counts(struct sim_counts *sum, const struct sim_counts *more)
 {
     int64_t *to = (int64_t *)sum;
     const int64_t *from = (const int64_t *)more;
-    for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
+    for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
         to[i] += from[i];
 }
 
@@ -58,7 +58,7 @@ void run_seed(uint64_t seed, struct sim_result *out)
     if (again.digest == out->digest && !again.failed)
         return;
     out->failed = true;
-    snprintf(out->failure, sizeof out->failure, "a second run differs from the first%s%.900s",
+    snprintf(out->failure, sizeof(out->failure), "a second run differs from the first%s%.900s",
              again.failed ? ": " : "", again.failure);
 }
 
@@ -130,7 +130,7 @@ static uint64_t end_job(struct job *job, int status)
     if (seed == 0)
         return job->end;
     char what[64];
-    snprintf(what, sizeof what, "the process ended with %s %d",
+    snprintf(what, sizeof(what), "the process ended with %s %d",
              WIFSIGNALED(status) ? "signal" : "status",
              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     tell_failure(job->shared, seed, what);
@@ -189,7 +189,7 @@ int run_many(const struct run_settings *settings)
     int count = settings->jobs > 0 ? settings->jobs : processors > 0 ? (int)processors : 1;
     if (count > JOBS_MAX)
         count = JOBS_MAX;
-    struct shared *shared = mmap(NULL, sizeof *shared * JOBS_MAX, PROT_READ | PROT_WRITE,
+    struct shared *shared = mmap(NULL, sizeof(*shared) * JOBS_MAX, PROT_READ | PROT_WRITE,
                                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert(shared != MAP_FAILED);
     struct job jobs[JOBS_MAX] = {0};
@@ -215,10 +215,11 @@ int run_many(const struct run_settings *settings)
         bool enough = settings->stop && job->shared->failures > 0;
         if (enough)
             next = end;
-        if (from < to && !enough)
+        if (from < to && !enough) {
             start_job(job, from, to);
-        else
+        } else {
             running--;
+        }
     }
     return finish(settings, jobs, used, now_s() - begin);
 }

@@ -70,7 +70,7 @@ void sim_at(struct sim *sim, int64_t at_us, timer_fn *fn, void *arg, int64_t num
 {
     if (sim->timer_count == sim->timer_capacity) {
         sim->timer_capacity = sim->timer_capacity ? 2 * sim->timer_capacity : 64;
-        sim->timers = xrealloc(sim->timers, sim->timer_capacity * sizeof *sim->timers);
+        sim->timers = xrealloc(sim->timers, sim->timer_capacity * sizeof(*sim->timers));
     }
     struct timer timer = {.at_us = at_us > sim->now_us ? at_us : sim->now_us,
                           .number = ++sim->timer_number,
@@ -124,9 +124,10 @@ void sim_note(struct sim *sim, int who, const char *what, int64_t a, int64_t b)
         mix(sim, (uint64_t)(unsigned char)*c);
     mix(sim, (uint64_t)a);
     mix(sim, (uint64_t)b);
-    if (sim->verbose)
+    if (sim->verbose) {
         printf("%12.6f  %3d  %-24s %" PRId64 " %" PRId64 "\n", (double)sim->now_us / 1e6, who, what,
                a, b);
+    }
 }
 
 void sim_fail(struct sim *sim, const char *format, ...)
@@ -135,7 +136,7 @@ void sim_fail(struct sim *sim, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    vsnprintf(sim->failure, sizeof sim->failure, format, args);
+    vsnprintf(sim->failure, sizeof(sim->failure), format, args);
     va_end(args);
     sim->failed = true;
     if (sim->verbose)
@@ -154,7 +155,7 @@ static void run(struct sim *sim)
         timer.fn(sim, timer.arg, timer.arg_number);
         if (sim->now_us > RUN_MAX_US || ++fired > TIMERS_MAX) {
             char what[512];
-            check_describe(sim, what, sizeof what);
+            check_describe(sim, what, sizeof(what));
             sim_fail(sim, "the run does not end: %s", what);
         }
     }
@@ -164,7 +165,7 @@ static void run(struct sim *sim)
 
 static struct sim *sim_new(uint64_t seed, struct batches *batches)
 {
-    struct sim *sim = xcalloc(1, sizeof *sim);
+    struct sim *sim = xcalloc(1, sizeof(*sim));
     sim->seed = seed;
     sim->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     sim->arena = arena_new();
@@ -202,7 +203,7 @@ static void run_and_free(struct sim *sim, struct sim_result *out)
     if (sim->batches)
         batches_close(sim);
     *out = (struct sim_result){.failed = sim->failed, .digest = sim->digest};
-    memcpy(out->failure, sim->failure, sizeof out->failure);
+    memcpy(out->failure, sim->failure, sizeof(out->failure));
     out->count = sim->count;
     out->plan = sim->plan;
     processes_close(sim);

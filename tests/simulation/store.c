@@ -159,7 +159,7 @@ static enum err store_kill(void *self, uint64_t connection_id, struct failure *f
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "kill", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     struct session *other = database_session(c->db, connection_id);
     if (other && other != c->session)
@@ -175,11 +175,11 @@ static enum err store_farm(void *self, struct farm_row *out, struct failure *f)
     enum fate fate;
     assert(!c->in_transaction);
     enum err err = arrive(c, "farm", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     struct farm_row row = c->db->now.farm;
     err = leave(c, ERR_OK, fate, f);
-    if (!err)
+    if (err == ERR_OK)
         *out = row;
     return err;
 }
@@ -190,11 +190,11 @@ static enum err store_halt_farm(void *self, const char *why, struct failure *f)
     enum fate fate;
     assert(!c->in_transaction && why[0]);
     enum err err = arrive(c, "halt_farm", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     struct farm_row *farm = &c->db->now.farm;
     if (!farm->halted[0]) {
-        size_t len = strnlen(why, sizeof farm->halted - 1);
+        size_t len = strnlen(why, sizeof(farm->halted) - 1);
         memcpy(farm->halted, why, len);
         farm->halted[len] = '\0';
     }
@@ -207,7 +207,7 @@ static enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failu
     enum fate fate;
     assert(!c->in_transaction);
     enum err err = arrive(c, "keys", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     database_keys(c->db, c->db->now.farm.key_generation, fn, arg);
     return leave(c, ERR_OK, fate, f);
@@ -219,7 +219,7 @@ static enum err store_clients(void *self, store_client_fn *fn, void *arg, struct
     enum fate fate;
     assert(!c->in_transaction);
     enum err err = arrive(c, "clients", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     database_clients(c->db, c->db->now.farm.key_generation, fn, arg);
     return leave(c, ERR_OK, fate, f);
@@ -232,15 +232,16 @@ static enum err store_partition(void *self, int32_t part, struct partition_row *
     enum fate fate;
     assert(!c->in_transaction);
     enum err err = arrive(c, "partition", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct partition_row *found = database_partition(c->db, part);
-    if (!found)
+    if (!found) {
         return leave(c, failure_set(f, ERR_NOT_FOUND, "no row for partition %" PRId32, part), fate,
                      f);
+    }
     struct partition_row row = *found;
     err = leave(c, ERR_OK, fate, f);
-    if (!err)
+    if (err == ERR_OK)
         *out = row;
     return err;
 }
@@ -250,7 +251,7 @@ static enum err begin_change(struct store_client *c, int32_t part, struct partit
                              struct failure *f)
 {
     enum err err = lock(c, LOCK_PARTITION, (uint64_t)part, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct partition_row *found = database_partition(c->db, part);
     if (!found)
@@ -270,7 +271,7 @@ static enum err claim_once(struct store_client *c, int32_t part, struct partitio
 {
     struct partition_row row;
     enum err err = begin_change(c, part, &row, f);
-    if (err) {
+    if (err != ERR_OK) {
         if (c->session->alive)
             session_rollback(c->sim, c->session);
         return err;
@@ -294,7 +295,7 @@ static enum err store_claim(void *self, int32_t part, const char *owner, struct 
     (void)owner;
     assert(!c->in_transaction);
     enum err err = arrive(c, "claim", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     err = claim_once(c, part, &row, f);
     for (int i = 1; i < TRIES && err == ERR_DB_LOCK_TIMEOUT; i++) {
@@ -305,7 +306,7 @@ static enum err store_claim(void *self, int32_t part, const char *owner, struct 
         err = claim_once(c, part, &row, f);
     }
     err = leave(c, err, fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     c->process->claimed_at[part] = broker_client_assignments(c->process->broker);
     *out = row;
@@ -320,13 +321,14 @@ static enum err change(struct store_client *c, const char *what, const struct pa
     struct partition_row row;
     assert(!c->in_transaction);
     enum err err = arrive(c, what, &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     err = begin_change(c, to->part, &row, f);
-    if (!err && row.epoch != to->epoch)
+    if (err == ERR_OK && row.epoch != to->epoch) {
         err = failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has epoch %" PRId64, to->part,
                           row.epoch);
-    if (err) {
+    }
+    if (err != ERR_OK) {
         if (c->session->alive)
             session_rollback(c->sim, c->session);
         return leave(c, err, fate, f);
@@ -334,7 +336,7 @@ static enum err change(struct store_client *c, const char *what, const struct pa
     if (to->published_seq > row.published_seq)
         row.published_seq = to->published_seq;
     if (to->halted[0])
-        memcpy(row.halted, to->halted, sizeof row.halted);
+        memcpy(row.halted, to->halted, sizeof(row.halted));
     commit_change(c, &row);
     return leave(c, ERR_OK, fate, f);
 }
@@ -343,7 +345,7 @@ static enum err store_halt_partition(void *self, int32_t part, int64_t epoch, co
                                      struct failure *f)
 {
     struct partition_row to = {.part = part, .epoch = epoch};
-    size_t len = strnlen(why, sizeof to.halted - 1);
+    size_t len = strnlen(why, sizeof(to.halted) - 1);
     memcpy(to.halted, why, len);
     ((struct store_client *)self)->process->claimed_at[part] = 0; /* see check_claim() */
     return change(self, "halt_partition", &to, f);
@@ -365,7 +367,7 @@ static enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t
     enum fate fate;
     assert(!c->in_transaction);
     enum err err = arrive(c, "outbox", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     LIST_OF(struct decision_row) rows = {0};
     for (size_t i = 0; i < c->db->now.decisions.count && rows.count < limit; i++) {
@@ -373,7 +375,7 @@ static enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t
         if (row->part == part && row->seq > after_seq)
             *LIST_ADD(sim, &rows) = *row;
     }
-    for (size_t i = 0; !err && i < rows.count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < rows.count; i++) {
         const struct decision_row *row = &rows.items[i];
         assert(i == 0 || row->seq > rows.items[i - 1].seq);
         struct stored_event event = {.part = part,
@@ -383,10 +385,10 @@ static enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t
                                      .event = row->event,
                                      .event_len = row->event_len};
         err = fn(arg, &event, f);
-        if (!err && fate == LOST_AFTER && sim_chance(sim, 300000))
+        if (err == ERR_OK && fate == LOST_AFTER && sim_chance(sim, 300000))
             break;
     }
-    if (err && fate == LOST_AFTER)
+    if (err != ERR_OK && fate == LOST_AFTER)
         fate = GOES_WELL; /* the callback's own error is what its caller gets to see */
     return leave(c, err, fate, f);
 }
@@ -411,22 +413,23 @@ static enum err store_lock_partitions(void *self, const int32_t *parts, size_t c
     enum fate fate;
     assert(c->in_transaction && count > 0);
     enum err err = arrive(c, "lock_partitions", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     check_lock_order(c->sim, c->session, LOCK_PARTITION);
     check_old_sessions(c->sim, c->session);
-    for (size_t i = 0; !err && i < count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < count; i++) {
         assert(i == 0 || parts[i - 1] < parts[i]);
         err = lock(c, LOCK_PARTITION, (uint64_t)parts[i], f);
     }
-    for (size_t i = 0; !err && i < count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < count; i++) {
         const struct partition_row *row = database_partition(c->db, parts[i]);
-        if (!row)
+        if (!row) {
             err = failure_set(f, ERR_NOT_FOUND, "no row for partition %" PRId32, parts[i]);
-        else
+        } else {
             rows_out[i] = *row;
+        }
     }
-    if (!err) {
+    if (err == ERR_OK) {
         *farm_out = c->db->now.farm;
         c->session->key_generation = farm_out->key_generation;
         c->session->saw_halt = farm_out->halted[0] != '\0';
@@ -455,7 +458,7 @@ static enum err store_find_machines(void *self, const char *const *names, size_t
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "find_machines", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; i < count && fate == GOES_WELL; i++) {
         const struct machine_row *row = database_machine_named(c->db, names[i]);
@@ -471,7 +474,7 @@ static enum err store_find_machines_by_id(void *self, const int64_t *ids, size_t
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "find_machines_by_id", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; i < count && fate == GOES_WELL; i++) {
         const struct machine_row *row = database_machine(c->db, ids[i]);
@@ -488,7 +491,7 @@ static enum err store_machines_matching(void *self, const struct labels *labels,
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "machines_matching", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; fate == GOES_WELL && i < c->db->now.machines.count; i++) {
         const struct machine_row *row = &c->db->now.machines.items[i];
@@ -525,7 +528,7 @@ static enum err store_find_clients(void *self, const struct client *clients, siz
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "find_clients", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     if (fate == GOES_WELL)
         put_clients(c, clients, count, world);
@@ -539,14 +542,14 @@ static enum err store_lock_clients(void *self, const struct client *clients, siz
     enum fate fate;
     assert(c->in_transaction);
     enum err err = arrive(c, "lock_clients", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     check_lock_order(c->sim, c->session, LOCK_CLIENT);
-    for (size_t i = 0; !err && i < count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < count; i++) {
         assert(i == 0 || strcmp(clients[i - 1].name, clients[i].name) < 0);
         err = lock(c, LOCK_CLIENT, map_hash_text(MAP_SEED, clients[i].name), f);
     }
-    if (!err && fate == GOES_WELL)
+    if (err == ERR_OK && fate == GOES_WELL)
         put_clients(c, clients, count, world);
     return leave(c, err, fate, f);
 }
@@ -571,7 +574,7 @@ static enum err store_load_client_timelines(void *self, struct world *world,
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "load_client_timelines", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; i < count && fate == GOES_WELL; i++)
         load_client(c, world, clients[i], known_from_ms);
@@ -604,15 +607,15 @@ static enum err store_lock_machines(void *self, const struct id_list *ids, struc
     enum fate fate;
     assert(c->in_transaction);
     enum err err = arrive(c, "lock_machines", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return note_attempt(c, err);
     check_lock_order(c->sim, c->session, LOCK_MACHINE);
-    for (size_t i = 0; !err && i < ids->count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < ids->count; i++) {
         check_is_warm(c->sim, world, ids->ids[i]);
         if (database_machine(c->db, ids->ids[i]))
             err = lock(c, LOCK_MACHINE, (uint64_t)ids->ids[i], f);
     }
-    for (size_t i = 0; !err && fate == GOES_WELL && i < ids->count; i++) {
+    for (size_t i = 0; err == ERR_OK && fate == GOES_WELL && i < ids->count; i++) {
         const struct machine_row *row = database_machine(c->db, ids->ids[i]);
         if (row)
             put_machine(c, row, world);
@@ -627,7 +630,7 @@ static enum err store_load_timelines(void *self, struct world *world,
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "load_timelines", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct tables *now = &c->db->now;
     for (size_t i = 0; i < count && fate == GOES_WELL; i++) {
@@ -647,7 +650,7 @@ static enum err store_machines_of_bookings(void *self, const struct id_list *boo
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "machines_of_bookings", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct tables *now = &c->db->now;
     for (size_t k = 0; fate == GOES_WELL && k < now->allocations.count; k++) {
@@ -663,7 +666,7 @@ static enum err store_bookings_on_machines(void *self, const struct id_list *mac
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "bookings_on_machines", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct tables *now = &c->db->now;
     for (size_t k = 0; fate == GOES_WELL && k < now->allocations.count; k++) {
@@ -683,7 +686,7 @@ static enum err store_bookings_of_series(void *self, int64_t series, struct id_l
     int64_t ids[LIMIT_OCCURRENCES];
     size_t count = series_booking_ids(series, ids);
     enum err err = arrive(c, "bookings_of_series", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; fate == GOES_WELL && i < count; i++) {
         const struct booking_row *row = database_booking(c->db, ids[i]);
@@ -699,7 +702,7 @@ static enum err store_clients_of_bookings(void *self, const struct id_list *book
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "clients_of_bookings", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     for (size_t i = 0; fate == GOES_WELL && i < bookings->count; i++) {
         const struct booking_row *row = database_booking(c->db, bookings->ids[i]);
@@ -722,7 +725,7 @@ static void put_booking(struct store_client *c, const struct booking_row *row, s
                                                                          .version = row->version});
     for (size_t k = 0; k < now->allocations.count; k++) {
         const struct allocation_row *share = &now->allocations.items[k];
-        if (share->booking == row->id)
+        if (share->booking == row->id) {
             world_allocation_add(world, booking,
                                  &(struct allocation){.machine_id = share->machine,
                                                       .start_ms = share->start_ms,
@@ -730,6 +733,7 @@ static void put_booking(struct store_client *c, const struct booking_row *row, s
                                                       .amount = share->amount,
                                                       .live = share->live,
                                                       .machine_version = share->machine_version});
+        }
     }
 }
 
@@ -740,14 +744,14 @@ static enum err store_lock_bookings(void *self, const struct id_list *ids, struc
     enum fate fate;
     assert(c->in_transaction);
     enum err err = arrive(c, "lock_bookings", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     check_lock_order(c->sim, c->session, LOCK_BOOKING);
-    for (size_t i = 0; !err && i < ids->count; i++) {
+    for (size_t i = 0; err == ERR_OK && i < ids->count; i++) {
         if (database_booking(c->db, ids->ids[i]))
             err = lock(c, LOCK_BOOKING, (uint64_t)ids->ids[i], f);
     }
-    for (size_t i = 0; !err && fate == GOES_WELL && i < ids->count; i++) {
+    for (size_t i = 0; err == ERR_OK && fate == GOES_WELL && i < ids->count; i++) {
         const struct booking_row *row = database_booking(c->db, ids->ids[i]);
         if (row)
             put_booking(c, row, world);
@@ -767,7 +771,7 @@ static enum err store_find_priors(void *self, const struct request_ref *refs, si
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "find_priors", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct tables *now = &c->db->now;
     for (size_t i = 0; fate == GOES_WELL && i < count; i++) {
@@ -783,7 +787,7 @@ static enum err store_find_priors(void *self, const struct request_ref *refs, si
                                   .subject = row->subject,
                                   .event = row->event,
                                   .event_len = row->event_len};
-            memcpy(prior.content_sha256, row->content_sha256, sizeof prior.content_sha256);
+            memcpy(prior.content_sha256, row->content_sha256, sizeof(prior.content_sha256));
             world_prior_put(world, &prior);
         }
     }
@@ -810,7 +814,7 @@ static enum err write_decision(struct store_client *c, const struct decision_row
     if (row->request_id) {
         uint64_t hash = map_hash_text(map_hash_text(MAP_SEED, row->client), row->request_id);
         enum err err = lock(c, LOCK_REQUEST, hash, f);
-        if (err)
+        if (err != ERR_OK)
             return err;
     }
     const struct tables *now = &c->db->now;
@@ -851,9 +855,9 @@ static enum err write_machine(struct store_client *c, const struct machine *mach
                               struct world *world, struct failure *f)
 {
     enum err err = lock(c, LOCK_MACHINE, (uint64_t)machine->id, f);
-    if (!err && machine->is_new)
+    if (err == ERR_OK && machine->is_new)
         err = lock(c, LOCK_NAME, map_hash_text(MAP_SEED, machine->name), f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct machine_row *old = database_machine(c->db, machine->id);
     if (machine->is_new && (old || database_machine_named(c->db, machine->name)))
@@ -874,7 +878,7 @@ static enum err write_booking(struct store_client *c, const struct booking *book
                               struct failure *f)
 {
     enum err err = lock(c, LOCK_BOOKING, (uint64_t)booking->id, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     const struct booking_row *old = database_booking(c->db, booking->id);
     if (booking->is_new && old)
@@ -891,7 +895,7 @@ static enum err write_booking(struct store_client *c, const struct booking *book
         .born = old ? old->born : 0};
     for (size_t k = 0; k < booking->allocation_count; k++) {
         const struct allocation *row = &booking->allocations[k];
-        if (row->touched)
+        if (row->touched) {
             *LIST_ADD(c->sim, &c->session->writes.allocations) = (struct allocation_row){
                 .booking = booking->id,
                 .machine = row->machine_id,
@@ -900,6 +904,7 @@ static enum err write_booking(struct store_client *c, const struct booking *book
                 .amount = row->amount,
                 .live = row->live,
                 .machine_version = row->machine_version};
+        }
     }
     return ERR_OK;
 }
@@ -909,11 +914,12 @@ static enum err write_partition(struct store_client *c, const struct partition_r
 {
     struct partition_row row;
     enum err err = begin_change(c, to->part, &row, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
-    if (row.epoch != to->epoch)
+    if (row.epoch != to->epoch) {
         return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has epoch %" PRId64, to->part,
                            row.epoch);
+    }
     row.next_offset = to->next_offset;
     row.last_seq = to->last_seq;
     if (to->published_seq > row.published_seq)
@@ -922,7 +928,7 @@ static enum err write_partition(struct store_client *c, const struct partition_r
     row.progress_epoch = to->progress_epoch;
     row.connection_id = c->session->id;
     row.has_last_sha256 = to->has_last_sha256;
-    memcpy(row.last_sha256, to->last_sha256, sizeof row.last_sha256);
+    memcpy(row.last_sha256, to->last_sha256, sizeof(row.last_sha256));
     *LIST_ADD(c->sim, &c->session->writes.partitions) = row;
     return ERR_OK;
 }
@@ -935,21 +941,21 @@ static enum err write_rows(struct store_client *c, const struct store_batch *bat
     enum err err = ERR_OK;
     struct world *world = batch->world;
     c->locked = session_locked(c->sim, c->session, LOCK_MACHINE);
-    for (size_t i = 0; !err && i < batch->decision_count; i++)
+    for (size_t i = 0; err == ERR_OK && i < batch->decision_count; i++)
         err = write_decision(c, &batch->decisions[i], f);
     process_sleep_us(c->process, sim_between(c->sim, 0, c->sim->plan.latency_us));
-    if (!err && !c->session->alive)
+    if (err == ERR_OK && !c->session->alive)
         return not_connected(f);
-    for (size_t i = 0; !err && i < world_touched_client_count(world); i++)
+    for (size_t i = 0; err == ERR_OK && i < world_touched_client_count(world); i++)
         write_client(c, world_touched_client(world, i));
-    for (size_t i = 0; !err && i < world_touched_machine_count(world); i++)
+    for (size_t i = 0; err == ERR_OK && i < world_touched_machine_count(world); i++)
         err = write_machine(c, world_touched_machine(world, i), world, f);
     process_sleep_us(c->process, sim_between(c->sim, 0, c->sim->plan.latency_us));
-    if (!err && !c->session->alive)
+    if (err == ERR_OK && !c->session->alive)
         return not_connected(f);
-    for (size_t i = 0; !err && i < world_touched_booking_count(world); i++)
+    for (size_t i = 0; err == ERR_OK && i < world_touched_booking_count(world); i++)
         err = write_booking(c, world_touched_booking(world, i), f);
-    for (size_t i = 0; !err && i < batch->partition_count; i++)
+    for (size_t i = 0; err == ERR_OK && i < batch->partition_count; i++)
         err = write_partition(c, &batch->partitions[i], f);
     return err;
 }
@@ -960,7 +966,7 @@ static enum err store_write(void *self, const struct store_batch *batch, struct 
     enum fate fate;
     assert(c->in_transaction);
     enum err err = arrive(c, "write", &fate, f);
-    if (err)
+    if (err != ERR_OK)
         return err;
     return leave(c, write_rows(c, batch, f), fate, f);
 }
@@ -975,10 +981,11 @@ static void execute_commit(struct sim *sim, void *arg, int64_t number)
         return; /* it was killed before */
     session_commit(sim, session);
     session->used_us = sim->now_us;
-    if (session->process)
+    if (session->process) {
         process_wake(session->process);
-    else if (sim_chance(sim, 500000))
+    } else if (sim_chance(sim, 500000)) {
         session_drop(sim, session);
+    }
 }
 
 static enum err unknown(struct failure *f)
@@ -1092,7 +1099,7 @@ static const struct store_ops ops = {
 
 struct store store_client_new(struct process *p)
 {
-    struct store_client *c = arena_alloc(p->sim->arena, sizeof *c);
+    struct store_client *c = arena_alloc(p->sim->arena, sizeof(*c));
     *c = (struct store_client){.process = p, .sim = p->sim, .db = p->sim->db};
     return (struct store){.ops = &ops, .self = c};
 }

@@ -95,13 +95,13 @@ void token_digest(const char *kid, const char *input, size_t len, unsigned char 
 static char *sign_quick(struct sim *sim, const char *kid, const char *claims_json)
 {
     char header[256];
-    snprintf(header, sizeof header, "{\"alg\":\"ES256\",\"kid\":\"%s\",\"typ\":\"JWT\"}", kid);
+    snprintf(header, sizeof(header), "{\"alg\":\"ES256\",\"kid\":\"%s\",\"typ\":\"JWT\"}", kid);
     char *head = base64url_encode(header, strlen(header));
     char *payload = base64url_encode(claims_json, strlen(claims_json));
     char *input = arena_printf(sim->arena, "%s.%s", head, payload);
     unsigned char digest[64];
     token_digest(kid, input, strlen(input), digest);
-    char *signature = base64url_encode(digest, sizeof digest);
+    char *signature = base64url_encode(digest, sizeof(digest));
     char *token = arena_printf(sim->arena, "%s.%s", input, signature);
     free(head);
     free(payload);

@@ -153,10 +153,11 @@ static void suspend_some(struct sim *sim)
 
 static void prepare_restore(struct sim *sim)
 {
-    if (sim->plan.world == WORLD_RESTORED)
+    if (sim->plan.world == WORLD_RESTORED) {
         hold_workers(sim);
-    else
+    } else {
         suspend_some(sim);
+    }
     sim_after_ms(sim, sim->held ? LONG_WHILE_MS : SHORT_WHILE_MS, restore, NULL, 0);
 }
 
@@ -251,7 +252,7 @@ static void happen(struct sim *sim, void *arg, int64_t number)
 
 void world_open(struct sim *sim)
 {
-    sim->world = arena_alloc(sim->arena, sizeof *sim->world);
+    sim->world = arena_alloc(sim->arena, sizeof(*sim->world));
     sim->world->part = (int32_t)sim_below(sim, sim->plan.partitions);
     int64_t at_ms = sim_between(sim, sim->plan.workload_ms / 3, sim->plan.workload_ms);
     if (sim->plan.world == WORLD_RIGHT || sim->plan.world == WORLD_OTHER_CLUSTER) {
@@ -378,9 +379,10 @@ bool world_refuses(const struct sim *sim, const struct decision_row *row)
 void world_note_decisions(struct sim *sim, const struct writes *writes)
 {
     const struct decision_row *row = &writes->decisions.items[0].row;
-    if (farm_is_restored(sim))
+    if (farm_is_restored(sim)) {
         sim_fail(sim, "decision %d-%lld was made on a database that is behind the event topic",
                  (int)row->part, (long long)row->seq);
+    }
 }
 
 void world_check_end(struct sim *sim)

@@ -66,7 +66,7 @@ void admin_kill(struct store *store)
     uint64_t id = store->ops->connection_id(store->self);
     must(mysql_session_kill(env.admin, id, &f));
     char sql[128];
-    snprintf(sql, sizeof sql,
+    snprintf(sql, sizeof(sql),
              "SELECT COUNT(*) FROM information_schema.processlist WHERE id = %" PRIu64, id);
     for (int i = 0; i < 100000 && admin_int(sql) > 0; i++)
         continue;
@@ -79,8 +79,8 @@ static const char *const tables[] = {"allocation", "booking", "decision",       
 void env_drop_tables(void)
 {
     char sql[64];
-    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-        snprintf(sql, sizeof sql, "DROP TABLE IF EXISTS %s", tables[i]);
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        snprintf(sql, sizeof(sql), "DROP TABLE IF EXISTS %s", tables[i]);
         admin_run(sql);
     }
     admin_run("DROP TABLE IF EXISTS schema_version");
@@ -93,9 +93,9 @@ int env_reset(void **state)
     mysql_session_rollback(env.admin);
     must(env.a.ops->connect(env.a.self, &f));
     must(env.b.ops->connect(env.b.self, &f));
-    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         char sql[64];
-        snprintf(sql, sizeof sql, "DELETE FROM %s", tables[i]);
+        snprintf(sql, sizeof(sql), "DELETE FROM %s", tables[i]);
         admin_run(sql);
     }
     admin_run("INSERT INTO farm (name, partitions, cluster_id) VALUES ('" FARM "', 4, 'c1')");
@@ -109,7 +109,7 @@ int env_reset(void **state)
 void batch_open(struct batch *batch, struct store *store, int32_t part)
 {
     *batch = (struct batch){.store = store, .world = world_new()};
-    batch->decisions = calloc(BATCH_MAX, sizeof *batch->decisions);
+    batch->decisions = calloc(BATCH_MAX, sizeof(*batch->decisions));
     must(store->ops->claim(store->self, part, "test", &batch->part, &f));
 }
 
@@ -157,9 +157,10 @@ void batch_take(struct batch *batch, const char *const *names, size_t count)
     }
     must(ops->lock_machines(self, &ids, batch->world, &f));
     size_t cold = 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (!machines[i]->timeline)
             machines[cold++] = machines[i];
+    }
     must(ops->load_timelines(self, batch->world, machines, cold, NOW_MS, &f));
     id_list_fini(&ids);
     free(machines);
@@ -190,8 +191,8 @@ static void keep(struct batch *batch, const struct decision *decision, const cha
         row->subject = arena_printf(arena, "booking/%" PRId64, decision->subject_booking);
     if (decision->subject_kind == SUBJECT_MACHINE)
         row->subject = arena_printf(arena, "machine/%s", decision->subject_machine);
-    memset(row->message_sha256, (int)row->seq & 0xff, sizeof row->message_sha256);
-    memcpy(batch->part.last_sha256, row->message_sha256, sizeof row->message_sha256);
+    memset(row->message_sha256, (int)row->seq & 0xff, sizeof(row->message_sha256));
+    memcpy(batch->part.last_sha256, row->message_sha256, sizeof(row->message_sha256));
     batch->part.has_last_sha256 = true;
     batch->part.clock_ms = NOW_MS;
 }

@@ -15,7 +15,7 @@ static void add_clients(int count)
 {
     char sql[128];
     for (int i = 0; i < count; i++) {
-        snprintf(sql, sizeof sql,
+        snprintf(sql, sizeof(sql),
                  "INSERT INTO client (name, role, added_at_ms) VALUES ('c%d', 'submitter', 1)", i);
         admin_run(sql);
     }
@@ -24,7 +24,7 @@ static void add_clients(int count)
 static int64_t client_version(const char *name)
 {
     char sql[128];
-    snprintf(sql, sizeof sql, "SELECT version FROM client WHERE name = '%s'", name);
+    snprintf(sql, sizeof(sql), "SELECT version FROM client WHERE name = '%s'", name);
     return admin_int(sql);
 }
 
@@ -35,7 +35,7 @@ static void see_client(void *arg, const struct client_row *row)
     int *count = arg;
     int n = (*count)++;
     char name[16];
-    snprintf(name, sizeof name, "c%d", n);
+    snprintf(name, sizeof(name), "c%d", n);
     assert_string_equal(row->name, name);
     assert_int_equal(row->role, n == 2 ? ROLE_ADMIN : ROLE_SUBMITTER);
     assert_int_equal(row->limits.booking_s, n == 1 ? 60 : 3600);
@@ -61,7 +61,7 @@ static void test_limits(void **state)
 
 static struct request create_for(const char *machine, int64_t gpus, int64_t hour)
 {
-    struct share *share = calloc(1, sizeof *share);
+    struct share *share = calloc(1, sizeof(*share));
     *share = (struct share){machine, {gpus, 1}};
     return create_booking(share, 1, NOW_MS + hour * HOUR_MS, NOW_MS + (hour + 1) * HOUR_MS);
 }
@@ -125,7 +125,7 @@ static void test_counted(void **state)
 
     /* The first one's timeline is of an older version. */
     batch_begin(&a);
-    assert_int_equal(world_client(a.world, "c1") == NULL, true);
+    assert_int_equal(!world_client(a.world, "c1"), true);
     batch_take_client(&a, "c1", &eight);
     batch_take(&a, (const char *const[]){"m"}, 1);
     assert_int_equal(book(&a, "c1", 1, 1), REASON_LIMIT_EXCEEDED);
@@ -139,9 +139,9 @@ static void test_counted(void **state)
 
 static struct client *client_list(int first, int step, int count)
 {
-    struct client *clients = calloc((size_t)count, sizeof *clients);
+    struct client *clients = calloc((size_t)count, sizeof(*clients));
     for (int i = 0; i < count; i++)
-        snprintf(clients[i].name, sizeof clients[i].name, "k%03d", first + i * step);
+        snprintf(clients[i].name, sizeof(clients[i].name), "k%03d", first + i * step);
     return clients;
 }
 
@@ -149,7 +149,7 @@ static void add_many(int count)
 {
     char sql[128];
     for (int i = 0; i < count; i++) {
-        snprintf(sql, sizeof sql,
+        snprintf(sql, sizeof(sql),
                  "INSERT INTO client (name, role, added_at_ms) VALUES ('k%03d', 'submitter', 1)",
                  (i * 7) % count);
         admin_run(sql);
@@ -335,9 +335,10 @@ static void test_series(void **state)
     (void)state;
     enum { DAYS = 366 };
     static struct window windows[DAYS];
-    for (int k = 0; k < DAYS; k++)
+    for (int k = 0; k < DAYS; k++) {
         windows[k] = (struct window){NOW_MS + (24 * k + 1) * HOUR_MS,
                                      NOW_MS + (24 * k + 3) * HOUR_MS};
+    }
     struct batch batch;
     struct id_list found = {0}, machines = {0};
     int names = 0;
@@ -391,7 +392,7 @@ static void test_no_series(void **state)
     assert_int_equal(book(&batch, "c1", 1, 1),
                      REASON_NONE); /* booking 1 * 4096 + 1: of no series */
     batch_commit(&batch);
-    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
         must(OPS(&env.a)->bookings_of_series(SELF(&env.a), ids[i], &found, &f));
     assert_int_equal(found.count, 0);
     id_list_fini(&found);
@@ -403,4 +404,4 @@ const struct CMUnitTest client_tests[] = {
     TEST(test_limits),     TEST(test_counted),  TEST(test_lock),   TEST(test_write_beside),
     TEST(test_lock_order), TEST(test_matching), TEST(test_series), TEST(test_no_series),
 };
-const size_t client_test_count = sizeof client_tests / sizeof client_tests[0];
+const size_t client_test_count = sizeof(client_tests) / sizeof(client_tests[0]);

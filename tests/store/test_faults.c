@@ -74,7 +74,7 @@ static void make_machines(int count)
     batch_begin(&batch);
     char name[16];
     for (int i = 0; i < count; i++) {
-        snprintf(name, sizeof name, "m%d", i);
+        snprintf(name, sizeof(name), "m%d", i);
         struct request machine = register_machine(name, 1, 1);
         machine.machine_register.id = i + 1;
         assert_int_equal(batch_decide(&batch, "ops", "u", &machine), REASON_NONE);
@@ -281,7 +281,7 @@ static int connect_upstream(void)
 {
     char port[16];
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found = NULL;
-    snprintf(port, sizeof port, "%d", (int)env.settings.port);
+    snprintf(port, sizeof(port), "%d", (int)env.settings.port);
     if (getaddrinfo(env.settings.host, port, &hints, &found))
         return -1;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -299,7 +299,7 @@ static void *relay_run(void *arg)
         struct pollfd polled[2] = {{ends[0], POLLIN, 0}, {ends[1], POLLIN, 0}};
         poll(polled, relay->still ? 0 : 2, 10);
         for (int i = 0; i < 2; i++) {
-            ssize_t len = polled[i].revents ? read(ends[i], bytes, sizeof bytes) : 0;
+            ssize_t len = polled[i].revents ? read(ends[i], bytes, sizeof(bytes)) : 0;
             if (len > 0 && write(ends[1 - i], bytes, (size_t)len) != len)
                 return NULL;
         }
@@ -312,10 +312,10 @@ static void *relay_run(void *arg)
 static void relay_open(struct relay *relay)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
+    socklen_t len = sizeof(at);
     int small = 4096;
     relay->listener = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(setsockopt(relay->listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    assert_int_equal(setsockopt(relay->listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
     assert_int_equal(bind(relay->listener, (struct sockaddr *)&at, len), 0);
     assert_int_equal(listen(relay->listener, 1), 0);
     assert_int_equal(getsockname(relay->listener, (struct sockaddr *)&at, &len), 0);
@@ -382,4 +382,4 @@ const struct CMUnitTest fault_tests[] = {
     TEST(test_disjoint_locks), TEST(test_killed_between), TEST(test_commit_unknown),
     TEST(test_load_fails),     TEST(test_no_server),      TEST(test_silent_server),
 };
-const size_t fault_test_count = sizeof fault_tests / sizeof fault_tests[0];
+const size_t fault_test_count = sizeof(fault_tests) / sizeof(fault_tests[0]);

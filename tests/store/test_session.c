@@ -29,8 +29,8 @@ static void test_claim(void **state)
     must_fail(OPS(&env.a)->claim(SELF(&env.a), 9, "one", &row, &f), ERR_NOT_FOUND);
     /* A name of any bytes and length does. */
     char name[300];
-    memset(name, 0xe2, sizeof name);
-    name[sizeof name - 1] = '\0';
+    memset(name, 0xe2, sizeof(name));
+    name[sizeof(name) - 1] = '\0';
     must(OPS(&env.a)->claim(SELF(&env.a), 2, name, &row, &f));
 }
 
@@ -125,7 +125,7 @@ static void test_halt_farm(void **state)
     (void)state;
     struct farm_row farm;
     char long_text[3000];
-    for (size_t i = 0; i + 2 < sizeof long_text; i += 2)
+    for (size_t i = 0; i + 2 < sizeof(long_text); i += 2)
         memcpy(long_text + i, "\xc3\xa9", 3);
     must(OPS(&env.a)->halt_farm(SELF(&env.a), long_text, &f));
     must(OPS(&env.a)->halt_farm(SELF(&env.a), "second", &f));
@@ -279,9 +279,10 @@ static void test_migrations_taken_up(void **state)
             must(migrate_run(env.admin, migrations, last - 1, NULL, NULL, &f));
             note_counted(migration, done - 1);
             ran = run_statements(migration, done);
-            if (ran < done) /* there are no more: only the last note was missing */
+            if (ran < done) { /* there are no more: only the last note was missing */
                 admin_run("UPDATE schema_version SET statements_done = statements_done - 1 "
                           "WHERE applied_at_ms IS NULL");
+            }
             must(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f));
             must(migrate_check(env.admin, &f));
             assert_int_equal(admin_int("SELECT COUNT(*) FROM information_schema.columns WHERE "
@@ -299,8 +300,8 @@ static void test_migrate_taken_up(void **state)
         "CREATE TABLE extra (\n  id INT PRIMARY KEY,\n  n INT)", "ALTER TABLE extra ADD m INT",
         "INSERT INTO extra VALUES (1, 2, 3)", "DROP TABLE gone"};
     struct migration list[8];
-    assert_true(migration_count < sizeof list / sizeof list[0]);
-    memcpy(list, migrations, migration_count * sizeof list[0]);
+    assert_true(migration_count < sizeof(list) / sizeof(list[0]));
+    memcpy(list, migrations, migration_count * sizeof(list[0]));
     int version = (int)migration_count + 1;
     list[version - 1] = (struct migration){
         version, "more.sql",
@@ -327,8 +328,8 @@ static void test_migrate_error(void **state)
 {
     (void)state;
     struct migration list[8];
-    assert_true(migration_count < sizeof list / sizeof list[0]);
-    memcpy(list, migrations, migration_count * sizeof list[0]);
+    assert_true(migration_count < sizeof(list) / sizeof(list[0]));
+    memcpy(list, migrations, migration_count * sizeof(list[0]));
     list[migration_count] = (struct migration){(int)migration_count + 1, "bad.sql",
                                                SQL("CREATE TABLE ok_then (id INT);\nNOT SQL;\n")};
     must_fail(migrate_run(env.admin, list, migration_count + 1, NULL, NULL, &f), ERR_DB_ERROR);
@@ -356,4 +357,4 @@ const struct CMUnitTest session_tests[] = {
     TEST(test_migrate_taken_up),
     TEST(test_migrate_error),
 };
-const size_t session_test_count = sizeof session_tests / sizeof session_tests[0];
+const size_t session_test_count = sizeof(session_tests) / sizeof(session_tests[0]);

@@ -18,8 +18,9 @@ int main(void)
         {"faults", fault_tests, fault_test_count},
     };
     int failed = 0;
-    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+    for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
         failed += _cmocka_run_group_tests(groups[i].name, groups[i].tests, groups[i].count,
                                           env_start, env_stop);
+    }
     return failed ? 1 : 0;
 }

@@ -250,7 +250,7 @@ static void test_priors(void **state)
     batch_commit(&batch);
     struct request_ref refs[1202];
     for (int i = 0; i < 1200; i++) {
-        snprintf(names[i], sizeof names[i], "r-0-%d", i + 1);
+        snprintf(names[i], sizeof(names[i]), "r-0-%d", i + 1);
         refs[i] = (struct request_ref){.client = i % 3 ? "c1" : "c2", .request_id = names[i]};
     }
     refs[1200] = (struct request_ref){.client = "c3", .request_id = "r-0-1"};
@@ -283,18 +283,18 @@ static void test_speed(void **state)
     batch_open(&batch, &env.a, 0);
     batch_begin(&batch);
     for (int i = 0; i < MACHINES; i++) {
-        snprintf(names[i], sizeof names[i], "node-%04d", i);
+        snprintf(names[i], sizeof(names[i]), "node-%04d", i);
         list[i] = names[i];
         struct request machine = register_machine(names[i], 8, 512);
         assert_int_equal(batch_decide(&batch, "ops", "u", &machine), REASON_NONE);
     }
     batch_commit(&batch);
     char event[640];
-    memset(event, 'e', sizeof event);
-    for (size_t i = 0; i < sizeof event; i += 8)
+    memset(event, 'e', sizeof(event));
+    for (size_t i = 0; i < sizeof(event); i += 8)
         event[i] = '"';
     batch.event = event;
-    batch.event_len = sizeof event;
+    batch.event_len = sizeof(event);
     struct timespec begin, end;
     double seconds[4] = {0};
     for (int round = 0; round < ROUNDS; round++) {
@@ -305,7 +305,7 @@ static void test_speed(void **state)
         seconds[0] += (double)(end.tv_sec - begin.tv_sec) +
                       (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
         for (int i = 0; i < BATCH; i++) {
-            struct share *share = arena_alloc(world_arena(batch.world), sizeof *share);
+            struct share *share = arena_alloc(world_arena(batch.world), sizeof(*share));
             *share = (struct share){names[(i * 7 + round) % MACHINES], {1, 8}};
             int64_t start = NOW_MS + (round + 1) * HOUR_MS;
             struct request create = create_booking(share, 1, start, start + HOUR_MS);
@@ -335,4 +335,4 @@ const struct CMUnitTest world_tests[] = {
     TEST(test_round_trip), TEST(test_update), TEST(test_big_event),
     TEST(test_outbox),     TEST(test_priors), TEST(test_speed),
 };
-const size_t world_test_count = sizeof world_tests / sizeof world_tests[0];
+const size_t world_test_count = sizeof(world_tests) / sizeof(world_tests[0]);

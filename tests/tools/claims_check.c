@@ -50,16 +50,16 @@ static void check(const char *file, const char *payload, size_t len)
     struct jsonout out;
     jsonout_init(&out, arena, 256);
     JSONOUT_RAW(&out, "{");
-    if (file != NULL) {
+    if (file) {
         JSONOUT_RAW(&out, "\"file\":");
         jsonout_string(&out, file);
         JSONOUT_RAW(&out, ",");
     }
-    if (claims.pointer != NULL) {
+    if (claims.pointer) {
         put_fault(&out, claims.pointer, claims.expected);
-    } else if (claims.issuer == NULL) {
+    } else if (!claims.issuer) {
         put_fault(&out, "/iss", "a client's name");
-    } else if (claims.audience == NULL) {
+    } else if (!claims.audience) {
         put_fault(&out, "/aud", "a farm's name");
     } else {
         JSONOUT_RAW(&out, "\"valid\":true,\"content_sha256\":");
@@ -75,7 +75,7 @@ static void check(const char *file, const char *payload, size_t len)
 static bool check_file(const char *path)
 {
     FILE *file = fopen(path, "rb");
-    if (file == NULL) {
+    if (!file) {
         fprintf(stderr, "claims_check: open %s: %s\n", path, strerror(errno));
         return false;
     }
@@ -85,7 +85,7 @@ static bool check_file(const char *path)
     while ((len = fread(piece, 1, sizeof(piece), file)) > 0)
         buf_append(&text, piece, len);
     fclose(file);
-    check(path, text.data != NULL ? text.data : "", text.len);
+    check(path, text.data ? text.data : "", text.len);
     buf_fini(&text);
     return true;
 }
@@ -108,10 +108,11 @@ int main(int argc, char **argv)
         return 2;
     }
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-") == 0)
+        if (strcmp(argv[i], "-") == 0) {
             check_lines();
-        else if (!check_file(argv[i]))
+        } else if (!check_file(argv[i])) {
             good = false;
+        }
     }
     return good ? 0 : 1;
 }

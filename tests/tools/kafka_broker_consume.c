@@ -252,8 +252,8 @@ static void check_lost(struct rig *rig)
         struct broker_message message;
         size_t count;
         enum err err = o.broker.ops->poll(o.broker.self, &message, 1, 100, 50, &count, &f);
-        CHECK(!err || err == ERR_LOG_ERROR);
-        told = told || (err && strstr(f.text, "MAX_POLL_EXCEEDED"));
+        CHECK(err == ERR_OK || err == ERR_LOG_ERROR);
+        told = told || (err != ERR_OK && strstr(f.text, "MAX_POLL_EXCEEDED"));
     }
     CHECK(told && strcmp(o.story.data, "!0 +0 ") == 0);
     rig_fill(rig, rig->requests, 0, 0, 20);
@@ -278,8 +278,8 @@ static void check_out_of_range(struct rig *rig)
     while (!told || got < 20) {
         CHECK(clock_mono_ms() < deadline);
         enum err err = o.broker.ops->poll(o.broker.self, messages, 50, 1 << 20, 50, &count, &f);
-        CHECK(!err || (err == ERR_LOG_ERROR && count == 0));
-        if (err) {
+        CHECK(err == ERR_OK || (err == ERR_LOG_ERROR && count == 0));
+        if (err != ERR_OK) {
             told = true;
             fprintf(stderr, "told: %s\n", f.text);
             CHECK(strstr(f.text, rig->requests) && strstr(f.text, "[0]"));
@@ -364,7 +364,7 @@ static void check_broker_killed(struct rig *rig)
     int told = 0;
     for (int64_t until = clock_mono_ms() + 3000; clock_mono_ms() < until;) {
         err = o.broker.ops->poll(o.broker.self, messages, 100, 1 << 20, 50, &count, &f);
-        CHECK(count == 0 && (!err || err == ERR_LOG_TRANSPORT));
+        CHECK(count == 0 && (err == ERR_OK || err == ERR_LOG_TRANSPORT));
         told += err == ERR_LOG_TRANSPORT;
     }
     printf("told %d times while the broker was away\n", told);
@@ -435,5 +435,5 @@ int main(int argc, char **argv)
         {"broker-killed", check_broker_killed},
         {"speed", check_speed},
     };
-    return rig_main(checks, sizeof checks / sizeof *checks, argc, argv);
+    return rig_main(checks, sizeof(checks) / sizeof(*checks), argc, argv);
 }

@@ -76,17 +76,17 @@ static struct seen *read_events(struct rig *rig, int32_t part, size_t *count_out
         more = !message->err;
         if (more && count == capacity) {
             capacity = capacity ? 2 * capacity : 1024;
-            all = xrealloc(all, capacity * sizeof *all);
+            all = xrealloc(all, capacity * sizeof(*all));
         }
         if (more) {
             struct seen *seen = &all[count++];
-            header(message, "ce_id", seen->id, sizeof seen->id);
-            header(message, "ce_type", seen->type, sizeof seen->type);
-            header(message, "berth-epoch", seen->epoch, sizeof seen->epoch);
-            header(message, "content-type", seen->content_type, sizeof seen->content_type);
-            snprintf(seen->key, sizeof seen->key, "%.*s", message->key ? (int)message->key_len : 4,
+            header(message, "ce_id", seen->id, sizeof(seen->id));
+            header(message, "ce_type", seen->type, sizeof(seen->type));
+            header(message, "berth-epoch", seen->epoch, sizeof(seen->epoch));
+            header(message, "content-type", seen->content_type, sizeof(seen->content_type));
+            snprintf(seen->key, sizeof(seen->key), "%.*s", message->key ? (int)message->key_len : 4,
                      message->key ? (const char *)message->key : "none");
-            snprintf(seen->value, sizeof seen->value, "%.*s", (int)message->len,
+            snprintf(seen->value, sizeof(seen->value), "%.*s", (int)message->len,
                      (const char *)message->payload);
         }
         rd_kafka_message_destroy(message);
@@ -329,7 +329,7 @@ static void check_tail(struct rig *rig)
         {"{\"sequence\":\"0000000000000000905\"}", "1-"},
         {"{\"sequence\":\"0000000000000000905\"}", "-905"},
     };
-    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(*foreign); i++)
         rig_send(rig, rig->events, 1, foreign[i][0], foreign[i][1]);
     rig_send(rig, rig->events, 1, NULL, "1-906");
     rig_send(rig, rig->events, 1, event_value(1, 6, value), "1-6");
@@ -357,10 +357,11 @@ static void expect_fault(struct rig *rig, const char *fault)
     char *id = rd_kafka_clusterid(rig->client, 10000);
     CHECK(id && strcmp(id, shape.cluster_id) == 0);
     rd_kafka_mem_free(rig->client, id);
-    if (fault)
+    if (fault) {
         CHECK(strstr(shape.fault, fault));
-    else
+    } else {
         CHECK(!shape.fault[0] && shape.request_partitions == 5 && shape.event_partitions == 5);
+    }
     kafka_broker_free(&broker);
 }
 
@@ -369,7 +370,7 @@ static void expect_fault(struct rig *rig, const char *fault)
 static void rename_topics(struct rig *rig, const char *what)
 {
     char prefix[128];
-    snprintf(prefix, sizeof prefix, "%s%s.", rig->prefix, what);
+    snprintf(prefix, sizeof(prefix), "%s%s.", rig->prefix, what);
     rig_set(rig, "farm.topic_prefix", prefix);
     kafka_requests_topic(rig->cfg, rig->requests);
     kafka_events_topic(rig->cfg, rig->events);
@@ -397,9 +398,9 @@ static void check_shape(struct rig *rig)
     expect_fault(rig, "requests is missing: run `berth-admin init`");
     rig_topic(rig, rig->requests, 5, (const char *const[]){NULL});
     expect_fault(rig, "events is missing: run `berth-admin init`");
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         char name[8];
-        snprintf(name, sizeof name, "%zu", i);
+        snprintf(name, sizeof(name), "%zu", i);
         rename_topics(rig, name);
         rig_topic(rig, rig->requests, 5, cases[i].requests);
         rig_topic(rig, rig->events, 5, cases[i].events);
@@ -427,7 +428,7 @@ static void expect_config(struct rig *rig, const char *key, const char *value, c
 static void expect_default(struct rig *rig, const char *name, const char *value)
 {
     char text[64];
-    size_t size = sizeof text;
+    size_t size = sizeof(text);
     rd_kafka_conf_t *conf;
     CHECK_OK(kafka_conf_build(rig->cfg, NULL, NULL, &conf, &rig->f), &rig->f);
     CHECK(rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK);
@@ -501,5 +502,5 @@ int main(int argc, char **argv)
         {"settings", check_settings}, {"broker-killed", check_broker_killed},
         {"speed", check_speed},
     };
-    return rig_main(checks, sizeof checks / sizeof *checks, argc, argv);
+    return rig_main(checks, sizeof(checks) / sizeof(*checks), argc, argv);
 }

@@ -73,7 +73,7 @@ static inline void rig_init(struct rig *rig)
     *rig = (struct rig){0};
     rig->cfg = config_new(PROGRAM_WORKER);
     CHECK_OK(config_load(rig->cfg, "/dev/null", NULL, &rig->f), &rig->f);
-    snprintf(rig->prefix, sizeof rig->prefix, "check-%ld-%" PRId64 ".", (long)getpid(),
+    snprintf(rig->prefix, sizeof(rig->prefix), "check-%ld-%" PRId64 ".", (long)getpid(),
              clock_wall_ms());
     rig_set(rig, "farm.topic_prefix", rig->prefix);
     rig_set(rig, "worker.group", rig->prefix);
@@ -91,13 +91,13 @@ static inline void rig_topic(struct rig *rig, const char *name, int parts,
                              const char *const *settings)
 {
     char text[256];
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, parts, 1, text, sizeof text);
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, parts, 1, text, sizeof(text));
     for (; *settings; settings += 2)
         rd_kafka_NewTopic_set_config(topic, settings[0], settings[1]);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rig->client);
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rig->client,
                                                                  RD_KAFKA_ADMIN_OP_CREATETOPICS);
-    rd_kafka_AdminOptions_set_operation_timeout(options, 10000, text, sizeof text);
+    rd_kafka_AdminOptions_set_operation_timeout(options, 10000, text, sizeof(text));
     rd_kafka_CreateTopics(rig->client, &topic, 1, options, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, RIG_PATIENCE_MS);
     CHECK(event && !rd_kafka_event_error(event));
@@ -156,7 +156,7 @@ static inline void rig_fill(struct rig *rig, const char *topic, int32_t part, in
 {
     char value[32];
     for (int i = first; i < first + count; i++) {
-        snprintf(value, sizeof value, "%d", i);
+        snprintf(value, sizeof(value), "%d", i);
         rig_send(rig, topic, part, value, NULL);
     }
     rig_flush(rig);
@@ -232,7 +232,7 @@ static inline void owner_assigned(void *arg, const int32_t *parts, size_t count)
     struct owner *o = arg;
     CHECK(count <= 64);
     owner_write(o, '+', parts, count);
-    memcpy(o->assigned, parts, count * sizeof *parts);
+    memcpy(o->assigned, parts, count * sizeof(*parts));
     o->assigned_count = count;
     if (o->starts)
         owner_start(o);
@@ -249,7 +249,7 @@ static inline void owner_revoked(void *arg, const int32_t *parts, size_t count, 
 static inline void owner_delivered(void *arg, int32_t part, int64_t seq, enum err err)
 {
     struct owner *o = arg;
-    if (err) {
+    if (err != ERR_OK) {
         o->refused++;
         return;
     }
@@ -280,11 +280,11 @@ static inline void owner_close(struct owner *o)
 static inline size_t owner_poll(struct owner *o, size_t max, int timeout_ms, bool strict)
 {
     struct failure f;
-    struct broker_message *messages = xcalloc(max, sizeof *messages);
+    struct broker_message *messages = xcalloc(max, sizeof(*messages));
     size_t count = 0;
     enum err err = o->broker.ops->poll(o->broker.self, messages, max, 4u << 20, timeout_ms, &count,
                                        &f);
-    if (err && err != ERR_LOG_TRANSPORT)
+    if (err != ERR_OK && err != ERR_LOG_TRANSPORT)
         CHECK_OK(err, &f);
     CHECK(count <= max);
     for (size_t i = 0; i < count; i++) {

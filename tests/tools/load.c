@@ -70,10 +70,11 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
     struct sent *sent = message->_private;
     (void)rk;
     load->in_flight--;
-    if (message->err)
+    if (message->err) {
         load->failed++;
-    else
+    } else {
         load->delivered++;
+    }
     if (sent && !message->err && message->partition < PARTITIONS_MAX &&
         message->offset < OFFSETS_MAX)
         sent_at_us[message->partition][message->offset] = sent->at_us;
@@ -104,7 +105,8 @@ static int partition_count(struct load *load)
     const struct rd_kafka_metadata *metadata;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(load->consumer, load->events, NULL);
     rd_kafka_resp_err_t err = rd_kafka_metadata(load->consumer, 0, topic, &metadata, 10000);
-    if (err || metadata->topic_cnt != 1 || metadata->topics[0].partition_cnt > PARTITIONS_MAX) {
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1 ||
+        metadata->topics[0].partition_cnt > PARTITIONS_MAX) {
         fprintf(stderr, "load: cannot look at the event topic\n");
         exit(EXIT_CODE_FAILURE);
     }
@@ -145,8 +147,8 @@ static char *sign(struct load *load, json_t *request)
     char id[40], *token;
     int64_t now_s = clock_wall_ms() / 1000;
     /* Ordered by time, as UUIDv7 is: keeps the index of request ids compact. */
-    snprintf(id, sizeof id, "%012" PRIx64 "-%08x-%08" PRIx64, (uint64_t)clock_wall_ms(), load->seed,
-             (uint64_t)number++);
+    snprintf(id, sizeof(id), "%012" PRIx64 "-%08x-%08" PRIx64, (uint64_t)clock_wall_ms(),
+             load->seed, (uint64_t)number++);
     json_t *claims = json_pack(
         "{s:s, s:s, s:s, s:I, s:I, s:s, s:o}", "iss", config_string(load->cfg, "client.name"),
         "sub", "bench", "aud", config_string(load->cfg, "farm.name"), "iat", (json_int_t)now_s,
@@ -164,7 +166,7 @@ static void publish(struct load *load, const char *key, json_t *request, bool ti
     char *token = sign(load, request);
     struct sent *sent = NULL;
     if (timed) {
-        sent = xmalloc(sizeof *sent);
+        sent = xmalloc(sizeof(*sent));
         sent->at_us = now_us();
     }
     while (rd_kafka_produce(load->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, token,
@@ -361,9 +363,10 @@ static bool record(struct latencies *lat, int32_t part, int64_t offset, int64_t 
 static void take_early(struct latencies *lat)
 {
     size_t left = 0;
-    for (size_t i = 0; i < lat->early_count; i++)
+    for (size_t i = 0; i < lat->early_count; i++) {
         if (!record(lat, lat->early[i].part, lat->early[i].offset, lat->early[i].at_us))
             lat->early[left++] = lat->early[i];
+    }
     lat->early_count = left;
 }
 
@@ -401,10 +404,10 @@ static int by_value(const void *a, const void *b)
 
 static int run_latency(struct load *load, int rate, int seconds, int machines)
 {
-    struct latencies *lat = xcalloc(1, sizeof *lat);
+    struct latencies *lat = xcalloc(1, sizeof(*lat));
     size_t total = (size_t)rate * (size_t)seconds;
     char name[16];
-    lat->us = xcalloc(total + 1, sizeof *lat->us);
+    lat->us = xcalloc(total + 1, sizeof(*lat->us));
     open_producer(load);
     int parts = open_consumer(load, RD_KAFKA_OFFSET_END, true);
     for (int p = 0; p < parts; p++)
@@ -419,13 +422,14 @@ static int run_latency(struct load *load, int rate, int seconds, int machines)
     int64_t end_us = now_us() + LATENCY_END_MS * 1000;
     while (lat->count < total && now_us() < end_us)
         drain(load, lat, now_us() + 5000);
-    qsort(lat->us, lat->count, sizeof *lat->us, by_value);
-    if (lat->count > 0)
+    qsort(lat->us, lat->count, sizeof(*lat->us), by_value);
+    if (lat->count > 0) {
         printf("{\"rate\": %d, \"requests\": %zu, \"seen\": %zu, \"p50\": %.2f, \"p99\": %.2f, "
                "\"max\": %.2f}\n",
                rate, total, lat->count, (double)lat->us[lat->count / 2] / 1000,
                (double)lat->us[lat->count * 99 / 100] / 1000,
                (double)lat->us[lat->count - 1] / 1000);
+    }
     bool all = lat->count == total;
     free(lat->us);
     free(lat);

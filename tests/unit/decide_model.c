@@ -130,7 +130,7 @@ static void answer_booking(struct turn *t, const struct model_booking *booking)
 /* Whether the wish is ever more than what the booking holds there now. */
 static bool grows(const struct wishes *w, const struct wish *wish)
 {
-    if (w->booking == NULL || wish->machine < 0)
+    if (!w->booking || wish->machine < 0)
         return true;
     for (int64_t s = w->from_s; s < w->end_s; s++) {
         if (s >= MODEL_SECONDS)
@@ -204,12 +204,12 @@ static int64_t machines_held(const struct model_booking *booking)
 
 static int64_t length_s(const struct model_booking *booking)
 {
-    return booking == NULL ? 0 : booking->end_s - booking->start_s;
+    return !booking ? 0 : booking->end_s - booking->start_s;
 }
 
 static bool too_far(const struct turn *t, const struct wishes *w)
 {
-    bool further = w->booking == NULL || w->start_s > w->booking->start_s;
+    bool further = !w->booking || w->start_s > w->booking->start_s;
     return further && (w->start_s + MODEL_BASE_S) * 1000 - t->now_ms > furthest_s(t) * 1000;
 }
 
@@ -221,9 +221,9 @@ static bool too_long(const struct turn *t, const struct wishes *w)
 static bool check_own_limits(struct turn *t, const struct wishes *w)
 {
     const struct client_limits *own = &t->in->credential->limits;
-    int64_t count = w->any != NULL ? w->any->count : (int64_t)w->count;
+    int64_t count = w->any ? w->any->count : (int64_t)w->count;
     if (own->allocations > 0 && count > own->allocations &&
-        (w->booking == NULL || count > machines_held(w->booking)))
+        (!w->booking || count > machines_held(w->booking)))
         return exceeds(t, "allocations", own->allocations, 0, count);
     if (own->booking_s > 0 && too_long(t, w))
         return exceeds(t, "booking_s", own->booking_s, 0, w->end_s - w->start_s);
@@ -237,7 +237,7 @@ static bool check_own_limits(struct turn *t, const struct wishes *w)
 static int64_t own_gpus(const struct wishes *w, int64_t s)
 {
     int64_t gpus = 0;
-    for (int m = 0; w->booking != NULL && s >= w->cut_s && m < MODEL_MACHINES; m++)
+    for (int m = 0; w->booking && s >= w->cut_s && m < MODEL_MACHINES; m++)
         gpus += w->booking->held[m][s].gpus;
     return gpus;
 }
@@ -251,7 +251,7 @@ static bool check_limits(struct turn *t, const struct wishes *w)
     int64_t asked = 0;
     for (size_t i = 0; i < w->count; i++)
         asked += w->items[i].amount.gpus;
-    if (w->any != NULL)
+    if (w->any)
         asked = w->any->count * w->any->amount.gpus;
     int64_t from_s = w->from_s > t->floor_s ? w->from_s : t->floor_s;
     int64_t ahead_from_s = w->from_s > t->ceil_s ? w->from_s : t->ceil_s;
@@ -274,9 +274,10 @@ static bool check_limits(struct turn *t, const struct wishes *w)
         return exceeds(t, "gpus_at_once", limits->gpus_at_once, others_peak, asked);
     int64_t new_ahead = w->end_s > ahead_from_s ? asked * (w->end_s - ahead_from_s) : 0;
     if (limits->gpu_hours_ahead > 0 && others_ahead + new_ahead > limits->gpu_hours_ahead * 3600 &&
-        others_ahead + new_ahead > ahead)
+        others_ahead + new_ahead > ahead) {
         return exceeds(t, "gpu_hours_ahead", limits->gpu_hours_ahead, (others_ahead + 3599) / 3600,
                        (new_ahead + 3599) / 3600);
+    }
     return true;
 }
 
@@ -306,7 +307,7 @@ static bool check_window(struct turn *t, const struct wishes *w)
     } else {
         if (w->start_s < t->floor_s)
             return no(t, REASON_START_IN_PAST, -1);
-        if (w->end_s <= w->start_s && w->booking == NULL && !w->start_given)
+        if (w->end_s <= w->start_s && !w->booking && !w->start_given)
             return no(t, REASON_START_IN_PAST, -1);
         if (w->end_s <= w->start_s)
             return no(t, REASON_INVALID_REQUEST, -1);
@@ -333,11 +334,11 @@ static bool check_size(struct turn *t, const struct wishes *w)
             return no(t, REASON_EXCEEDS_MACHINE, wish->machine);
     }
     int64_t large = 0;
-    for (int m = 0; w->any != NULL && m < MODEL_MACHINES; m++) {
+    for (int m = 0; w->any && m < MODEL_MACHINES; m++) {
         if (is_candidate(t, w, m) && within(w->any->amount, t->model->machines[m].capacity))
             large++;
     }
-    if (w->any == NULL || large >= w->any->count)
+    if (!w->any || large >= w->any->count)
         return true;
     t->out->fitting = large;
     return no(t, REASON_EXCEEDS_MACHINE, -1);
@@ -349,7 +350,7 @@ static struct amount others(const struct turn *t, const struct wishes *w, int ma
     if (s >= MODEL_SECONDS)
         return (struct amount){0};
     struct amount use = t->model->use[machine][s];
-    bool own = w->booking != NULL && s >= w->cut_s;
+    bool own = w->booking && s >= w->cut_s;
     return own ? minus(use, w->booking->held[machine][s]) : use;
 }
 
@@ -375,11 +376,11 @@ static bool all_fit(const struct turn *t, const struct wishes *w, int64_t from_s
             return false;
     }
     int64_t fitting = 0;
-    for (int m = 0; w->any != NULL && m < MODEL_MACHINES; m++) {
+    for (int m = 0; w->any && m < MODEL_MACHINES; m++) {
         if (is_candidate(t, w, m) && within(w->any->amount, free_over(t, w, m, from_s)))
             fitting++;
     }
-    return w->any == NULL || fitting >= w->any->count;
+    return !w->any || fitting >= w->any->count;
 }
 
 static int64_t next_start(const struct turn *t, const struct wishes *w)
@@ -414,9 +415,10 @@ static bool check_free(struct turn *t, const struct wishes *w)
             continue;
         out->has_free = true;
         out->free = not_negative(free);
-        for (; out->free_count < w->count; out->free_count++)
+        for (; out->free_count < w->count; out->free_count++) {
             out->frees[out->free_count] = not_negative(
                 free_over(t, w, w->items[out->free_count].machine, w->from_s));
+        }
         out->next_s = next_start(t, w);
         return no(t, REASON_INSUFFICIENT_CAPACITY, wish->machine);
     }
@@ -429,7 +431,7 @@ static bool choose(struct turn *t, struct wishes *w)
     const struct any *any = w->any;
     bool taken[MODEL_MACHINES] = {false};
     int64_t fitting = 0;
-    for (; any != NULL; fitting++) {
+    for (; any; fitting++) {
         int best = -1;
         struct amount least_free = {0};
         for (int m = 0; m < MODEL_MACHINES; m++) {
@@ -448,7 +450,7 @@ static bool choose(struct turn *t, struct wishes *w)
         if (fitting < any->count)
             w->items[w->count++] = (struct wish){best, NULL, any->amount, true};
     }
-    if (any == NULL || fitting >= any->count)
+    if (!any || fitting >= any->count)
         return true;
     w->count = 0;
     t->out->fitting = fitting;
@@ -482,7 +484,7 @@ static bool check_not_over(struct turn *t, const struct model_booking *booking)
 static bool check_all(struct turn *t, struct wishes *w)
 {
     return check_limits(t, w) && check_known(t, w) && check_up(t, w) &&
-           (w->booking == NULL || check_not_over(t, w->booking)) && check_window(t, w) &&
+           (!w->booking || check_not_over(t, w->booking)) && check_window(t, w) &&
            check_size(t, w) && check_free(t, w) && choose(t, w);
 }
 
@@ -508,9 +510,10 @@ static void take_back(struct turn *t, size_t count)
 {
     for (; t->model->booking_count > count; t->model->booking_count--) {
         for (int m = 0; m < MODEL_MACHINES; m++) {
-            for (int64_t s = 0; s < MODEL_SECONDS; s++)
+            for (int64_t s = 0; s < MODEL_SECONDS; s++) {
                 hold(t->model, &t->model->bookings[t->model->booking_count - 1], m, s,
                      (struct amount){0});
+            }
         }
     }
 }
@@ -575,7 +578,7 @@ static void create(struct turn *t)
 static bool find_mine(struct turn *t, int64_t id, struct model_booking **booking_out)
 {
     *booking_out = model_find(t->model, id);
-    if (*booking_out == NULL)
+    if (!*booking_out)
         return no(t, REASON_UNKNOWN_BOOKING, -1);
     if (t->in->credential->role != ROLE_ADMIN &&
         strcmp((*booking_out)->client, t->in->credential->client) != 0)
@@ -595,10 +598,11 @@ static void amend(struct turn *t)
     w.end_s = amend->end_ms != TIME_NONE ? seconds(amend->end_ms) : booking->end_s;
     w.from_s = w.begun ? t->ceil_s : w.start_s;
     w.cut_s = w.begun ? t->ceil_s : booking->start_s;
-    if (!amend->has_shares)
+    if (!amend->has_shares) {
         wish_current(t, &w);
-    else
+    } else {
         wish_shares(t, &w, amend->shares, amend->share_count);
+    }
     if (check_all(t, &w))
         take(t, &w, booking);
 }
@@ -633,11 +637,11 @@ static void cancel_series(struct turn *t, int64_t series)
             continue;
         release(t, booking);
         tell_occurrence(t->out, model_occurrence(booking->id, REASON_NONE, -1));
-        first = first == NULL ? booking : first;
+        first = !first ? booking : first;
     }
     if (!any)
         no(t, REASON_UNKNOWN_BOOKING, -1);
-    if (first == NULL)
+    if (!first)
         return; /* the reason is noted */
     t->out->reason = clean.reason;
     answer_booking(t, first);
@@ -728,20 +732,22 @@ static bool pick(struct turn *t, int machine, struct amount room, struct model_b
         struct model_booking *booking = &t->model->bookings[i];
         if (!holds_after(booking, machine, t->ceil_s))
             continue;
-        if (booking->state == BOOKING_BOOKED)
+        if (booking->state == BOOKING_BOOKED) {
             chosen[count++] = booking;
-        else
+        } else {
             add(t, booking, machine, use);
+        }
     }
     for (int64_t s = t->ceil_s; s < MODEL_SECONDS; s++)
         rest_fits = rest_fits && within(use[s], room);
     qsort(chosen, count, sizeof(struct model_booking *), by_id);
     *count_out = 0;
     for (size_t i = 0; i < count; i++) {
-        if (fits_beside(t, chosen[i], machine, use, room))
+        if (fits_beside(t, chosen[i], machine, use, room)) {
             add(t, chosen[i], machine, use);
-        else
+        } else {
             chosen[(*count_out)++] = chosen[i];
+        }
     }
     return rest_fits;
 }
@@ -803,16 +809,17 @@ void model_decide(struct model *model, const struct submission *in, struct model
     t.ceil_s = (in->now_ms + 999) / 1000 - MODEL_BASE_S;
     enum request_type type = in->claims->request.type;
     bool for_admins = type == REQUEST_MACHINE_REGISTER || type == REQUEST_MACHINE_UPDATE;
-    if (for_admins && in->credential->role != ROLE_ADMIN)
+    if (for_admins && in->credential->role != ROLE_ADMIN) {
         no(&t, REASON_FORBIDDEN, -1);
-    else if (type == REQUEST_MACHINE_REGISTER)
+    } else if (type == REQUEST_MACHINE_REGISTER) {
         enroll(&t);
-    else if (type == REQUEST_MACHINE_UPDATE)
+    } else if (type == REQUEST_MACHINE_UPDATE) {
         update(&t);
-    else if (type == REQUEST_BOOKING_CREATE)
+    } else if (type == REQUEST_BOOKING_CREATE) {
         create(&t);
-    else if (type == REQUEST_BOOKING_AMEND)
+    } else if (type == REQUEST_BOOKING_AMEND) {
         amend(&t);
-    else
+    } else {
         cancel(&t);
+    }
 }

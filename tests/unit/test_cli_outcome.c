@@ -45,7 +45,7 @@ static char *capture_end(struct capture *capture)
     close(capture->saved);
     rewind(capture->file);
     buf_puts(&text, "");
-    while ((len = fread(piece, 1, sizeof piece, capture->file)) > 0)
+    while ((len = fread(piece, 1, sizeof(piece), capture->file)) > 0)
         buf_append(&text, piece, len);
     fclose(capture->file);
     return text.data;
@@ -125,7 +125,7 @@ static void commands_to_paste(void **state)
         {ARGV("amend", "7", "--move", "12:00", "--user", "", "--no-wait"),
          "berth amend 7 --user '' --no-wait --start 2026-12-01T05:00:00+01:00 --for 2h"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct cli cli;
         type(&cli, rows[i].argv);
         char *command = cli_command_at(&cli, NEXT_MS, 2 * HOUR_MS);
@@ -152,7 +152,7 @@ static void commands_to_book_what_is_free(void **state)
         {ARGV("free", "-m", "gpu-01", "--gpus", "4", "--for", "2h"), "gpu-01:4:0",
          "berth book gpu-01:4:0 --start 2026-12-01T05:00:00+01:00 --for 2h"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct cli cli;
         type(&cli, rows[i].argv);
         char *command = cli_command_book(&cli, rows[i].share, NEXT_MS, 2 * HOUR_MS);

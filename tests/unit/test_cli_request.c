@@ -53,7 +53,7 @@ static void shares(void **state)
         {"gpu-01:0", NULL, false, 0, 0, "nothing"},
         {"gpu-01:0:0", NULL, false, 0, 0, "nothing"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct failure f = {0};
         struct cli_share share = {0};
         enum err err = cli_share_parse(rows[i].text, &share, &f);
@@ -71,7 +71,7 @@ static void shares(void **state)
     char long_name[80];
     struct cli_share share;
     struct failure f;
-    memset(long_name, 'a', sizeof long_name);
+    memset(long_name, 'a', sizeof(long_name));
     long_name[64] = '\0';
     assert_int_equal(cli_share_parse(long_name, &share, &f), ERR_OK);
     long_name[64] = 'a';
@@ -104,7 +104,7 @@ static void small_words(void **state)
     assert_int_equal(cli_label_add(labels, "zone=c", &f), ERR_USAGE);
     assert_non_null(strstr(f.text, "given twice"));
     assert_int_equal(cli_label_add(labels, "text=\xff", &f), ERR_USAGE);
-    memset(long_label, 'a', sizeof long_label);
+    memset(long_label, 'a', sizeof(long_label));
     long_label[LIMIT_LABEL_KEY_LEN] = '=';
     long_label[79] = '\0';
     assert_int_equal(cli_label_add(labels, long_label, &f), ERR_OK);
@@ -227,7 +227,7 @@ static void windows(void **state)
         {{.start = "noon"}, "--start: 'noon' is not a time"},
         {{.end = "noon"}, "--end: 'noon' is not a time"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct cli_window_text text = rows[i].text;
         struct failure f = {0};
         text.now_ms = NOW_MS;
@@ -281,7 +281,7 @@ static void any_machines(void **state)
         {{.count = "1", .gpus = "0"}, "asks for nothing"},
         {{.count = "1", .gpus = "0", .memory_gib = "0"}, "asks for nothing"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_int_equal(cli_any_parse(&rows[i].text, &booking.any, &f), ERR_USAGE);
         if (!strstr(f.text, rows[i].error))
             fail_msg("'%s' is not in '%s'", rows[i].error, f.text);
@@ -341,7 +341,7 @@ static void wrong_repeats(void **state)
     struct cli_window window = window_of("2026-12-01 13:00", NULL, "2h");
     struct cli_repeat repeat;
     struct failure f = {0};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_int_equal(cli_repeat_parse(&rows[i].text, &window, &repeat, &f), ERR_USAGE);
         if (!strstr(f.text, rows[i].error))
             fail_msg("'%s' is not in '%s'", rows[i].error, f.text);
@@ -390,7 +390,7 @@ static void changes(void **state)
         {.extend = "1h", .end = "16:00", .expected = "!--extend and --end"},
         {.shorten = "1h", .duration = "1h", .expected = "!--shorten and --for"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct cli_change_text text = {.window = {.start = rows[i].start,
                                                   .end = rows[i].end,
                                                   .duration = rows[i].duration,
@@ -421,7 +421,7 @@ static void changes(void **state)
         if (change.window.has_end)
             timetext_format(change.window.end_ms, end);
         assert_false(change.window.has_duration);
-        snprintf(got, sizeof got, "%s %s", start, end);
+        snprintf(got, sizeof(got), "%s %s", start, end);
         assert_string_equal(got, rows[i].expected);
     }
     struct cli_change_text nothing = {.window = {.now_ms = NOW_MS}};
@@ -452,7 +452,7 @@ static void edited_shares(void **state)
     assert_non_null(strstr(f.text, "given twice"));
     char name[32];
     for (int i = 0; held.count < LIMIT_ALLOCATIONS; i++) {
-        snprintf(name, sizeof name, "cpu-%d:0:1", i);
+        snprintf(name, sizeof(name), "cpu-%d:0:1", i);
         assert_int_equal(cli_shares_add(&held, name, &f), ERR_OK);
     }
     assert_int_equal(cli_shares_add(&held, "cpu-x:0:1", &f), ERR_USAGE);
@@ -518,9 +518,10 @@ static void help_fits(void **state)
         options_help(&cli_commands[i].spec, stream);
         fclose(stream);
         for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
-            if (strcspn(line, "\n") > 80)
+            if (strcspn(line, "\n") > 80) {
                 fail_msg("%s --help: '%.*s'", cli_commands[i].spec.name, (int)strcspn(line, "\n"),
                          line);
+            }
         }
         free(text);
     }

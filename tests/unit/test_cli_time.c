@@ -34,9 +34,10 @@ static void check(const struct row *row, int64_t now_ms)
     int64_t ms = -1;
     enum err err = cli_time_parse(row->text, now_ms, row->zone, &ms, &f);
     if (row->expected[0] == '!') {
-        if (err != ERR_USAGE || !strstr(f.text, row->expected + 1))
+        if (err != ERR_USAGE || !strstr(f.text, row->expected + 1)) {
             fail_msg("'%s' in %s: '%s' is not in '%s'", row->text, row->zone, row->expected + 1,
                      err == ERR_OK ? timetext_format(ms, got) : f.text);
+        }
         assert_int_equal(ms, -1);
     } else if (err != ERR_OK || ms != ms_of(row->expected)) {
         fail_msg("'%s' in %s: expected %s, got %s", row->text, row->zone, row->expected,
@@ -203,7 +204,7 @@ static void durations(void **state)
         {"1:00:00", -1, "is expected"},
         {"999999999w", -1, "longer"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct failure f = {0};
         int64_t ms = -1;
         enum err err = cli_duration_parse(rows[i].text, &ms, &f);
@@ -236,7 +237,7 @@ static void windows(void **state)
         {"America/New_York", NULL, "2026-12-01T04:00:00Z",
          "now – Mon 2026-11-30 23:00 EST (Tue 2026-12-01 04:00Z)"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int64_t start_ms = rows[i].start ? ms_of(rows[i].start) : -1;
         cli_time_window(start_ms, ms_of(rows[i].end), rows[i].zone, buf);
         assert_string_equal(buf, rows[i].expected);
@@ -261,9 +262,9 @@ static void zones(void **state)
                                        "America/Argentina/Ushuaia"};
     static const char *const bad[] = {"",     "Europe",         "Europe/Pariss", "/etc/passwd",
                                       "../x", "CET-1CEST,M3.5", "Europe//Paris"};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         assert_int_equal(cli_zone_check(good[i], &f), ERR_OK);
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_int_equal(cli_zone_check(bad[i], &f), ERR_USAGE);
     assert_true(cli_time_is_now("now"));
     assert_true(cli_time_is_now("NOW"));

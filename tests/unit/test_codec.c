@@ -56,7 +56,7 @@ static struct claims decode_request(const char *request)
 
 static void assert_valid(const struct claims *claims)
 {
-    if (claims->pointer != NULL)
+    if (claims->pointer)
         fail_msg("at \"%s\" expected %s", claims->pointer, claims->expected);
 }
 
@@ -73,7 +73,7 @@ static struct buf read_file(const char *path)
 {
     struct buf text = {0};
     FILE *file = fopen(path, "rb");
-    if (file == NULL)
+    if (!file)
         fail_msg("cannot open %s: run the tests in the top folder", path);
     char piece[4096];
     size_t len;
@@ -100,17 +100,17 @@ static struct claims decode_file(const char *path)
 /* As the decision sees it: iss and aud have reasons of their own. */
 static const char *fault_of(const struct claims *claims)
 {
-    if (claims->pointer != NULL)
+    if (claims->pointer)
         return claims->pointer;
-    if (claims->issuer == NULL)
+    if (!claims->issuer)
         return "/iss";
-    return claims->audience == NULL ? "/aud" : NULL;
+    return !claims->audience ? "/aud" : NULL;
 }
 
 static size_t count_documents(const char *folder)
 {
     DIR *dir = opendir(folder);
-    if (dir == NULL)
+    if (!dir)
         fail_msg("cannot open %s: run the tests in the top folder", folder);
     size_t count = 0;
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
@@ -126,11 +126,11 @@ static void test_corpus_ok(void **state)
     assert_non_null(dir);
     size_t count = 0;
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (strstr(entry->d_name, ".json") == NULL)
+        if (!strstr(entry->d_name, ".json"))
             continue;
         struct claims claims = decode_file(arena_printf(arena, CORPUS "/ok/%s", entry->d_name));
         const char *fault = fault_of(&claims);
-        if (fault != NULL)
+        if (fault)
             fail_msg("%s: at \"%s\" expected %s", entry->d_name, fault, claims.expected);
         assert_int_equal(claims.request.type, claims.type);
         count++;
@@ -151,11 +151,11 @@ static void check_row(char *row)
     *why = '\0';
     struct claims claims = decode_file(arena_printf(arena, CORPUS "/%s", file));
     const char *fault = fault_of(&claims);
-    if (fault == NULL)
+    if (!fault)
         fail_msg("%s is taken, but has a fault at \"%s\"", file, pointer);
     if (strcmp(fault, pointer) != 0)
         fail_msg("%s: fault at \"%s\", not at \"%s\"", file, fault, pointer);
-    if (claims.pointer != NULL && strlen(claims.expected) > 250)
+    if (claims.pointer && strlen(claims.expected) > 250)
         fail_msg("%s: too long for a sentence: %s", file, claims.expected);
 }
 
@@ -165,9 +165,9 @@ static void test_corpus_faults(void **state)
     struct buf table = read_file(CORPUS "/faults.tsv");
     size_t count = 0;
     char *next = NULL;
-    for (char *row = table.data; row != NULL && *row != '\0'; row = next) {
+    for (char *row = table.data; row && *row != '\0'; row = next) {
         next = strchr(row, '\n');
-        if (next != NULL)
+        if (next)
             *next++ = '\0';
         if (row[0] == '#')
             continue;
@@ -530,7 +530,7 @@ static void test_content_hash_of_corpus(void **state)
     DIR *dir = opendir(CORPUS "/ok");
     assert_non_null(dir);
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (strstr(entry->d_name, ".json") == NULL)
+        if (!strstr(entry->d_name, ".json"))
             continue;
         const char *path = arena_printf(arena, CORPUS "/ok/%s", entry->d_name);
         struct claims claims = decode_file(path);

@@ -86,7 +86,7 @@ static int64_t time_of(const char *text)
     int64_t day = 0;
     int hour = 0, minute = 0, second = 0, ms = 0;
     const char *d = strchr(text, 'd');
-    if (d != NULL) {
+    if (d) {
         day = (int)whole(text);
         text = d + 1;
     }
@@ -110,7 +110,7 @@ static struct share share_of(char *text)
 {
     struct share share = {.machine = text};
     char *colon = strchr(text, ':');
-    if (colon == NULL)
+    if (!colon)
         fail_msg("not a share: %s", text);
     *colon = '\0';
     if (sscanf(colon + 1, "%" SCNd64 ":%" SCNd64, &share.amount.gpus, &share.amount.memory_gib) !=
@@ -128,7 +128,7 @@ static int64_t occurrence_id(int64_t seq, int64_t index)
 static int64_t booking_id_of(const char *text)
 {
     const char *plus = strchr(text, '+');
-    if (text[0] == '#' && plus != NULL)
+    if (text[0] == '#' && plus)
         return occurrence_id(whole(text + 1), whole(plus + 1));
     return text[0] == '#' ? atoll(text + 1) * LIMIT_PARTITIONS + PART : atoll(text);
 }
@@ -169,62 +169,64 @@ static void own_limit(struct client_limits *limits, char *text)
     char *colon = strchr(text, ':');
     *colon = '\0';
     int64_t value = whole(colon + 1);
-    if (strcmp(text, "allocations") == 0)
+    if (strcmp(text, "allocations") == 0) {
         limits->allocations = value;
-    else if (strcmp(text, "booking_s") == 0)
+    } else if (strcmp(text, "booking_s") == 0) {
         limits->booking_s = value;
-    else if (strcmp(text, "ahead_s") == 0)
+    } else if (strcmp(text, "ahead_s") == 0) {
         limits->ahead_s = value;
-    else
+    } else {
         fail_msg("not a limit of one booking: %s", text);
+    }
 }
 
 /* A word about the sender or the token; false: it is none. */
 static bool sender_word(struct message *m, char *w)
 {
     char *v;
-    if ((v = after(w, "as=")) != NULL)
+    if ((v = after(w, "as=")) != NULL) {
         m->credential.client = m->claims.issuer = v;
-    else if (strcmp(w, "admin") == 0)
+    } else if (strcmp(w, "admin") == 0) {
         m->credential.role = ROLE_ADMIN;
-    else if ((v = after(w, "own=")) != NULL)
+    } else if ((v = after(w, "own=")) != NULL) {
         own_limit(&m->credential.limits, v);
-    else if ((v = after(w, "bad=")) != NULL) {
+    } else if ((v = after(w, "bad=")) != NULL) {
         m->credential.failure = reason_from_name(v);
         m->credential.detail = "What authentication found.";
         m->submission.claims = NULL;
-    } else if (strcmp(w, "revoked") == 0)
+    } else if (strcmp(w, "revoked") == 0) {
         m->credential.revoked = true;
-    else if ((v = after(w, "key-from=")) != NULL)
+    } else if ((v = after(w, "key-from=")) != NULL) {
         m->credential.not_before_ms = time_of(v);
-    else if ((v = after(w, "key-to=")) != NULL)
+    } else if ((v = after(w, "key-to=")) != NULL) {
         m->credential.not_after_ms = time_of(v);
-    else if ((v = after(w, "iss=")) != NULL)
+    } else if ((v = after(w, "iss=")) != NULL) {
         m->claims.issuer = strcmp(v, "none") == 0 ? NULL : v;
-    else if ((v = after(w, "aud=")) != NULL)
+    } else if ((v = after(w, "aud=")) != NULL) {
         m->claims.audience = strcmp(v, "none") == 0 ? NULL : v;
-    else if ((v = after(w, "iat=")) != NULL)
+    } else if ((v = after(w, "iat=")) != NULL) {
         m->claims.iat_s = v[0] == '@' ? number_of(v + 1) : time_of(v) / 1000;
-    else if ((v = after(w, "exp=")) != NULL)
+    } else if ((v = after(w, "exp=")) != NULL) {
         m->claims.exp_s = v[0] == '@' ? number_of(v + 1) : time_of(v) / 1000;
-    else if ((v = after(w, "nbf=")) != NULL) {
+    } else if ((v = after(w, "nbf=")) != NULL) {
         m->claims.has_nbf = true;
         m->claims.nbf_s = v[0] == '@' ? number_of(v + 1) : time_of(v) / 1000;
-    } else if (strcmp(w, "no-iat") == 0)
+    } else if (strcmp(w, "no-iat") == 0) {
         m->claims.has_iat = false;
-    else if (strcmp(w, "no-exp") == 0)
+    } else if (strcmp(w, "no-exp") == 0) {
         m->claims.has_exp = false;
-    else if ((v = after(w, "wrong=")) != NULL) {
+    } else if ((v = after(w, "wrong=")) != NULL) {
         m->claims.pointer = v;
         m->claims.expected = "something right";
-    } else if ((v = after(w, "id=")) != NULL)
+    } else if ((v = after(w, "id=")) != NULL) {
         m->claims.id = v;
-    else if ((v = after(w, "content=")) != NULL)
+    } else if ((v = after(w, "content=")) != NULL) {
         m->claims.content_sha256[0] = (uint8_t)whole(v);
-    else if (strcmp(w, "operator") == 0)
+    } else if (strcmp(w, "operator") == 0) {
         m->submission.operator_rejects = true;
-    else
+    } else {
         return false;
+    }
     return true;
 }
 
@@ -258,7 +260,7 @@ static void every_word(struct message *m, char *text)
 static struct label label_of(char *text)
 {
     char *equals = strchr(text, '=');
-    if (equals == NULL)
+    if (!equals)
         fail_msg("not a label: %s", text);
     *equals = '\0';
     return (struct label){.key = text, .value = equals + 1};
@@ -267,18 +269,19 @@ static struct label label_of(char *text)
 static void what_words(struct message *m, char **cursor)
 {
     struct booking_create *create = &m->claims.request.booking_create;
-    for (char *w = word(cursor); w != NULL; w = word(cursor)) {
+    for (char *w = word(cursor); w; w = word(cursor)) {
         char *v;
-        if ((v = after(w, "any=")) != NULL)
+        if ((v = after(w, "any=")) != NULL) {
             any_word(m, v);
-        else if ((v = after(w, "label=")) != NULL)
+        } else if ((v = after(w, "label=")) != NULL) {
             m->labels[create->any.labels.count++] = label_of(v);
-        else if ((v = after(w, "every=")) != NULL)
+        } else if ((v = after(w, "every=")) != NULL) {
             every_word(m, v);
-        else if (strcmp(w, "skip") == 0)
+        } else if (strcmp(w, "skip") == 0) {
             create->skip_conflicts = true;
-        else
+        } else {
             m->shares[create->share_count++] = share_of(w);
+        }
     }
 }
 
@@ -293,10 +296,11 @@ static void create_words(struct message *m, char **cursor)
     *split = '\0';
     if (strcmp(window, "now") != 0)
         create->start_ms = time_of(window);
-    if (lasts)
+    if (lasts) {
         create->duration_ms = duration_of(split + 1);
-    else
+    } else {
         create->end_ms = time_of(split + 1);
+    }
     what_words(m, cursor);
 }
 
@@ -307,7 +311,7 @@ static void amend_words(struct message *m, char **cursor)
                                     .start_ms = TIME_NONE,
                                     .end_ms = TIME_NONE,
                                     .shares = m->shares};
-    for (char *w = word(cursor); w != NULL; w = word(cursor)) {
+    for (char *w = word(cursor); w; w = word(cursor)) {
         char *v;
         if ((v = after(w, "start=")) != NULL) {
             amend->start_ms = time_of(v);
@@ -327,14 +331,15 @@ static void register_words(struct message *m, char **cursor)
     struct share share = share_of(word(cursor));
     *reg = (struct machine_register){
         .machine = share.machine, .capacity = share.amount, .labels.items = m->labels};
-    for (char *w = word(cursor); w != NULL; w = word(cursor)) {
+    for (char *w = word(cursor); w; w = word(cursor)) {
         char *equals = strchr(w, '=');
         assert_non_null(equals);
         *equals = '\0';
-        if (strcmp(w, "machine-id") == 0)
+        if (strcmp(w, "machine-id") == 0) {
             reg->id = number_of(equals + 1);
-        else
+        } else {
             m->labels[reg->labels.count++] = (struct label){.key = w, .value = equals + 1};
+        }
     }
 }
 
@@ -342,7 +347,7 @@ static void update_words(struct message *m, char **cursor)
 {
     struct machine_update *update = &m->claims.request.machine_update;
     *update = (struct machine_update){.machine = word(cursor), .labels.items = m->labels};
-    for (char *w = word(cursor); w != NULL; w = word(cursor)) {
+    for (char *w = word(cursor); w; w = word(cursor)) {
         char *v;
         if ((v = after(w, "gpus=")) != NULL) {
             update->has_gpus = true;
@@ -368,10 +373,10 @@ static void request_words(struct message *m, char *text)
 {
     char *cursor = text;
     char *w = word(&cursor);
-    while (w != NULL && sender_word(m, w))
+    while (w && sender_word(m, w))
         w = word(&cursor);
     struct request *request = &m->claims.request;
-    if (w == NULL)
+    if (!w)
         return;
     if (strcmp(w, "create") == 0) {
         request->type = REQUEST_BOOKING_CREATE;
@@ -419,7 +424,7 @@ static void add_to_client(struct scene *scene, const struct booking *booking,
                           const struct allocation *row)
 {
     struct client *client = world_client(scene->world, booking->client);
-    if (client != NULL && row->live && row->end_ms > timeline_known_from(client->timeline))
+    if (client && row->live && row->end_ms > timeline_known_from(client->timeline))
         world_client_timeline_add(scene->world, client, row->start_ms, row->end_ms, row->amount);
 }
 
@@ -432,15 +437,15 @@ static void put_booking(struct scene *scene, char *first, char **cursor, int64_t
                           .version = 1};
     struct share shares[MAX_ITEMS];
     size_t count = 0;
-    for (char *w = word(cursor); w != NULL; w = word(cursor)) {
+    for (char *w = word(cursor); w; w = word(cursor)) {
         char *dash = strchr(w, '-');
         if (booking_state_from_name(w) != BOOKING_STATE_COUNT) {
             row.state = booking_state_from_name(w);
-        } else if (after(w, "batch-") != NULL) {
+        } else if (after(w, "batch-")) {
             row.client = w;
         } else if (after(w, "series=") != NULL) {
             row.series = booking_id_of(after(w, "series="));
-        } else if (dash != NULL && w[0] >= '0' && w[0] <= '9') {
+        } else if (dash && w[0] >= '0' && w[0] <= '9') {
             *dash = '\0';
             row.start_ms = time_of(w);
             row.end_ms = time_of(dash + 1);
@@ -472,11 +477,12 @@ static void put_client(struct scene *scene, char **cursor, int64_t known_from_ms
 {
     struct client row = {.version = 1};
     snprintf(row.name, sizeof(row.name), "%s", word(cursor));
-    for (char *w = word(cursor); w != NULL; w = word(cursor)) {
-        if (after(w, "gpus=") != NULL)
+    for (char *w = word(cursor); w; w = word(cursor)) {
+        if (after(w, "gpus=") != NULL) {
             row.limits.gpus_at_once = whole(after(w, "gpus="));
-        else
+        } else {
             row.limits.gpu_hours_ahead = whole(after(w, "hours="));
+        }
     }
     struct client *client = world_client_put(scene->world, &row);
     world_client_timeline_start(scene->world, client, known_from_ms);
@@ -492,7 +498,7 @@ static void put_machine(struct scene *scene, char **cursor, int64_t known_from_m
                           .labels.items = labels,
                           .version = 1};
     snprintf(row.name, sizeof(row.name), "%s", share.machine);
-    for (char *w = word(cursor); w != NULL; w = word(cursor))
+    for (char *w = word(cursor); w; w = word(cursor))
         labels[row.labels.count++] = label_of(w);
     world_timeline_start(scene->world, world_machine_put(scene->world, &row), known_from_ms);
 }
@@ -501,13 +507,14 @@ static void put_machine(struct scene *scene, char **cursor, int64_t known_from_m
 static void note_made(struct scene *scene, const struct decision *out)
 {
     const struct series_view *series = out->series;
-    for (size_t i = 0; series != NULL && i < series->count; i++) {
+    for (size_t i = 0; series && i < series->count; i++) {
         const struct occurrence *occurrence = &series->occurrences[i];
-        if (occurrence->booking != 0 && occurrence->version == 1)
+        if (occurrence->booking != 0 && occurrence->version == 1) {
             scene->bookings[scene->booking_count++] = world_booking(scene->world,
                                                                     occurrence->booking);
+        }
     }
-    if (series == NULL && out->booking != NULL && out->booking->version == 1)
+    if (!series && out->booking && out->booking->version == 1)
         scene->bookings[scene->booking_count++] = world_booking(scene->world, out->booking->id);
 }
 
@@ -569,7 +576,7 @@ static void put_many(struct scene *scene, char **cursor)
 
 static int64_t earliest_now(const char *existing, int64_t now_ms)
 {
-    for (const char *at = strchr(existing, '@'); at != NULL; at = strchr(at + 1, '@')) {
+    for (const char *at = strchr(existing, '@'); at; at = strchr(at + 1, '@')) {
         char text[32];
         sscanf(at + 1, " %31[^; ]", text);
         if (time_of(text) < now_ms)
@@ -588,25 +595,26 @@ static void build(struct scene *scene, char *existing, int64_t now_ms)
         world_timeline_start(scene->world, machine, known_from_ms);
     }
     char *entry = existing;
-    while (entry != NULL) {
+    while (entry) {
         char *semicolon = strchr(entry, ';');
-        if (semicolon != NULL)
+        if (semicolon)
             *semicolon = '\0';
         char *cursor = entry;
         char *w = word(&cursor);
-        if (w != NULL && strcmp(w, "do") == 0)
+        if (w && strcmp(w, "do") == 0) {
             run_earlier(scene, cursor);
-        else if (w != NULL && strcmp(w, "many") == 0)
+        } else if (w && strcmp(w, "many") == 0) {
             put_many(scene, &cursor);
-        else if (w != NULL && strcmp(w, "counted") == 0)
+        } else if (w && strcmp(w, "counted") == 0) {
             put_client(scene, &cursor, known_from_ms);
-        else if (w != NULL && strcmp(w, "machine") == 0)
+        } else if (w && strcmp(w, "machine") == 0) {
             put_machine(scene, &cursor, known_from_ms);
-        else if (w != NULL && strcmp(w, "prior") == 0)
+        } else if (w && strcmp(w, "prior") == 0) {
             put_prior(scene, &cursor);
-        else if (w != NULL)
+        } else if (w) {
             put_booking(scene, w, &cursor, known_from_ms);
-        entry = semicolon == NULL ? NULL : semicolon + 1;
+        }
+        entry = !semicolon ? NULL : semicolon + 1;
     }
 }
 
@@ -631,9 +639,9 @@ static bool number_is(const char *what, int64_t got, int64_t wanted)
 static bool text_is(const char *what, const char *got, const char *wanted)
 {
     if (strcmp(wanted, "none") == 0)
-        return got == NULL || complain("%s is %s, not absent", what, got);
-    return (got != NULL && strcmp(got, wanted) == 0) ||
-           complain("%s is %s, not %s", what, got != NULL ? got : "absent", wanted);
+        return !got || complain("%s is %s, not absent", what, got);
+    return (got && strcmp(got, wanted) == 0) ||
+           complain("%s is %s, not %s", what, got ? got : "absent", wanted);
 }
 
 /* What a row's expectation has named so far: whatever is named once must be named in full. */
@@ -647,7 +655,7 @@ static bool share_shown(const struct decision *out, char *text, struct named *na
     struct share share = share_of(text);
     size_t i = named->shares++;
     named->any_share = true;
-    if (out->booking == NULL || i >= out->booking->share_count)
+    if (!out->booking || i >= out->booking->share_count)
         return complain("the view has no share %zu", i + 1);
     const struct share *got = &out->booking->shares[i];
     return text_is("a share's machine", got->machine, share.machine) &&
@@ -667,7 +675,7 @@ static bool row_kept(struct scene *scene, const struct decision *out, char *text
     struct booking *booking = world_booking(scene->world, out->subject_booking);
     size_t i = named->rows++;
     named->any_row = true;
-    if (booking == NULL || i >= booking->allocation_count)
+    if (!booking || i >= booking->allocation_count)
         return complain("the booking has no row %zu", i + 1);
     const struct allocation *row = &booking->allocations[i];
     const struct machine *machine = world_machine_by_id(scene->world, row->machine_id);
@@ -683,11 +691,11 @@ static bool booking_word(struct scene *scene, const struct decision *out, char *
                          struct named *named)
 {
     char *v;
-    if (strchr(w, '@') != NULL)
+    if (strchr(w, '@'))
         return row_kept(scene, out, w, named);
-    if (strchr(w, ':') != NULL && (w[0] < '0' || w[0] > '9'))
+    if (strchr(w, ':') && (w[0] < '0' || w[0] > '9'))
         return share_shown(out, w, named);
-    if (out->booking == NULL)
+    if (!out->booking)
         return complain("there is no booking to look at for %s", w);
     const struct booking_view *view = out->booking;
     if ((v = after(w, "v")) != NULL)
@@ -699,7 +707,7 @@ static bool booking_word(struct scene *scene, const struct decision *out, char *
     if (booking_state_from_name(w) != BOOKING_STATE_COUNT)
         return number_is("the booking's state", view->state, booking_state_from_name(w));
     char *dash = strchr(w, '-');
-    if (dash == NULL)
+    if (!dash)
         return complain("not an expectation: %s", w);
     *dash = '\0';
     return number_is("the window's start", view->start_ms, time_of(w)) &&
@@ -708,9 +716,9 @@ static bool booking_word(struct scene *scene, const struct decision *out, char *
 
 static bool displaced_are(const struct decision *out, char *text, struct named *named)
 {
-    for (char *item = text; item != NULL; named->displaced++) {
+    for (char *item = text; item; named->displaced++) {
         char *comma = strchr(item, ',');
-        if (comma != NULL)
+        if (comma)
             *comma = '\0';
         char *colon = strchr(item, ':');
         *colon = '\0';
@@ -721,7 +729,7 @@ static bool displaced_are(const struct decision *out, char *text, struct named *
             !text_is("its state", booking_state_name(got->state), colon + 1) ||
             !number_is("its version", got->version, 2))
             return false;
-        item = comma == NULL ? NULL : comma + 1;
+        item = !comma ? NULL : comma + 1;
     }
     return true;
 }
@@ -730,9 +738,9 @@ static bool displaced_are(const struct decision *out, char *text, struct named *
 static bool frees_are(const struct decision *out, char *text)
 {
     size_t count = 0;
-    for (char *item = text[0] != '\0' ? text : NULL; item != NULL; count++) {
+    for (char *item = text[0] != '\0' ? text : NULL; item; count++) {
         char *comma = strchr(item, ',');
-        if (comma != NULL)
+        if (comma)
             *comma = '\0';
         struct share share = share_of(item);
         if (count >= out->free_count)
@@ -742,7 +750,7 @@ static bool frees_are(const struct decision *out, char *text)
             !number_is("its free gpus", got->free.gpus, share.amount.gpus) ||
             !number_is("its free memory", got->free.memory_gib, share.amount.memory_gib))
             return false;
-        item = comma == NULL ? NULL : comma + 1;
+        item = !comma ? NULL : comma + 1;
     }
     return number_is("free_count", (int64_t)out->free_count, (int64_t)count);
 }
@@ -752,13 +760,13 @@ static bool in_use_is(const struct decision *out, char *text)
     size_t count = 0;
     if (strcmp(text, "none") == 0)
         return number_is("in_use_count", (int64_t)out->in_use_count, 0);
-    for (char *item = text; item != NULL; count++) {
+    for (char *item = text; item; count++) {
         char *comma = strchr(item, ',');
         if (count >= out->in_use_count)
             return complain("%s is not listed as in use", item);
         if (!number_is("a booking in use", out->in_use[count], whole(item)))
             return false;
-        item = comma == NULL ? NULL : comma + 1;
+        item = !comma ? NULL : comma + 1;
     }
     return number_is("in_use_count", (int64_t)out->in_use_count, (int64_t)count);
 }
@@ -768,7 +776,7 @@ static bool limit_is(const struct decision *out, char *text)
 {
     const struct limit_view *limit = out->limit;
     char *colon = strchr(text, ':');
-    if (limit == NULL || colon == NULL)
+    if (!limit || !colon)
         return complain("there is no limit to look at for %s", text);
     *colon = '\0';
     int64_t figures[3] = {-1, -1, -1};
@@ -785,29 +793,29 @@ static bool occurrence_is(const struct occurrence *got, char *text)
     char *reason = strchr(text, '!');
     char *machine = strchr(text, '@');
     char *state = strchr(text, '/');
-    if (reason != NULL)
+    if (reason)
         *reason++ = '\0';
-    if (machine != NULL)
+    if (machine)
         *machine++ = '\0';
-    if (state != NULL)
+    if (state)
         *state++ = '\0';
     return number_is("an occurrence's start", got->window.start_ms, time_of(text)) &&
            text_is("its reason", got->reason != REASON_NONE ? reason_name(got->reason) : NULL,
-                   reason != NULL ? reason : "none") &&
-           text_is("its machine", got->machine, machine != NULL ? machine : "none") &&
-           number_is("whether it has an id", got->booking != 0, reason == NULL) &&
-           (state == NULL || text_is("its state", booking_state_name(got->state), state));
+                   reason ? reason : "none") &&
+           text_is("its machine", got->machine, machine ? machine : "none") &&
+           number_is("whether it has an id", got->booking != 0, !reason) &&
+           (!state || text_is("its state", booking_state_name(got->state), state));
 }
 
 static bool occurrences_are(const struct decision *out, char *text)
 {
     const struct series_view *series = out->series;
     size_t count = 0;
-    for (char *item = text; item != NULL; count++) {
+    for (char *item = text; item; count++) {
         char *comma = strchr(item, ',');
-        if (comma != NULL)
+        if (comma)
             *comma = '\0';
-        if (series == NULL || count >= series->count)
+        if (!series || count >= series->count)
             return complain("there is no occurrence %s", item);
         const struct occurrence *got = &series->occurrences[count];
         if (!occurrence_is(got, item))
@@ -815,7 +823,7 @@ static bool occurrences_are(const struct decision *out, char *text)
         int64_t seq = series->id / LIMIT_PARTITIONS;
         if (got->version == 1 && got->booking != occurrence_id(seq, (int64_t)count))
             return complain("occurrence %zu has the id %" PRId64, count, got->booking);
-        item = comma == NULL ? NULL : comma + 1;
+        item = !comma ? NULL : comma + 1;
     }
     return number_is("the number of occurrences", (int64_t)series->count, (int64_t)count);
 }
@@ -826,17 +834,18 @@ static bool client_is(struct scene *scene, char *text)
     char *hash = strchr(text, '#');
     *hash = '\0';
     const struct client *client = world_client(scene->world, text);
-    return client != NULL ? number_is("the client's version", client->version, whole(hash + 1))
-                          : complain("there is no counted client %s", text);
+    return client ? number_is("the client's version", client->version, whole(hash + 1))
+                  : complain("there is no counted client %s", text);
 }
 
 static bool subject_is(const struct decision *out, const char *text)
 {
     char got[128] = "none";
-    if (out->subject_kind == SUBJECT_BOOKING)
+    if (out->subject_kind == SUBJECT_BOOKING) {
         snprintf(got, sizeof(got), "booking/%" PRId64, out->subject_booking);
-    else if (out->subject_kind == SUBJECT_MACHINE)
+    } else if (out->subject_kind == SUBJECT_MACHINE) {
         snprintf(got, sizeof(got), "machine/%s", out->subject_machine);
+    }
     return strcmp(got, text) == 0 || complain("the subject is %s, not %s", got, text);
 }
 
@@ -846,7 +855,7 @@ static bool machine_is(struct scene *scene, char *text)
     char *hash = strchr(text, '#');
     *hash = '\0';
     struct machine *machine = world_machine_by_name(scene->world, text);
-    if (machine == NULL)
+    if (!machine)
         return complain("there is no machine %s", text);
     if (!number_is("the machine's version", machine->version, number_of(hash + 1)))
         return false;
@@ -868,7 +877,7 @@ static bool detail_says(const struct decision *out, char *text)
         if (*c == '_')
             *c = ' ';
     }
-    return (out->detail != NULL && strstr(out->detail, text) != NULL) ||
+    return (out->detail && strstr(out->detail, text)) ||
            complain("the detail does not say: %s", text);
 }
 
@@ -884,9 +893,10 @@ static bool expected_word(struct scene *scene, const struct decision *out, char 
         return text_is("the pointer", out->pointer, v);
     if ((v = after(w, "machine=")) != NULL)
         return text_is("the blocking machine", out->blocking_machine, v);
-    if ((v = after(w, "next=")) != NULL)
+    if ((v = after(w, "next=")) != NULL) {
         return number_is("next_available", out->next_available_ms,
                          strcmp(v, "none") == 0 ? TIME_NONE : time_of(v));
+    }
     if ((v = after(w, "free=")) != NULL) {
         int64_t gpus = -1, memory_gib = -1;
         sscanf(v, "%" SCNd64 ":%" SCNd64, &gpus, &memory_gib);
@@ -905,7 +915,7 @@ static bool expected_word(struct scene *scene, const struct decision *out, char 
     if ((v = after(w, "limit=")) != NULL)
         return limit_is(out, v);
     if ((v = after(w, "series=")) != NULL)
-        return number_is("the series", out->series != NULL ? out->series->id : 0, booking_id_of(v));
+        return number_is("the series", out->series ? out->series->id : 0, booking_id_of(v));
     if ((v = after(w, "occurrences=")) != NULL)
         return occurrences_are(out, v);
     if ((v = after(w, "client=")) != NULL)
@@ -914,9 +924,9 @@ static bool expected_word(struct scene *scene, const struct decision *out, char 
         const struct prior *prior = out->duplicate_of;
         char got[32];
         snprintf(got, sizeof(got), "%d-%" PRId64, prior ? prior->part : 0, prior ? prior->seq : 0);
-        return text_is("duplicate_of", prior != NULL ? got : NULL, v);
+        return text_is("duplicate_of", prior ? got : NULL, v);
     }
-    if (strchr(w, '#') != NULL)
+    if (strchr(w, '#'))
         return machine_is(scene, w);
     return booking_word(scene, out, w, named);
 }
@@ -927,8 +937,8 @@ static bool flags_are_right(const struct decision *out)
     enum reason reason = out->reason;
     bool verified = reason != REASON_REJECTED_BY_OPERATOR &&
                     (reason == REASON_NONE || reason > REASON_BAD_SIGNATURE);
-    bool late = reason == REASON_INVALID_REQUEST && strstr(out->detail, "is not after") != NULL;
-    bool uses_id = verified && out->duplicate_of == NULL &&
+    bool late = reason == REASON_INVALID_REQUEST && strstr(out->detail, "is not after");
+    bool uses_id = verified && !out->duplicate_of &&
                    (reason == REASON_NONE || reason > REASON_REQUEST_ID_REUSED || late);
     if (!verified && out->subject_kind != SUBJECT_NONE)
         return complain("an impostor's subject is repeated");
@@ -984,8 +994,8 @@ static bool timelines_are_folds(struct scene *scene)
                 !timeline_is_fold(scene, machine, later(row->end_ms, known_ms)))
                 return false;
             const struct client *client = world_client(scene->world, booking->client);
-            if (client != NULL && (!client_is_fold(scene, client, row->start_ms) ||
-                                   !client_is_fold(scene, client, row->end_ms)))
+            if (client && (!client_is_fold(scene, client, row->start_ms) ||
+                           !client_is_fold(scene, client, row->end_ms)))
                 return false;
         }
     }
@@ -999,12 +1009,13 @@ static bool matches(struct scene *scene, const struct decision *out, char *expec
     enum reason wanted = reason_from_name(outcome);
     if (wanted == REASON_NONE && strcmp(outcome, "ok") != 0)
         return complain("not a reason: %s", outcome);
-    if (out->reason != wanted)
+    if (out->reason != wanted) {
         return complain("it is %s (%s), not %s",
                         out->reason == REASON_NONE ? "ok" : reason_name(out->reason),
-                        out->detail != NULL ? out->detail : "", outcome);
+                        out->detail ? out->detail : "", outcome);
+    }
     struct named named = {0};
-    for (char *w = word(&cursor); w != NULL; w = word(&cursor)) {
+    for (char *w = word(&cursor); w; w = word(&cursor)) {
         if (!expected_word(scene, out, w, &named))
             return false;
     }
@@ -1031,7 +1042,7 @@ static int64_t version_sum(struct scene *scene)
         sum += scene->bookings[i]->version;
     const struct client *client = world_client(scene->world, "batch-1");
     sum += (int64_t)world_touched_client_count(scene->world);
-    return client != NULL ? sum + client->version + (int64_t)client->known_gpu_ms : sum;
+    return client ? sum + client->version + (int64_t)client->known_gpu_ms : sum;
 }
 
 static bool run_row(const struct row *row)
@@ -1050,16 +1061,17 @@ static bool run_row(const struct row *row)
     struct decision out;
     int64_t versions = version_sum(scene);
     decide(scene->world, &m->submission, &out);
-    bool changes = out.reason == REASON_NONE && out.duplicate_of == NULL;
+    bool changes = out.reason == REASON_NONE && !out.duplicate_of;
     bool good = number_is("it changed something", version_sum(scene) != versions, changes);
     if (changes)
         note_made(scene, &out);
     good = good && matches(scene, &out, cells[EXPECTED]);
-    if (!good)
+    if (!good) {
         print_error("%s:%d: %s\n    %s | %s | %s | %s\n    detail: %s\n    -> %s\n", table_path(),
                     row->line, row->cells[RULE], row->cells[EXISTING], row->cells[REQUEST],
                     row->cells[NOW], row->cells[EXPECTED], out.detail ? out.detail : "-",
                     complaint);
+    }
     for (int i = 0; i < COLUMN_COUNT; i++)
         free(cells[i]);
     world_free(scene->world);
@@ -1078,7 +1090,7 @@ static void machine_line(char *text)
         .id = (int64_t)table.machine_count, .capacity = share.amount, .version = 1};
     snprintf(machine->name, sizeof(machine->name), "%s", share.machine);
     char *state = word(&text);
-    if (state != NULL)
+    if (state)
         machine->state = machine_state_from_name(state);
 }
 
@@ -1099,11 +1111,11 @@ static void row_line(char *text, int line)
     for (int i = 0; i < COLUMN_COUNT; i++) {
         row->cells[i] = text;
         char *bar = i < RULE ? strchr(text, '|') : NULL;
-        if (bar == NULL && i < RULE) {
+        if (!bar && i < RULE) {
             print_error("%s:%d: %d columns are needed\n", table_path(), line, COLUMN_COUNT);
             exit(1);
         }
-        if (bar != NULL) {
+        if (bar) {
             *bar = '\0';
             text = bar + 1;
         }
@@ -1114,7 +1126,7 @@ static void row_line(char *text, int line)
 static void load_table(void)
 {
     FILE *file = fopen(table_path(), "rb");
-    if (file == NULL) {
+    if (!file) {
         print_error("cannot open %s: run the test at the top of the checkout\n", table_path());
         exit(1);
     }
@@ -1123,18 +1135,19 @@ static void load_table(void)
     fclose(file);
     table.text[len] = '\0';
     int line = 0;
-    for (char *at = table.text; at != NULL; line++) {
+    for (char *at = table.text; at; line++) {
         char *newline = strchr(at, '\n');
-        if (newline != NULL)
+        if (newline)
             *newline = '\0';
-        char *machine = strchr(at, '|') == NULL ? after(at, "machine ") : NULL;
-        if (machine != NULL)
+        char *machine = !strchr(at, '|') ? after(at, "machine ") : NULL;
+        if (machine) {
             machine_line(machine);
-        else if (at[0] == '[')
+        } else if (at[0] == '[') {
             section_line(at + 1);
-        else if (at[0] != '#' && at[0] != '\0')
+        } else if (at[0] != '#' && at[0] != '\0') {
             row_line(at, line + 1);
-        at = newline == NULL ? NULL : newline + 1;
+        }
+        at = !newline ? NULL : newline + 1;
     }
 }
 

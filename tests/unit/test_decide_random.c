@@ -172,15 +172,17 @@ static void random_create(struct op *op, int64_t floor_s)
         length_s += LIMIT_BOOKING_S;
     if (chance(1))
         create->start_ms = ms_of(floor_s + LIMIT_AHEAD_S + 2);
-    if (chance(50))
+    if (chance(50)) {
         create->duration_ms = length_s * 1000;
-    else
+    } else {
         create->end_ms = ms_of(start_s + length_s - (length_s <= LONGEST_S && chance(3) ? 30 : 0));
-    if (chance(30))
+    }
+    if (chance(30)) {
         create->any = (struct any){
             .count = between(1, 4), .amount = random_amount(), .labels = random_pool()};
-    else
+    } else {
         create->share_count = random_shares(op);
+    }
     if (chance(10) && length_s <= LONGEST_S && start_s >= 0 &&
         model.booking_count + OPS_PER_FARM < MODEL_BOOKINGS)
         random_repeat(op, start_s, length_s);
@@ -199,7 +201,7 @@ static const struct model_booking *random_booking(void)
 static int64_t random_target(struct op *op)
 {
     const struct model_booking *booking = random_booking();
-    if (booking == NULL || chance(2))
+    if (!booking || chance(2))
         return 12345;
     if (chance(95))
         op->credential.client = op->claims.issuer = booking->client;
@@ -211,9 +213,9 @@ static void random_cancel(struct op *op)
     struct booking_cancel *cancel = &op->claims.request.booking_cancel;
     *cancel = (struct booking_cancel){.booking = random_target(op)};
     const struct model_booking *booking = model_find(&model, cancel->booking);
-    if (chance(30) && (booking == NULL || booking->series != 0)) {
+    if (chance(30) && (!booking || booking->series != 0)) {
         cancel->series = true;
-        if (booking != NULL)
+        if (booking)
             cancel->booking = booking->series;
     } else if (chance(2)) {
         cancel->series = true; /* of what may be none */
@@ -228,8 +230,8 @@ static void random_amend(struct op *op, int64_t floor_s)
                                     .end_ms = TIME_NONE,
                                     .shares = op->shares};
     const struct model_booking *booking = model_find(&model, amend->booking);
-    int64_t start_s = booking != NULL ? booking->start_s : floor_s;
-    int64_t end_s = booking != NULL ? booking->end_s : floor_s + 2;
+    int64_t start_s = booking ? booking->start_s : floor_s;
+    int64_t end_s = booking ? booking->end_s : floor_s + 2;
     if (chance(30))
         amend->start_ms = ms_of(in_life(start_s + (chance(50) ? between(-6, 6) : 0)));
     if (chance(60))
@@ -241,7 +243,7 @@ static void random_amend(struct op *op, int64_t floor_s)
         return;
     amend->share_count = random_shares(op);
     /* Often what it holds, a little changed: so that rows stay, shrink and grow. */
-    for (size_t i = 0; booking != NULL && i < amend->share_count; i++) {
+    for (size_t i = 0; booking && i < amend->share_count; i++) {
         int index = model_machine_index(op->shares[i].machine);
         struct amount held = index < 0 ? (struct amount){0} : booking->held[index][end_s - 1];
         if (held.gpus + held.memory_gib == 0 || chance(20))
@@ -375,7 +377,7 @@ static void count_kinds(const struct op *op)
     in_use_listed += answer->in_use_count;
     static const char *const limits[] = {"allocations", "booking_s", "ahead_s", "gpus_at_once",
                                          "gpu_hours_ahead"};
-    for (int i = 0; i < 5 && answer->limit.name != NULL; i++)
+    for (int i = 0; i < 5 && answer->limit.name; i++)
         limits_hit[i] += strcmp(limits[i], answer->limit.name) == 0 ? 1 : 0;
 }
 
@@ -434,9 +436,10 @@ static void same(const char *what, int64_t got, int64_t wanted)
 
 static void same_amount(const char *what, struct amount got, struct amount wanted)
 {
-    if (got.gpus != wanted.gpus || got.memory_gib != wanted.memory_gib)
+    if (got.gpus != wanted.gpus || got.memory_gib != wanted.memory_gib) {
         wrong("%s is %" PRId64 ":%" PRId64 ", not %" PRId64 ":%" PRId64, what, got.gpus,
               got.memory_gib, wanted.gpus, wanted.memory_gib);
+    }
 }
 
 /* --- a decision --- */
@@ -449,8 +452,8 @@ static void fold_int(uint64_t *digest, int64_t number)
 
 static void fold_text(uint64_t *digest, const char *text)
 {
-    fold_int(digest, text == NULL ? -1 : 1);
-    for (; text != NULL && *text != '\0'; text++)
+    fold_int(digest, !text ? -1 : 1);
+    for (; text && *text != '\0'; text++)
         fold_int(digest, (unsigned char)*text);
 }
 
@@ -465,7 +468,7 @@ static void fold_shares(uint64_t *digest, const struct share *shares, size_t cou
 
 static void fold_series(uint64_t *digest, const struct series_view *series)
 {
-    if (series == NULL)
+    if (!series)
         return;
     fold_int(digest, series->id);
     for (size_t i = 0; i < series->count; i++) {
@@ -500,7 +503,7 @@ static uint64_t digest_of(const struct decision *out)
     }
     for (size_t i = 0; i < out->in_use_count; i++)
         fold_int(&digest, out->in_use[i]);
-    if (out->limit != NULL) {
+    if (out->limit) {
         fold_text(&digest, out->limit->name);
         fold_int(&digest, out->limit->limit);
         fold_int(&digest, out->limit->used);
@@ -508,7 +511,7 @@ static uint64_t digest_of(const struct decision *out)
     }
     fold_series(&digest, out->series);
     const struct machine_view *machine = out->machine;
-    if (machine != NULL) {
+    if (machine) {
         fold_text(&digest, machine->name);
         fold_int(&digest, machine->id);
         fold_int(&digest, machine->version);
@@ -516,7 +519,7 @@ static uint64_t digest_of(const struct decision *out)
         fold_int(&digest, machine->state);
     }
     const struct booking_view *booking = out->booking;
-    if (booking != NULL)
+    if (booking)
         fold_shares(&digest, booking->shares, booking->share_count);
     for (size_t i = 0; i < out->displaced_count; i++) {
         fold_int(&digest, out->displaced[i].id * 4 + out->displaced[i].state);
@@ -568,7 +571,7 @@ static void compare_capacity(const struct decision *out, const struct model_answ
 static void compare_limit(const struct limit_view *view, const struct limit_view *answer)
 {
     same("whether there is a limit", view != NULL, answer->name != NULL);
-    if (view == NULL)
+    if (!view)
         return;
     if (strcmp(view->name, answer->name) != 0)
         wrong("the limit is %s, not %s", view->name, answer->name);
@@ -580,21 +583,22 @@ static void compare_limit(const struct limit_view *view, const struct limit_view
 static void compare_series(const struct series_view *view, const struct model_answer *answer)
 {
     int64_t sum = 0;
-    for (size_t i = 0; view != NULL && i < view->count; i++) {
+    for (size_t i = 0; view && i < view->count; i++) {
         const struct occurrence *it = &view->occurrences[i];
-        int machine = it->machine != NULL ? model_machine_index(it->machine) : -1;
+        int machine = it->machine ? model_machine_index(it->machine) : -1;
         sum += model_occurrence(it->booking, it->reason, machine) * (int64_t)(i + 1);
     }
-    same("occurrences", view != NULL ? (int64_t)view->count : 0, (int64_t)answer->occurrence_count);
+    same("occurrences", view ? (int64_t)view->count : 0, (int64_t)answer->occurrence_count);
     same("what they are", sum, answer->occurrence_sum);
 }
 
 static void compare(const struct decision *out, struct op *op, bool first)
 {
     const struct model_answer *answer = &op->answer;
-    if (out->reason != answer->reason)
+    if (out->reason != answer->reason) {
         wrong("it is %s (%s), not %s", out->reason ? reason_name(out->reason) : "accepted",
               out->detail ? out->detail : "", answer->reason ? reason_name(answer->reason) : "ok");
+    }
     if (answer->machine >= 0)
         same("the blocking machine", model_machine_index(out->blocking_machine), answer->machine);
     compare_capacity(out, answer);
@@ -609,10 +613,11 @@ static void compare(const struct decision *out, struct op *op, bool first)
         sum += (uint64_t)out->displaced[i].id * (i + 1);
     same("the displaced bookings", (int64_t)sum, (int64_t)answer->displaced_sum);
     uint64_t digest = digest_of(out);
-    if (first)
+    if (first) {
         op->digest = digest;
-    else if (digest != op->digest)
+    } else if (digest != op->digest) {
         wrong("the decision depends on the batch: %s", out->detail ? out->detail : "accepted");
+    }
 }
 
 /* --- the store --- */
@@ -628,7 +633,7 @@ static struct stored_booking *stored(int64_t id)
 
 static void load_booking(struct world *world, const struct stored_booking *from)
 {
-    if (from == NULL || world_booking(world, from->row.id) != NULL)
+    if (!from || world_booking(world, from->row.id))
         return;
     struct booking *booking = world_booking_put(world, &from->row);
     /* From a random place on, in either direction: the order must not matter. */
@@ -670,7 +675,7 @@ static void load_client(struct world *world, int index, int64_t known_from_ms)
     if (!model_is_counted(&row.limits))
         return;
     struct client *client = world_client_put(world, &row);
-    if (client->timeline != NULL && timeline_covers(client->timeline, known_from_ms))
+    if (client->timeline && timeline_covers(client->timeline, known_from_ms))
         return;
     world_client_timeline_start(world, client, known_from_ms);
     for (size_t i = 0; i < store.booking_count; i++) {
@@ -696,7 +701,7 @@ static void load_series(struct world *world, int64_t series)
 static void load_displaceable(struct world *world, const char *name, int64_t known_from_ms)
 {
     const struct machine *machine = world_machine_by_name(world, name);
-    for (size_t i = 0; machine != NULL && i < store.booking_count; i++) {
+    for (size_t i = 0; machine && i < store.booking_count; i++) {
         const struct stored_booking *booking = &store.bookings[i];
         bool holds = false;
         for (size_t k = 0; k < booking->count; k++) {
@@ -714,21 +719,22 @@ static void load(struct world *world, const struct op *first, size_t count)
     int64_t known_from_ms = known_from(first, count);
     for (size_t i = 0; i < store.machine_count; i++) {
         struct machine *machine = world_machine_put(world, &store.machines[i]);
-        if (machine->timeline == NULL || !timeline_covers(machine->timeline, known_from_ms))
+        if (!machine->timeline || !timeline_covers(machine->timeline, known_from_ms))
             load_timeline(world, machine, known_from_ms);
     }
     for (int i = 0; i < MODEL_CLIENTS; i++)
         load_client(world, i, known_from_ms);
     for (size_t i = 0; i < count; i++) {
         const struct request *request = &first[i].claims.request;
-        if (request->type == REQUEST_BOOKING_AMEND)
+        if (request->type == REQUEST_BOOKING_AMEND) {
             load_booking(world, stored(request->booking_amend.booking));
-        else if (request->type == REQUEST_BOOKING_CANCEL && request->booking_cancel.series)
+        } else if (request->type == REQUEST_BOOKING_CANCEL && request->booking_cancel.series) {
             load_series(world, request->booking_cancel.booking);
-        else if (request->type == REQUEST_BOOKING_CANCEL)
+        } else if (request->type == REQUEST_BOOKING_CANCEL) {
             load_booking(world, stored(request->booking_cancel.booking));
-        else if (request->type == REQUEST_MACHINE_UPDATE)
+        } else if (request->type == REQUEST_MACHINE_UPDATE) {
             load_displaceable(world, request->machine_update.machine, known_from_ms);
+        }
     }
 }
 
@@ -754,11 +760,12 @@ static void save_machines(struct world *world)
     for (size_t i = 0; i < world_touched_machine_count(world); i++) {
         const struct machine *machine = world_touched_machine(world, i);
         struct machine *row = stored_machine(machine->id);
-        same("whether a machine is new", machine->is_new, row == NULL);
-        if (row == NULL)
+        same("whether a machine is new", machine->is_new, !row);
+        if (!row) {
             row = &store.machines[store.machine_count++];
-        else if (machine->version <= row->version)
+        } else if (machine->version <= row->version) {
             wrong("%s is touched, but its version did not grow", machine->name);
+        }
         *row = (struct machine){.id = machine->id,
                                 .capacity = machine->capacity,
                                 .state = machine->state,
@@ -795,7 +802,7 @@ static void save_row(struct world *world, struct stored_booking *booking,
 {
     struct allocation *row = stored_row(booking, from);
     if (!from->touched) {
-        if (row == NULL || row->end_ms != from->end_ms || row->live != from->live ||
+        if (!row || row->end_ms != from->end_ms || row->live != from->live ||
             row->machine_version != from->machine_version ||
             row->amount.gpus != from->amount.gpus ||
             row->amount.memory_gib != from->amount.memory_gib)
@@ -805,9 +812,9 @@ static void save_row(struct world *world, struct stored_booking *booking,
     const struct machine *machine = world_machine_by_id(world, from->machine_id);
     const struct machine *before = stored_machine(from->machine_id);
     if (!machine->touched || from->machine_version > machine->version ||
-        (before != NULL && from->machine_version <= before->version))
+        (before && from->machine_version <= before->version))
         wrong("booking %" PRId64 ": a row's machine version", booking->row.id);
-    if (row == NULL) {
+    if (!row) {
         if (booking->count == STORE_ROWS)
             wrong("STORE_ROWS is too small");
         row = &booking->rows[booking->count++];
@@ -821,8 +828,8 @@ static void save(struct world *world)
     for (size_t i = 0; i < world_touched_booking_count(world); i++) {
         const struct booking *booking = world_touched_booking(world, i);
         struct stored_booking *to = stored(booking->id);
-        same("whether a booking is new", booking->is_new, to == NULL);
-        if (to == NULL) {
+        same("whether a booking is new", booking->is_new, !to);
+        if (!to) {
             to = &store.bookings[store.booking_count++];
             *to = (struct stored_booking){.row = *booking};
             to->row.client = strcmp(booking->client, clients[0]) == 0 ? clients[0] : clients[1];
@@ -865,7 +872,7 @@ static void check_client(struct world *world, int index)
     int64_t gpus[MODEL_SECONDS] = {0}, sum = 0;
     const struct client *client = world_client(world, clients[index]);
     same("whether a client is counted", client != NULL, model_is_counted(&model.limits[index]));
-    if (client == NULL)
+    if (!client)
         return;
     for (size_t i = 0; i < store.booking_count; i++) {
         const struct stored_booking *booking = &store.bookings[i];
@@ -894,7 +901,7 @@ static void check_machines(struct world *world, bool all)
         const struct timeline *tl = machine->timeline;
         struct amount use[MODEL_SECONDS];
         fold_rows(row->id, use);
-        if (tl == NULL || !timeline_check(tl))
+        if (!tl || !timeline_check(tl))
             wrong("%s: its timeline is not in order", row->name);
         int index = model_machine_index(row->name);
         for (int64_t s = 0; s < MODEL_SECONDS; s++) {
@@ -922,23 +929,24 @@ static int64_t state_sum(struct world *world, const struct op *op)
                             world_touched_booking_count(world) * 10007);
     for (int i = 0; i < MODEL_MACHINES; i++) {
         const struct machine *machine = world_machine_by_name(world, names[i]);
-        if (machine != NULL)
+        if (machine)
             sum += machine->version * 7 + (int64_t)timeline_point_count(machine->timeline);
     }
     for (int i = 0; i < MODEL_CLIENTS; i++) {
         const struct client *client = world_client(world, clients[i]);
-        if (client != NULL)
+        if (client) {
             sum += client->version * 13 + (int64_t)client->known_gpu_ms +
                    (int64_t)timeline_point_count(client->timeline);
+        }
     }
     const struct request *request = &op->claims.request;
     int64_t id = request->type == REQUEST_BOOKING_AMEND    ? request->booking_amend.booking
                  : request->type == REQUEST_BOOKING_CANCEL ? request->booking_cancel.booking
                                                            : 0;
     const struct booking *booking = world_booking(world, id);
-    return booking == NULL ? sum
-                           : sum + booking->version * 31 + (int64_t)booking->allocation_count +
-                                 booking->end_ms - booking->start_ms;
+    return !booking ? sum
+                    : sum + booking->version * 31 + (int64_t)booking->allocation_count +
+                          booking->end_ms - booking->start_ms;
 }
 
 static void decide_batch(struct world *world, struct op *first, size_t count, bool first_size)
@@ -1020,20 +1028,22 @@ static uint64_t store_digest(void)
 static uint64_t number_from(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
-    return text != NULL && text[0] != '\0' ? strtoull(text, NULL, 10) : otherwise;
+    return text && text[0] != '\0' ? strtoull(text, NULL, 10) : otherwise;
 }
 
 /* A generator that has lost its aim would prove nothing. */
 static void check_aim(bool long_enough)
 {
     for (int i = 0; i < REASON_COUNT; i++) {
-        if (tally[i] > 0)
+        if (tally[i] > 0) {
             print_message("%8" PRIu64 " %s\n", tally[i],
                           i > 0 ? reason_name((enum reason)i) : "ok");
+        }
     }
-    for (int i = 0; i < REQUEST_TYPE_COUNT; i++)
+    for (int i = 0; i < REQUEST_TYPE_COUNT; i++) {
         print_message("%8" PRIu64 " accepted %s\n", accepted[i],
                       request_type_name((enum request_type)i));
+    }
     print_message("%8" PRIu64 " bookings displaced\n", displaced);
     const struct {
         const char *what;

@@ -80,7 +80,7 @@ static struct buf read_file(const char *path)
 {
     struct buf text = {0};
     FILE *file = fopen(path, "rb");
-    if (file == NULL)
+    if (!file)
         fail_msg("cannot open %s: run the tests in the top folder", path);
     char piece[4096];
     size_t len;
@@ -103,7 +103,7 @@ static void assert_jansson_agrees(const struct event *event)
 {
     json_error_t error;
     json_t *document = json_loadb(event->bytes, event->len, JSON_REJECT_DUPLICATES, &error);
-    if (document == NULL)
+    if (!document)
         fail_msg("not JSON: %s in %s", error.text, event->bytes);
     char *dump = json_dumps(document, JSON_COMPACT);
     assert_string_equal(dump, event->bytes);
@@ -116,7 +116,7 @@ static struct event assert_encoded(const char *name)
     struct event event = encode();
     assert_jansson_agrees(&event);
     const char *path = arena_printf(arena, EXPECTED, name);
-    if (getenv("UPDATE_EXPECTED") != NULL)
+    if (getenv("UPDATE_EXPECTED"))
         write_expected(path, &event);
     struct buf expected = read_file(path);
     assert_true(expected.len > 0 && expected.data[expected.len - 1] == '\n');
@@ -532,13 +532,15 @@ static void test_largest_update(void **state)
 {
     (void)state;
     struct displaced *displaced = arena_alloc(arena, LIMIT_DISPLACED * sizeof(*displaced));
-    for (size_t i = 0; i < LIMIT_DISPLACED; i++)
+    for (size_t i = 0; i < LIMIT_DISPLACED; i++) {
         displaced[i] = (struct displaced){INT64_MAX, INT64_MAX, repeated("c", LIMIT_NAME_LEN),
                                           BOOKING_CANCELLED, LIMIT_TIME_S * 1000};
+    }
     struct label *many = arena_alloc(arena, LIMIT_LABELS * sizeof(*many));
-    for (int i = 0; i < LIMIT_LABELS; i++)
+    for (int i = 0; i < LIMIT_LABELS; i++) {
         many[i] = (struct label){arena_printf(arena, "%02d%s", i, repeated("k", 61)),
                                  repeated("😀", LIMIT_LABEL_VALUE_CHARS)};
+    }
     struct machine_view machine = registered();
     machine.name = repeated("m", LIMIT_NAME_LEN);
     machine.version = INT64_MAX;
@@ -590,9 +592,10 @@ static void test_largest_series(void **state)
 {
     (void)state;
     struct share *all = arena_alloc(arena, LIMIT_SERIES_SHARES * sizeof(*all));
-    for (int i = 0; i < LIMIT_SERIES_SHARES; i++)
+    for (int i = 0; i < LIMIT_SERIES_SHARES; i++) {
         all[i] = (struct share){arena_printf(arena, "%04d%s", i, repeated("m", LIMIT_NAME_LEN - 4)),
                                 {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
+    }
     struct occurrence *occurrences = arena_alloc(arena, LIMIT_OCCURRENCES * sizeof(*occurrences));
     size_t used = 0;
     for (size_t i = 0; i < LIMIT_OCCURRENCES; i++) {
@@ -638,9 +641,10 @@ static void test_amended_series(void **state)
 {
     (void)state;
     struct share *all = arena_alloc(arena, LIMIT_ALLOCATIONS * sizeof(*all));
-    for (int i = 0; i < LIMIT_ALLOCATIONS; i++)
+    for (int i = 0; i < LIMIT_ALLOCATIONS; i++) {
         all[i] = (struct share){arena_printf(arena, "%04d%s", i, repeated("m", LIMIT_NAME_LEN - 4)),
                                 {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
+    }
     struct occurrence *occurrences = arena_alloc(arena, LIMIT_OCCURRENCES * sizeof(*occurrences));
     struct booking_view booking = booked();
     booking.series = booking.id;

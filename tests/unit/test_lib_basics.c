@@ -285,7 +285,7 @@ static const char *nearest_of(const char *word)
     static const char *const names[] = {"start", "end", "wait", "no-wait", "request-id", "user"};
     struct nearest nearest;
     nearest_init(&nearest, word);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         nearest_offer(&nearest, names[i]);
     return nearest_result(&nearest);
 }

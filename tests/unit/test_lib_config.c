@@ -48,8 +48,8 @@ static int make_folder(void **state)
     (void)state;
     if (!mkdtemp(folder))
         return -1;
-    snprintf(file, sizeof file, "%s/berth.conf", folder);
-    snprintf(secret, sizeof secret, "%s/secret", folder);
+    snprintf(file, sizeof(file), "%s/berth.conf", folder);
+    snprintf(secret, sizeof(secret), "%s/secret", folder);
     setenv("HOME", folder, 1);
     unsetenv("XDG_CONFIG_HOME");
     clear_environment();
@@ -120,9 +120,10 @@ static void test_table_is_sound(void **state)
         const struct config_key *key = &config_keys[i];
         assert_ptr_equal(config_key_find(key->name), key);
         assert_non_null(strchr(key->name, '.'));
-        for (const char *c = key->name; *c; c++)
+        for (const char *c = key->name; *c; c++) {
             assert_true(islower((unsigned char)*c) || isdigit((unsigned char)*c) ||
                         strchr("._", *c));
+        }
         assert_int_not_equal(key->programs, 0);
         assert_int_equal(key->required & ~key->programs, 0);
         assert_int_equal(key->doc[strlen(key->doc) - 1], '.');
@@ -309,7 +310,7 @@ static void test_refused_files(void **state)
         {"profile.x = 1\n", "%F:1: expected profile.NAME.KEY, not 'profile.x'"},
         {"profile.x.farm.nam = a\n", "%F:1: unknown key 'farm.nam': did you mean farm.name?"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         refused(PROGRAM_WORKER, rows[i][0], NULL, rows[i][1]);
 }
 
@@ -404,7 +405,7 @@ static void test_kafka_settings_pass_through(void **state)
         "kafka.ssl.key.password=hush\n",
     };
     size_t len = 0;
-    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
         assert_non_null(strstr(seen.data, expected[i]));
         len += strlen(expected[i]);
     }
@@ -425,7 +426,7 @@ static void test_secrets(void **state)
     struct config *cfg = load(PROGRAM_WORKER, NULL);
     char *value = NULL;
     struct failure f = {0};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         write_text(secret, rows[i].text);
         assert_int_equal(config_secret(cfg, "db.password_file", &value, &f), ERR_OK);
         assert_string_equal(value, rows[i].secret);
@@ -521,10 +522,11 @@ static char *printed(const struct config *cfg)
     char *text = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);
-    if (cfg)
+    if (cfg) {
         config_print(cfg, out);
-    else
+    } else {
         config_print_markdown(out);
+    }
     fclose(out);
     return text;
 }
@@ -549,7 +551,7 @@ static void test_print_config(void **state)
         xstrdup("db.port = 3306   # default\n"),
         xstrdup("# db.password_file is not set\n"),
     };
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         if (!strstr(text, lines[i]))
             fail_msg("no '%s' in\n%s", lines[i], text);
         free(lines[i]);

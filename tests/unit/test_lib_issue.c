@@ -29,7 +29,7 @@ static int make_folder(void **state)
     (void)state;
     if (!mkdtemp(folder))
         return -1;
-    snprintf(key_path, sizeof key_path, "%s/key", folder);
+    snprintf(key_path, sizeof(key_path), "%s/key", folder);
     return 0;
 }
 
@@ -163,7 +163,7 @@ static void test_claims_that_are_no_object(void **state)
     static const char *const bad[] = {"", "[]", "7", "{", "{} {}", "null"};
     issue_fn *const ways[] = {issue_token, issue_token_quick};
     struct signing_key *key = generate(JWS_ES256);
-    for (size_t i = 0; i < 2 * sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < 2 * sizeof(bad) / sizeof(bad[0]); i++) {
         char *token = NULL;
         struct failure f = {0};
         enum err err = ways[i % 2](key, "key-1", bad[i / 2], &token, &f);
@@ -220,7 +220,7 @@ static void test_key_files_that_others_may_use(void **state)
     struct signing_key *key = generate(JWS_ES256);
     char *pem = signing_key_pem(key);
     static const mode_t modes[] = {0644, 0640, 0604, 0620, 0602, 0610, 0601, 0444};
-    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
         refused(pem, modes[i], "chmod 600");
     free(pem);
     signing_key_free(key);

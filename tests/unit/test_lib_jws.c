@@ -56,7 +56,7 @@ static char *slurp(const char *path, size_t *len)
     struct buf buf = {0};
     char piece[4096];
     size_t got;
-    while ((got = fread(piece, 1, sizeof piece, in)) > 0)
+    while ((got = fread(piece, 1, sizeof(piece), in)) > 0)
         buf_append(&buf, piece, got);
     fclose(in);
     /* Exactly sized: the sanitizer sees a read behind the end. */
@@ -202,7 +202,7 @@ static void test_reasons_for_people(void **state)
         {"header-duplicate", "the header is not one JSON object"},
         {"header-jwk", "the header has \"jwk\": keys are registered, not sent along"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char *path = xasprintf(CORPUS "bad/%s", rows[i].file);
         size_t len;
         char *token = slurp(path, &len);
@@ -241,7 +241,7 @@ static void no_change_verifies(const struct jws_key *key, const char *path)
             assert_false(verifies(key, token, len));
         }
         const char others[] = {'A', '_', '.', '=', '\0', '\n'};
-        for (size_t c = 0; c < sizeof others; c++) {
+        for (size_t c = 0; c < sizeof(others); c++) {
             token[i] = others[c];
             assert_int_equal(verifies(key, token, len), others[c] == original);
         }
@@ -288,7 +288,7 @@ static void test_public_key_is_no_hmac_secret(void **state)
         unsigned mac_len;
         HMAC(EVP_sha256(), pem, (int)strlen(pem), (const unsigned char *)unsigned_token,
              strlen(unsigned_token), mac, &mac_len);
-        char *token = token_with(headers[i / 2], mac, sizeof mac);
+        char *token = token_with(headers[i / 2], mac, sizeof(mac));
         assert_false(verifies(key, token, strlen(token)));
         free(token);
         free(unsigned_token);
@@ -308,9 +308,9 @@ static void test_odd_signatures(void **state)
                                             0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
                                             0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51};
     unsigned char signature[600];
-    for (size_t len = 1; len < sizeof signature; len += len < 70 ? 1 : 31) {
+    for (size_t len = 1; len < sizeof(signature); len += len < 70 ? 1 : 31) {
         for (int fill = 0; fill < 3; fill++) {
-            memset(signature, fill == 0 ? 0 : fill == 1 ? 1 : 0xff, sizeof signature);
+            memset(signature, fill == 0 ? 0 : fill == 1 ? 1 : 0xff, sizeof(signature));
             char *token = token_with("{\"alg\":\"ES256\"}", signature, len);
             assert_false(verifies(ec, token, strlen(token)));
             assert_false(verifies(rsa, token, strlen(token)));
@@ -370,7 +370,7 @@ static void test_refused_jwks(void **state)
         {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate"},
         {"-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----END RSA PUBLIC KEY-----\n", "PKCS #1"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         refused(rows[i][0], rows[i][1]);
 }
 
@@ -399,10 +399,11 @@ static void test_refused_rsa_numbers(void **state)
 static char *pem_of(EVP_PKEY *pkey, bool private)
 {
     BIO *bio = BIO_new(BIO_s_mem());
-    if (private)
+    if (private) {
         PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL);
-    else
+    } else {
         PEM_write_bio_PUBKEY(bio, pkey);
+    }
     char *bytes;
     long len = BIO_get_mem_data(bio, &bytes);
     char *pem = xstrndup(bytes, (size_t)len);
@@ -425,7 +426,7 @@ static void test_refused_pems(void **state)
         {pem_of(EVP_PKEY_Q_keygen(NULL, NULL, "X25519"), false), "X25519"},
         {pem_of(EVP_EC_gen("P-256"), true), "private key, which must not leave"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         refused(rows[i].pem, rows[i].why);
         free(rows[i].pem);
     }
@@ -457,7 +458,7 @@ static void test_base64url_round_trips(void **state)
 {
     (void)state;
     unsigned char bytes[200];
-    for (size_t len = 0; len <= sizeof bytes; len++) {
+    for (size_t len = 0; len <= sizeof(bytes); len++) {
         for (size_t i = 0; i < len; i++)
             bytes[i] = (unsigned char)(i * 37 + len * 11);
         char *text = base64url_encode(bytes, len);
@@ -473,7 +474,7 @@ static void test_base64url_round_trips(void **state)
     static const char *const rows[][2] = {
         {"", ""},           {"f", "Zg"},          {"fo", "Zm8"},          {"foo", "Zm9v"},
         {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xff\xef\xfe", "_-_-"}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char *text = base64url_encode(rows[i][0], strlen(rows[i][0]));
         assert_string_equal(text, rows[i][1]);
         free(text);
@@ -529,7 +530,7 @@ static void test_algorithm_names(void **state)
     assert_string_equal(jws_alg_name(JWS_ES256), "ES256");
     assert_int_equal(jws_alg_from_name("RS256"), JWS_RS256);
     static const char *const unknown[] = {"", "none", "HS256", "rs256", "RS384", "PS256", "ES256 "};
-    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
         assert_int_equal(jws_alg_from_name(unknown[i]), JWS_ALG_COUNT);
 }
 

@@ -67,9 +67,10 @@ static void parse(const struct command_spec *command, const char *line, char see
         assert_int_equal(f.err, ERR_USAGE);
         buf_printf(&text, "! %s", f.text);
     } else {
-        for (size_t i = 0; i < opts.given_count; i++)
+        for (size_t i = 0; i < opts.given_count; i++) {
             buf_printf(&text, "%s%s%s ", opts.given[i].spec->name, opts.given[i].value ? "=" : "",
                        opts.given[i].value ? opts.given[i].value : "");
+        }
         buf_puts(&text, opts.help ? "help|" : "|");
         for (size_t i = 0; i < opts.operand_count; i++)
             buf_printf(&text, " %s", opts.operands[i]);
@@ -127,7 +128,7 @@ static const struct {
 static void test_command_lines(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char seen[SEEN_LEN];
         parse(rows[i].command, rows[i].line, seen);
         size_t len = strlen(seen);

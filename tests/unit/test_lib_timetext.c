@@ -71,7 +71,7 @@ static const char *const bad[] = {
 static void test_good_times(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         int64_t ms = -1;
         if (!timetext_parse(good[i].text, strlen(good[i].text), &ms) ||
             ms != good[i].seconds * 1000)
@@ -82,7 +82,7 @@ static void test_good_times(void **state)
 static void test_bad_times(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         int64_t ms = 42;
         if (timetext_parse(bad[i], strlen(bad[i]), &ms))
             fail_msg("'%s' was taken", bad[i]);
@@ -118,7 +118,7 @@ static void test_round_trips_agree_with_the_c_library(void **state)
         struct tm tm;
         gmtime_r(&when, &tm);
         char model[TIMETEXT_LEN];
-        strftime(model, sizeof model, "%Y-%m-%dT%H:%M:%SZ", &tm);
+        strftime(model, sizeof(model), "%Y-%m-%dT%H:%M:%SZ", &tm);
         assert_string_equal(text, model);
         int64_t back;
         assert_true(timetext_parse(text, strlen(text), &back));
@@ -158,7 +158,7 @@ static void test_durations(void **state)
         {INT64_MAX, "15250284452w3d7h12m55s807ms"},
         {INT64_MIN, "-15250284452w3d7h12m55s808ms"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char text[TIMETEXT_LEN];
         assert_string_equal(timetext_duration(rows[i].ms, text), rows[i].text);
     }

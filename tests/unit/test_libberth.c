@@ -37,8 +37,8 @@ static void known_hashes(void **state)
         {"abc", 479470107},
     };
     static const int32_t counts[] = {1, 2, 8, 13, 4096, INT32_MAX};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t j = 0; j < sizeof(counts) / sizeof(counts[0]); j++) {
             uint32_t positive = (uint32_t)rows[i].hash & 0x7fffffff;
             assert_int_equal(berth_partition_of_key(rows[i].key, strlen(rows[i].key), counts[j]),
                              positive % (uint32_t)counts[j]);
@@ -52,7 +52,7 @@ static void same_as_librdkafka(void **state)
     (void)state;
     char key[80];
     for (int i = 0; i < 5000; i++) {
-        int len = snprintf(key, sizeof key, "%.*s-%d", i % 60,
+        int len = snprintf(key, sizeof(key), "%.*s-%d", i % 60,
                            "nodenodenodenodenodenodenodenodenodenodenodenodenodenodenodenode", i);
         int32_t theirs = rd_kafka_msg_partitioner_murmur2(NULL, key, (size_t)len, 8, NULL, NULL);
         assert_int_equal(berth_partition_of_key(key, (size_t)len, 8), theirs);
@@ -84,7 +84,7 @@ static int make_key(void **state)
     struct failure f;
     struct signing_key *key;
     assert_non_null(mkdtemp(folder));
-    snprintf(key_path, sizeof key_path, "%s/key.pem", folder);
+    snprintf(key_path, sizeof(key_path), "%s/key.pem", folder);
     assert_int_equal(signing_key_generate(JWS_ES256, &key, &f), ERR_OK);
     char *pem = signing_key_pem(key);
     FILE *file = fopen(key_path, "w");
@@ -144,17 +144,18 @@ static void routes(void **state)
          "\"gpus\":1,\"memory_gib\":1}]}",
          NULL, 3},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct berth_request request = {.request_json = rows[i].request, .request_id = "id-1"};
         struct berth_message *message;
         struct berth_error error;
         if (berth_message_new(client, &request, &message, &error) != BERTH_OK)
             fail_msg("%s", error.text);
         assert_int_equal(message->slot, rows[i].slot);
-        if (rows[i].key)
+        if (rows[i].key) {
             assert_string_equal(message->key, rows[i].key);
-        else
+        } else {
             assert_null(message->key);
+        }
         assert_string_equal(message->request_id, "id-1");
         int32_t expected = rows[i].key ? berth_partition_of_key(rows[i].key, strlen(rows[i].key), 8)
                                        : (int32_t)(rows[i].slot % 8);
@@ -226,7 +227,7 @@ static void refusals(void **state)
          "UTF-8",
          ""},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_int_equal(berth_message_new(client, &rows[i].request, &message, &error),
                          BERTH_INVALID);
         if (!strstr(error.text, rows[i].text) || strcmp(error.pointer, rows[i].pointer) != 0)
@@ -257,7 +258,7 @@ static void settings(void **state)
                                         {"client.name", "a b"},
                                         {"client.kid", ""},
                                         {"client.key_file", "/nonexistent"}};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(berth_open(&bad[i], 1, &client, &error), BERTH_CONFIG);
         assert_null(client);
     }
@@ -297,14 +298,14 @@ static struct berth_client *connected_client(void)
     struct berth_client *client = NULL;
     assert_int_equal(berth_open(NULL, 0, &client, NULL), BERTH_OK);
     client->partition_count = 2;
-    client->lanes = xcalloc(2, sizeof *client->lanes);
+    client->lanes = xcalloc(2, sizeof(*client->lanes));
     client->lanes[0].last_delivered = client->lanes[1].last_delivered = -1;
     return client;
 }
 
 static struct flight *fly(struct berth_client *client, int32_t partition, int64_t deadline_ms)
 {
-    struct flight *flight = xcalloc(1, sizeof *flight);
+    struct flight *flight = xcalloc(1, sizeof(*flight));
     flight->request_id = xstrdup("x");
     flight->partition = partition;
     flight->offset = -1;
@@ -425,7 +426,7 @@ static void other_events(void **state)
                      event_of(0, 5, "berth.request.accepted.v2"), xstrdup("{\"offset\":5"),
                      xstrdup("{\"type\":\"berth.request.accepted\",\"data\":{\"machine\":{"
                              "\"labels\":{\"offset\":\"5\"}}}}")};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         lb_flight_event(client, 0, texts[i], strlen(texts[i]));
         assert_null(lb_flight_take(client));
         free(texts[i]);
@@ -505,7 +506,7 @@ static void glances(void **state)
         {"{\"offset\":1,\"x\":{\"offset\":2}}", -2},
         {"{\"offset\":1111111111111111111111}", -1},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         assert_int_equal(lb_event_glance(rows[i].text, strlen(rows[i].text)), rows[i].offset);
     char *event = event_of(0, 1, "berth.request.accepted");
     assert_int_equal(lb_event_sequence(event, strlen(event)), 42);
@@ -544,7 +545,7 @@ static void consumer_contract(void **state)
          {{7, 1, I}, {20, 2, G}}},
         {"repeats raise the epoch that a jump needs", {0}, {{7, 1, T}, {6, 3, I}, {20, 3, G}}},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct track track = rows[i].from;
         for (size_t j = 0; j < 8 && rows[i].events[j].seq > 0; j++) {
             int verdict = (int)lb_track(&track, rows[i].events[j].seq, rows[i].events[j].epoch);

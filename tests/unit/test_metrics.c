@@ -56,7 +56,7 @@ static void test_seconds_are_exact(void **state)
                 {1000000, "1"},
                 {1795531074123000, "1795531074.123"},
                 {INT64_MAX, "9223372036854.775807"}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct buf out = {0};
         metric_sample(&out, &delay, NULL, rows[i].us);
         assert_non_null(strstr(out.data, rows[i].text));
@@ -85,7 +85,7 @@ static void test_a_bucket_includes_its_bound(void **state)
     struct buf out = {0};
     histogram_init(&histogram, &bounds);
     const int64_t values[] = {-5, 0, 1, 2, 10, 11, 1000};
-    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
         histogram_observe(&histogram, values[i]);
     metric_histogram(&out, &sizes, METRIC_LABELS({"route", "/"}), &histogram);
     assert_text(&out, "t_size_bucket{route=\"/\",le=\"1\"} 3\n"
@@ -117,7 +117,7 @@ static void test_bounds_ascend(void **state)
     (void)state;
     const struct histogram_bounds *const all[] = {&histogram_work, &histogram_delay,
                                                   &histogram_sizes};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         assert_true(all[i]->count <= HISTOGRAM_BUCKETS_MAX);
         for (size_t b = 1; b < all[i]->count; b++)
             assert_true(all[i]->bounds[b] > all[i]->bounds[b - 1]);
@@ -147,7 +147,7 @@ static void test_threads_count_together(void **state)
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     metric_histogram(&out, &sizes, NULL, &histogram);
-    snprintf(expected, sizeof expected, "t_size_count %d\n", THREADS * ROUNDS);
+    snprintf(expected, sizeof(expected), "t_size_count %d\n", THREADS * ROUNDS);
     assert_non_null(strstr(out.data, expected));
     buf_fini(&out);
 }
@@ -240,7 +240,7 @@ static void test_causes_of_sentences(void **state)
         {"lock machines: execute: Lock wait timeout exceeded; try restarting transaction",
          "locked"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         assert_string_equal(halt_cause_name(halt_cause_of(rows[i].why)), rows[i].name);
 }
 

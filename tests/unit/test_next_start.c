@@ -129,9 +129,9 @@ static void test_next_start_is_the_first_second_that_fits(void **state)
 {
     (void)state;
     const char *text = getenv("TEST_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 1;
+    uint64_t seed = text ? strtoull(text, NULL, 10) : 1;
     text = getenv("TEST_OPS");
-    int64_t ops = text != NULL ? strtoll(text, NULL, 10) : DEFAULT_OPS, rejected = 0;
+    int64_t ops = text ? strtoll(text, NULL, 10) : DEFAULT_OPS, rejected = 0;
     print_message("TEST_SEED=%" PRIu64 " TEST_OPS=%" PRId64 "\n", seed, ops);
     rng = seed;
     struct world *world = NULL;
@@ -154,9 +154,10 @@ static void test_next_start_is_the_first_second_that_fits(void **state)
             continue;
         decide(world, &m.submission, &out);
         if (out.reason != REASON_INSUFFICIENT_CAPACITY ||
-            out.next_available_ms != (BASE_S + next_s) * 1000)
+            out.next_available_ms != (BASE_S + next_s) * 1000) {
             fail_msg("seed %" PRIu64 " op %" PRId64 ": %s, not second %" PRId64, seed, op,
                      out.detail, next_s);
+        }
         rejected++;
     }
     world_free(world);
@@ -169,9 +170,10 @@ static void busy_in_turns(struct world *world, int64_t seconds)
 {
     struct machine *machines[] = {put_machine(world, 1, (struct amount){1, 1}),
                                   put_machine(world, 2, (struct amount){1, 1})};
-    for (int64_t s = 0; s < seconds; s++)
+    for (int64_t s = 0; s < seconds; s++) {
         world_timeline_add(world, machines[s % 2], (BASE_S + s) * 1000, (BASE_S + s + 1) * 1000,
                            (struct amount){1, 1});
+    }
 }
 
 static void decide_both(int64_t seconds, struct decision *out)

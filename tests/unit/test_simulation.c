@@ -140,7 +140,7 @@ static void test_an_earlier_update_of_the_batch_counts(void **state)
         UPDATE("m", "\"memory_gib\":96"), AMEND("16384", "1", "64"),
         UPDATE("m", "\"memory_gib\":64" DISPLACE)};
     struct sim_result result;
-    batches_run_written(requests, sizeof requests / sizeof requests[0], &result);
+    batches_run_written(requests, sizeof(requests) / sizeof(requests[0]), &result);
     if (result.failed)
         fail_msg("%s", result.failure);
     assert_int_equal(result.count.in_use, 1);

@@ -48,9 +48,8 @@ static int setup(void **state)
 {
     struct fixture *fixture = malloc(sizeof(*fixture));
 
-    if (fixture == NULL) {
+    if (!fixture)
         return -1;
-    }
     fixture->pool = pool_new();
     fixture->tl = timeline_new(fixture->pool, 0);
     *state = fixture;
@@ -249,9 +248,8 @@ static void test_earliest_through_interleaved_blocks(void **state)
     const int pieces = 1000;
     int64_t start_ms = -1;
 
-    for (int i = 0; i < pieces; i++) {
+    for (int i = 0; i < pieces; i++)
         timeline_add(tl, i * 10, i * 10 + 10, i % 2 == 0 ? amount(8, 1) : amount(1, 64));
-    }
     assert_true(timeline_earliest(
         tl, &(struct timeline_search){amount(8, 64), amount(1, 1), 0, 5, 100000}, &start_ms));
     assert_int_equal(start_ms, pieces * 10);
@@ -355,17 +353,15 @@ static void test_sorted_keys_stay_balanced(void **state)
     struct timeline *tl = fixture_timeline(state);
     const int64_t count = 20000;
 
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count; i++)
         timeline_add(tl, 1 + i * 20, 11 + i * 20, amount(1 + i % 3, 1));
-    }
     assert_true(timeline_check(tl));
     assert_int_equal(timeline_point_count(tl), 2 * count);
     timeline_forget_before(tl, count * 10);
     assert_true(timeline_check(tl));
     assert_int_equal(timeline_point_count(tl), count);
-    for (int64_t i = count - 1; i >= 0; i--) {
+    for (int64_t i = count - 1; i >= 0; i--)
         timeline_remove(tl, 1 + i * 20, 11 + i * 20, amount(1 + i % 3, 1));
-    }
     assert_int_equal(timeline_point_count(tl), 0);
 }
 
@@ -377,9 +373,8 @@ static void test_pool_reuses_slots(void **state)
     for (int round = 0; round < 5; round++) {
         struct timeline *tl = timeline_new(fixture->pool, 0);
 
-        for (int64_t i = 0; i < 10000; i++) {
+        for (int64_t i = 0; i < 10000; i++)
             timeline_add(tl, 1 + i * 2, 2 + i * 2, amount(1, 1));
-        }
         /* Several points share a slot. */
         assert_true(pool_used(fixture->pool) > 20000 * 16 / POOL_SLOT_BYTES);
         assert_true(pool_used(fixture->pool) < 20000 * 16 * 3 / POOL_SLOT_BYTES);
@@ -397,14 +392,12 @@ static void test_highest_amount(void **state)
     const struct amount most = {TIMELINE_AMOUNT_LIMIT, TIMELINE_AMOUNT_LIMIT};
 
     /* Full and idle in turns: the differences are as large as they get. */
-    for (int64_t i = 0; i < 1000; i++) {
+    for (int64_t i = 0; i < 1000; i++)
         timeline_add(tl, 1 + i * 2, 2 + i * 2, most);
-    }
     assert_amount(timeline_peak(tl, 0, TIMELINE_FOREVER), most.gpus, most.memory_gib);
     assert_true(timeline_check(tl));
-    for (int64_t i = 0; i < 1000; i++) {
+    for (int64_t i = 0; i < 1000; i++)
         timeline_remove(tl, 1 + i * 2, 2 + i * 2, most);
-    }
     assert_int_equal(timeline_point_count(tl), 0);
 }
 
@@ -548,7 +541,7 @@ static int64_t env_number(const char *name, int64_t fallback)
 {
     const char *text = getenv(name);
 
-    return text != NULL && *text != '\0' ? strtoll(text, NULL, 10) : fallback;
+    return text && *text != '\0' ? strtoll(text, NULL, 10) : fallback;
 }
 
 typedef void history_fn(struct random *random, int ops);
@@ -563,9 +556,8 @@ static void run_histories(history_fn *history, int ops)
         struct random random = {.state = chosen, .seed = chosen};
 
         history(&random, ops);
-        if (only >= 0) {
+        if (only >= 0)
             break;
-        }
     }
 }
 
@@ -633,18 +625,16 @@ static void random_seconds(struct random *random, int low, int *start, int *end)
 
     *start = (int)random_in(random, low, GRID - GRID_MARGIN - 1);
     *end = (int)random_in(random, *start + 1, *start + longest);
-    if (*end >= GRID - GRID_MARGIN) {
+    if (*end >= GRID - GRID_MARGIN)
         *end = random_one_in(random, 6) ? GRID : GRID - GRID_MARGIN;
-    }
 }
 
 static void dense_add(struct dense *dense, struct random *random)
 {
     int start, end;
 
-    if (dense->live.count == LIVE_MAX) {
+    if (dense->live.count == LIVE_MAX)
         return;
-    }
     /* Windows may begin, or even end, before known_from. */
     random_seconds(random, 0, &start, &end);
     struct booking booking = {sec(start), sec(end),
@@ -732,9 +722,8 @@ static void dense_ask_steps(struct dense *dense, struct random *random)
     for (int s = start; s < end && s < GRID; piece++) {
         int next = s + 1;
 
-        while (next < end && next < GRID && same_use(dense->use[next], dense->use[s])) {
+        while (next < end && next < GRID && same_use(dense->use[next], dense->use[s]))
             next++;
-        }
         CHECK(random, piece < pieces.count);
         CHECK(random, pieces.items[piece].start_ms == sec(s));
         CHECK(random, pieces.items[piece].end_ms == sec(next < end ? next : end));
@@ -748,9 +737,8 @@ static void dense_check(struct dense *dense, struct random *random)
 {
     size_t points = 0;
 
-    for (int s = dense->known + 1; s < GRID; s++) {
+    for (int s = dense->known + 1; s < GRID; s++)
         points += !same_use(dense->use[s], dense->use[s - 1]);
-    }
     CHECK(random, timeline_check(dense->tl));
     CHECK(random, timeline_point_count(dense->tl) == points);
     CHECK(random, timeline_known_from(dense->tl) == sec(dense->known));
@@ -760,9 +748,8 @@ static void dense_check(struct dense *dense, struct random *random)
 static void dense_restart(struct dense *dense, struct random *random, struct pool *pool)
 {
     if (random_one_in(random, 2)) {
-        while (dense->live.count > 0) {
+        while (dense->live.count > 0)
             dense_remove(dense, (size_t)random_in(random, 0, (int64_t)dense->live.count - 1));
-        }
         dense_check(dense, random);
         CHECK(random, timeline_point_count(dense->tl) == 0);
         CHECK(random,
@@ -790,9 +777,8 @@ static void dense_step(struct dense *dense, struct random *random, struct pool *
     if (dice < 30) {
         dense_add(dense, random);
     } else if (dice < 44) {
-        if (dense->live.count > 0) {
+        if (dense->live.count > 0)
             dense_remove(dense, (size_t)random_in(random, 0, (int64_t)dense->live.count - 1));
-        }
     } else if (dice < 70) {
         dense_ask_window(dense, random);
     } else if (dice < 90) {
@@ -804,9 +790,8 @@ static void dense_step(struct dense *dense, struct random *random, struct pool *
     } else if (dense->known > GRID - 60 || random_one_in(random, 10)) {
         dense_restart(dense, random, pool);
     }
-    if (random_one_in(random, 4)) {
+    if (random_one_in(random, 4))
         dense_check(dense, random);
-    }
 }
 
 static void dense_history(struct random *random, int ops)
@@ -814,15 +799,12 @@ static void dense_history(struct random *random, int ops)
     static struct dense worlds[3];
     struct pool *pool = pool_new();
 
-    for (size_t i = 0; i < ARRAY_LEN(worlds); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(worlds); i++)
         dense_new(&worlds[i], random, pool);
-    }
-    for (random->op = 0; random->op < ops; random->op++) {
+    for (random->op = 0; random->op < ops; random->op++)
         dense_step(&worlds[random->op % (int)ARRAY_LEN(worlds)], random, pool);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(worlds); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(worlds); i++)
         timeline_free(worlds[i].tl);
-    }
     CHECK(random, pool_used(pool) == 0);
     pool_free(pool);
 }
@@ -968,9 +950,8 @@ static void sparse_forget(struct sparse *sparse, struct random *random)
     for (size_t i = 0; i < sparse->live.count; i++) {
         struct booking booking = sparse->live.items[i];
 
-        if (booking.end_ms > sparse->known_ms || random_one_in(random, 2)) {
+        if (booking.end_ms > sparse->known_ms || random_one_in(random, 2))
             sparse->live.items[kept++] = booking;
-        }
     }
     sparse->live.count = kept;
 }
@@ -1080,9 +1061,8 @@ static void large_ask(struct large *large, struct random *random)
                                      .horizon_ms = LARGE_MS};
     int64_t found_ms = -1, run = 0, ms = start_ms;
 
-    for (; ms < LARGE_MS && run < search.duration_ms; ms++) {
+    for (; ms < LARGE_MS && run < search.duration_ms; ms++)
         run = large->use[ms].gpus + 3 <= search.capacity.gpus ? run + 1 : 0;
-    }
     bool found = timeline_earliest(large->tl, &search, &found_ms);
 
     CHECK(random, found == (run == search.duration_ms));
@@ -1098,20 +1078,17 @@ static void test_large(void **state)
 
     large->tl = timeline_new(pool, 0);
     for (int round = 0; round < 3; round++) {
-        while (large->count < LARGE_BOOKINGS) {
+        while (large->count < LARGE_BOOKINGS)
             large_add(large, &random);
-        }
         CHECK(&random, timeline_check(large->tl));
-        for (int i = 0; i < 50; i++) {
+        for (int i = 0; i < 50; i++)
             large_ask(large, &random);
-        }
         /* Thin it out, in the end from one side, so that nodes join and the root gets lower. */
         while (large->count > 20) {
             size_t i = (size_t)random_in(&random, 0, (int64_t)large->count - 1);
 
-            for (size_t k = 0; large->count < 1000 && k < large->count; k++) {
+            for (size_t k = 0; large->count < 1000 && k < large->count; k++)
                 i = large->start_ms[k] < large->start_ms[i] ? k : i;
-            }
             large_remove(large, i);
             if (large->count % 50 == 0) {
                 CHECK(&random, timeline_check(large->tl));
@@ -1122,9 +1099,8 @@ static void test_large(void **state)
         timeline_forget_before(large->tl, large->known_ms);
         CHECK(&random, timeline_check(large->tl));
     }
-    while (large->count > 0) {
+    while (large->count > 0)
         large_remove(large, large->count - 1);
-    }
     CHECK(&random, timeline_point_count(large->tl) == 0 && pool_used(pool) == 0);
     timeline_free(large->tl);
     pool_free(pool);
@@ -1140,9 +1116,8 @@ static void test_large_forgets(void **state)
     struct random random = {.state = 9, .seed = 9};
 
     large->tl = timeline_new(pool, 0);
-    while (large->count < LARGE_BOOKINGS) {
+    while (large->count < LARGE_BOOKINGS)
         large_add(large, &random);
-    }
     size_t before = pool_used(pool);
 
     for (large->known_ms = 500; large->known_ms < 50000; large->known_ms += 997) {

@@ -324,9 +324,10 @@ static void test_rows_are_ordered_whatever_the_order(void **state)
             int64_t machine = (int64_t)(random_next() % 5), slot = (int64_t)(random_next() % 12);
             struct allocation *found = world_allocation_find(booking, machine, slot * 10);
             assert_int_equal(found != NULL, seen[machine][slot]);
-            if (found == NULL)
+            if (!found) {
                 put_row(world, booking,
                         (struct allocation){machine, slot * 10, slot * 10 + 10, .live = true});
+            }
             seen[machine][slot] = true;
         }
         for (size_t i = 1; i < booking->allocation_count; i++) {
@@ -547,10 +548,11 @@ static void test_forgets_the_past_bit_by_bit(void **state)
     world_batch_end(world, true);
     for (int call = 0; call < 3; call++) {
         world_forget_before(world, first_ms + call);
-        for (int i = 0; i < MACHINES; i++)
+        for (int i = 0; i < MACHINES; i++) {
             assert_int_equal(
                 timeline_known_from(machines[i]->timeline),
                 i / WORLD_FORGET_TIMELINES <= call ? first_ms + i / WORLD_FORGET_TIMELINES : 1000);
+        }
     }
     assert_int_equal(timeline_point_count(machines[7]->timeline), 0);
     world_forget_before(world, first_ms);
@@ -574,12 +576,13 @@ static void test_bookings_of_a_series(void **state)
     struct world *world = world_new();
     static const int64_t ids[] = {40, 7, 30, 20}, series[] = {7, 7, 0, 20};
     world_batch_begin(world);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         world_booking_put(world, &(struct booking){.id = ids[i],
                                                    .series = series[i],
                                                    .client = "batch-1",
                                                    .user = "bob",
                                                    .version = 1});
+    }
     size_t count = 0;
     struct booking **found = world_series(world, 7, &count);
     assert_int_equal(count, 2);

@@ -81,11 +81,11 @@ static void test_names(void **state)
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        if (!zone_name_is_valid(good[i]) || zone_find(good[i]) == NULL)
+        if (!zone_name_is_valid(good[i]) || !zone_find(good[i]))
             fail_msg("refused: %s", good[i]);
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        if (zone_name_is_valid(bad[i]) || zone_find(bad[i]) != NULL)
+        if (zone_name_is_valid(bad[i]) || zone_find(bad[i]))
             fail_msg("taken: %s", bad[i]);
     }
 }
@@ -98,7 +98,7 @@ static void test_unknown_names(void **state)
                                           "America",         "A/B/C/D", "Z"};
     for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
         assert_true(zone_name_is_valid(unknown[i]));
-        if (zone_find(unknown[i]) != NULL)
+        if (zone_find(unknown[i]))
             fail_msg("taken: %s", unknown[i]);
     }
 }
@@ -273,28 +273,29 @@ static void check_series(const struct series_row *row)
 {
     struct booking_create create = {
         .start_ms = seconds(row->start) * 1000,
-        .end_ms = row->end != NULL ? seconds(row->end) * 1000 : TIME_NONE,
-        .duration_ms = row->end != NULL ? TIME_NONE : row->duration_s * 1000,
+        .end_ms = row->end ? seconds(row->end) * 1000 : TIME_NONE,
+        .duration_ms = row->end ? TIME_NONE : row->duration_s * 1000,
     };
     struct repeat repeat = {.step_days = strcmp(row->every, "week") == 0 ? 7 : 1,
                             .count = 1,
                             .zone = zone_find(row->zone)};
     assert_non_null(repeat.zone);
-    while (repeat.count <= 4 && row->windows[repeat.count - 1] != NULL)
+    while (repeat.count <= 4 && row->windows[repeat.count - 1])
         repeat.count++;
     struct window windows[5];
     assert_int_equal(repeat_windows(&repeat, &create, windows), REPEAT_OK);
     assert_int_equal(windows[0].start_ms, create.start_ms);
     assert_int_equal(windows[0].end_ms,
-                     row->end != NULL ? create.end_ms : create.start_ms + row->duration_s * 1000);
+                     row->end ? create.end_ms : create.start_ms + row->duration_s * 1000);
     for (int64_t i = 1; i < repeat.count; i++) {
         char start[TIMETEXT_LEN], end[TIMETEXT_LEN], got[2 * TIMETEXT_LEN];
         timetext_format(windows[i].start_ms, start);
         timetext_format(windows[i].end_ms, end);
         snprintf(got, sizeof(got), "%s %s", start, end);
-        if (strcmp(got, row->windows[i - 1]) != 0)
+        if (strcmp(got, row->windows[i - 1]) != 0) {
             fail_msg("%s every %s from %s, occurrence %d: %s, not %s", row->zone, row->every,
                      row->start, (int)i + 1, got, row->windows[i - 1]);
+        }
     }
 }
 
