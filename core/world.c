@@ -323,14 +323,6 @@ void world_timeline_add(struct world *world, struct machine *machine, int64_t st
     timeline_add(machine->timeline, start_ms, end_ms, use);
 }
 
-void world_timelines_drop(struct world *world)
-{
-    for (size_t i = 0; i < world->machines.count; i++)
-        timeline_drop(world->machines.items[i]);
-    for (size_t i = 0; i < world->clients.count; i++)
-        client_timeline_drop(world->clients.items[i]);
-}
-
 void world_forget_before(struct world *world, int64_t at_ms)
 {
     size_t all = world->machines.count + world->clients.count;

@@ -1,7 +1,9 @@
 /* The world: what decisions depend on and change, as one worker knows it.
  *
  * It has two parts. Machines with their timelines are a cache that outlives a batch: a version
- * says which state of the machine's row they show. Bookings and used request ids belong to one
+ * says which state of the machine's row they show. That holds within one database session only: after
+ * a lost one the database may be an older state of itself, which gives the same versions, and even
+ * names and ids, to other content. So a worker that lost its session starts with a new world. Bookings and used request ids belong to one
  * batch. The loop fills the world from the store under the rows' locks, decides message by message
  * (decide.h changes the world), hands what changed to the store, and then either keeps the cache
  * (world_batch_end with true: committed) or drops the timelines that the batch touched (false).
@@ -144,8 +146,6 @@ void world_client_timeline_add(struct world *world, struct client *client, int64
 void world_timeline_start(struct world *world, struct machine *machine, int64_t known_from_ms);
 void world_timeline_add(struct world *world, struct machine *machine, int64_t start_ms,
                         int64_t end_ms, struct amount use);
-/* Drops the timelines of all machines and clients (an owner that lost its session trusts nothing). */
-void world_timelines_drop(struct world *world);
 /* Forgets use before `at_ms`: the least of (clock cut to the second) over the partitions that this
  * world still decides for, and never more, because a timeline that was cut too far has to be loaded
  * again. Between batches. One call looks at WORLD_FORGET_TIMELINES timelines at most and goes on

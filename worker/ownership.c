@@ -147,6 +147,10 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
                            "docs/operations.md",
                            part->number, part->sent_seq, row.last_seq);
     }
+    /* Not what was remembered: a COMMIT of unknown outcome, or one that a fail-over lost, may have
+     * excused it or noted what is published. */
+    part->excused = row.progress_epoch > part->row.progress_epoch - part->excused;
+    part->published_noted = row.published_seq;
     part->row = row;
     part->row_known = true;
     return ERR_OK;

@@ -146,13 +146,9 @@ static void look_at_farm(struct worker *w)
     log_info("the farm was resumed by an operator", "farm=%s", farm.name);
     w->farm_halted = false;
     w->tails_due = true;
-    w->positions_changed = true;
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        struct part *part = &w->parts[i];
-        part->row_known = part->tail_known = false;
-        if (part->state == PART_RUNNING || part->state == PART_WAITING)
-            part_set(part, PART_CHECKING, NULL);
-    }
+    worker_forget_database(w, NULL);
+    for (int32_t i = 0; i < w->farm.partitions; i++)
+        w->parts[i].tail_known = false;
 }
 
 void upkeep_note_published(struct worker *w, struct part *part)

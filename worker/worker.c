@@ -30,8 +30,23 @@ bool worker_consumes(const struct worker *w, const struct part *part)
 
 /* --- faults ------------------------------------------------------------------------------ */
 
-/* What a lost session leaves behind is read again from the rows, under their locks: whether the
- * last COMMIT happened, and whether another owner came. */
+/* The rows, read again under their locks, say whether the last COMMIT happened and whether another
+ * owner came. A version or a key generation proves nothing any more: a fail-over may have lost
+ * other workers' commits, after which the same numbers are given again, to other content. */
+void worker_forget_database(struct worker *w, const char *why)
+{
+    world_free(w->world);
+    w->world = world_new();
+    w->key_generation = 0; /* none has it: the next batch loads the keys */
+    for (int32_t i = 0; i < w->farm.partitions; i++) {
+        struct part *part = &w->parts[i];
+        part->row_known = false;
+        if (part->state == PART_RUNNING || part->state == PART_WAITING)
+            part_set(part, PART_CHECKING, why);
+    }
+    w->positions_changed = true;
+}
+
 void worker_store_failed(struct worker *w, const struct failure *f)
 {
     struct log_quoted quoted;
@@ -43,13 +58,7 @@ void worker_store_failed(struct worker *w, const struct failure *f)
     w->session_fault_logged = true;
     w->session_up = false;
     w->session_retry_ms = mono(w) + backoff_next(&w->session_pause);
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        struct part *part = &w->parts[i];
-        part->row_known = false;
-        if (part->state == PART_RUNNING || part->state == PART_WAITING)
-            part_set(part, PART_CHECKING, "the database session was lost");
-    }
-    w->positions_changed = true;
+    worker_forget_database(w, "the database session was lost");
 }
 
 void worker_store_worked(struct worker *w)

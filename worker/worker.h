@@ -125,8 +125,11 @@ bool worker_has_part(const struct worker *w, int32_t number);
 /* Its messages are to be decided now. */
 bool worker_consumes(const struct worker *w, const struct part *part);
 
-/* Notes an error of the store: a lost session sends every claimed partition back to CHECKING. */
+/* Notes an error of the store: the session counts as lost, and what was read in it as unknown. */
 void worker_store_failed(struct worker *w, const struct failure *f);
+/* Forgets all that was read from the database, which may have become an older one: rows, machines,
+ * timelines, keys. Partitions that run or wait go back to CHECKING. Not within a batch. */
+void worker_forget_database(struct worker *w, const char *why);
 /* The store did what it is for, so its next fault is a new one. */
 void worker_store_worked(struct worker *w);
 /* Halts one partition (in its row too, if that can be) or the whole farm. */

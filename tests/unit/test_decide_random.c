@@ -978,8 +978,10 @@ static void run_farm(size_t batch_size, bool first_size)
                 save(world);
             world_batch_end(world, committed);
         }
-        if (chance(1))
-            world_timelines_drop(world);
+        if (chance(1)) { /* as after a lost session */
+            world_free(world);
+            world = world_new();
+        }
         if (from + count < OPS_PER_FARM && chance(20))
             world_forget_before(world, known_from(&ops[from + count], OPS_PER_FARM - from - count));
         bool last = from + count == OPS_PER_FARM;
