@@ -1,0 +1,437 @@
+/* Reading events: the documents of schemas/corpus/events, texts that only look like something, and
+ * bytes that are no event. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/codec/event_read.h"
+
+#define CORPUS     "schemas/corpus/events/"
+#define HEAD       "{\"specversion\":\"1.0\",\"id\":\"3-1042\",\"sequence\":\"0000000000000001042\","
+#define TIME       "\"time\":\"2026-11-24T14:37:54.123Z\","
+#define ACCEPTED   "\"type\":\"berth.request.accepted\","
+#define POSITION   "\"request\":{\"partition\":3,\"offset\":1187}"
+#define TIME_MS    INT64_C(1795531074123)
+#define START_MS   INT64_C(1796090400000)
+#define HOUR_MS    INT64_C(3600000)
+#define BOOKING    INT64_C(4268035)
+#define OCCURRENCE INT64_C(17592190312451)
+
+static struct arena *arena;
+static struct event_view event;
+static struct event_concern concern;
+
+static int setup(void **state)
+{
+    (void)state;
+    arena = arena_new();
+    event = (struct event_view){.seq = -1};
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    arena_free(arena);
+    return 0;
+}
+
+static char *read_file(const char *name)
+{
+    struct failure f;
+    char *text = NULL, *path = xasprintf(CORPUS "%s", name);
+    if (file_read_text(path, LIMIT_EVENT_LEN, &text, &f) != ERR_OK)
+        fail_msg("%s: run the tests in the top folder", f.text);
+    free(path);
+    return text;
+}
+
+static enum err read_text(const char *text)
+{
+    struct failure f = {0};
+    enum err err = event_read(text, strlen(text), arena, &event, &f);
+    assert_int_equal(err, f.err);
+    return err;
+}
+
+/* Reads the document, which must be an event without a fault, and what it concerns. */
+static void read_good(const char *name)
+{
+    char *text = read_file(name);
+    if (read_text(text) != ERR_OK || event.fault)
+        fail_msg("%s: %s", name, event.fault ? event.fault : "not an event");
+    event_concern(&event, arena, &concern);
+    free(text); /* the view must not point into it */
+}
+
+/* The same as one text, "a b c". */
+static void assert_names(const char *const *names, size_t count, const char *expected)
+{
+    struct buf text = {0};
+    buf_puts(&text, "");
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&text, "%s%s", i > 0 ? " " : "", names[i]);
+    assert_string_equal(text.data, expected);
+    buf_fini(&text);
+}
+
+static void assert_concern(const char *clients, const char *machines, size_t booking_count)
+{
+    assert_names(concern.clients, concern.client_count, clients);
+    assert_names(concern.machines, concern.machine_count, machines);
+    assert_int_equal(concern.booking_count, booking_count);
+}
+
+/* Calls fn for each document of the folder. */
+static void each(const char *folder, void (*fn)(const char *name))
+{
+    char *path = xasprintf(CORPUS "%s", folder);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    size_t count = 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char *name = xasprintf("%s/%s", folder, entry->d_name);
+        if (entry->d_name[0] != '.') {
+            fn(name);
+            count++;
+        }
+        free(name);
+    }
+    closedir(dir);
+    free(path);
+    assert_true(count > 20);
+}
+
+/* --- what events say --- */
+
+static void all_good_documents_are_read(void **state)
+{
+    (void)state;
+    each("ok", read_good);
+}
+
+static void attributes_and_request(void **state)
+{
+    (void)state;
+    read_good("ok/accepted-booking.create.json");
+    assert_int_equal(event.part, 3);
+    assert_int_equal(event.seq, 1042);
+    assert_string_equal(event.id, "3-1042");
+    assert_int_equal(event.kind, EVENT_ACCEPTED);
+    assert_string_equal(event.type, "berth.request.accepted");
+    assert_string_equal(event.subject, "booking/4268035");
+    assert_int_equal(event.time_ms, TIME_MS);
+    assert_string_equal(event.request.id, "0192f3a1-7c1e-7b6e-8f00-0123456789ab");
+    assert_string_equal(event.request.client, "batch-1");
+    assert_string_equal(event.request.user, "alice");
+    assert_string_equal(event.request.type, "booking.create");
+    assert_int_equal(event.request.part, 3);
+    assert_int_equal(event.request.offset, 1187);
+    assert_null(event.duplicate_of);
+    assert_null(event.reason);
+    assert_concern("batch-1", "gpu-01 gpu-02", 1);
+    read_good("ok/accepted-duplicate.json");
+    assert_string_equal(event.duplicate_of, "3-1042");
+    read_good("ok/rejected-malformed.json");
+    assert_int_equal(event.kind, EVENT_REJECTED);
+    assert_null(event.subject);
+    assert_null(event.request.client);
+    assert_string_equal(event.reason, "malformed");
+    assert_string_equal(event.detail, "The message has no three parts.");
+    assert_concern("", "", 0);
+}
+
+static void booking_and_series(void **state)
+{
+    (void)state;
+    read_good("ok/accepted-booking.create-series-conflicts.json");
+    const struct booking_view *booking = event.booking;
+    assert_int_equal(booking->id, OCCURRENCE);
+    assert_int_equal(booking->version, 1);
+    assert_int_equal(booking->series, BOOKING);
+    assert_int_equal(booking->state, BOOKING_BOOKED);
+    assert_int_equal(booking->end_ms - booking->start_ms, 2 * HOUR_MS);
+    assert_int_equal(booking->share_count, 2);
+    assert_string_equal(booking->shares[0].machine, "gpu-01");
+    assert_int_equal(booking->shares[0].amount.memory_gib, 64);
+    assert_int_equal(event.series->id, BOOKING);
+    assert_int_equal(event.series->count, 4);
+    const struct occurrence *first = &event.series->occurrences[0];
+    assert_int_equal(first->window.start_ms, START_MS);
+    assert_int_equal(first->booking, 0);
+    assert_int_equal(first->reason, REASON_INSUFFICIENT_CAPACITY);
+    assert_string_equal(first->machine, "gpu-01");
+    assert_int_equal(event.series->occurrences[1].booking, OCCURRENCE);
+    assert_int_equal(event.series->occurrences[1].share_count, 2);
+    assert_concern("batch-1", "gpu-01 gpu-02", 1);
+    read_good("ok/accepted-booking.cancel-series.json");
+    assert_concern("batch-1", "gpu-01 gpu-02", 2);
+    assert_int_equal(concern.bookings[0], BOOKING);
+    /* An administrator's request about a client's booking concerns both. */
+    read_good("ok/accepted-booking.amend.json");
+    assert_concern("batch-1 ops", "", 1);
+}
+
+static void machine_and_displaced(void **state)
+{
+    (void)state;
+    read_good("ok/accepted-machine.update-displacing.json");
+    assert_null(event.booking);
+    assert_string_equal(event.machine->name, "gpu-01");
+    assert_int_equal(event.machine->version, 9);
+    assert_int_equal(event.machine->state, MACHINE_DRAINING);
+    assert_int_equal(event.displaced_count, 2);
+    assert_int_equal(event.displaced[1].state, BOOKING_CANCELLED);
+    assert_int_equal(event.displaced[1].end_ms, START_MS);
+    assert_concern("batch-1 batch-2", "gpu-01", 2);
+    read_good("ok/accepted-machine.register.json");
+    assert_int_equal(event.machine->labels.count, 3);
+    assert_string_equal(event.machine->labels.items[0].value, "h100");
+}
+
+static void rejections(void **state)
+{
+    (void)state;
+    read_good("ok/rejected-insufficient_capacity-machines.json");
+    assert_string_equal(event.blocking_machine, "gpu-01");
+    assert_int_equal(event.free_count, 2);
+    assert_int_equal(event.frees[1].free.gpus, 3);
+    assert_concern("batch-1", "gpu-01 gpu-02", 0);
+    read_good("ok/rejected-duplicate.json");
+    assert_concern("batch-1", "gpu-99", 0);
+}
+
+/* Labels, users and sentences that spell what a filter looks for concern nobody. */
+static void texts_are_no_members(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        read_text(
+            HEAD ACCEPTED TIME
+            "\"subject\":\"machine/m-1\",\"data\":{\"request\":{\"client\":\"ops\",\"partition\":3,"
+            "\"offset\":1187,\"user\":\"\\\"client\\\":\\\"batch-1\\\"\"},\"machine\":{\"id\":7,"
+            "\"version\":1,\"name\":\"m-1\",\"gpus\":8,\"memory_gib\":9,\"labels\":{\"client\":"
+            "\"batch-1\",\"id\":\"5\",\"machine\":\"gpu-01\",\"name\":\"gpu-02\",\"note\":"
+            "\"{\\\"booking\\\":6,\",\"type\":\"berth.request.rejected\"},\"state\":\"up\"}}}"),
+        ERR_OK);
+    assert_null(event.fault);
+    assert_int_equal(event.kind, EVENT_ACCEPTED);
+    event_concern(&event, arena, &concern);
+    assert_concern("ops", "m-1", 0);
+}
+
+/* A later version's type is an event, of which nothing but the attributes is read. */
+static void unknown_types_and_members(void **state)
+{
+    (void)state;
+    assert_int_equal(read_text(HEAD TIME "\"type\":\"berth.machine.lost\",\"more\":[],\"data\":{"
+                                         "\"booking\":3," POSITION "}}"),
+                     ERR_OK);
+    assert_int_equal(event.kind, EVENT_OTHER);
+    assert_null(event.fault);
+    assert_null(event.booking);
+}
+
+/* --- what is damaged --- */
+
+/* Documents that break only rules of members that nobody reads by this reader, or rules between
+ * members: the JSON Schemas refuse them, a consumer need not. */
+static const char *const tolerated[] = {
+    "accepted-booking-and-machine",
+    "accepted-datacontenttype-missing",
+    "accepted-displaced-by-a-booking",
+    "accepted-displaced-empty",
+    "accepted-displaced-still-booked",
+    "accepted-occurrence-allocations-65",
+    "accepted-occurrence-booked-with-",
+    "accepted-occurrence-left-out-reason-forbidden",
+    "accepted-occurrence-left-out-with-",
+    "accepted-request-without-client",
+    "accepted-series-367-occurrences",
+    "accepted-series-empty",
+    "accepted-series-of-a-machine",
+    "accepted-source-",
+    "accepted-specversion-",
+    "accepted-subject-",
+    "rejected-detail-empty",
+    "rejected-fitting-",
+    "rejected-free-",
+    "rejected-in_use-",
+    "rejected-limit-",
+    "rejected-machines_free-65",
+    "rejected-machines_free-empty",
+    "rejected-next_available-",
+    "rejected-pointer-not-one",
+    "rejected-reason-unknown",
+    "rejected-sha256-upper-case",
+    "rejected-unverified-",
+};
+
+static void check_bad(const char *name)
+{
+    char *text = read_file(name);
+    bool good = read_text(text) == ERR_OK && !event.fault, allowed = false;
+    for (size_t i = 0; i < sizeof(tolerated) / sizeof(tolerated[0]); i++)
+        allowed = allowed || strncmp(name + 4, tolerated[i], strlen(tolerated[i])) == 0;
+    if (good != allowed)
+        fail_msg("%s was %s", name, good ? "read" : "refused");
+    free(text);
+}
+
+static void bad_documents_are_refused(void **state)
+{
+    (void)state;
+    each("bad", check_bad);
+}
+
+static void no_event_at_all(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "", "hello", "[]", "null", "{}", "{\"sequence\":\"0000000000000001042\"}",
+        /* a member twice: two readers could see two events */
+        HEAD ACCEPTED ACCEPTED TIME "\"data\":{" POSITION "}}",
+        HEAD ACCEPTED TIME "\"data\":{\"request\":{\"partition\":4,\"offset\":1187}}}",
+        HEAD ACCEPTED TIME "\"data\":{\"request\":{\"partition\":3,\"offset\":\"1\"}}}",
+        HEAD ACCEPTED "\"time\":\"2026-11-24T14:37:54.000Z\",\"data\":{" POSITION "}}",
+        HEAD ACCEPTED "\"time\":\"2026-11-24T14:37:54. 12Z\",\"data\":{" POSITION "}}",
+        "{\"id\":\"3-1043\",\"sequence\":\"0000000000000001042\"," ACCEPTED TIME
+        "\"data\":{" POSITION "}}"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        assert_int_equal(read_text(texts[i]), ERR_FAILED);
+        assert_int_equal(event.seq, -1); /* as it was */
+    }
+    struct failure f;
+    assert_int_equal(event_read(NULL, 0, arena, &event, &f), ERR_FAILED);
+}
+
+/* Whatever else is read when one member is damaged. */
+static void what_is_damaged_is_left_out(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        read_text(HEAD ACCEPTED TIME
+                  "\"data\":{" POSITION ",\"booking\":{\"id\":1,\"version\":2,\"client\":\"c\","
+                  "\"user\":\"u\",\"state\":\"booked\",\"start\":\"2026-12-01T02:00:00Z\","
+                  "\"end\":\"2026-12-01T04:00:00Z\",\"allocations\":[{\"machine\":\"a\","
+                  "\"gpus\":1099511627776,\"memory_gib\":1},{\"machine\":\"b\",\"gpus\":1,"
+                  "\"memory_gib\":1},7]},\"displaced\":[{\"id\":0},{\"id\":9,\"version\":2,"
+                  "\"client\":\"d\",\"state\":\"cancelled\",\"end\":\"2026-12-01T04:00:00Z\"}]}}"),
+        ERR_OK);
+    assert_string_equal(event.fault, "data.booking.allocations");
+    assert_int_equal(event.booking->share_count, 1);
+    assert_string_equal(event.booking->shares[0].machine, "b");
+    assert_int_equal(event.displaced_count, 1);
+    assert_int_equal(event.displaced[0].id, 9);
+}
+
+/* Every beginning of an event is refused; every event with one byte changed is read or refused. */
+static void cut_and_changed(const char *name)
+{
+    char *text = read_file(name);
+    size_t len = strlen(text);
+    while (len > 0 && text[len - 1] == '\n')
+        len--;
+    struct failure f;
+    for (size_t i = 0; i < len; i++) {
+        arena_reset(arena);
+        assert_int_equal(event_read(text, i, arena, &event, &f), ERR_FAILED);
+        char kept = text[i];
+        text[i] = (char)(kept ^ (1 << i % 8));
+        if (event_read(text, len, arena, &event, &f) == ERR_OK)
+            event_concern(&event, arena, &concern);
+        text[i] = kept;
+    }
+    free(text);
+}
+
+static void any_bytes(void **state)
+{
+    (void)state;
+    each("ok", cut_and_changed);
+}
+
+/* --- ids --- */
+
+static void ids(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t part, seq; /* seq 0: no id */
+    } rows[] = {{"3-1042", 3, 1042},
+                {"0-1", 0, 1},
+                {"4095-2251799813685247", 4095, INT64_C(2251799813685247)},
+                {"4096-1", 0, 0},
+                {"0-2251799813685248", 0, 0}, /* its booking's id would not fit */
+                {"0-9223372036854775808", 0, 0},
+                {"00-1", 0, 0},
+                {"03-1", 0, 0},
+                {"3-0", 0, 0},
+                {"3-01", 0, 0},
+                {"3-", 0, 0},
+                {"-1", 0, 0},
+                {"3", 0, 0},
+                {"", 0, 0},
+                {"3-1x", 0, 0},
+                {"3--1", 0, 0},
+                {" 3-1", 0, 0}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int32_t part = -1;
+        int64_t seq = -1;
+        bool good = event_id_parse(rows[i].text, strlen(rows[i].text), &part, &seq);
+        assert_int_equal(good, rows[i].seq > 0);
+        assert_int_equal(part, good ? rows[i].part : -1);
+        assert_int_equal(seq, good ? rows[i].seq : -1);
+    }
+}
+
+static int64_t peek(const char *id, const char *text, int32_t part)
+{
+    return event_peek_seq(id, id ? strlen(id) : 0, text, text ? strlen(text) : 0, part);
+}
+
+static void peeking(void **state)
+{
+    (void)state;
+    static const char text[] = HEAD;
+    assert_int_equal(peek("3-1042", text, 3), 1042);
+    assert_int_equal(peek("3-1042", text, 4), 0);
+    assert_int_equal(peek("3-1043", text, 3), 0);
+    assert_int_equal(peek("3-1042", "hello", 3), 0);
+    assert_int_equal(peek("3-1042", NULL, 3), 0);
+    assert_int_equal(peek(NULL, text, 3), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(all_good_documents_are_read),
+        TEST(attributes_and_request),
+        TEST(booking_and_series),
+        TEST(machine_and_displaced),
+        TEST(rejections),
+        TEST(texts_are_no_members),
+        TEST(unknown_types_and_members),
+        TEST(bad_documents_are_refused),
+        TEST(no_event_at_all),
+        TEST(what_is_damaged_is_left_out),
+        TEST(any_bytes),
+        TEST(ids),
+        TEST(peeking),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
