@@ -51,7 +51,7 @@ sanitize += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=al
 endif
 
 packages := rdkafka jansson libjwt libmicrohttpd libcurl libcrypto libmariadb glib-2.0 zlib
-no_build_goals := test setup demo demo-stop bench bench-reader bench-start lint format stack-up stack-down clean help
+no_build_goals := test setup demo demo-stop bench bench-reader bench-start lint format stack-up stack-down clean help fresh
 ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)
 $(error libraries are missing: `make setup` installs them on Debian 12)
@@ -114,7 +114,7 @@ all_sources := $(lib_core) $(lib_common) $(lib_db) $(lib_worker) $(lib_berth) \
 # ---- what people call --------------------------------------------------------------------------
 .PHONY: all tests tools test unit integration demo demo-stop bench bench-start bench-reader \
 	bench-core soak soak-core random-core faults crash-points lint format fuzz asan tsan coverage \
-	stack-up stack-down install clean help setup
+	stack-up stack-down install clean help setup fresh
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
 
@@ -173,6 +173,9 @@ demo: ## the whole of Berth on this machine in under a minute
 
 demo-stop: ## end what make demo started, keep its data
 	dev/demo stop
+
+fresh: ## the README's two commands on a new, minimal Debian 12 (root; debootstrap)
+	dev/fresh
 
 bench: ## decisions per second and latency, durable settings on
 	dev/bench
