@@ -6,7 +6,7 @@ WORKDIR /src
 COPY dev/setup dev/packages-build.txt dev/
 RUN dev/setup build
 COPY . .
-RUN make -j"$(nproc)" install PREFIX=/usr DESTDIR=/out
+RUN make -j"$(nproc)" install-programs PREFIX=/usr DESTDIR=/out
 
 FROM debian:12-slim
 ARG VERSION=0.0.0

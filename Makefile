@@ -12,8 +12,10 @@ MAKEFLAGS += --no-builtin-rules
 
 BUILD ?= build
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 PKG_CONFIG ?= pkg-config
+OBJCOPY ?= objcopy
 FUZZ_SECONDS ?= 60
 ifeq ($(origin CC),default)
 CC := $(if $(FUZZ),clang,gcc)
@@ -114,9 +116,9 @@ all_sources := $(lib_core) $(lib_common) $(lib_db) $(lib_worker) $(lib_berth) \
 # ---- what people call --------------------------------------------------------------------------
 .PHONY: all tests tools test unit integration demo demo-stop bench bench-start bench-reader \
 	bench-core soak soak-core random-core faults crash-points lint format fuzz asan tsan coverage \
-	stack-up stack-down install clean help setup fresh
+	stack-up stack-down install install-programs clean help setup fresh
 
-all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin (the default)
+all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin, and libberth (the default)
 
 tests: $(unit_programs) $(bench_programs) ## build the unit tests, run nothing
 
@@ -203,7 +205,9 @@ stack-up: ## start Kafka and the database (STACK_DB=mysql|mariadb); settings in 
 stack-down: ## stop Kafka and the database, keep their data
 	dev/stack down
 
-install: $(programs) ## install the programs under DESTDIR/PREFIX
+install: install-programs install-libberth ## install programs, header and libraries under DESTDIR, PREFIX (/usr/local), LIBDIR (PREFIX/lib)
+
+install-programs: $(programs) ## install the four programs only
 	install -d $(DESTDIR)$(PREFIX)/bin
 	$(if $(programs),install -m 755 $(programs) $(DESTDIR)$(PREFIX)/bin/)
 
