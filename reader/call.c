@@ -10,7 +10,9 @@
 
 #include "core/decide.h"
 #include "lib/base/cli_time.h"
+#include "lib/base/log.h"
 #include "lib/base/timetext.h"
+#include "reader/stream.h"
 
 const char *param_name(enum param param)
 {
@@ -23,18 +25,57 @@ const char *param_name(enum param param)
     return names[param];
 }
 
-enum err call_problem(struct call *call, enum problem_code code, const char *parameter,
-                      const char *detail, ...)
+void call_fini(struct call *call)
+{
+    json_decref(call->body);
+    free(call->text);
+    if (call->stream)
+        call->stream->free(call->stream);
+    call->body = NULL;
+    call->text = NULL;
+    call->stream = NULL;
+}
+
+static void set_problem(struct call *call, enum problem_code code, const char *parameter,
+                        const char *detail, va_list args)
 {
     char text[LIMIT_DETAIL_LEN];
-    va_list args;
-    va_start(args, detail);
     vsnprintf(text, sizeof(text), detail, args);
-    va_end(args);
     call->has_problem = true;
     call->problem = (struct problem){
         .code = code, .detail = arena_strdup(call->arena, text), .parameter = parameter};
+}
+
+enum err call_problem(struct call *call, enum problem_code code, const char *parameter,
+                      const char *detail, ...)
+{
+    va_list args;
+    va_start(args, detail);
+    set_problem(call, code, parameter, detail, args);
+    va_end(args);
     return ERR_OK;
+}
+
+bool call_invalid(struct call *call, enum param param, const char *detail, ...)
+{
+    va_list args;
+    va_start(args, detail);
+    set_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param), detail, args);
+    va_end(args);
+    return false;
+}
+
+void call_failed(struct call *call, const struct failure *f)
+{
+    struct log_quoted quoted;
+    log_warn("request failed", "err=%s", log_quote(&quoted, f->text));
+    if (err_is_retryable(f->err) || err_is_connection(f->err)) {
+        call_problem(call, PROBLEM_UNAVAILABLE, NULL,
+                     "The database does not answer; try again in a moment.");
+    } else {
+        call_problem(call, PROBLEM_INTERNAL, NULL,
+                     "The reader could not answer; its log says why.");
+    }
 }
 
 static bool parse_int(const char *text, int64_t *out)
@@ -57,10 +98,8 @@ bool call_number(struct call *call, enum param param, int64_t min, int64_t max, 
     if (!text)
         return true;
     if (!parse_int(text, &value) || value < min || value > max) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param),
-                     "%s must be a number from %" PRId64 " to %" PRId64 ".", param_name(param), min,
-                     max);
-        return false;
+        return call_invalid(call, param, "%s must be a number from %" PRId64 " to %" PRId64 ".",
+                            param_name(param), min, max);
     }
     *out = value;
     return true;
@@ -77,11 +116,11 @@ bool call_time(struct call *call, enum param param, int64_t *out_ms)
     const char *text = call->params[param];
     if (!text || timetext_parse(text, strlen(text), out_ms))
         return true;
-    call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param),
-                 "%s must be a time like 2026-12-01T02:00:00Z (RFC 3339, whole seconds; the + of "
-                 "an offset is written %%2B).",
-                 param_name(param));
-    return false;
+    return call_invalid(
+        call, param,
+        "%s must be a time like 2026-12-01T02:00:00Z (RFC 3339, whole seconds; the + of "
+        "an offset is written %%2B).",
+        param_name(param));
 }
 
 int64_t call_time_within(int64_t ms)
@@ -99,8 +138,7 @@ bool call_window(struct call *call, int64_t length_ms, struct window *out)
         return false;
     if (out->start_ms < out->end_ms)
         return true;
-    call_problem(call, PROBLEM_INVALID_PARAMETER, "to", "to must be after from.");
-    return false;
+    return call_invalid(call, PARAM_TO, "to must be after from.");
 }
 
 bool call_duration(struct call *call, enum param param, int64_t *out_ms)
@@ -112,10 +150,9 @@ bool call_duration(struct call *call, enum param param, int64_t *out_ms)
         return true;
     if (cli_duration_parse(text, &ms, &f) != ERR_OK || ms < 1000 ||
         ms > LIMIT_AHEAD_S * INT64_C(1000)) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param),
-                     "%s must be a duration like 45m, 2h30m or 1w2d, up to two years.",
-                     param_name(param));
-        return false;
+        return call_invalid(call, param,
+                            "%s must be a duration like 45m, 2h30m or 1w2d, up to two years.",
+                            param_name(param));
     }
     *out_ms = ms;
     return true;
@@ -126,7 +163,7 @@ static int compare_labels(const void *a, const void *b)
     return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
 }
 
-/* KEY=VALUE in place of the text. */
+/* Splits KEY=VALUE. *out borrows the value from the text. */
 static bool split_label(struct arena *arena, const char *text, struct label *out)
 {
     const char *equals = strchr(text, '=');
@@ -142,17 +179,15 @@ bool call_labels(struct call *call, struct labels *out)
     struct label *items = arena_alloc(call->arena, sizeof(*items) * (call->label_count + 1));
     for (size_t i = 0; i < call->label_count; i++) {
         if (!split_label(call->arena, call->labels[i], &items[i])) {
-            call_problem(call, PROBLEM_INVALID_PARAMETER, "label",
-                         "label must be KEY=VALUE, as in label=gpu=a100.");
-            return false;
+            return call_invalid(call, PARAM_LABEL,
+                                "label must be KEY=VALUE, as in label=gpu=a100.");
         }
     }
     qsort(items, call->label_count, sizeof(*items), compare_labels);
     for (size_t i = 1; i < call->label_count; i++) {
         if (strcmp(items[i - 1].key, items[i].key) == 0) {
-            call_problem(call, PROBLEM_INVALID_PARAMETER, "label",
-                         "label names the key %.63s twice.", items[i].key);
-            return false;
+            return call_invalid(call, PARAM_LABEL, "label names the key %.63s twice.",
+                                items[i].key);
         }
     }
     *out = (struct labels){.count = call->label_count, .items = items};
@@ -163,9 +198,7 @@ bool call_required(struct call *call, enum param param)
 {
     if (call->params[param])
         return true;
-    call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param), "%s must be given.",
-                 param_name(param));
-    return false;
+    return call_invalid(call, param, "%s must be given.", param_name(param));
 }
 
 bool call_id(struct call *call, enum param param, int64_t *id_out)
@@ -173,9 +206,8 @@ bool call_id(struct call *call, enum param param, int64_t *id_out)
     const char *text = call->params[param];
     int64_t id = 0;
     if (text && !parse_int(text, &id)) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param),
-                     "%s must be what the page before gave as next.", param_name(param));
-        return false;
+        return call_invalid(call, param, "%s must be what the page before gave as next.",
+                            param_name(param));
     }
     *id_out = id;
     return true;
@@ -191,10 +223,8 @@ bool call_name(struct call *call, enum param param, const char **name_out)
 {
     const char *text = call->params[param];
     if (text && !name_is_valid(text, LIMIT_NAME_LEN, NULL)) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, param_name(param),
-                     "%s must be a name: 1 to %d of A-Z a-z 0-9 . _ -", param_name(param),
-                     LIMIT_NAME_LEN);
-        return false;
+        return call_invalid(call, param, "%s must be a name: 1 to %d of A-Z a-z 0-9 . _ -",
+                            param_name(param), LIMIT_NAME_LEN);
     }
     *name_out = text;
     return true;

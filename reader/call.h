@@ -1,4 +1,4 @@
-/* One GET as a handler sees it: its parameters, a database snapshot, and the answer to fill. */
+/* One request as a route's handler sees it: parameters, a database session, and the answer. */
 #ifndef BERTH_READER_CALL_H
 #define BERTH_READER_CALL_H
 
@@ -13,7 +13,7 @@
 #include "lib/codec/problem.h"
 
 #define CALL_PATH_ARGS 2
-/* Rows of a page, if `limit` does not say, and the most that it may say. */
+/* Rows of a page: without `limit`, and the largest `limit`. */
 #define PAGE_DEFAULT   100
 #define PAGE_MAX       1000
 
@@ -43,79 +43,85 @@ enum param {
 };
 const char *param_name(enum param param);
 
+struct MHD_Connection;
 struct availability;
 struct hub;
-struct listener;
 struct lookup;
-struct lookup_wanted;
+struct lookup_query;
 struct reader_metrics;
+struct session_pool;
 
-/* What the handlers of one server share; all of it may be used by several threads. */
+/* What all requests of one server share. Every member may be used by several threads at once. */
 struct reader {
     struct session_pool *pool;
     struct lookup *lookup;
     struct availability *availability;
     struct hub *hub; /* NULL: no event topic is followed */
     struct reader_metrics *metrics;
-};
-
-/* A long answer in pieces: whoever made it knows where it stands. */
-struct stream {
-    /* Appends the next piece to `out`, and says whether more follows. */
-    enum err (*next)(struct stream *stream, struct mysql_session *db, struct buf *out,
-                     bool *more_out, struct failure *f);
-    void (*free)(struct stream *stream);
+    const char *cors_origin; /* whose pages may read: "*", an origin, or NULL for none */
 };
 
 struct call {
     struct reader *reader;
-    struct mysql_session *db;           /* NULL for a route that asks no database */
-    const struct lookup_wanted *wanted; /* the booking that was looked up, or NULL */
+    struct MHD_Connection *connection;
+    struct mysql_session *db;           /* NULL for a route without_database */
+    const struct lookup_query *booking; /* the answered lookup of a route that looks_up, or NULL */
     struct arena *arena;
     int64_t now_ms;
-    const char *path_args[CALL_PATH_ARGS];  /* what stands for {…} in the route's path, decoded */
+    const char *path_args[CALL_PATH_ARGS];  /* the values of {…} in the route's path, decoded */
     const char *params[PARAM_COUNT_OF_ALL]; /* NULL: not given; of `label` the last one */
     const char *labels[LIMIT_LABELS];       /* each `label` */
     size_t label_count;
-    const char *last_event_id; /* the header, or NULL */
-    /* The answer: a JSON value (the call's reference), or text (JSON, unless content_type says
-     * otherwise), or a stream, or a listener, or a problem. A handler that returns an error has left none. */
+    /* The answer, owned by the call: a JSON value, or text (JSON, unless content_type says
+     * otherwise), or a stream. A problem replaces all three. */
     json_t *body;
     char *text; /* heap */
     size_t text_len;
     const char *content_type; /* NULL: application/json */
     struct stream *stream;
-    struct listener *listener; /* of /v1/events */
     bool has_problem;
     struct problem problem;
 };
 
-/* The answer is this problem; detail is printf. Returns ERR_OK: the call was answered. */
+/* Frees the answer's body, text and stream. */
+void call_fini(struct call *call);
+
+/* Answers with this problem; `detail` is a printf format. Returns ERR_OK: the call is answered. */
 enum err call_problem(struct call *call, enum problem_code code, const char *parameter,
                       const char *detail, ...) __attribute__((format(printf, 4, 5)));
-/* `limit`; false: the answer is a problem already. */
+/* Answers with an invalid_parameter problem; `detail` is a printf format. Returns false. */
+bool call_invalid(struct call *call, enum param param, const char *detail, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Answers that the database, or the reader, failed; the failure itself is only logged. */
+void call_failed(struct call *call, const struct failure *f);
+/* Answers with the page {"items": […], "next": "…"}; takes items. next NULL: the last page. */
+void call_page(struct call *call, json_t *items, const char *next);
+
+/* Parsers of parameters. An absent parameter is valid and leaves *out as it is, unless said
+ * otherwise. False: the value is invalid, and the answer is that problem. */
+
+/* `limit`; PAGE_DEFAULT when absent. */
 bool call_limit(struct call *call, int64_t *limit_out);
-/* A parameter that is an id (`after` of bookings); absent gives 0. */
+/* An id, as `after` of bookings; 0 when absent. */
 bool call_id(struct call *call, enum param param, int64_t *id_out);
-/* An id in the path; -1: it is none, so nothing has it. */
-int64_t call_path_id(const char *text);
-/* A whole number within bounds; absent gives what *out holds already. */
+/* A whole number from min to max. */
 bool call_number(struct call *call, enum param param, int64_t min, int64_t max, int64_t *out);
-/* A moment: RFC 3339, whole seconds; absent gives what *out_ms holds already. */
+/* A time: RFC 3339, whole seconds. */
 bool call_time(struct call *call, enum param param, int64_t *out_ms);
-/* Cut to the last second that RFC 3339 can write. */
-int64_t call_time_within(int64_t ms);
-/* `from` and `to`, from < to; absent: from now (cut to the second) on, `length_ms` long. */
+/* `from` and `to`, from < to. Default: from now, rounded down to a second, for length_ms. */
 bool call_window(struct call *call, int64_t length_ms, struct window *out);
-/* A duration like 2h30m, of at least a second; absent gives what *out_ms holds already. */
+/* A duration like 2h30m, of at least one second. */
 bool call_duration(struct call *call, enum param param, int64_t *out_ms);
 /* Each `label`, KEY=VALUE; sorted by key, in the arena. */
 bool call_labels(struct call *call, struct labels *out);
-/* A parameter that must be there. */
+/* False when the parameter is absent. */
 bool call_required(struct call *call, enum param param);
-/* A parameter that is a name; absent gives NULL. */
+/* A name; NULL when absent. */
 bool call_name(struct call *call, enum param param, const char **name_out);
-/* {"items": […], "next": "…"}; takes items. next NULL: the last page. */
-void call_page(struct call *call, json_t *items, const char *next);
+
+/* An id in the path; -1, which no row has, when the text is not a number. */
+int64_t call_path_id(const char *text);
+/* The time, but at most the last second that RFC 3339 can write. */
+int64_t call_time_within(int64_t ms);
 
 #endif

@@ -1,5 +1,6 @@
-/* The event topic, read once for all who listen: a thread consumes it, keeps each partition's newest
- * events, and wakes the listeners that wait. Whoever is behind what is kept reads the database. */
+/* The event topic, read once for all who listen: a thread consumes it, keeps each partition's
+ * newest events, and wakes the listeners that wait. Whoever is behind what is kept reads the
+ * database. */
 #ifndef BERTH_READER_HUB_H
 #define BERTH_READER_HUB_H
 

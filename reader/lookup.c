@@ -17,7 +17,7 @@ struct lookup {
     pthread_mutex_t mutex;
     pthread_cond_t came; /* a question, or the end */
     bool stopping;
-    struct lookup_wanted *first, **last;
+    struct lookup_query *first, **last;
 };
 
 /* --- rows ------------------------------------------------------------------------------------ */
@@ -58,22 +58,22 @@ static struct placed *sort_rows(MYSQL_RES *rows, size_t count)
 }
 
 /* A booking's rows, `count` of them: one for each share, or one without. */
-static void take_rows(struct lookup_wanted *wanted, const struct placed *placed, size_t count)
+static void take_rows(struct lookup_query *query, const struct placed *placed, size_t count)
 {
-    struct booking_view *view = &wanted->view;
-    struct share *shares = arena_alloc(wanted->arena, count * sizeof(*shares));
-    wanted->err = rows_booking(placed[0].row, wanted->arena, view, &wanted->f);
-    wanted->found = wanted->err == ERR_OK;
+    struct booking_view *view = &query->view;
+    struct share *shares = arena_alloc(query->arena, count * sizeof(*shares));
+    query->err = rows_booking(placed[0].row, query->arena, view, &query->f);
+    query->found = query->err == ERR_OK;
     view->shares = shares;
     for (size_t i = 0; i < count && placed[i].row[MACHINE]; i++) {
         shares[view->share_count++] = (struct share){
-            .machine = arena_strdup(wanted->arena, placed[i].row[MACHINE]),
+            .machine = arena_strdup(query->arena, placed[i].row[MACHINE]),
             .amount = {.gpus = field_int(placed[i].row[GPUS]),
                        .memory_gib = field_int(placed[i].row[MEMORY_GIB])}};
     }
 }
 
-static void hand_out(struct lookup_wanted *all, MYSQL_RES *rows)
+static void hand_out(struct lookup_query *all, MYSQL_RES *rows)
 {
     size_t count = (size_t)mysql_num_rows(rows);
     struct placed *placed = sort_rows(rows, count);
@@ -81,9 +81,9 @@ static void hand_out(struct lookup_wanted *all, MYSQL_RES *rows)
         end = first + 1;
         while (end < count && placed[end].booking == placed[first].booking)
             end++;
-        for (struct lookup_wanted *wanted = all; wanted; wanted = wanted->next) {
-            if (wanted->id == placed[first].booking)
-                take_rows(wanted, &placed[first], end - first);
+        for (struct lookup_query *query = all; query; query = query->next) {
+            if (query->id == placed[first].booking)
+                take_rows(query, &placed[first], end - first);
         }
     }
     free(placed);
@@ -91,12 +91,12 @@ static void hand_out(struct lookup_wanted *all, MYSQL_RES *rows)
 
 /* --- asking ---------------------------------------------------------------------------------- */
 
-static void build(const struct lookup_wanted *all, struct buf *sql)
+static void build(const struct lookup_query *all, struct buf *sql)
 {
     int64_t ids[MOST_AT_ONCE];
     size_t count = 0;
-    for (const struct lookup_wanted *wanted = all; wanted; wanted = wanted->next)
-        ids[count++] = wanted->id;
+    for (const struct lookup_query *query = all; query; query = query->next)
+        ids[count++] = query->id;
     /* The order of the joins is said: see read_shares in reader/route_bookings.c. */
     buf_puts(sql, "SELECT " BOOKING_ROW_COLUMNS
                   ", m.name, a.gpus, a.memory_gib, a.machine, a.start_ms FROM booking b "
@@ -107,7 +107,7 @@ static void build(const struct lookup_wanted *all, struct buf *sql)
 }
 
 /* One statement for all; the answer is in each. */
-static void ask(struct lookup *lookup, struct lookup_wanted *all)
+static void ask(struct lookup *lookup, struct lookup_query *all)
 {
     struct mysql_session *db = NULL;
     struct failure f;
@@ -119,9 +119,9 @@ static void ask(struct lookup *lookup, struct lookup_wanted *all)
         err = mysql_session_query(db, "read bookings", sql.data, sql.len, &rows, &f);
     if (err == ERR_OK)
         hand_out(all, rows);
-    for (struct lookup_wanted *wanted = all; err != ERR_OK && wanted; wanted = wanted->next) {
-        wanted->err = err;
-        wanted->f = f;
+    for (struct lookup_query *query = all; err != ERR_OK && query; query = query->next) {
+        query->err = err;
+        query->f = f;
     }
     mysql_free_result(rows);
     if (db)
@@ -132,12 +132,12 @@ static void ask(struct lookup *lookup, struct lookup_wanted *all)
 /* --- waiting --------------------------------------------------------------------------------- */
 
 /* The first of those who wait, as a list of their own; waits for some. NULL: it is the end. */
-static struct lookup_wanted *take(struct lookup *lookup)
+static struct lookup_query *take(struct lookup *lookup)
 {
     pthread_mutex_lock(&lookup->mutex);
     while (!lookup->first && !lookup->stopping)
         pthread_cond_wait(&lookup->came, &lookup->mutex);
-    struct lookup_wanted *all = lookup->first, **end = &lookup->first;
+    struct lookup_query *all = lookup->first, **end = &lookup->first;
     for (int i = 0; i < MOST_AT_ONCE && *end; i++)
         end = &(*end)->next;
     lookup->first = *end;
@@ -151,10 +151,10 @@ static struct lookup_wanted *take(struct lookup *lookup)
 static void *run(void *arg)
 {
     struct lookup *lookup = arg;
-    struct lookup_wanted *all;
+    struct lookup_query *all;
     while ((all = take(lookup))) {
         ask(lookup, all);
-        for (struct lookup_wanted *next; all; all = next) {
+        for (struct lookup_query *next; all; all = next) {
             next = all->next; /* it may be gone once it knows */
             all->answered(all);
         }
@@ -162,25 +162,25 @@ static void *run(void *arg)
     return NULL;
 }
 
-bool lookup_add(struct lookup *lookup, struct lookup_wanted *wanted)
+bool lookup_add(struct lookup *lookup, struct lookup_query *query)
 {
     pthread_mutex_lock(&lookup->mutex);
     bool takes = !lookup->stopping;
     if (takes) {
         if (!lookup->first)
             pthread_cond_signal(&lookup->came);
-        wanted->next = NULL;
-        *lookup->last = wanted;
-        lookup->last = &wanted->next;
+        query->next = NULL;
+        *lookup->last = query;
+        lookup->last = &query->next;
     }
     pthread_mutex_unlock(&lookup->mutex);
     return takes;
 }
 
-void lookup_now(struct lookup *lookup, struct lookup_wanted *wanted)
+void lookup_now(struct lookup *lookup, struct lookup_query *query)
 {
-    wanted->next = NULL;
-    ask(lookup, wanted);
+    query->next = NULL;
+    ask(lookup, query);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

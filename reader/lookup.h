@@ -1,6 +1,5 @@
-/* Bookings that are asked for one by one, by many at the same moment. Most of what such a question
- * costs is the statement, not the booking: whoever comes while one is under way is asked for with
- * the next, together with all who have come by then. A thread of its own asks. */
+/* Lookups of single bookings. Most of their cost is the statement, not the booking: queries that
+ * arrive while one statement runs share the next one. The lookup has a thread of its own. */
 #ifndef BERTH_READER_LOOKUP_H
 #define BERTH_READER_LOOKUP_H
 
@@ -14,33 +13,34 @@
 
 struct lookup;
 
-/* One question; belongs to whoever asks, who sets the first three and leaves it alone until it is
- * answered. */
-struct lookup_wanted {
+/* One query, owned by the caller, who sets the first four members and does not touch the query
+ * until it is answered. */
+struct lookup_query {
     int64_t id;
     struct arena *arena; /* for what the answer points at */
-    /* Called once, on the lookup's thread, when the answer is there. */
-    void (*answered)(struct lookup_wanted *wanted);
+    void *owner;
+    /* Called once, on the lookup's thread. The query may be freed in it. */
+    void (*answered)(struct lookup_query *query);
 
-    /* The answer: an error of the database, the same for all that were asked for together; or the
-     * booking as committed at some moment since the question, with the shares that it holds until
-     * its end, in the order of its events. */
+    /* The answer: an error of the database, the same for all queries of a statement; or the booking
+     * as committed at some moment since the query, with the shares that it holds until its end, in
+     * the order of its events. */
     enum err err;
     struct failure f;
-    bool found; /* false: there is none */
+    bool found; /* false: no booking has the id */
     struct booking_view view;
 
-    struct lookup_wanted *next; /* the lookup's */
+    struct lookup_query *next; /* the lookup's */
 };
 
-/* Starts the thread; borrows the pool. ERR_FAILED: the system has no thread for us. */
+/* Starts the thread; borrows the pool. Gives *out. ERR_FAILED: no thread could be created. */
 enum err lookup_start(struct session_pool *pool, struct lookup **out, struct failure *f);
-/* Answers all who wait and ends the thread: nobody is taken any more. */
+/* Answers every pending query and joins the thread. lookup_add refuses queries from then on. */
 void lookup_stop(struct lookup *lookup);
-void lookup_free(struct lookup *lookup); /* stopped; NULL is fine */
-/* Takes a question; false: it has stopped. Any thread. */
-bool lookup_add(struct lookup *lookup, struct lookup_wanted *wanted);
-/* Asks now, in the caller's thread, for this one; `answered` is not called. Any thread. */
-void lookup_now(struct lookup *lookup, struct lookup_wanted *wanted);
+void lookup_free(struct lookup *lookup); /* after lookup_stop; NULL is fine */
+/* Adds a query to the next statement. False: the lookup has stopped. Any thread. */
+bool lookup_add(struct lookup *lookup, struct lookup_query *query);
+/* Answers one query in the caller's thread, without calling `answered`. Any thread. */
+void lookup_now(struct lookup *lookup, struct lookup_query *query);
 
 #endif

@@ -258,15 +258,15 @@ enum err handle_series(struct call *call, struct failure *f)
 
 enum err handle_booking(struct call *call, struct failure *f)
 {
-    const struct lookup_wanted *wanted = call->wanted;
-    if (wanted->err != ERR_OK) {
-        *f = wanted->f;
-    } else if (wanted->found) {
-        call->body = booking_view_json(&wanted->view);
+    const struct lookup_query *query = call->booking;
+    if (query->err != ERR_OK) {
+        *f = query->f;
+    } else if (query->found) {
+        call->body = booking_view_json(&query->view);
     } else {
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "No booking has the id %.40s; GET /v1/bookings lists them.",
                      call->path_args[0]);
     }
-    return wanted->err;
+    return query->err;
 }

@@ -6,8 +6,8 @@
 #include "lib/base/mem.h"
 #include "reader/handlers.h"
 
-/* A page ends behind the event that makes it so long, and is read in pieces: together they bound what
- * a page takes in memory. */
+/* A page ends behind the event that makes it so long, and is read in pieces: together they bound
+ * what a page takes in memory. */
 #define PAGE_BYTES (4 * 1024 * 1024)
 #define PIECE_ROWS 25
 

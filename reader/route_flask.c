@@ -14,6 +14,8 @@
 #include "lib/base/mem.h"
 #include "lib/codec/jsonout.h"
 #include "reader/handlers.h"
+#include "reader/session_pool.h"
+#include "reader/stream.h"
 
 #define PIECE_ROWS    5000
 /* The bookings of a machine are found by an index on it and then sorted by id, all of them for each
@@ -101,18 +103,28 @@ struct list {
     int64_t pieces;         /* read so far */
 };
 
-static enum err list_next(struct stream *stream, struct mysql_session *db, struct buf *out,
-                          bool *more_out, struct failure *f)
+static enum err read_piece(const struct list *list, struct session_pool *pool, MYSQL_RES **out,
+                           struct failure *f)
+{
+    struct mysql_session *db;
+    struct buf sql = {0};
+    if (session_pool_take(pool, false, &db, f) != ERR_OK)
+        return f->err;
+    list->query(list, &sql);
+    enum err err = mysql_session_query(db, "list", sql.data, sql.len, out, f);
+    buf_fini(&sql);
+    session_pool_put(pool, db);
+    return err;
+}
+
+static enum err list_next(struct stream *stream, struct session_pool *pool, struct buf *out,
+                          enum stream_state *state_out, struct failure *f)
 {
     struct list *list = (struct list *)stream;
-    struct buf sql = {0};
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    list->query(list, &sql);
-    enum err err = mysql_session_query(db, "list", sql.data, sql.len, &rows, f);
-    buf_fini(&sql);
-    if (err != ERR_OK)
-        return err;
+    if (read_piece(list, pool, &rows, f) != ERR_OK)
+        return f->err;
     struct arena *arena = arena_new();
     struct jsonout text;
     jsonout_init(&text, arena, 128 * (size_t)mysql_num_rows(rows) + 64);
@@ -127,8 +139,8 @@ static enum err list_next(struct stream *stream, struct mysql_session *db, struc
         list->after = field_int(row[list->put == put_share ? 1 : 0]);
         list->machine = field_int(row[0]);
     }
-    *more_out = mysql_num_rows(rows) == PIECE_ROWS;
-    if (!*more_out)
+    *state_out = mysql_num_rows(rows) == PIECE_ROWS ? STREAM_MORE : STREAM_END;
+    if (*state_out == STREAM_END)
         JSONOUT_RAW(&text, "]}");
     mysql_free_result(rows);
     buf_append(out, text.data, text.len);

@@ -10,8 +10,8 @@
 
 struct server;
 
-/* Listens at reader.listen and answers from threads of its own until server_stop. Borrows the
- * pool and the hub (NULL: no events). Gives *out. ERR_CONFIG: an address that cannot be listened at. */
+/* Listens at reader.listen and answers from threads of its own until server_stop. Borrows the pool
+ * and the hub (NULL: no events). Gives *out. ERR_CONFIG: an address that cannot be listened at. */
 enum err server_start(const struct config *cfg, struct session_pool *pool, struct hub *hub,
                       struct server **out, struct failure *f);
 /* The port that it listens at, also when the configuration said 0. */

@@ -79,7 +79,8 @@ static void put_idle(struct session_pool *pool, struct pooled *pooled)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* A statement is a transaction of its own, and a transaction a snapshot: not as the worker has it. */
+/* A statement is a transaction of its own, and a transaction a snapshot: not as the worker has it.
+ * */
 static enum err connect_session(struct session_pool *pool, struct mysql_session *session,
                                 struct failure *f)
 {

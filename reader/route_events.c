@@ -1,23 +1,22 @@
-#include "reader/events.h"
-
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include <microhttpd.h>
+
 #include "lib/base/clock.h"
-#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "reader/handlers.h"
 #include "reader/hub.h"
 #include "reader/session_pool.h"
+#include "reader/stream.h"
 
 #define RETRY_TEXT        "retry: 3000\n\n"
 #define HEARTBEAT_MS      15000
 /* Text gathered before it is handed over; an event may make it longer. */
 #define GATHER_BYTES      (16 * 1024)
-#define BLOCK_BYTES       (16 * 1024)
 #define DB_ROWS           100
 #define ACCEPTED          "\"type\":\"berth.request.accepted\""
 /* What is sent but not read yet, in the kernel (which doubles it). */
@@ -26,6 +25,7 @@
 /* One who listens. `last` is the position: the last sequence of each partition that was given, or
  * passed over by the filter. */
 struct listener {
+    struct stream stream; /* its first member */
     struct hub *hub;
     struct session_pool *pool;
     struct hub_waiter waiter;
@@ -35,14 +35,14 @@ struct listener {
     const char *outcome;
     int64_t *last;
     int64_t *known;     /* what the database had when the listening began */
-    struct buf out;     /* text to be sent */
-    size_t sent;        /* of it */
+    struct buf *out;    /* the piece that is being written */
     struct buf scratch; /* one event */
-    int64_t spoke_ms;   /* monotonic: when something was sent last */
+    int64_t spoke_ms;   /* monotonic: of the last piece; 0: none yet */
 };
 
-void listener_free(struct listener *listener)
+static void listener_free(struct stream *stream)
 {
+    struct listener *listener = (struct listener *)stream;
     if (listener->joined)
         hub_leave(listener->hub, &listener->waiter);
     free(listener->machine);
@@ -50,7 +50,6 @@ void listener_free(struct listener *listener)
     free(listener->client);
     free(listener->last);
     free(listener->known);
-    buf_fini(&listener->out);
     buf_fini(&listener->scratch);
     free(listener);
 }
@@ -59,10 +58,10 @@ void listener_free(struct listener *listener)
 
 static void put_id(struct listener *l)
 {
-    buf_puts(&l->out, "id: ");
+    buf_puts(l->out, "id: ");
     for (int32_t p = 0; p < hub_partitions(l->hub); p++)
-        buf_printf(&l->out, "%s%" PRId64, p > 0 ? "," : "", l->last[p]);
-    buf_puts(&l->out, "\n");
+        buf_printf(l->out, "%s%" PRId64, p > 0 ? "," : "", l->last[p]);
+    buf_puts(l->out, "\n");
 }
 
 /* Our events begin with their attributes, so the first "type" is the event's. */
@@ -155,10 +154,10 @@ static enum err give(struct listener *l, int32_t part, const char *event, struct
     if (!concerned)
         return ERR_OK;
     put_id(l);
-    put_type(&l->out, event);
-    buf_puts(&l->out, "data: ");
-    buf_puts(&l->out, event);
-    buf_puts(&l->out, "\n\n");
+    put_type(l->out, event);
+    buf_puts(l->out, "data: ");
+    buf_puts(l->out, event);
+    buf_puts(l->out, "\n\n");
     return ERR_OK;
 }
 
@@ -167,7 +166,7 @@ static void put_resync(struct listener *l, int32_t part, int64_t last)
 {
     l->last[part] = last;
     put_id(l);
-    buf_printf(&l->out, "event: resync\ndata: {\"partition\":%" PRId32 "}\n\n", part);
+    buf_printf(l->out, "event: resync\ndata: {\"partition\":%" PRId32 "}\n\n", part);
 }
 
 /* --- gathering ------------------------------------------------------------------------------ */
@@ -189,7 +188,7 @@ static enum err from_database(struct listener *l, int32_t part, struct failure *
     session_pool_put(l->pool, db); /* give() may need one */
     if (err == ERR_OK && mysql_num_rows(rows) == 0)
         l->known[part] = l->last[part];
-    while (err == ERR_OK && l->out.len < GATHER_BYTES && (row = mysql_fetch_row(rows))) {
+    while (err == ERR_OK && l->out->len < GATHER_BYTES && (row = mysql_fetch_row(rows))) {
         if (field_int(row[0]) != l->last[part] + 1)
             put_resync(l, part, field_int(row[0]) - 1);
         err = give(l, part, row[1], f);
@@ -201,7 +200,7 @@ static enum err from_database(struct listener *l, int32_t part, struct failure *
 /* Appends what there is of one partition. An error is the database's. */
 static enum err gather_part(struct listener *l, int32_t part, struct failure *f)
 {
-    while (l->out.len < GATHER_BYTES) {
+    while (l->out->len < GATHER_BYTES) {
         buf_clear(&l->scratch);
         enum hub_have have = hub_next(l->hub, part, l->last[part], &l->scratch);
         if (have == HUB_EVENT) {
@@ -214,9 +213,9 @@ static enum err gather_part(struct listener *l, int32_t part, struct failure *f)
         int64_t before = l->last[part];
         if (from_database(l, part, f) != ERR_OK)
             return f->err;
-        if (l->last[part] > before && l->out.len == 0) {
+        if (l->last[part] > before && l->out->len == 0) {
             put_id(l); /* none of them passed the filter */
-            buf_puts(&l->out, "\n");
+            buf_puts(l->out, "\n");
         }
         /* Not there yet, or one page read: whoever comes from afar does not hold up the others that
          * this thread serves. */
@@ -231,72 +230,47 @@ static enum err gather(struct listener *l, struct failure *f)
         if (gather_part(l, p, f) != ERR_OK)
             return f->err;
     }
-    if (l->out.len == 0 && clock_mono_ms() - l->spoke_ms >= HEARTBEAT_MS) {
+    if (l->out->len == 0 && clock_mono_ms() - l->spoke_ms >= HEARTBEAT_MS) {
         put_id(l); /* an id without data moves the position only */
-        buf_puts(&l->out, ": still here\n\n");
+        buf_puts(l->out, ": still here\n\n");
     }
     return ERR_OK;
 }
 
-/* libmicrohttpd gives the signature. A listener that reads too slowly is not asked for, and so it
+/* The next piece of a listener's stream. A listener that reads too slowly is not asked for, and
  * runs into the connection's time-out; what it misses costs no memory here. */
-static ssize_t on_read(void *arg, uint64_t position, char *block, size_t max)
+static enum err listener_next(struct stream *stream, struct session_pool *pool, struct buf *out,
+                              enum stream_state *state_out, struct failure *f)
 {
-    struct listener *l = arg;
-    (void)position;
-    while (l->sent == l->out.len) {
-        struct failure f;
-        uint64_t version = hub_version(l->hub);
-        buf_clear(&l->out);
-        l->sent = 0;
-        if (hub_stopping(l->hub))
-            return MHD_CONTENT_READER_END_OF_STREAM;
-        if (gather(l, &f) != ERR_OK) {
-            struct log_quoted quoted;
-            log_warn("listener cut off", "err=%s", log_quote(&quoted, f.text));
-            return MHD_CONTENT_READER_END_WITH_ERROR; /* it comes again where it was */
-        }
-        if (l->out.len == 0 && hub_wait(l->hub, &l->waiter, version))
-            return 0;
+    struct listener *l = (struct listener *)stream;
+    uint64_t version = hub_version(l->hub);
+    l->pool = pool;
+    l->out = out;
+    *state_out = STREAM_MORE;
+    if (l->spoke_ms == 0) {
+        buf_puts(out, RETRY_TEXT);
+        put_id(l);
+        buf_puts(out, "\n");
+    } else if (hub_stopping(l->hub)) {
+        *state_out = STREAM_END;
+    } else if (gather(l, f) != ERR_OK) {
+        return f->err;
+    } else if (out->len == 0 && hub_wait(l->hub, &l->waiter, version)) {
+        *state_out = STREAM_SUSPENDED;
     }
-    size_t len = l->out.len - l->sent;
-    if (len > max)
-        len = max;
-    memcpy(block, l->out.data + l->sent, len);
-    l->sent += len;
-    l->spoke_ms = clock_mono_ms();
-    return (ssize_t)len;
+    if (out->len > 0)
+        l->spoke_ms = clock_mono_ms();
+    return ERR_OK;
 }
 
-static void on_gone(void *arg)
-{
-    listener_free(arg);
-}
-
-/* The kernel would keep megabytes for each who does not read. */
-static void bound_socket(struct MHD_Connection *connection)
+/* Otherwise the kernel would keep megabytes for a listener that does not read. */
+static void bound_send_buffer(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
         connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     int bytes = SEND_BUFFER_BYTES;
     if (info)
         setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
-}
-
-struct MHD_Response *listener_response(struct listener *listener, struct session_pool *pool,
-                                       struct MHD_Connection *connection)
-{
-    listener->pool = pool;
-    bound_socket(connection);
-    listener->joined = hub_join(listener->hub, &listener->waiter, connection);
-    struct MHD_Response *response = listener->joined
-                                        ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN,
-                                                                            BLOCK_BYTES, on_read,
-                                                                            listener, on_gone)
-                                        : NULL;
-    if (!response)
-        listener_free(listener);
-    return response;
 }
 
 /* --- the route ------------------------------------------------------------------------------ */
@@ -334,7 +308,10 @@ static bool parse_positions(const struct listener *l, const char *text)
 
 static bool read_positions(struct call *call, struct listener *l)
 {
-    const char *after = call->last_event_id ? call->last_event_id : call->params[PARAM_AFTER];
+    const char *after = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND,
+                                                    "Last-Event-ID");
+    if (!after)
+        after = call->params[PARAM_AFTER];
     memcpy(l->last, l->known, (size_t)hub_partitions(l->hub) * sizeof(*l->last));
     if (!after || parse_positions(l, after))
         return true;
@@ -382,16 +359,17 @@ enum err handle_events(struct call *call, struct failure *f)
     l->hub = hub;
     l->last = xcalloc(count, sizeof(*l->last));
     l->known = xcalloc(count, sizeof(*l->known));
-    l->spoke_ms = clock_mono_ms();
-    enum err err = read_last(call, l, f);
-    if (err != ERR_OK || !read_positions(call, l) || !read_filter(call, l)) {
-        listener_free(l);
-        return err;
-    }
-    buf_puts(&l->out, RETRY_TEXT);
-    put_id(l);
-    buf_puts(&l->out, "\n");
-    call->listener = l;
+    l->stream = (struct stream){.next = listener_next, .free = listener_free, .live = true};
+    call->stream = &l->stream;
     call->content_type = "text/event-stream";
+    enum err err = read_last(call, l, f);
+    if (err != ERR_OK || !read_positions(call, l) || !read_filter(call, l))
+        return err;
+    l->joined = hub_join(hub, &l->waiter, call->connection);
+    if (!l->joined) {
+        return call_problem(call, PROBLEM_TOO_MANY_CONNECTIONS, NULL,
+                            "As many listen as may; try again later, or ask another reader.");
+    }
+    bound_send_buffer(call->connection);
     return ERR_OK;
 }
