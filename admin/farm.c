@@ -306,7 +306,7 @@ enum err admin_farm_resume(struct admin *admin, struct failure *f)
         err = check_not_ahead(admin, &kafka, &farm, f);
     if (err == ERR_OK) {
         err = mysql_session_execf(admin->session, f, "resume the farm",
-                                  "UPDATE farm SET halted = ''");
+                                  "UPDATE farm SET halted = '', halt_cause = NULL");
     }
     if (err == ERR_OK)
         err = mysql_session_commit(admin->session, f);

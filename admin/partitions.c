@@ -90,7 +90,7 @@ static enum err lock_part(struct admin *admin, int64_t part, struct part_row *ou
 
 /* progress_epoch := epoch: the owners that made no progress before are forgiven, else the next one
  * would halt the partition again at once. */
-#define UNHALT "halted = '', progress_epoch = epoch"
+#define UNHALT "halted = '', halt_cause = NULL, progress_epoch = epoch"
 
 static void print_part(const struct admin *admin, int64_t part, const struct part_row *row)
 {

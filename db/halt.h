@@ -1,7 +1,10 @@
-/* Why a partition waits or halts, or the farm is halted, in one word: for the label `cause` of the
- * metrics. The sentence, with the next step, is what is stored and logged; a word never changes. */
+/* Why a partition waits or is halted, or why the farm is halted. A halt has a cause and a sentence.
+ * The cause is one word of a fixed list: the column halt_cause and the label `cause` of the metrics;
+ * a word, once released, never changes. The sentence names the next step, and is stored and logged. */
 #ifndef BERTH_DB_HALT_H
 #define BERTH_DB_HALT_H
+
+#include "lib/base/err.h"
 
 #define HALT_CAUSE_TABLE(X)                                                                        \
     X(NONE, "none")                                                                                \
@@ -26,9 +29,20 @@ enum halt_cause {
         HALT_CAUSE_COUNT
 };
 
+struct halt {
+    enum halt_cause cause; /* not HALT_NONE */
+    const char *why;       /* the sentence; borrowed */
+};
+
 const char *halt_cause_name(enum halt_cause cause);
-/* The cause that a sentence of ours is about: HALT_NONE of an empty one, HALT_OTHER of one that an
- * operator or another release wrote. */
-enum halt_cause halt_cause_of(const char *why);
+/* The cause of a row with these columns. HALT_NONE: `halted` is empty. HALT_OTHER: halt_cause is NULL
+ * or an unknown word, as after a halt that somebody noted by hand. */
+enum halt_cause halt_cause_read(const char *halted, const char *halt_cause);
+
+/* failure_set for ERR_PARTITION_HALTED and ERR_FARM_HALTED. `f` must not be NULL. */
+enum err halt_set(struct failure *f, enum err err, enum halt_cause cause, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The halt that halt_set noted; valid as long as *f. */
+struct halt halt_of(const struct failure *f);
 
 #endif

@@ -17,20 +17,20 @@ struct mysql_store {
 /* Columns in the order in which mysql_store_row.c reads them. */
 #define PARTITION_COLUMNS                                                                          \
     "part, epoch, progress_epoch, connection_id, next_offset, last_seq, published_seq, clock_ms, " \
-    "last_sha256, ignore_time_until, reject_offset, halted"
-#define FARM_COLUMNS    "name, partitions, cluster_id, key_generation, halted"
+    "last_sha256, ignore_time_until, reject_offset, halted, halt_cause"
+#define FARM_COLUMNS    "name, partitions, cluster_id, key_generation, halted, halt_cause"
 #define MACHINE_COLUMNS "id, name, gpus, memory_gib, labels, state, version, capacity_changed_ms"
 #define BOOKING_COLUMNS "id, client, user_name, start_ms, end_ms, state, version, series"
 
 /* --- mysql_store_session.c: each a transaction of its own --- */
 enum err store_farm(void *self, struct farm_row *out, struct failure *f);
-enum err store_halt_farm(void *self, const char *why, struct failure *f);
+enum err store_halt_farm(void *self, struct halt halt, struct failure *f);
 enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f);
 enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failure *f);
 enum err store_claim(void *self, int32_t part, const char *owner, struct partition_row *out,
                      struct failure *f);
 enum err store_partition(void *self, int32_t part, struct partition_row *out, struct failure *f);
-enum err store_halt_partition(void *self, int32_t part, int64_t epoch, const char *why,
+enum err store_halt_partition(void *self, int32_t part, int64_t epoch, struct halt halt,
                               struct failure *f);
 enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t seq,
                              struct failure *f);

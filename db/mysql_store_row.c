@@ -32,6 +32,7 @@ void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partiti
         memcpy(out->last_sha256, row[8], sizeof(out->last_sha256));
     }
     text_for_column(row[11], out->halted, sizeof(out->halted));
+    out->halt_cause = halt_cause_read(row[11], row[12]);
 }
 
 void farm_row_read(MYSQL_ROW row, struct farm_row *out)
@@ -43,6 +44,7 @@ void farm_row_read(MYSQL_ROW row, struct farm_row *out)
     copy_text(out->name, sizeof(out->name), row[0]);
     copy_text(out->cluster_id, sizeof(out->cluster_id), row[2]);
     text_for_column(row[4], out->halted, sizeof(out->halted));
+    out->halt_cause = halt_cause_read(row[4], row[5]);
 }
 
 enum err farm_row_query(struct mysql_store *store, struct farm_row *out, struct failure *f)

@@ -32,17 +32,25 @@ enum err store_farm(void *self, struct farm_row *out, struct failure *f)
     return end_read(store, farm_row_query(store, out, f));
 }
 
-enum err store_halt_farm(void *self, const char *why, struct failure *f)
+/* Begins the statement that sets the columns of a halt. */
+static struct buf *halt_update(struct mysql_store *store, const char *table, struct halt halt)
 {
-    struct mysql_store *store = self;
-    assert(!store->in_transaction);
-    assert(why[0] != '\0');
     char text[HALT_TEXT_LEN];
     struct buf *sql = &store->sql;
+    assert(!store->in_transaction);
+    assert(halt.cause != HALT_NONE && halt.why[0] != '\0');
     buf_clear(sql);
-    buf_puts(sql, "UPDATE farm SET halted = ");
-    sql_text(sql, text_for_column(why, text, sizeof(text)));
-    buf_puts(sql, " WHERE halted = ''");
+    buf_printf(sql, "UPDATE %s SET halted = ", table);
+    sql_text(sql, text_for_column(halt.why, text, sizeof(text)));
+    buf_printf(sql, ", halt_cause = '%s' WHERE ", halt_cause_name(halt.cause));
+    return sql;
+}
+
+enum err store_halt_farm(void *self, struct halt halt, struct failure *f)
+{
+    struct mysql_store *store = self;
+    struct buf *sql = halt_update(store, "farm", halt);
+    buf_puts(sql, "halted = ''");
     enum err err = mysql_session_exec(store->session, "halt the farm", sql->data, sql->len, f);
     return end_write(store, err, f);
 }
@@ -213,17 +221,12 @@ static enum err check_epoch(struct mysql_store *store, int32_t part, int64_t epo
                        "partition %" PRId32 " is not at epoch %" PRId64 " any more", part, epoch);
 }
 
-enum err store_halt_partition(void *self, int32_t part, int64_t epoch, const char *why,
+enum err store_halt_partition(void *self, int32_t part, int64_t epoch, struct halt halt,
                               struct failure *f)
 {
     struct mysql_store *store = self;
-    assert(!store->in_transaction);
-    char text[HALT_TEXT_LEN];
-    struct buf *sql = &store->sql;
-    buf_clear(sql);
-    buf_puts(sql, "UPDATE request_partition SET halted = ");
-    sql_text(sql, text_for_column(why, text, sizeof(text)));
-    buf_printf(sql, " WHERE part = %" PRId32 " AND epoch = %" PRId64, part, epoch);
+    struct buf *sql = halt_update(store, "request_partition", halt);
+    buf_printf(sql, "part = %" PRId32 " AND epoch = %" PRId64, part, epoch);
     enum err err = mysql_session_exec(store->session, "halt the partition", sql->data, sql->len, f);
     if (err == ERR_OK)
         err = check_epoch(store, part, epoch, f);

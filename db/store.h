@@ -21,6 +21,7 @@
 #include "core/reason.h"
 #include "core/request.h"
 #include "core/world.h"
+#include "db/halt.h"
 #include "lib/base/err.h"
 #include "lib/token/jws.h"
 
@@ -33,6 +34,7 @@ struct farm_row {
     char cluster_id[65];
     int64_t key_generation;
     char halted[STORE_HALT_LEN];
+    enum halt_cause halt_cause;
 };
 
 struct partition_row {
@@ -49,6 +51,7 @@ struct partition_row {
     int64_t ignore_time_until; /* offsets below it are decided whatever their append time says */
     int64_t reject_offset;     /* the offset that an operator had rejected; -1: none */
     char halted[STORE_HALT_LEN];
+    enum halt_cause halt_cause;
 };
 
 struct key_row {
@@ -132,8 +135,8 @@ struct store_ops {
 
     /* --- each a transaction of its own --- */
     enum err (*farm)(void *self, struct farm_row *out, struct failure *f);
-    enum err (*halt_farm)(void *self, const char *why,
-                          struct failure *f); /* the first halt's text stays */
+    /* Notes the halt, unless the farm is halted already: the first halt stays. */
+    enum err (*halt_farm)(void *self, struct halt halt, struct failure *f);
     enum err (*keys)(void *self, store_key_fn *fn, void *arg, struct failure *f);
     /* Limits change only together with the farm's key_generation, and while no batch is under way:
      * whoever holds a partition's lock and sees the generation that it read before has them right. */
@@ -144,7 +147,7 @@ struct store_ops {
                       struct failure *f);
     enum err (*partition)(void *self, int32_t part, struct partition_row *out, struct failure *f);
     /* Notes the halt, only while `epoch` is the row's. ERR_EPOCH_LOST: it is not. */
-    enum err (*halt_partition)(void *self, int32_t part, int64_t epoch, const char *why,
+    enum err (*halt_partition)(void *self, int32_t part, int64_t epoch, struct halt halt,
                                struct failure *f);
     /* published_seq := max(it, seq), only while `epoch` is the row's. */
     enum err (*set_published)(void *self, int32_t part, int64_t epoch, int64_t seq,

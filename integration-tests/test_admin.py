@@ -152,13 +152,15 @@ def test_output_that_cannot_be_written(farm):
 
 def test_partition_commands(farm):
     with farm.sql.cursor() as cursor:
-        cursor.execute("UPDATE request_partition SET halted = 'why', epoch = 9 WHERE part = 2")
+        cursor.execute("UPDATE request_partition SET halted = 'why', halt_cause = 'no_row', epoch = 9"
+                       " WHERE part = 2")
     rows = as_json(farm, "partition", "list")["items"]
     assert [row["halted"] for row in rows] == [None, None, "why", None, None, None, None, None]
     assert as_json(farm, "status")["halted_partitions"] == 1
     assert as_json(farm, "partition", "resume", 2, "--ignore-time-until", 7)["was_halted"]
     row = farm.partition_row(2)
-    assert (row["halted"], row["progress_epoch"], row["ignore_time_until"]) == ("", 9, 7)
+    assert (row["halted"], row["halt_cause"]) == ("", None)
+    assert (row["progress_epoch"], row["ignore_time_until"]) == (9, 7)
     farm.admin_command("reject", 2, 5, status=2)
     assert as_json(farm, "reject", 2, 0)["partition"] == 2
     assert farm.partition_row(2)["reject_offset"] == 0
@@ -178,7 +180,7 @@ def test_farm_resume(farm, ahead):
     farm.start_worker()
     farm.register("gpu-01")
     with farm.sql.cursor() as cursor:
-        cursor.execute("UPDATE farm SET halted = 'restored'")
+        cursor.execute("UPDATE farm SET halted = 'restored', halt_cause = 'database_older'")
         if ahead:
             cursor.execute("UPDATE request_partition SET last_seq = 0, published_seq = 0, "
                            "last_sha256 = NULL WHERE last_seq > 0")
@@ -189,3 +191,4 @@ def test_farm_resume(farm, ahead):
     else:
         assert as_json(farm, "farm", "resume")["was_halted"] == "restored"
         wait_until(lambda: as_json(farm, "status")["halted"] is None, "it goes on")
+        assert farm.row("SELECT halt_cause FROM farm")["halt_cause"] is None

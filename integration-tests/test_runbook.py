@@ -65,11 +65,13 @@ def execute(farm, statement):
         cursor.execute(statement)
 
 
-def wait_halted(farm, part, text):
-    """Waits for the halt, and looks for its text in the row, the list and the log."""
+def wait_halted(farm, part, cause, text):
+    """Waits for the halt, and looks for its cause in the row, its text in row, list and log."""
     on_the_page(text.split("{")[0])
     wait_until(lambda: farm.partition_row(part)["halted"], f"partition {part} is halted", 30)
-    why = farm.partition_row(part)["halted"]
+    row = farm.partition_row(part)
+    why = row["halted"]
+    assert row["halt_cause"] == cause
     assert text.split("{")[0] in why, why
     assert why in farm.admin_command("partition", "list", "-o", "tsv").stdout
     for worker in farm.processes:
@@ -153,7 +155,7 @@ def test_owners_that_make_no_progress(farm, remedy):
     positions = [farm.publish(f"message {number}", partition=2) for number in range(3)]
     execute(farm, "UPDATE request_partition SET epoch = 6, progress_epoch = 0 WHERE part = 2")
     farm.start_worker()
-    why = wait_halted(farm, 2, "owners made no progress at offset {offset}")
+    why = wait_halted(farm, 2, "repeated_deaths", "owners made no progress at offset {offset}")
     assert "berth-admin reject 2 0" in why
     other = farm.publish(b"other", partition=3)
     assert farm.events.decision(other).reason == "malformed"
@@ -184,7 +186,7 @@ def test_no_append_time(farm):
     first = farm.events.decision(farm.publish(b"before", partition=4))
     configure(farm, farm.request_topic, message_timestamp_type="CreateTime")
     position = farm.publish(b"without time", partition=4)
-    wait_halted(farm, 4, "has no append time")
+    wait_halted(farm, 4, "no_append_time", "has no append time")
     configure(farm, farm.request_topic, message_timestamp_type="LogAppendTime")
     farm.admin_command("partition", "resume", 4, "--ignore-time-until", position[1] + 1)
     event = farm.events.decision(position)
@@ -202,7 +204,8 @@ def test_deleted_before_they_were_decided(farm):
         position = farm.publish(f"lost {number}", partition=1)
     delete_records(farm, farm.request_topic, 1, position[1])
     farm.start_worker()
-    why = wait_halted(farm, 1, "were deleted before they were decided (retention is too short)")
+    why = wait_halted(farm, 1, "requests_deleted",
+                      "were deleted before they were decided (retention is too short)")
     assert "requests 1 to 3" in why
     execute(farm, "UPDATE request_partition SET next_offset = 4 WHERE part = 1 AND next_offset = 1")
     farm.admin_command("partition", "resume", 1)
@@ -228,7 +231,7 @@ def test_a_hole_before_the_position(farm):
     worker.stop()
     delete_records(farm, farm.request_topic, 5, 1)
     farm.start_worker()
-    wait_halted(farm, 5, "is not the one that was decided last")
+    wait_halted(farm, 5, "request_log_replaced", "is not the one that was decided last")
 
 
 @pytest.mark.parametrize("offset", (0, 100))
@@ -298,7 +301,7 @@ def test_event_topic_made_again_and_published_again(farm):
     assert "gone" in farm.admin_command("init", "--farm", farm.name, status=1).stderr
     make_topic(farm, farm.event_topic, EVENTS)
     farm.start_worker()
-    wait_halted(farm, part, "is empty though {N} events were published")
+    wait_halted(farm, part, "events_deleted", "is empty though {N} events were published")
     execute(farm, f"UPDATE request_partition SET published_seq = 0 WHERE part = {part}")
     farm.admin_command("partition", "resume", part)
     # A consumer that reads from the beginning finds all as it was.

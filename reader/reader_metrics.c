@@ -150,15 +150,15 @@ static enum err read_farm(struct mysql_session *db, struct buf *out, struct fail
 {
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    enum err err = mysql_session_read(db, "read farm", "SELECT partitions, halted FROM farm", &rows,
-                                      f);
+    enum err err = mysql_session_read(db, "read farm",
+                                      "SELECT partitions, halted, halt_cause FROM farm", &rows, f);
     if (err != ERR_OK)
         return err;
     if ((row = mysql_fetch_row(rows))) {
         metric_single(out, &metric_farm_partitions, field_int(row[0]));
         metric_head(out, &metric_farm_halted);
         metric_sample(out, &metric_farm_halted,
-                      METRIC_LABELS({"cause", halt_cause_name(halt_cause_of(row[1]))}),
+                      METRIC_LABELS({"cause", halt_cause_name(halt_cause_read(row[1], row[2]))}),
                       row[1][0] != '\0');
     }
     mysql_free_result(rows);
@@ -175,21 +175,22 @@ static enum err read_partitions(struct mysql_session *db, const int64_t *ends, i
     MYSQL_ROW row;
     enum err err = mysql_session_read(
         db, "read partitions",
-        "SELECT part, halted, next_offset FROM request_partition ORDER BY part", &rows, f);
+        "SELECT part, halted, halt_cause, next_offset FROM request_partition ORDER BY part", &rows,
+        f);
     if (err != ERR_OK)
         return err;
     metric_head(out, &metric_partition_halted);
     metric_head(&lags, &request_lag);
     while ((row = mysql_fetch_row(rows))) {
         int64_t part = field_int(row[0]), lag = 0;
-        metric_sample(
-            out, &metric_partition_halted,
-            METRIC_LABELS({"partition", row[0]}, {"cause", halt_cause_name(halt_cause_of(row[1]))}),
-            row[1][0] != '\0');
+        metric_sample(out, &metric_partition_halted,
+                      METRIC_LABELS({"partition", row[0]},
+                                    {"cause", halt_cause_name(halt_cause_read(row[1], row[2]))}),
+                      row[1][0] != '\0');
         if (!ends || part >= end_count || ends[part] < 0)
             continue;
-        if (ends[part] > field_int(row[2]))
-            lag = ends[part] - field_int(row[2]);
+        if (ends[part] > field_int(row[3]))
+            lag = ends[part] - field_int(row[3]);
         metric_sample(&lags, &request_lag, METRIC_LABELS({"partition", row[0]}), lag);
     }
     mysql_free_result(rows);

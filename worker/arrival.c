@@ -28,7 +28,7 @@ static enum arrival wait_for_clock(struct worker *w, struct part *part,
         worker_store_failed(w, &f);
         return STOP_HERE;
     }
-    part_set(part, PART_WAITING, why);
+    part_stop(part, PART_WAITING, (struct halt){HALT_CLOCK_AHEAD, why});
     part->look_again_ms = w->env.mono_ms(w->env.arg) + WORKER_LOOK_AGAIN_MS;
     w->positions_changed = true;
     return STOP_HERE;
@@ -54,7 +54,7 @@ static enum arrival judge_time(struct worker *w, struct part *part,
              "the request topic, then berth-admin partition resume %" PRId32
              " --ignore-time-until %" PRId64,
              message->offset, part->number, message->offset + 1);
-    worker_halt_part(w, part, why);
+    worker_halt_part(w, part, (struct halt){HALT_NO_APPEND_TIME, why});
     return STOP_HERE;
 }
 

@@ -112,7 +112,7 @@ static enum err lock(struct batch *b, struct failure *f)
                                        f) != ERR_OK)
         return failure_wrap(f, "lock partitions");
     if (farm.halted[0])
-        return failure_set(f, ERR_FARM_HALTED, "%s", farm.halted);
+        return halt_set(f, ERR_FARM_HALTED, farm.halt_cause, "%s", farm.halted);
     if (compare_rows(b, f) != ERR_OK)
         return f->err;
     if (farm.key_generation != w->key_generation)
@@ -323,7 +323,7 @@ static enum outcome try_batch(struct worker *w, struct item *items, size_t count
         if (err == ERR_OK || err == ERR_EPOCH_LOST)
             continue; /* each time a partition leaves, or the keys are newer */
         if (err == ERR_FARM_HALTED) {
-            worker_halt_farm(w, f->text);
+            worker_halt_farm(w, halt_of(f));
             outcome = ABANDONED;
             break;
         }
@@ -351,7 +351,8 @@ static void give_up(struct worker *w, const struct item *item, const struct fail
     if (part->state != PART_RUNNING)
         return;
     if (err_is_retryable(f->err) && f->err != ERR_DB_DUPLICATE) {
-        part_set(part, PART_WAITING, f->text);
+        bool locked = f->err == ERR_DB_LOCK_TIMEOUT || f->err == ERR_DB_DEADLOCK;
+        part_stop(part, PART_WAITING, (struct halt){locked ? HALT_LOCKED : HALT_OTHER, f->text});
         part->look_again_ms = w->env.mono_ms(w->env.arg) + WORKER_LOOK_AGAIN_MS;
         w->positions_changed = true;
         return;
@@ -362,7 +363,7 @@ static void give_up(struct worker *w, const struct item *item, const struct fail
              "partition resume %" PRId32 "; to give the message up, berth-admin reject %" PRId32
              " %" PRId64,
              item->message->offset, f->text, part->number, part->number, item->message->offset);
-    worker_halt_part(w, part, why);
+    worker_halt_part(w, part, (struct halt){HALT_UNDECIDABLE, why});
 }
 
 static void run_one_by_one(struct worker *w, struct item *items, size_t count)

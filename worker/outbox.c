@@ -23,19 +23,19 @@ static enum err tail_without_events(const struct part *part, int64_t lo, int64_t
 {
     const struct partition_row *row = &part->row;
     if (hi > lo && row->published_seq > 0) {
-        return failure_set(f, ERR_PARTITION_HALTED,
-                           "the last events of event partition %" PRId32
-                           " are none of Berth's decisions, though %" PRId64
-                           " were published: find out who writes to the event topic, then "
-                           "berth-admin partition resume %" PRId32,
-                           part->number, row->published_seq, part->number);
+        return halt_set(f, ERR_PARTITION_HALTED, HALT_FOREIGN_EVENTS,
+                        "the last events of event partition %" PRId32
+                        " are none of Berth's decisions, though %" PRId64
+                        " were published: find out who writes to the event topic, then "
+                        "berth-admin partition resume %" PRId32,
+                        part->number, row->published_seq, part->number);
     }
     if (hi == 0 && row->published_seq > 0) {
-        return failure_set(f, ERR_PARTITION_HALTED,
-                           "event partition %" PRId32 " is empty though %" PRId64
-                           " events were published: the topic was deleted and made again. "
-                           "Consumers have lost their place; see docs/operations.md",
-                           part->number, row->published_seq);
+        return halt_set(f, ERR_PARTITION_HALTED, HALT_EVENTS_DELETED,
+                        "event partition %" PRId32 " is empty though %" PRId64
+                        " events were published: the topic was deleted and made again. "
+                        "Consumers have lost their place; see docs/operations.md",
+                        part->number, row->published_seq);
     }
     *tail = lo > 0 ? row->published_seq : 0; /* lo > 0: retention took them all */
     return ERR_OK;
@@ -52,11 +52,11 @@ static enum err tail_ahead(struct worker *w, const struct part *part, int64_t ta
         return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
                            part->number);
     }
-    return failure_set(f, ERR_FARM_HALTED,
-                       "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
-                       " but the database ends at %" PRId64
-                       ": it was restored from an older state; see docs/operations.md",
-                       part->number, part->number, tail, row.last_seq);
+    return halt_set(f, ERR_FARM_HALTED, HALT_DATABASE_OLDER,
+                    "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
+                    " but the database ends at %" PRId64
+                    ": it was restored from an older state; see docs/operations.md",
+                    part->number, part->number, tail, row.last_seq);
 }
 
 /* Retention may have taken the events between the look at the range and the reading. */
@@ -117,10 +117,10 @@ static enum err send_stored(void *arg, const struct stored_event *stored, struct
     struct sending *sending = arg;
     struct part *part = sending->part;
     if (stored->seq != part->sent_seq + 1) {
-        return failure_set(f, ERR_PARTITION_HALTED,
-                           "decision %" PRId32 "-%" PRId64
-                           " is missing in the database: restore it; see docs/operations.md",
-                           part->number, part->sent_seq + 1);
+        return halt_set(f, ERR_PARTITION_HALTED, HALT_DECISIONS_MISSING,
+                        "decision %" PRId32 "-%" PRId64
+                        " is missing in the database: restore it; see docs/operations.md",
+                        part->number, part->sent_seq + 1);
     }
     struct broker_event event = {
         .part = part->number,
@@ -146,11 +146,11 @@ enum err outbox_catch_up(struct worker *w, struct part *part, struct failure *f)
                                 part->number);
         }
         if (part->sent_seq == before) {
-            return failure_set(f, ERR_PARTITION_HALTED,
-                               "decisions %" PRId32 "-%" PRId64 " to %" PRId64
-                               " are missing in the database: restore them; see "
-                               "docs/operations.md",
-                               part->number, before + 1, part->row.last_seq);
+            return halt_set(f, ERR_PARTITION_HALTED, HALT_DECISIONS_MISSING,
+                            "decisions %" PRId32 "-%" PRId64 " to %" PRId64
+                            " are missing in the database: restore them; see "
+                            "docs/operations.md",
+                            part->number, before + 1, part->row.last_seq);
         }
     }
     return ERR_OK;

@@ -17,11 +17,11 @@ static int64_t mono(struct worker *w)
 static void step_failed(struct worker *w, struct part *part, const struct failure *f)
 {
     if (f->err == ERR_FARM_HALTED) {
-        worker_halt_farm(w, f->text);
+        worker_halt_farm(w, halt_of(f));
         return;
     }
     if (f->err == ERR_PARTITION_HALTED) {
-        worker_halt_part(w, part, f->text);
+        worker_halt_part(w, part, halt_of(f));
         return;
     }
     if (f->err == ERR_EPOCH_LOST) {
@@ -58,12 +58,12 @@ static enum err check_poison(const struct worker *w, struct part *part, struct f
         part->one_by_one = (int64_t)w->settings.batch_max;
     if (fruitless <= WORKER_POISON_HALT || part->row.reject_offset == part->row.next_offset)
         return ERR_OK;
-    return failure_set(f, ERR_PARTITION_HALTED,
-                       "the last %" PRId64 " owners made no progress at offset %" PRId64
-                       ": if that message is to blame, berth-admin reject %" PRId32 " %" PRId64
-                       ", else berth-admin partition resume %" PRId32,
-                       fruitless - 1, part->row.next_offset, part->number, part->row.next_offset,
-                       part->number);
+    return halt_set(f, ERR_PARTITION_HALTED, HALT_REPEATED_DEATHS,
+                    "the last %" PRId64 " owners made no progress at offset %" PRId64
+                    ": if that message is to blame, berth-admin reject %" PRId32 " %" PRId64
+                    ", else berth-admin partition resume %" PRId32,
+                    fruitless - 1, part->row.next_offset, part->number, part->row.next_offset,
+                    part->number);
 }
 
 static enum err claim(struct worker *w, struct part *part, struct failure *f)
@@ -82,11 +82,11 @@ static enum err claim(struct worker *w, struct part *part, struct failure *f)
     }
     if (store->claim(w->store->self, part->number, w->settings.name, &row, f) != ERR_OK) {
         if (f->err == ERR_NOT_FOUND) {
-            return failure_set(f, ERR_PARTITION_HALTED,
-                               "partition %" PRId32
-                               " has no row in the database: the topic has more partitions than "
-                               "the farm; see docs/operations.md",
-                               part->number);
+            return halt_set(f, ERR_PARTITION_HALTED, HALT_NO_ROW,
+                            "partition %" PRId32
+                            " has no row in the database: the topic has more partitions than "
+                            "the farm; see docs/operations.md",
+                            part->number);
         }
         return failure_wrap(f, "claim partition %" PRId32, part->number);
     }
@@ -105,7 +105,7 @@ static void advance_claiming(struct worker *w, struct part *part)
         return;
     }
     if (part->row.halted[0]) {
-        part_set(part, PART_HALTED, part->row.halted);
+        part_stop(part, PART_HALTED, (struct halt){part->row.halt_cause, part->row.halted});
         return;
     }
     part_set(part, PART_CHECKING, NULL);
@@ -125,27 +125,26 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
         return failure_wrap(f, "read partition %" PRId32 " again", part->number);
     if (row.epoch < part->row.epoch ||
         (row.epoch == part->row.epoch && row.last_seq < part->row.last_seq)) {
-        return failure_set(f, ERR_FARM_HALTED,
-                           "partition %" PRId32 " was at epoch %" PRId64 ", decision %" PRId64
-                           " and is now at epoch %" PRId64 ", decision %" PRId64
-                           ": the database was restored from an older state; see "
-                           "docs/operations.md",
-                           part->number, part->row.epoch, part->row.last_seq, row.epoch,
-                           row.last_seq);
+        return halt_set(f, ERR_FARM_HALTED, HALT_DATABASE_OLDER,
+                        "partition %" PRId32 " was at epoch %" PRId64 ", decision %" PRId64
+                        " and is now at epoch %" PRId64 ", decision %" PRId64
+                        ": the database was restored from an older state; see "
+                        "docs/operations.md",
+                        part->number, part->row.epoch, part->row.last_seq, row.epoch, row.last_seq);
     }
     if (row.epoch != part->row.epoch) {
         return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
                            part->number);
     }
     if (row.halted[0])
-        return failure_set(f, ERR_PARTITION_HALTED, "%s", row.halted);
+        return halt_set(f, ERR_PARTITION_HALTED, row.halt_cause, "%s", row.halted);
     if (part->tail_known && row.last_seq < part->sent_seq) {
-        return failure_set(f, ERR_FARM_HALTED,
-                           "decision %" PRId32 "-%" PRId64
-                           " was published but the database ends at %" PRId64
-                           ": it was restored, or failed over to an older state; see "
-                           "docs/operations.md",
-                           part->number, part->sent_seq, row.last_seq);
+        return halt_set(f, ERR_FARM_HALTED, HALT_DATABASE_OLDER,
+                        "decision %" PRId32 "-%" PRId64
+                        " was published but the database ends at %" PRId64
+                        ": it was restored, or failed over to an older state; see "
+                        "docs/operations.md",
+                        part->number, part->sent_seq, row.last_seq);
     }
     /* Not what was remembered: a COMMIT of unknown outcome, or one that a fail-over lost, may have
      * excused it or noted what is published. */
@@ -163,20 +162,20 @@ static enum err compare_last(struct worker *w, struct part *part, struct failure
     int64_t offset;
     uint8_t sha256[32];
     if (!row->has_last_sha256) {
-        return failure_set(f, ERR_PARTITION_HALTED,
-                           "request partition %" PRId32 " starts before offset %" PRId64
-                           ", the first that init saw: the topic was deleted and made again; see "
-                           "docs/operations.md",
-                           part->number, row->next_offset);
+        return halt_set(f, ERR_PARTITION_HALTED, HALT_REQUEST_LOG_REPLACED,
+                        "request partition %" PRId32 " starts before offset %" PRId64
+                        ", the first that init saw: the topic was deleted and made again; see "
+                        "docs/operations.md",
+                        part->number, row->next_offset);
     }
     enum err err = w->broker->ops->request_before(w->broker->self, part->number, row->next_offset,
                                                   WORKER_HOLE_MAX, &offset, sha256, f);
     if (err == ERR_NOT_FOUND || (err == ERR_OK && memcmp(sha256, row->last_sha256, 32) != 0)) {
-        return failure_set(f, ERR_PARTITION_HALTED,
-                           "the request before offset %" PRId64 " of partition %" PRId32
-                           " is not the one that was decided last: the topic was made again, or "
-                           "this is another cluster; see docs/operations.md",
-                           row->next_offset, part->number);
+        return halt_set(f, ERR_PARTITION_HALTED, HALT_REQUEST_LOG_REPLACED,
+                        "the request before offset %" PRId64 " of partition %" PRId32
+                        " is not the one that was decided last: the topic was made again, or "
+                        "this is another cluster; see docs/operations.md",
+                        row->next_offset, part->number);
     }
     return err == ERR_OK ? ERR_OK : failure_wrap(f, "read the last decided request");
 }
@@ -189,18 +188,18 @@ static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_ou
         return failure_wrap(f, "read the ends of request partition %" PRId32, part->number);
     part->log_end = hi, part->log_end_known = true;
     if (next > hi) {
-        return failure_set(f, ERR_PARTITION_HALTED,
-                           "request partition %" PRId32 " ends at %" PRId64
-                           " but was decided up to %" PRId64
-                           ": its log was cut or made again; see docs/operations.md",
-                           part->number, hi, next);
+        return halt_set(f, ERR_PARTITION_HALTED, HALT_REQUEST_LOG_REPLACED,
+                        "request partition %" PRId32 " ends at %" PRId64
+                        " but was decided up to %" PRId64
+                        ": its log was cut or made again; see docs/operations.md",
+                        part->number, hi, next);
     }
     if (next < lo) {
-        return failure_set(f, ERR_PARTITION_HALTED,
-                           "requests %" PRId64 " to %" PRId64 " of partition %" PRId32
-                           " were deleted before they were decided (retention is too short); see "
-                           "docs/operations.md",
-                           next, lo - 1, part->number);
+        return halt_set(f, ERR_PARTITION_HALTED, HALT_REQUESTS_DELETED,
+                        "requests %" PRId64 " to %" PRId64 " of partition %" PRId32
+                        " were deleted before they were decided (retention is too short); see "
+                        "docs/operations.md",
+                        next, lo - 1, part->number);
     }
     *hi_out = hi;
     return next == lo ? ERR_OK : compare_last(w, part, f);
@@ -359,12 +358,12 @@ enum err ownership_check_tails(struct worker *w, struct failure *f)
         if (err != ERR_OK)
             return err;
         if (tail.acked_seq > row.last_seq) {
-            (void)failure_set(f, ERR_FARM_HALTED,
-                              "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
-                              " but the database ends at %" PRId64
-                              ": it was restored from an older state; see docs/operations.md",
-                              i, i, tail.acked_seq, row.last_seq);
-            worker_halt_farm(w, f->text);
+            (void)halt_set(f, ERR_FARM_HALTED, HALT_DATABASE_OLDER,
+                           "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
+                           " but the database ends at %" PRId64
+                           ": it was restored from an older state; see docs/operations.md",
+                           i, i, tail.acked_seq, row.last_seq);
+            worker_halt_farm(w, halt_of(f));
             return ERR_OK;
         }
     }

@@ -47,12 +47,19 @@ void part_set(struct part *part, enum part_state state, const char *why)
              "part=%" PRId32 " from=%s to=%s epoch=%" PRId64 " next_offset=%" PRId64 "%s%s",
              part->number, part_state_name(part->state), part_state_name(state), part->row.epoch,
              part->row.next_offset, why ? " why=" : "", why ? log_quote(&quoted, why) : "");
-    if (state == PART_HALTED || state == PART_WAITING)
-        part->cause = halt_cause_of(why ? why : "");
     part->state = state;
     part->full = false;
     part->hole_at = -1;
     part->look_again_ms = 0;
+}
+
+void part_stop(struct part *part, enum part_state state, struct halt halt)
+{
+    assert(state == PART_WAITING || state == PART_HALTED);
+    assert(halt.cause != HALT_NONE);
+    if (part->state != state)
+        part->cause = halt.cause;
+    part_set(part, state, halt.why);
 }
 
 bool part_is_claimed(const struct part *part)

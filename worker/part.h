@@ -62,6 +62,8 @@ const char *part_state_name(enum part_state state);
 /* Changes the state; asserts that the diagram has that arrow; logs it with `why` (may be NULL).
  * The same state again changes nothing and logs nothing. */
 void part_set(struct part *part, enum part_state state, const char *why);
+/* part_set for PART_WAITING and PART_HALTED, which have a cause. */
+void part_stop(struct part *part, enum part_state state, struct halt halt);
 /* Whether the partition's row carries our epoch, as far as we know. */
 bool part_is_claimed(const struct part *part);
 int64_t part_unpublished(const struct part *part);

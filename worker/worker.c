@@ -67,18 +67,18 @@ void worker_store_worked(struct worker *w)
     w->session_fault_logged = false;
 }
 
-void worker_halt_part(struct worker *w, struct part *part, const char *why)
+void worker_halt_part(struct worker *w, struct part *part, struct halt halt)
 {
     struct failure f;
     if (part->state == PART_HALTED)
         return;
     bool claimed = part_is_claimed(part) && part->row.epoch > 0;
-    part_set(part, PART_HALTED, why);
+    part_stop(part, PART_HALTED, halt);
     w->positions_changed = true;
     if (!claimed || !w->session_up)
         return;
-    enum err err = w->store->ops->halt_partition(w->store->self, part->number, part->row.epoch, why,
-                                                 &f);
+    enum err err = w->store->ops->halt_partition(w->store->self, part->number, part->row.epoch,
+                                                 halt, &f);
     if (err == ERR_EPOCH_LOST) {
         worker_lose_part(w, part);
     } else if (err != ERR_OK) {
@@ -86,19 +86,19 @@ void worker_halt_part(struct worker *w, struct part *part, const char *why)
     }
 }
 
-void worker_halt_farm(struct worker *w, const char *why)
+void worker_halt_farm(struct worker *w, struct halt halt)
 {
     struct failure f;
     struct log_quoted quoted;
     if (w->farm_halted)
         return;
     w->farm_halted = true;
-    w->farm_cause = halt_cause_of(why);
+    w->farm_cause = halt.cause;
     w->positions_changed = true;
     w->farm_look_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
     log_error("the farm is halted: nothing is decided or published", "why=%s",
-              log_quote(&quoted, why));
-    if (w->session_up && w->store->ops->halt_farm(w->store->self, why, &f) != ERR_OK)
+              log_quote(&quoted, halt.why));
+    if (w->session_up && w->store->ops->halt_farm(w->store->self, halt, &f) != ERR_OK)
         worker_store_failed(w, &f);
 }
 
@@ -307,7 +307,7 @@ static enum err prepare(struct worker *w, struct failure *f)
     for (int32_t i = 0; i < w->farm.partitions; i++)
         w->parts[i] = (struct part){.number = i, .state = PART_FOREIGN, .hole_at = -1};
     if (w->farm.halted[0]) {
-        worker_halt_farm(w, w->farm.halted);
+        worker_halt_farm(w, (struct halt){w->farm.halt_cause, w->farm.halted});
     } else if (ownership_check_tails(w, f) != ERR_OK) {
         return f->err;
     }

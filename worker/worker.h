@@ -133,8 +133,8 @@ void worker_forget_database(struct worker *w, const char *why);
 /* The store did what it is for, so its next fault is a new one. */
 void worker_store_worked(struct worker *w);
 /* Halts one partition (in its row too, if that can be) or the whole farm. */
-void worker_halt_part(struct worker *w, struct part *part, const char *why);
-void worker_halt_farm(struct worker *w, const char *why);
+void worker_halt_part(struct worker *w, struct part *part, struct halt halt);
+void worker_halt_farm(struct worker *w, struct halt halt);
 /* The partition has another owner. */
 void worker_lose_part(struct worker *w, struct part *part);
 /* Waits a moment, and lets the consumer and the producer do their work; messages that arrive are

@@ -66,6 +66,7 @@ enum err failure_set(struct failure *f, enum err err, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     f->err = err;
+    f->halt_cause = 0;
     memcpy(f->text, text, strlen(text) + 1);
     return err;
 }

@@ -47,6 +47,7 @@ enum err {
 
 struct failure {
     enum err err;
+    int halt_cause; /* of ERR_PARTITION_HALTED and ERR_FARM_HALTED: enum halt_cause (db/halt.h) */
     char text[FAILURE_TEXT_LEN]; /* cut at the end when it does not fit */
 };
 

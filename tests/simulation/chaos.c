@@ -185,15 +185,11 @@ static void fault_now_and_then(struct sim *sim, void *arg, int64_t number)
 
 /* --- the operator --- */
 
-static bool begins(const char *text, const char *with)
-{
-    return strncmp(text, with, strlen(with)) == 0;
-}
-
 static void resume(struct sim *sim, struct partition_row *row)
 {
     sim_note(sim, 95, "operator resumes", row->part, 0);
     row->halted[0] = '\0';
+    row->halt_cause = HALT_NONE;
     row->progress_epoch = row->epoch;
 }
 
@@ -205,7 +201,7 @@ static void look_at_halt(struct sim *sim, struct partition_row *row)
             resume(sim, row);
         return;
     }
-    if (!begins(row->halted, "the last ") || sim->plan.world == WORLD_POISON) {
+    if (row->halt_cause != HALT_REPEATED_DEATHS || sim->plan.world == WORLD_POISON) {
         sim_fail(sim, "partition %" PRId32 " is halted: %s", row->part, row->halted);
         return;
     }
@@ -249,6 +245,7 @@ static void operate(struct sim *sim)
         sim_fail(sim, "the farm is halted: %s", farm->halted);
     } else if (farm->halted[0] && world_operator_forgets(sim)) {
         farm->halted[0] = '\0';
+        farm->halt_cause = HALT_NONE;
     }
 }
 

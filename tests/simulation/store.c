@@ -184,19 +184,25 @@ static enum err store_farm(void *self, struct farm_row *out, struct failure *f)
     return err;
 }
 
-static enum err store_halt_farm(void *self, const char *why, struct failure *f)
+static void copy_why(char *to, const char *why)
+{
+    size_t len = strnlen(why, STORE_HALT_LEN - 1);
+    memcpy(to, why, len);
+    to[len] = '\0';
+}
+
+static enum err store_halt_farm(void *self, struct halt halt, struct failure *f)
 {
     struct store_client *c = self;
     enum fate fate;
-    assert(!c->in_transaction && why[0]);
+    assert(!c->in_transaction && halt.cause != HALT_NONE && halt.why[0]);
     enum err err = arrive(c, "halt_farm", &fate, f);
     if (err != ERR_OK)
         return err;
     struct farm_row *farm = &c->db->now.farm;
     if (!farm->halted[0]) {
-        size_t len = strnlen(why, sizeof(farm->halted) - 1);
-        memcpy(farm->halted, why, len);
-        farm->halted[len] = '\0';
+        copy_why(farm->halted, halt.why);
+        farm->halt_cause = halt.cause;
     }
     return leave(c, ERR_OK, fate, f);
 }
@@ -335,18 +341,19 @@ static enum err change(struct store_client *c, const char *what, const struct pa
     }
     if (to->published_seq > row.published_seq)
         row.published_seq = to->published_seq;
-    if (to->halted[0])
+    if (to->halted[0]) {
         memcpy(row.halted, to->halted, sizeof(row.halted));
+        row.halt_cause = to->halt_cause;
+    }
     commit_change(c, &row);
     return leave(c, ERR_OK, fate, f);
 }
 
-static enum err store_halt_partition(void *self, int32_t part, int64_t epoch, const char *why,
+static enum err store_halt_partition(void *self, int32_t part, int64_t epoch, struct halt halt,
                                      struct failure *f)
 {
-    struct partition_row to = {.part = part, .epoch = epoch};
-    size_t len = strnlen(why, sizeof(to.halted) - 1);
-    memcpy(to.halted, why, len);
+    struct partition_row to = {.part = part, .epoch = epoch, .halt_cause = halt.cause};
+    copy_why(to.halted, halt.why);
     ((struct store_client *)self)->process->claimed_at[part] = 0; /* see check_claim() */
     return change(self, "halt_partition", &to, f);
 }

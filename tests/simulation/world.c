@@ -319,26 +319,29 @@ static bool message_is_next(const struct sim *sim, const struct partition_row *r
     return false;
 }
 
+/* The cause of the halt in each world. */
+static const enum halt_cause causes[WORLD_KIND_COUNT] = {
+    [WORLD_REQUESTS_CUT] = HALT_REQUEST_LOG_REPLACED,
+    [WORLD_REQUESTS_REMADE] = HALT_REQUEST_LOG_REPLACED,
+    [WORLD_REQUESTS_EXPIRED] = HALT_REQUESTS_DELETED,
+    [WORLD_EVENTS_REMADE] = HALT_EVENTS_DELETED,
+    [WORLD_NO_TIME] = HALT_NO_APPEND_TIME,
+    [WORLD_POISON] = HALT_REPEATED_DEATHS,
+    [WORLD_UNWRITABLE] = HALT_UNDECIDABLE,
+};
+
 bool world_halt_is_right(const struct sim *sim, const struct partition_row *row)
 {
     const struct world_state *w = state(sim);
-    if (w->part != row->part)
-        return false;
-    if (sim->plan.world == WORLD_POISON && !message_is_next(sim, row))
-        return false;
-    if (sim->plan.world == WORLD_NO_TIME && !strstr(row->halted, "append time"))
-        return false;
-    if (sim->plan.world == WORLD_UNWRITABLE &&
-        (!message_is_next(sim, row) || !strstr(row->halted, "cannot be decided")))
-        return false;
-    if (!w->must_halt && !w->may_halt)
-        return false;
-    return sim->plan.world == WORLD_POISON || strncmp(row->halted, "the last ", 9) != 0;
+    bool about_message = sim->plan.world == WORLD_POISON || sim->plan.world == WORLD_UNWRITABLE;
+    return w->part == row->part && (w->must_halt || w->may_halt) &&
+           row->halt_cause == causes[sim->plan.world] &&
+           (!about_message || message_is_next(sim, row));
 }
 
 bool world_farm_halt_is_right(const struct sim *sim)
 {
-    return farm_stands_still(sim);
+    return farm_stands_still(sim) && sim->db->now.farm.halt_cause == HALT_DATABASE_OLDER;
 }
 
 bool world_operator_acts(struct sim *sim, struct partition_row *row)

@@ -89,15 +89,18 @@ static void test_epoch(void **state)
 {
     (void)state;
     struct partition_row row;
+    struct halt halt = {HALT_REQUESTS_DELETED, "why \xff\xc3\xa9"};
     must(OPS(&env.a)->claim(SELF(&env.a), 0, "one", &row, &f));
-    must(OPS(&env.a)->halt_partition(SELF(&env.a), 0, 1, "why \xff\xc3\xa9", &f));
+    assert_int_equal(row.halt_cause, HALT_NONE);
+    must(OPS(&env.a)->halt_partition(SELF(&env.a), 0, 1, halt, &f));
     must(OPS(&env.a)->partition(SELF(&env.a), 0, &row, &f));
     assert_string_equal(row.halted, "why ?\xc3\xa9");
     must(OPS(&env.b)->claim(SELF(&env.b), 0, "two", &row, &f));
-    must_fail(OPS(&env.a)->halt_partition(SELF(&env.a), 0, 1, "late", &f), ERR_EPOCH_LOST);
+    must_fail(OPS(&env.a)->halt_partition(SELF(&env.a), 0, 1, halt, &f), ERR_EPOCH_LOST);
     must_fail(OPS(&env.a)->set_published(SELF(&env.a), 0, 1, 0, &f), ERR_EPOCH_LOST);
     must(OPS(&env.a)->partition(SELF(&env.a), 0, &row, &f));
     assert_string_equal(row.halted, "why ?\xc3\xa9");
+    assert_int_equal(row.halt_cause, HALT_REQUESTS_DELETED);
     must_fail(OPS(&env.a)->partition(SELF(&env.a), 9, &row, &f), ERR_NOT_FOUND);
 }
 
@@ -127,14 +130,16 @@ static void test_halt_farm(void **state)
     char long_text[3000];
     for (size_t i = 0; i + 2 < sizeof(long_text); i += 2)
         memcpy(long_text + i, "\xc3\xa9", 3);
-    must(OPS(&env.a)->halt_farm(SELF(&env.a), long_text, &f));
-    must(OPS(&env.a)->halt_farm(SELF(&env.a), "second", &f));
+    struct halt first = {HALT_DATABASE_OLDER, long_text}, second = {HALT_OTHER, "second"};
+    must(OPS(&env.a)->halt_farm(SELF(&env.a), first, &f));
+    must(OPS(&env.a)->halt_farm(SELF(&env.a), second, &f));
     must(OPS(&env.a)->farm(SELF(&env.a), &farm, &f));
     assert_string_equal(farm.name, "lab");
     assert_string_equal(farm.cluster_id, "c1");
     assert_int_equal(farm.partitions, 4);
     assert_int_equal(farm.key_generation, 1);
     assert_int_equal(strlen(farm.halted), 500);
+    assert_int_equal(farm.halt_cause, HALT_DATABASE_OLDER);
     admin_run("DELETE FROM farm");
     must_fail(OPS(&env.a)->farm(SELF(&env.a), &farm, &f), ERR_NOT_FOUND);
 }
@@ -233,6 +238,62 @@ static void test_schema_of_another_release(void **state)
     assert_non_null(strstr(why.text, "run `berth-admin migrate`"));
     must(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f));
     must(OPS(&env.a)->connect(SELF(&env.a), &f));
+}
+
+/* Rows that were halted before the column for the cause: it is found in their sentences. */
+static void test_causes_of_old_halts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *why;
+        enum halt_cause cause;
+    } halts[] = {
+        {"the last 6 owners made no progress at offset 7: if that message …", HALT_REPEATED_DEATHS},
+        {"offset 7 cannot be decided (write: no append time): when …", HALT_UNDECIDABLE},
+        {"offset 7 has no append time: set …", HALT_NO_APPEND_TIME},
+        {"requests 1 to 2 of partition 0 were deleted before they were decided (…",
+         HALT_REQUESTS_DELETED},
+        {"request partition 0 ends at 1 but was decided up to 2: its log was cut or made again; …",
+         HALT_REQUEST_LOG_REPLACED},
+        {"request partition 0 starts before offset 5, the first that init saw: …",
+         HALT_REQUEST_LOG_REPLACED},
+        {"the request before offset 5 of partition 0 is not the one that was decided last: …",
+         HALT_REQUEST_LOG_REPLACED},
+        {"event partition 0 is empty though 5 events were published: the topic was deleted and …",
+         HALT_EVENTS_DELETED},
+        {"the last events of event partition 0 are none of Berth's decisions, though …",
+         HALT_FOREIGN_EVENTS},
+        {"decision 0-5 is missing in the database: restore it; …", HALT_DECISIONS_MISSING},
+        {"decisions 0-5 to 8 are missing in the database: restore them; …", HALT_DECISIONS_MISSING},
+        {"halted by hand", HALT_OTHER},
+        {"", HALT_NONE},
+    };
+    enum { COUNT = sizeof(halts) / sizeof(halts[0]) };
+    struct farm_row farm;
+    struct partition_row row;
+    env_drop_tables();
+    must(migrate_run(env.admin, migrations, 3, NULL, NULL, &f));
+    admin_run("INSERT INTO farm (name, partitions, cluster_id, halted) VALUES ('lab', 4, 'c1', "
+              "'event partition 1 holds event 1-9 but the database ends at 3: it was restored from "
+              "an older state; see …')");
+    struct buf insert = {0};
+    buf_puts(&insert, "INSERT INTO request_partition (part, next_offset, halted) VALUES ");
+    for (int i = 0; i < COUNT; i++) {
+        buf_printf(&insert, "%s(%d, 7, ", i == 0 ? "" : ", ", i);
+        sql_text(&insert, halts[i].why);
+        buf_puts(&insert, ")");
+    }
+    admin_run(insert.data);
+    buf_fini(&insert);
+    must(migrate_run(env.admin, migrations, migration_count, NULL, NULL, &f));
+    must(OPS(&env.a)->connect(SELF(&env.a), &f));
+    for (int i = 0; i < COUNT; i++) {
+        must(OPS(&env.a)->partition(SELF(&env.a), i, &row, &f));
+        assert_string_equal(row.halted, halts[i].why);
+        assert_int_equal(row.halt_cause, halts[i].cause);
+    }
+    must(OPS(&env.a)->farm(SELF(&env.a), &farm, &f));
+    assert_int_equal(farm.halt_cause, HALT_DATABASE_OLDER);
 }
 
 #define SQL(text) (const unsigned char *)(text), sizeof(text) - 1
@@ -349,6 +410,7 @@ const struct CMUnitTest session_tests[] = {
     TEST(test_epoch),
     TEST(test_epoch_lost_in_batch),
     TEST(test_halt_farm),
+    TEST(test_causes_of_old_halts),
     TEST(test_keys),
     TEST(test_session_settings),
     TEST(test_schema),

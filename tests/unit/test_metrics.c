@@ -225,23 +225,29 @@ static void test_before_the_farm_is_known(void **state)
     worker_metrics_free(metrics);
 }
 
-static void test_causes_of_sentences(void **state)
+/* The column's word counts, whatever the sentence says. */
+static void test_cause_of_a_halted_row(void **state)
 {
     (void)state;
-    static const struct {
-        const char *why, *name;
-    } rows[] = {
-        {"", "none"},
-        {"for a test", "other"},
-        {"offset 7 cannot be decided (write decisions: Deadlock found): when …", "undecidable"},
-        {"event partition 1 holds event 1-9 but the database ends at 3: it was restored from an "
-         "older state; see docs/operations.md",
-         "database_older"},
-        {"lock machines: execute: Lock wait timeout exceeded; try restarting transaction",
-         "locked"},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        assert_string_equal(halt_cause_name(halt_cause_of(rows[i].why)), rows[i].name);
+    for (enum halt_cause cause = HALT_OTHER; cause < HALT_CAUSE_COUNT; cause++)
+        assert_int_equal(halt_cause_read("offset 7 has no append time", halt_cause_name(cause)),
+                         cause);
+    assert_int_equal(halt_cause_read("", "database_older"), HALT_NONE);
+    assert_int_equal(halt_cause_read("halted by hand", NULL), HALT_OTHER);
+    assert_int_equal(halt_cause_read("halted by hand", "of_another_release"), HALT_OTHER);
+}
+
+static void test_a_failure_carries_the_cause(void **state)
+{
+    (void)state;
+    struct failure f;
+    assert_int_equal(halt_set(&f, ERR_FARM_HALTED, HALT_DATABASE_OLDER, "at %d", 7),
+                     ERR_FARM_HALTED);
+    (void)failure_wrap(&f, "look");
+    assert_int_equal(halt_of(&f).cause, HALT_DATABASE_OLDER);
+    assert_string_equal(halt_of(&f).why, "look: at 7");
+    (void)failure_set(&f, ERR_FAILED, "another");
+    assert_int_equal(f.halt_cause, HALT_NONE);
 }
 
 int main(void)
@@ -257,7 +263,8 @@ int main(void)
         cmocka_unit_test(test_decisions_are_counted_by_answer),
         cmocka_unit_test(test_a_decision_is_timed_once_and_by_who_made_it),
         cmocka_unit_test(test_before_the_farm_is_known),
-        cmocka_unit_test(test_causes_of_sentences),
+        cmocka_unit_test(test_cause_of_a_halted_row),
+        cmocka_unit_test(test_a_failure_carries_the_cause),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
 }
