@@ -1,9 +1,10 @@
-/* A client's settings, key and end; errors. */
+/* Opening and closing a client: settings, key, wake pipe; errors. */
 #include <berth.h>
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "core/limits.h"
 #include "core/request.h"
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 
@@ -139,6 +141,8 @@ enum berth_status berth_open(const struct berth_setting *settings, size_t settin
     client->wake[0] = client->wake[1] = -1;
     client->max_in_flight = DEFAULT_MAX_IN_FLIGHT;
     client->next_deadline_ms = INT64_MAX;
+    TAILQ_INIT(&client->flights);
+    TAILQ_INIT(&client->done);
     char *key_file = NULL;
     for (size_t i = 0; i < setting_count; i++)
         take_setting(client, &settings[i], &key_file);
@@ -206,7 +210,7 @@ void berth_interrupt(struct berth_client *client)
 {
     int saved = errno;
     atomic_store(&client->interrupted, true);
-    /* A full pipe wakes as well. */
+    /* If the pipe is full, the write fails, but the sleeper wakes all the same. */
     ssize_t written = write(client->wake[1], "i", 1);
     (void)written;
     errno = saved;
@@ -215,6 +219,15 @@ void berth_interrupt(struct berth_client *client)
 bool lb_take_interrupt(struct berth_client *client)
 {
     return atomic_exchange(&client->interrupted, false);
+}
+
+void lb_sleep(struct berth_client *client, int64_t until_ms)
+{
+    int64_t left_ms = until_ms - clock_mono_ms();
+    if (left_ms <= 0)
+        return;
+    struct pollfd wake = {.fd = client->wake[0], .events = POLLIN};
+    poll(&wake, 1, (int)(left_ms < SLICE_MS ? left_ms : SLICE_MS));
 }
 
 void lb_drain_wake(struct berth_client *client)

@@ -1,16 +1,16 @@
-/* The messages in flight: matched with delivery reports and events, timed, told.
+/* Messages in flight: matching them with delivery reports and events, deadlines, outcomes.
  *
  *     berth_send -> undelivered -> (report) -> waits in its lane -> (event) -> told
  *                        |             |                |
  *                        | error       | does not wait  | deadline
  *                        +--> told     +--> told        +--> told (UNKNOWN)
  *
- * A message whose deadline passes while undelivered is told at once, but stays until its delivery
- * report has come, since librdkafka holds a pointer to it.
+ * A message whose deadline passes while it is undelivered is told at once, but its flight stays until
+ * the delivery report arrives: librdkafka holds a pointer to it.
  *
- * The idempotent producer keeps the order of a partition, so delivery reports come with ascending
- * offsets; decisions are made and published in that order too. Hence lists with cheap ends, not
- * hash tables. */
+ * The idempotent producer keeps the order of a partition, so delivery reports arrive with ascending
+ * offsets; decisions are made and published in that order, too. So a search finds its flight near
+ * the head of a list, and hash tables would bring nothing. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -27,15 +27,22 @@ static struct lane *lane_of(struct berth_client *client, int32_t partition)
 
 /* ---- lists ------------------------------------------------------------------------------- */
 
+void lb_lanes_new(struct berth_client *client, int32_t partition_count)
+{
+    assert(partition_count > 0);
+    free(client->lanes);
+    client->partition_count = partition_count;
+    client->lanes = xcalloc((size_t)partition_count, sizeof(*client->lanes));
+    for (int32_t p = 0; p < partition_count; p++) {
+        client->lanes[p].last_delivered = -1;
+        TAILQ_INIT(&client->lanes[p].waiting);
+        TAILQ_INIT(&client->lanes[p].early);
+    }
+}
+
 void lb_flight_add(struct berth_client *client, struct flight *flight)
 {
-    flight->prev = client->last;
-    if (client->last) {
-        client->last->next = flight;
-    } else {
-        client->first = flight;
-    }
-    client->last = flight;
+    TAILQ_INSERT_TAIL(&client->flights, flight, link);
     client->flight_count++;
     client->untold_count++;
     lane_of(client, flight->partition)->undelivered++;
@@ -45,61 +52,30 @@ void lb_flight_add(struct berth_client *client, struct flight *flight)
 
 static void flight_free(struct berth_client *client, struct flight *flight)
 {
-    if (flight->prev) {
-        flight->prev->next = flight->next;
-    } else {
-        client->first = flight->next;
-    }
-    if (flight->next) {
-        flight->next->prev = flight->prev;
-    } else {
-        client->last = flight->prev;
-    }
+    TAILQ_REMOVE(&client->flights, flight, link);
     client->flight_count--;
     free(flight->request_id);
     free(flight);
 }
 
-/* Sorted from the end, where it belongs but for a broken promise. */
+/* Inserts from the tail: offsets arrive in order unless the broker broke its promise. */
 static void lane_add(struct lane *lane, struct flight *flight)
 {
-    struct flight *before = lane->last;
+    struct flight *before = TAILQ_LAST(&lane->waiting, flight_list);
     while (before && before->offset > flight->offset)
-        before = before->lane_prev;
-    flight->lane_prev = before;
-    flight->lane_next = before ? before->lane_next : lane->first;
-    if (flight->lane_next) {
-        flight->lane_next->lane_prev = flight;
-    } else {
-        lane->last = flight;
-    }
+        before = TAILQ_PREV(before, flight_list, lane_link);
     if (before) {
-        before->lane_next = flight;
+        TAILQ_INSERT_AFTER(&lane->waiting, before, flight, lane_link);
     } else {
-        lane->first = flight;
+        TAILQ_INSERT_HEAD(&lane->waiting, flight, lane_link);
     }
-}
-
-static void lane_remove(struct lane *lane, struct flight *flight)
-{
-    if (flight->lane_prev) {
-        flight->lane_prev->lane_next = flight->lane_next;
-    } else {
-        lane->first = flight->lane_next;
-    }
-    if (flight->lane_next) {
-        flight->lane_next->lane_prev = flight->lane_prev;
-    } else {
-        lane->last = flight->lane_prev;
-    }
-    flight->lane_prev = flight->lane_next = NULL;
 }
 
 static struct flight *lane_find(const struct lane *lane, int64_t offset)
 {
-    struct flight *flight = lane->first;
+    struct flight *flight = TAILQ_FIRST(&lane->waiting);
     while (flight && flight->offset < offset)
-        flight = flight->lane_next;
+        flight = TAILQ_NEXT(flight, lane_link);
     return flight && flight->offset == offset ? flight : NULL;
 }
 
@@ -107,7 +83,8 @@ static struct flight *lane_find(const struct lane *lane, int64_t offset)
 
 static struct berth_outcome *outcome_new(const struct flight *flight)
 {
-    struct berth_outcome *outcome = xcalloc(1, sizeof(*outcome));
+    struct completed *completed = xcalloc(1, sizeof(*completed));
+    struct berth_outcome *outcome = &completed->outcome;
     outcome->tag = flight->tag;
     outcome->request_id = xstrdup(flight->request_id);
     outcome->partition = flight->partition;
@@ -128,80 +105,64 @@ void berth_outcome_free(struct berth_outcome *outcome)
     free(outcome);
 }
 
-/* Takes outcome. */
+/* Queues the outcome for berth_poll. Takes an outcome of outcome_new. */
 static void tell(struct berth_client *client, struct flight *flight, struct berth_outcome *outcome)
 {
     assert(!flight->told);
     assert(client->untold_count > 0);
-    struct completed *done = xcalloc(1, sizeof(*done));
-    done->outcome = outcome;
-    if (client->done_last) {
-        client->done_last->next = done;
-    } else {
-        client->done_first = done;
-    }
-    client->done_last = done;
+    TAILQ_INSERT_TAIL(&client->done, (struct completed *)outcome, link);
     flight->told = true;
 }
 
 struct berth_outcome *lb_flight_take(struct berth_client *client)
 {
-    struct completed *done = client->done_first;
-    if (!done)
+    struct completed *completed = TAILQ_FIRST(&client->done);
+    if (!completed)
         return NULL;
-    client->done_first = done->next;
-    if (!client->done_first)
-        client->done_last = NULL;
+    TAILQ_REMOVE(&client->done, completed, link);
     client->untold_count--;
-    struct berth_outcome *outcome = done->outcome;
-    free(done);
-    return outcome;
+    return &completed->outcome;
 }
 
 /* ---- early events ------------------------------------------------------------------------ */
 
 static void early_drop_first(struct lane *lane)
 {
-    struct early_event *early = lane->early_first;
-    lane->early_first = early->next;
-    if (!lane->early_first)
-        lane->early_last = NULL;
+    struct early_event *early = TAILQ_FIRST(&lane->early);
+    TAILQ_REMOVE(&lane->early, early, link);
     lane->early_count--;
     free(early);
 }
 
 static void early_add(struct lane *lane, int64_t offset, const char *bytes, size_t len)
 {
-    /* First appearances come in order: this one is a repeat of one that was seen. */
-    if (lane->early_last && offset <= lane->early_last->offset)
+    /* Offsets ascend the first time that their events appear, so this event is a repeat. */
+    struct early_event *last = TAILQ_LAST(&lane->early, early_list);
+    if (last && offset <= last->offset)
         return;
     if (lane->early_count == EARLY_EVENTS_MAX)
         early_drop_first(lane);
     struct early_event *early = xmalloc(sizeof(*early) + len);
     *early = (struct early_event){.offset = offset, .len = len};
     memcpy(early->bytes, bytes, len);
-    if (lane->early_last) {
-        lane->early_last->next = early;
-    } else {
-        lane->early_first = early;
-    }
-    lane->early_last = early;
+    TAILQ_INSERT_TAIL(&lane->early, early, link);
     lane->early_count++;
 }
 
-/* Forgets what cannot be ours any more; true, and *outcome filled, if the event that decides it is
- * there. */
+/* Looks for the event that decides the outcome's request; true: found, and *outcome is filled. Drops
+ * the events that cannot be for a later delivery report either. */
 static bool early_match(const struct berth_client *client, struct lane *lane,
                         struct berth_outcome *outcome)
 {
     bool found = false, known = outcome->offset >= 0;
     int64_t offset = outcome->offset;
-    while (known && lane->early_first && lane->early_first->offset < offset)
+    struct early_event *early;
+    while (known && (early = TAILQ_FIRST(&lane->early)) && early->offset < offset)
         early_drop_first(lane);
-    for (struct early_event *early = lane->early_first;
-         early && !found && (!known || early->offset == offset); early = early->next)
+    for (early = TAILQ_FIRST(&lane->early); early && !found && (!known || early->offset == offset);
+         early = TAILQ_NEXT(early, link))
         found = lb_event_decide(early->bytes, early->len, client->name, outcome);
-    while (lane->undelivered == 0 && lane->early_first)
+    while (lane->undelivered == 0 && !TAILQ_EMPTY(&lane->early))
         early_drop_first(lane);
     return found;
 }
@@ -255,7 +216,7 @@ void lb_flight_delivered(struct berth_client *client, struct flight *flight,
     }
 }
 
-/* True: the event decided it, and it is gone. */
+/* True: the event decides this flight's request; the flight was told and freed. */
 static bool decide(struct berth_client *client, struct flight *flight, const char *bytes,
                    size_t len)
 {
@@ -265,7 +226,7 @@ static bool decide(struct berth_client *client, struct flight *flight, const cha
         return false;
     }
     tell(client, flight, outcome);
-    lane_remove(lane_of(client, flight->partition), flight);
+    TAILQ_REMOVE(&lane_of(client, flight->partition)->waiting, flight, lane_link);
     flight_free(client, flight);
     return true;
 }
@@ -273,7 +234,7 @@ static bool decide(struct berth_client *client, struct flight *flight, const cha
 void lb_flight_event(struct berth_client *client, int32_t partition, const char *bytes, size_t len)
 {
     struct lane *lane = lane_of(client, partition);
-    if (!lane->first && lane->undelivered == 0)
+    if (TAILQ_EMPTY(&lane->waiting) && lane->undelivered == 0)
         return;
     int64_t offset = lb_event_glance(bytes, len);
     if (offset < 0)
@@ -283,9 +244,9 @@ void lb_flight_event(struct berth_client *client, int32_t partition, const char 
         decide(client, flight, bytes, len);
         return;
     }
-    /* Those whose place is not known come first. */
-    for (flight = lane->first; flight && flight->offset == OFFSET_UNTOLD;
-         flight = flight->lane_next) {
+    /* The list is sorted, so flights without a known offset are at its head. */
+    for (flight = TAILQ_FIRST(&lane->waiting); flight && flight->offset == OFFSET_UNTOLD;
+         flight = TAILQ_NEXT(flight, lane_link)) {
         if (decide(client, flight, bytes, len))
             return;
     }
@@ -312,7 +273,7 @@ static void expire_one(struct berth_client *client, struct flight *flight)
     tell(client, flight, outcome);
     if (flight->offset == -1)
         return;
-    lane_remove(lane_of(client, flight->partition), flight);
+    TAILQ_REMOVE(&lane_of(client, flight->partition)->waiting, flight, lane_link);
     flight_free(client, flight);
 }
 
@@ -322,8 +283,8 @@ void lb_flight_expire(struct berth_client *client, int64_t now_ms)
         return;
     client->next_deadline_ms = INT64_MAX;
     struct flight *next;
-    for (struct flight *flight = client->first; flight; flight = next) {
-        next = flight->next;
+    for (struct flight *flight = TAILQ_FIRST(&client->flights); flight; flight = next) {
+        next = TAILQ_NEXT(flight, link);
         if (flight->told)
             continue;
         if (flight->deadline_ms <= now_ms) {
@@ -339,10 +300,10 @@ void lb_flight_clear(struct berth_client *client)
     struct berth_outcome *outcome;
     while ((outcome = lb_flight_take(client)))
         berth_outcome_free(outcome);
-    while (client->first)
-        flight_free(client, client->first);
+    while (!TAILQ_EMPTY(&client->flights))
+        flight_free(client, TAILQ_FIRST(&client->flights));
     for (int32_t p = 0; client->lanes && p < client->partition_count; p++) {
-        while (client->lanes[p].early_first)
+        while (!TAILQ_EMPTY(&client->lanes[p].early))
             early_drop_first(&client->lanes[p]);
     }
     client->untold_count = 0;

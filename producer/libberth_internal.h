@@ -1,38 +1,39 @@
-/* What the files of libberth share; not for its users. */
+/* What the files of libberth share. Its users include berth.h only. */
 #ifndef BERTH_PRODUCER_LIBBERTH_INTERNAL_H
 #define BERTH_PRODUCER_LIBBERTH_INTERNAL_H
 
-#include <signal.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include <librdkafka/rdkafka.h>
 
 #include "lib/token/issue.h"
 #include <berth.h>
 
-/* How long the first contact with the brokers may take. */
+/* Time limit of connecting: both topics must answer within it. */
 #define CONNECT_TIMEOUT_MS    5000
-/* What a request waits for its decision when the caller does not say. */
+/* Wait for a decision and lifetime of a token, unless the caller says otherwise. */
 #define DEFAULT_WAIT_MS       30000
 #define DEFAULT_LIFETIME_S    600
 #define DEFAULT_MAX_IN_FLIGHT 10000
 #define MAX_IN_FLIGHT         100000
-/* Blocking calls into librdkafka are cut into pieces, to see an interrupt in between. */
+/* Longest call that blocks in librdkafka or in poll(2): an interrupt is seen between two calls. */
 #define SLICE_MS              100
-/* Other clients' events kept, per partition, while a message of ours is on its way to the broker:
- * its decision can be here before its delivery report. */
+/* Events kept per partition while messages are undelivered: the event that decides a message can
+ * arrive before the message's delivery report, among the events of other clients. */
 #define EARLY_EVENTS_MAX      20000
-/* Longest name of a topic (Kafka). */
+/* Longest topic name that Kafka allows, with its NUL. */
 #define TOPIC_LEN             250
 
-/* The broker has the message and did not say where: it was asked again after an answer was lost, and
- * knew no more than that it has it (DUPLICATE_SEQUENCE_NUMBER, KIP-98). */
+/* Offset of a message that the broker has, but at an offset that it did not tell: after a lost answer
+ * the producer sent the message again, and the broker said only that it is a duplicate
+ * (DUPLICATE_SEQUENCE_NUMBER, KIP-98). */
 #define OFFSET_UNTOLD (-2)
 
-/* One message from berth_send until its outcome came out and its delivery report came in. */
+/* One message, from berth_send until its outcome was told and its delivery report arrived. */
 struct flight {
-    struct flight *prev, *next;           /* all flights of the client, in the order of sending */
-    struct flight *lane_prev, *lane_next; /* published ones that wait, ascending offsets */
+    TAILQ_ENTRY(flight) link;      /* in client->flights */
+    TAILQ_ENTRY(flight) lane_link; /* in lane->waiting: published, and its decision is awaited */
     char *request_id;
     void *tag;
     void (*published)(void *tag, int32_t partition, int64_t offset);
@@ -40,31 +41,35 @@ struct flight {
     int64_t offset;      /* -1: no delivery report yet; or OFFSET_UNTOLD */
     int64_t deadline_ms; /* on the monotonic clock */
     bool waits;          /* for the decision */
-    bool told;           /* its outcome came out; only the delivery report is still to come */
+    bool told;           /* the outcome is told; only the delivery report is outstanding */
 };
+TAILQ_HEAD(flight_list, flight);
 
-/* An event that came while deliveries were outstanding. */
+/* An event that arrived while messages of its partition were undelivered. */
 struct early_event {
-    struct early_event *next;
+    TAILQ_ENTRY(early_event) link;
     int64_t offset; /* of the request that it decides */
     size_t len;
     char bytes[];
 };
+TAILQ_HEAD(early_list, early_event);
 
-/* One partition, as requests and events share its number. */
+/* One partition of the request topic, with the partition of the event topic that has its number. */
 struct lane {
-    bool consuming;         /* its events are being read */
-    size_t undelivered;     /* messages without a delivery report */
-    int64_t last_delivered; /* the highest offset of a delivery report; -1: none */
-    struct flight *first, *last;
-    struct early_event *early_first, *early_last;
+    bool consuming;             /* its events are being read */
+    size_t undelivered;         /* messages without a delivery report */
+    int64_t last_delivered;     /* the highest offset of a delivery report; -1: none */
+    struct flight_list waiting; /* ascending offsets */
+    struct early_list early;    /* ascending offsets */
     size_t early_count;
 };
 
+/* An outcome that is told; berth_poll gives its first member. */
 struct completed {
-    struct completed *next;
-    struct berth_outcome *outcome;
+    struct berth_outcome outcome;
+    TAILQ_ENTRY(completed) link;
 };
+TAILQ_HEAD(completed_list, completed);
 
 struct berth_client {
     char *farm, *topic_prefix, *name, *user, *kid;
@@ -74,10 +79,11 @@ struct berth_client {
     void (*logger)(void *arg, int level, const char *text);
     void *logger_arg;
     atomic_bool interrupted;
-    int wake
-        [2]; /* a pipe: librdkafka's queues and berth_interrupt write, berth_poll sleeps on it */
+    /* A pipe that ends the sleep of berth_poll and berth_watch_next: librdkafka's queues and
+     * berth_interrupt write to it. */
+    int wake[2];
 
-    /* From here on: only once connected. */
+    /* Set by lb_connect. */
     rd_kafka_t *producer, *consumer;
     rd_kafka_topic_t *requests, *events;
     rd_kafka_queue_t *event_queue;
@@ -86,21 +92,23 @@ struct berth_client {
     enum berth_status trouble; /* the last error of the Kafka clients; BERTH_OK: none */
     char trouble_text[600];
 
-    struct flight *first, *last;
-    size_t flight_count; /* all */
-    size_t untold_count; /* without those that were told */
+    struct flight_list flights; /* in the order of sending */
+    size_t flight_count;
+    size_t untold_count; /* messages whose outcome berth_poll has not given */
     size_t max_in_flight;
-    int64_t next_deadline_ms; /* no flight's deadline is earlier; INT64_MAX: none */
-    struct completed *done_first, *done_last;
+    int64_t next_deadline_ms; /* no flight has an earlier deadline; INT64_MAX: none has one */
+    struct completed_list done;
 };
 
 /* ---- libberth.c */
-/* Sets *error (may be NULL) and returns status. */
+/* Fills *error (may be NULL) and returns status. */
 enum berth_status lb_error(struct berth_error *error, enum berth_status status, const char *format,
                            ...) __attribute__((format(printf, 3, 4)));
-/* True once after each berth_interrupt. */
+/* True once after berth_interrupt was called. */
 bool lb_take_interrupt(struct berth_client *client);
-/* Empties the wake pipe. */
+/* Sleeps until the wake pipe is written to, until until_ms (monotonic clock) or for SLICE_MS. */
+void lb_sleep(struct berth_client *client, int64_t until_ms);
+/* Empties the wake pipe. What is looked at after this call wakes the next lb_sleep by itself. */
 void lb_drain_wake(struct berth_client *client);
 
 /* ---- libberth_kafka.c */
@@ -121,17 +129,21 @@ enum berth_status lb_status_of(rd_kafka_resp_err_t err);
 void lb_topic_name(const struct berth_client *client, const char *which, char out[TOPIC_LEN]);
 
 /* ---- libberth_flight.c */
+/* Makes the lanes of a farm with that many partitions, in place of older ones, and sets
+ * client->partition_count. No flights may be left. */
+void lb_lanes_new(struct berth_client *client, int32_t partition_count);
+/* Takes flight, whose message was handed to librdkafka. */
 void lb_flight_add(struct berth_client *client, struct flight *flight);
-/* A delivery report: err is 0 when published at flight->partition, offset. */
+/* Handles the delivery report of a flight; may free it. */
 void lb_flight_delivered(struct berth_client *client, struct flight *flight,
                          const rd_kafka_message_t *report);
-/* An event of that partition. */
+/* Handles an event of the partition; `bytes` are borrowed. */
 void lb_flight_event(struct berth_client *client, int32_t partition, const char *bytes, size_t len);
-/* Tells UNKNOWN for all whose time has come. */
+/* Tells UNKNOWN to all flights whose deadline has passed. */
 void lb_flight_expire(struct berth_client *client, int64_t now_ms);
-/* Forgets all, tells nothing. */
+/* Frees all flights, early events and untaken outcomes. */
 void lb_flight_clear(struct berth_client *client);
-/* The next outcome that is there, or NULL. */
+/* The next outcome, which is the caller's; NULL: none. */
 struct berth_outcome *lb_flight_take(struct berth_client *client);
 
 /* ---- libberth_watch.c */

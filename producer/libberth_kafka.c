@@ -383,10 +383,7 @@ enum berth_status lb_connect(struct berth_client *client, struct berth_error *er
     lb_topic_name(client, "requests", requests);
     client->requests = rd_kafka_topic_new(client->producer, requests, NULL);
     assert(client->requests);
-    free(client->lanes);
-    client->lanes = xcalloc((size_t)client->partition_count, sizeof(*client->lanes));
-    for (int32_t p = 0; p < client->partition_count; p++)
-        client->lanes[p].last_delivered = -1;
+    lb_lanes_new(client, client->partition_count);
     client->event_queue = rd_kafka_queue_new(client->consumer);
     rd_kafka_queue_io_event_enable(client->event_queue, client->wake[1], "e", 1);
     rd_kafka_queue_t *reports = rd_kafka_queue_get_main(client->producer);

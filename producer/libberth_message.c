@@ -1,4 +1,4 @@
-/* From a request to a signed token: no network, no shared state. */
+/* Making a message: claims, key, signature. No network, no shared state. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ void berth_uuid7(char out[BERTH_UUID_LEN])
 {
     uint8_t b[16];
     uint64_t now_ms = (uint64_t)clock_wall_ms();
-    /* Up to 256 bytes come whole, once the system has booted. */
+    /* getrandom(2) never returns fewer bytes than asked for up to 256. */
     if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b)) {
         fprintf(stderr, "libberth: no random numbers: %s\n", strerror(errno));
         abort();
@@ -51,30 +51,29 @@ static enum berth_status check_identity(const struct berth_client *client, const
     return BERTH_OK;
 }
 
-/* *request_out is a new reference. */
-static enum berth_status parse_request(const char *text, json_t **request_out,
-                                       struct berth_error *error)
+/* *body_out is a new reference. */
+static enum berth_status parse_body(const char *text, json_t **body_out, struct berth_error *error)
 {
     json_error_t where;
-    json_t *request = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
-    if (!request) {
+    json_t *body = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
+    if (!body) {
         return lb_error(error, BERTH_INVALID, "not JSON: %s (line %d, column %d)", where.text,
                         where.line, where.column);
     }
-    *request_out = request;
+    *body_out = body;
     return BERTH_OK;
 }
 
-/* Takes a reference of request. */
-static char *make_claims(const struct berth_client *client, const struct berth_request *in,
-                         const char *request_id, json_t *request)
+/* The token's claims, JSON; NULL: a string is not UTF-8. Takes a reference of body. */
+static char *make_claims(const struct berth_client *client, const struct berth_request *request,
+                         const char *request_id, json_t *body)
 {
     int64_t now_s = clock_wall_ms() / 1000;
-    int64_t lifetime_s = in->lifetime_s ? in->lifetime_s : DEFAULT_LIFETIME_S;
+    int64_t lifetime_s = request->lifetime_s ? request->lifetime_s : DEFAULT_LIFETIME_S;
     json_t *claims = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:o}", "iss", client->name, "sub",
-                               in->user ? in->user : client->user, "aud", client->farm, "iat",
-                               (json_int_t)now_s, "exp", (json_int_t)(now_s + lifetime_s), "jti",
-                               request_id, "request", request);
+                               request->user ? request->user : client->user, "aud", client->farm,
+                               "iat", (json_int_t)now_s, "exp", (json_int_t)(now_s + lifetime_s),
+                               "jti", request_id, "request", body);
     char *text = claims ? json_dumps(claims, JSON_COMPACT) : NULL;
     json_decref(claims);
     return text;
@@ -103,21 +102,21 @@ static const char *text_member(const json_t *object, const char *name)
     return text && *text ? text : NULL;
 }
 
-/* Sets key or slot of the message (docs/messages.md). */
-static void route(struct berth_message *message, const json_t *request)
+/* Sets the message's key or slot (docs/messages.md). */
+static void route(struct berth_message *message, const json_t *body)
 {
     static const char *const ids[] = {"booking", "series"};
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
-        const json_t *id = json_object_get(request, ids[i]);
+        const json_t *id = json_object_get(body, ids[i]);
         if (json_is_integer(id) && json_integer_value(id) >= 0) {
             message->slot = json_integer_value(id) % LIMIT_PARTITIONS;
             return;
         }
     }
-    const json_t *first = json_array_get(json_object_get(request, "allocations"), 0);
+    const json_t *first = json_array_get(json_object_get(body, "allocations"), 0);
     const char *key = text_member(first, "machine");
     if (!key)
-        key = text_member(request, "machine");
+        key = text_member(body, "machine");
     message->slot = -1;
     message->key = xstrdup(key ? key : message->request_id);
 }
@@ -139,27 +138,27 @@ static enum berth_status sign(const struct berth_client *client, struct berth_me
 }
 
 enum berth_status berth_message_new(const struct berth_client *client,
-                                    const struct berth_request *in,
+                                    const struct berth_request *request,
                                     struct berth_message **message_out, struct berth_error *error)
 {
-    json_t *request = NULL;
-    struct berth_message *message = NULL;
-    enum berth_status status = check_identity(client, in->user ? in->user : client->user, error);
+    json_t *body = NULL;
+    const char *user = request->user ? request->user : client->user;
+    enum berth_status status = check_identity(client, user, error);
     if (status == BERTH_OK)
-        status = parse_request(in->request_json, &request, error);
+        status = parse_body(request->request_json, &body, error);
     if (status != BERTH_OK)
         return status;
 
     char id[BERTH_UUID_LEN];
-    if (!in->request_id)
+    if (!request->request_id)
         berth_uuid7(id);
-    message = xcalloc(1, sizeof(*message));
-    message->request_id = xstrdup(in->request_id ? in->request_id : id);
-    route(message, request);
-    message->claims = make_claims(client, in, message->request_id, request);
+    struct berth_message *message = xcalloc(1, sizeof(*message));
+    message->request_id = xstrdup(request->request_id ? request->request_id : id);
+    route(message, body);
+    message->claims = make_claims(client, request, message->request_id, body);
     if (!message->claims)
         status = lb_error(error, BERTH_INVALID, "the user or the request id is not UTF-8");
-    if (status == BERTH_OK && !in->unchecked)
+    if (status == BERTH_OK && !request->unchecked)
         status = check_claims(message->claims, error);
     if (status == BERTH_OK)
         status = sign(client, message, error);

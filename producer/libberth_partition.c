@@ -1,13 +1,12 @@
-/* Keys to partitions, as Kafka's Java clients and librdkafka's `murmur2_random` do it. Berth
- * computes the partition itself, because it must read the right event partition before it
- * publishes. */
+/* The partition of a key, as Kafka's Java clients and librdkafka's `murmur2_random` compute it.
+ * libberth computes it itself, because it must read the event partition before it publishes. */
 #include <assert.h>
 #include <string.h>
 
 #include <berth.h>
 
-/* MurmurHash2 by Austin Appleby, 32 bits, with Kafka's seed (org.apache.kafka.common.utils.Utils):
- * the same for all byte orders. */
+/* 32-bit MurmurHash2 by Austin Appleby with Kafka's seed (org.apache.kafka.common.utils.Utils). The
+ * result does not depend on the machine's byte order. */
 static uint32_t murmur2(const unsigned char *data, size_t len)
 {
     const uint32_t m = 0x5bd1e995;

@@ -1,8 +1,6 @@
-/* Publishing messages and waiting for what becomes of them. */
+/* Publishing messages and waiting for their outcomes. */
 #include <assert.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,11 +8,11 @@
 #include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 
-/* Events handled before delivery reports are looked at again. */
+/* Events that are handled before librdkafka may tell delivery reports again. */
 #define EVENTS_AT_ONCE 1000
 
-/* Reads the partition's events from their present end on, if it does not yet: nothing that is
- * published afterwards can be missed. */
+/* Starts to read the partition's events at their present end, unless they are being read. A
+ * decision on a message that is published afterwards cannot be missed. */
 static enum berth_status consume_from_end(struct berth_client *client, int32_t partition,
                                           struct berth_error *error)
 {
@@ -44,7 +42,8 @@ static struct flight *flight_new(const struct berth_message *message, int32_t pa
     flight->partition = partition;
     flight->offset = -1;
     flight->waits = wait_ms > 0;
-    /* Without a wait, librdkafka's message.timeout.ms ends it. */
+    /* A flight that does not wait ends with its delivery report, at the latest after librdkafka's
+     * message.timeout.ms. */
     flight->deadline_ms = wait_ms > 0 ? clock_mono_ms() + wait_ms : INT64_MAX;
     return flight;
 }
@@ -91,8 +90,8 @@ enum berth_status berth_send(struct berth_client *client, struct berth_message *
 
 /* ---- waiting ----------------------------------------------------------------------------- */
 
-/* An error instead of a message: librdkafka goes on by itself, but for one case, a log that lost
- * what we wanted to read, where reading starts again at the end. */
+/* Handles an error that the consumer returned in place of an event. librdkafka goes on by itself,
+ * with one exception: if the log no longer has the next offset, reading starts again at its end. */
 static void on_event_error(struct berth_client *client, const rd_kafka_message_t *message)
 {
     client->trouble = lb_status_of(message->err);
@@ -107,7 +106,7 @@ static void on_event_error(struct berth_client *client, const rd_kafka_message_t
     consume_from_end(client, message->partition, NULL);
 }
 
-/* Handles what is there; true if there may be more. */
+/* Handles the delivery reports and events that are there; true: there may be more. */
 static bool serve(struct berth_client *client)
 {
     rd_kafka_poll(client->producer, 0);
@@ -126,22 +125,6 @@ static bool serve(struct berth_client *client)
     return true;
 }
 
-/* Sleeps until librdkafka or berth_interrupt wakes us, or the time is up. */
-static void sleep_until(struct berth_client *client, int64_t until_ms)
-{
-    /* Every so often it looks by itself: errors of the consumer do not wake. */
-    int64_t limit_ms = clock_mono_ms() + SLICE_MS;
-    if (client->next_deadline_ms < limit_ms)
-        limit_ms = client->next_deadline_ms;
-    if (until_ms < limit_ms)
-        limit_ms = until_ms;
-    int64_t left_ms = limit_ms - clock_mono_ms();
-    if (left_ms <= 0)
-        return;
-    struct pollfd wake = {.fd = client->wake[0], .events = POLLIN};
-    poll(&wake, 1, (int)left_ms);
-}
-
 enum berth_status berth_poll(struct berth_client *client, int timeout_ms,
                              struct berth_outcome **outcome_out)
 {
@@ -151,17 +134,18 @@ enum berth_status berth_poll(struct berth_client *client, int timeout_ms,
         *outcome_out = lb_flight_take(client);
         if (*outcome_out || client->untold_count == 0)
             return BERTH_OK;
-        /* Before serving: what comes after this wakes the next sleep. */
+        /* Before serve(): anything that arrives from here on wakes lb_sleep. */
         lb_drain_wake(client);
         if (lb_take_interrupt(client))
             return BERTH_INTERRUPTED;
         bool more = serve(client);
         lb_flight_expire(client, clock_mono_ms());
-        if (client->done_first || more)
+        if (!TAILQ_EMPTY(&client->done) || more)
             continue;
         if (clock_mono_ms() >= until_ms)
             return BERTH_OK;
-        sleep_until(client, until_ms);
+        /* Errors of the consumer do not write to the pipe; lb_sleep ends after SLICE_MS anyway. */
+        lb_sleep(client, until_ms < client->next_deadline_ms ? until_ms : client->next_deadline_ms);
     }
 }
 

@@ -2,7 +2,6 @@
  * event once, in order" of a log in which the events of a crashed worker may be repeated. */
 #include <assert.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,10 +233,8 @@ enum berth_status berth_watch_next(struct berth_watch *watch, int timeout_ms, bo
             continue;
         }
         rd_kafka_poll(watch->consumer, 0);
-        int64_t left_ms = until_ms - clock_mono_ms();
-        if (left_ms <= 0)
+        if (clock_mono_ms() >= until_ms)
             return BERTH_OK;
-        struct pollfd wake = {.fd = watch->client->wake[0], .events = POLLIN};
-        poll(&wake, 1, (int)(left_ms < SLICE_MS ? left_ms : SLICE_MS));
+        lb_sleep(watch->client, until_ms);
     }
 }

@@ -297,9 +297,7 @@ static struct berth_client *connected_client(void)
 {
     struct berth_client *client = NULL;
     assert_int_equal(berth_open(NULL, 0, &client, NULL), BERTH_OK);
-    client->partition_count = 2;
-    client->lanes = xcalloc(2, sizeof(*client->lanes));
-    client->lanes[0].last_delivered = client->lanes[1].last_delivered = -1;
+    lb_lanes_new(client, 2);
     return client;
 }
 
