@@ -84,6 +84,32 @@ struct machine_view {
     struct labels labels;
     enum machine_state state;
 };
+/* The views of a booking, without its shares, and of a machine. Strings and labels are borrowed. */
+static inline struct booking_view booking_view_of(const struct booking *booking)
+{
+    return (struct booking_view){
+        .id = booking->id,
+        .version = booking->version,
+        .series = booking->series,
+        .client = booking->client,
+        .user = booking->user,
+        .state = booking->state,
+        .start_ms = booking->start_ms,
+        .end_ms = booking->end_ms,
+    };
+}
+static inline struct machine_view machine_view_of(const struct machine *machine)
+{
+    return (struct machine_view){
+        .id = machine->id,
+        .version = machine->version,
+        .name = machine->name,
+        .capacity = machine->capacity,
+        .labels = machine->labels,
+        .state = machine->state,
+    };
+}
+
 struct displaced {
     int64_t id, version;
     const char *client;

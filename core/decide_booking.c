@@ -58,18 +58,9 @@ void booking_show(struct decider *d, const struct booking *booking)
         assert(machine);
         shares[count++] = (struct share){.machine = machine->name, .amount = row->amount};
     }
-    *view = (struct booking_view){
-        .id = booking->id,
-        .version = booking->version,
-        .series = booking->series,
-        .client = booking->client,
-        .user = booking->user,
-        .state = booking->state,
-        .start_ms = booking->start_ms,
-        .end_ms = booking->end_ms,
-        .share_count = count,
-        .shares = shares,
-    };
+    *view = booking_view_of(booking);
+    view->share_count = count;
+    view->shares = shares;
     d->out->booking = view;
     d->out->subject_kind = SUBJECT_BOOKING;
     d->out->subject_booking = booking->id;

@@ -19,14 +19,9 @@ static void show(struct decider *d, const struct machine *machine)
 {
     struct arena *arena = world_arena(d->world);
     struct machine_view *view = arena_alloc(arena, sizeof(*view));
-    *view = (struct machine_view){
-        .id = machine->id,
-        .version = machine->version,
-        .name = arena_strdup(arena, machine->name),
-        .capacity = machine->capacity,
-        .labels = labels_copy(arena, machine->labels),
-        .state = machine->state,
-    };
+    *view = machine_view_of(machine);
+    view->name = arena_strdup(arena, machine->name);
+    view->labels = labels_copy(arena, machine->labels);
     d->out->machine = view;
     assert(d->out->subject_kind == SUBJECT_MACHINE);
 }

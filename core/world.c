@@ -294,6 +294,12 @@ struct machine *world_machine_put(struct world *world, const struct machine *row
     return machine;
 }
 
+void world_machine_confirm(struct world *world, struct machine *machine)
+{
+    assert(world_machine_by_id(world, machine->id) == machine);
+    machine->seen_in = world->batch;
+}
+
 struct machine *world_machine_register(struct world *world, const struct machine *row)
 {
     assert(row->version == 0);

@@ -133,6 +133,9 @@ struct arena *world_arena(struct world *world);
  * and flags are not looked at). A timeline of another version is dropped. Not for a machine that
  * this batch has touched. */
 struct machine *world_machine_put(struct world *world, const struct machine *row);
+/* Puts a machine that the world knows, as it is: whoever read the row found the version that the
+ * world has, or an older one. */
+void world_machine_confirm(struct world *world, struct machine *machine);
 /* Sets or replaces a client with counted limits; a timeline of another version is dropped. Whoever
  * is not put in a batch does not count in it: all clients whose bookings the batch may make or
  * change must be, so that what is decided does not depend on the batch. */

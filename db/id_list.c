@@ -1,11 +1,13 @@
+#include "db/id_list.h"
+
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/store.h"
 #include "lib/base/mem.h"
 
-/* Where the id is or belongs. */
+/* The index at which the id is, or at which it would be inserted. */
 static size_t place(const struct id_list *list, int64_t id)
 {
     size_t low = 0, high = list->count;
@@ -35,12 +37,6 @@ void id_list_add(struct id_list *list, int64_t id)
     memmove(list->ids + at + 1, list->ids + at, (list->count - at) * sizeof(*list->ids));
     list->ids[at] = id;
     list->count++;
-}
-
-bool id_list_has(const struct id_list *list, int64_t id)
-{
-    size_t at = place(list, id);
-    return at < list->count && list->ids[at] == id;
 }
 
 void id_list_clear(struct id_list *list)

@@ -10,7 +10,6 @@ struct mysql_session {
     const struct mysql_settings *settings;
     MYSQL *mysql; /* NULL: not connected */
     uint64_t id;
-    bool mariadb;
     char version[64];
 };
 
@@ -115,7 +114,6 @@ static enum err prepare(struct mysql_session *session, struct failure *f)
     assert(row && row[0] && row[1] && row[2]);
     session->id = strtoull(row[0], NULL, 10);
     snprintf(session->version, sizeof(session->version), "%s", row[1]);
-    session->mariadb = strstr(row[1], "MariaDB") != NULL;
     int64_t packet = field_int(row[2]);
     mysql_free_result(res);
     if (packet < MYSQL_MIN_PACKET) {
@@ -174,11 +172,6 @@ enum err mysql_session_connect(struct mysql_session *session, struct failure *f)
 uint64_t mysql_session_id(const struct mysql_session *session)
 {
     return session->id;
-}
-
-bool mysql_session_is_mariadb(const struct mysql_session *session)
-{
-    return session->mariadb;
 }
 
 const char *mysql_session_version(const struct mysql_session *session)
@@ -387,4 +380,11 @@ void sql_ids(struct buf *sql, const int64_t *ids, size_t count)
 int64_t field_int(const char *field)
 {
     return field ? strtoll(field, NULL, 10) : 0;
+}
+
+void field_text(const char *field, char *out, size_t size)
+{
+    size_t len = strnlen(field, size - 1);
+    memcpy(out, field, len);
+    out[len] = '\0';
 }

@@ -45,7 +45,6 @@ void mysql_session_free(struct mysql_session *session);
 enum err mysql_session_connect(struct mysql_session *session, struct failure *f);
 /* The server's number of this session; 0: not connected. */
 uint64_t mysql_session_id(const struct mysql_session *session);
-bool mysql_session_is_mariadb(const struct mysql_session *session);
 /* "8.0.15", "10.11.6-MariaDB…"; "" when not connected. */
 const char *mysql_session_version(const struct mysql_session *session);
 enum err mysql_session_ping(struct mysql_session *session, struct failure *f);
@@ -97,5 +96,7 @@ void sql_ids(struct buf *sql, const int64_t *ids, size_t count);
 /* --- fields of rows --- */
 /* A decimal integer; NULL counts as 0. */
 int64_t field_int(const char *field);
+/* Copies a text that the column's length bounds; one that is longer all the same is cut. */
+void field_text(const char *field, char *out, size_t size);
 
 #endif

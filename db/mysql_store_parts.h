@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "db/mysql_session.h"
+#include "db/mysql_rows.h"
 #include "db/mysql_store.h"
 
 struct mysql_store {
@@ -18,9 +18,7 @@ struct mysql_store {
 #define PARTITION_COLUMNS                                                                          \
     "part, epoch, progress_epoch, connection_id, next_offset, last_seq, published_seq, clock_ms, " \
     "last_sha256, ignore_time_until, reject_offset, halted, halt_cause"
-#define FARM_COLUMNS    "name, partitions, cluster_id, key_generation, halted, halt_cause"
-#define MACHINE_COLUMNS "id, name, gpus, memory_gib, labels, state, version, capacity_changed_ms"
-#define BOOKING_COLUMNS "id, client, user_name, start_ms, end_ms, state, version, series"
+#define FARM_COLUMNS "name, partitions, cluster_id, key_generation, halted, halt_cause"
 
 /* --- mysql_store_session.c: each a transaction of its own --- */
 enum err store_farm(void *self, struct farm_row *out, struct failure *f);
@@ -36,6 +34,11 @@ enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t se
                              struct failure *f);
 enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit, store_event_fn *fn,
                       void *arg, struct failure *f);
+
+/* After an UPDATE of one partition's row: ERR_EPOCH_LOST if it matched none, so that the row is at
+ * another epoch. */
+enum err store_check_epoch(struct mysql_store *store, int32_t part, int64_t epoch,
+                           struct failure *f);
 
 /* --- mysql_store_read.c: the batch's reads and locks --- */
 enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
@@ -76,10 +79,6 @@ enum err store_write(void *self, const struct store_batch *batch, struct failure
 /* --- mysql_store_row.c: from fields to structs; ERR_DB_ERROR for what cannot be in a row --- */
 void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partition_row *out);
 void farm_row_read(MYSQL_ROW row, struct farm_row *out);
-/* Puts it into the world. */
-enum err machine_row_read(MYSQL_ROW row, const unsigned long *lens, struct world *world,
-                          struct failure *f);
-enum err booking_row_read(MYSQL_ROW row, struct world *world, struct failure *f);
 /* At most max_len - 1 bytes of `text`, cut between characters; bytes that are not UTF-8 become
  * '?'. Returns out. */
 const char *text_for_column(const char *text, char *out, size_t max_len);

@@ -10,12 +10,11 @@
 #include <string.h>
 
 #include "db/mysql_store_parts.h"
-#include "lib/codec/views.h"
 
 /* Ids or names in one IN (…). MariaDB turns lists of 1,000 and more into joins with temporary
  * tables, which lock in any order. */
 #define IN_LIST_MAX   500
-/* Machines whose allocations are fetched at once: bounds the memory of one result. */
+/* Clients whose allocations are fetched at once: bounds the memory of one result. */
 #define TIMELINES_MAX 64
 
 static size_t cut(size_t count, size_t from, size_t max)
@@ -27,6 +26,14 @@ static enum err run_query(struct mysql_store *store, const char *what, MYSQL_RES
                           struct failure *f)
 {
     return mysql_session_query(store->session, what, store->sql.data, store->sql.len, out, f);
+}
+
+/* The i-th text of a list. */
+static void next_text(struct buf *sql, size_t i, const char *text)
+{
+    if (i > 0)
+        buf_puts(sql, ",");
+    sql_text(sql, text);
 }
 
 /* --- partitions --- */
@@ -44,10 +51,11 @@ enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
         n = cut(count, from, IN_LIST_MAX);
         buf_clear(sql);
         buf_puts(sql, "SELECT " PARTITION_COLUMNS " FROM request_partition FORCE INDEX (PRIMARY) "
-                      "WHERE part IN ");
+                      "WHERE part IN (");
         for (size_t i = 0; i < n; i++) {
             assert(from + i == 0 || parts[from + i - 1] < parts[from + i]);
-            buf_puts(sql, i == 0 ? "(" : ",");
+            if (i > 0)
+                buf_puts(sql, ",");
             sql_int(sql, parts[from + i]);
         }
         buf_puts(sql, ") ORDER BY part FOR UPDATE");
@@ -69,16 +77,22 @@ enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
 
 /* --- machines --- */
 
+/* Puts the machines that the statement finds into the world, and their ids into *ids unless it is
+ * NULL. */
 static enum err machines_into_world(struct mysql_store *store, const char *what,
-                                    struct world *world, struct failure *f)
+                                    struct world *world, struct id_list *ids, struct failure *f)
 {
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, what, &res, f);
-    if (err != ERR_OK)
-        return err;
     MYSQL_ROW row;
-    while (err == ERR_OK && (row = mysql_fetch_row(res)))
-        err = machine_row_read(row, mysql_fetch_lengths(res), world, f);
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
+        struct machine machine;
+        err = machine_row_read(row, mysql_fetch_lengths(res), world_arena(world), &machine, f);
+        if (err == ERR_OK)
+            world_machine_put(world, &machine);
+        if (err == ERR_OK && ids)
+            id_list_add(ids, machine.id);
+    }
     mysql_free_result(res);
     return err;
 }
@@ -92,13 +106,11 @@ enum err store_find_machines(void *self, const char *const *names, size_t count,
     for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, IN_LIST_MAX);
         buf_clear(sql);
-        buf_puts(sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE name IN ");
-        for (size_t i = 0; i < n; i++) {
-            buf_puts(sql, i == 0 ? "(" : ",");
-            sql_text(sql, names[from + i]);
-        }
+        buf_puts(sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE name IN (");
+        for (size_t i = 0; i < n; i++)
+            next_text(sql, i, names[from + i]);
         buf_puts(sql, ")");
-        err = machines_into_world(store, "find machines", world, f);
+        err = machines_into_world(store, "find machines", world, NULL, f);
     }
     return err;
 }
@@ -114,7 +126,7 @@ static enum err machines_by_id(struct mysql_store *store, const int64_t *ids, si
         buf_puts(sql, "SELECT " MACHINE_COLUMNS " FROM machine FORCE INDEX (PRIMARY) WHERE id IN ");
         sql_ids(sql, ids + from, n);
         buf_puts(sql, lock);
-        err = machines_into_world(store, "read machines", world, f);
+        err = machines_into_world(store, "read machines", world, NULL, f);
     }
     return err;
 }
@@ -133,37 +145,15 @@ enum err store_lock_machines(void *self, const struct id_list *ids, struct world
     return machines_by_id(store, ids->ids, ids->count, " ORDER BY id FOR UPDATE", world, f);
 }
 
-/* Labels as they stand in the column, each behind the others: a row that lacks one of them does not
- * match. What a value holds of such text is escaped in another way, and is looked at again anyway. */
-static void labels_sql(struct buf *sql, struct arena *arena, const struct labels *labels)
-{
-    for (size_t i = 0; i < labels->count; i++) {
-        const char *json = labels_to_json(arena, &(struct labels){1, &labels->items[i]});
-        buf_puts(sql, " AND LOCATE(");
-        sql_bytes(sql, json + 1, strlen(json) - 2); /* without the braces */
-        buf_puts(sql, ", labels) > 0");
-    }
-}
-
 enum err store_machines_matching(void *self, const struct labels *labels, struct world *world,
                                  struct id_list *out, struct failure *f)
 {
     struct mysql_store *store = self;
-    MYSQL_RES *res = NULL;
     buf_clear(&store->sql);
     buf_puts(&store->sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE state = 'up'");
-    labels_sql(&store->sql, world_arena(world), labels);
+    sql_labels(&store->sql, world_arena(world), labels);
     buf_puts(&store->sql, " ORDER BY id");
-    enum err err = run_query(store, "find matching machines", &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row;
-    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
-        err = machine_row_read(row, mysql_fetch_lengths(res), world, f);
-        id_list_add(out, field_int(row[0]));
-    }
-    mysql_free_result(res);
-    return err;
+    return machines_into_world(store, "find matching machines", world, out, f);
 }
 
 /* --- clients --- */
@@ -197,11 +187,10 @@ static enum err read_clients(struct mysql_store *store, const struct client *cli
     for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, IN_LIST_MAX);
         buf_clear(sql);
-        buf_puts(sql, "SELECT name, version FROM client FORCE INDEX (PRIMARY) WHERE name IN ");
+        buf_puts(sql, "SELECT name, version FROM client FORCE INDEX (PRIMARY) WHERE name IN (");
         for (size_t i = 0; i < n; i++) {
             assert(from + i == 0 || strcmp(clients[from + i - 1].name, clients[from + i].name) < 0);
-            buf_puts(sql, i == 0 ? "(" : ",");
-            sql_text(sql, clients[from + i].name);
+            next_text(sql, i, clients[from + i].name);
         }
         buf_puts(sql, ") ORDER BY name");
         buf_puts(sql, lock);
@@ -226,50 +215,23 @@ enum err store_lock_clients(void *self, const struct client *clients, size_t cou
 
 /* --- timelines --- */
 
-/* The whole result is here before the first timeline is started, so that an error leaves none
- * half loaded. */
-static enum err load_some(struct mysql_store *store, struct world *world,
-                          struct machine *const *machines, size_t count, int64_t known_from_ms,
-                          struct failure *f)
-{
-    struct buf *sql = &store->sql;
-    buf_clear(sql);
-    buf_puts(sql, "SELECT machine, start_ms, end_ms, gpus, memory_gib FROM allocation "
-                  "FORCE INDEX (allocation_timeline) WHERE machine IN ");
-    for (size_t i = 0; i < count; i++) {
-        buf_puts(sql, i == 0 ? "(" : ",");
-        sql_int(sql, machines[i]->id);
-    }
-    buf_printf(sql, ") AND end_ms > %" PRId64 " AND live = 1", known_from_ms);
-    MYSQL_RES *res = NULL;
-    enum err err = run_query(store, "load timelines", &res, f);
-    if (err != ERR_OK)
-        return err;
-    for (size_t i = 0; i < count; i++)
-        world_timeline_start(world, machines[i], known_from_ms);
-    struct machine *machine = NULL;
-    MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res))) {
-        int64_t id = field_int(row[0]);
-        if (!machine || machine->id != id)
-            machine = world_machine_by_id(world, id);
-        assert(machine);
-        struct amount use = {.gpus = field_int(row[3]), .memory_gib = field_int(row[4])};
-        world_timeline_add(world, machine, field_int(row[1]), field_int(row[2]), use);
-    }
-    mysql_free_result(res);
-    return ERR_OK;
-}
-
 enum err store_load_timelines(void *self, struct world *world, struct machine *const *machines,
                               size_t count, int64_t known_from_ms, struct failure *f)
 {
-    enum err err = ERR_OK;
-    for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
-        n = cut(count, from, TIMELINES_MAX);
-        err = load_some(self, world, machines + from, n, known_from_ms, f);
+    struct mysql_store *store = self;
+    for (size_t from = 0; from < count; from += USE_MACHINES_MAX) {
+        struct use_wanted wanted = {.count = cut(count, from, USE_MACHINES_MAX),
+                                    .known_from_ms = known_from_ms};
+        for (size_t i = 0; i < wanted.count; i++)
+            wanted.machines[i] = machines[from + i]->id;
+        MYSQL_RES *rows = NULL;
+        enum err err = use_fetch(store->session, &wanted, &rows, f);
+        if (err != ERR_OK)
+            return err;
+        use_load(&wanted, rows, world);
+        mysql_free_result(rows);
     }
-    return err;
+    return ERR_OK;
 }
 
 static enum err load_some_clients(struct mysql_store *store, struct world *world,
@@ -280,11 +242,9 @@ static enum err load_some_clients(struct mysql_store *store, struct world *world
     buf_clear(sql);
     buf_puts(sql, "SELECT b.client, a.start_ms, a.end_ms, a.gpus FROM booking b "
                   "FORCE INDEX (booking_client) STRAIGHT_JOIN allocation a FORCE INDEX (PRIMARY) "
-                  "ON a.booking = b.id WHERE b.client IN ");
-    for (size_t i = 0; i < count; i++) {
-        buf_puts(sql, i == 0 ? "(" : ",");
-        sql_text(sql, clients[i]->name);
-    }
+                  "ON a.booking = b.id WHERE b.client IN (");
+    for (size_t i = 0; i < count; i++)
+        next_text(sql, i, clients[i]->name);
     /* A live row lasts no longer than its booking. */
     buf_printf(sql, ") AND b.end_ms > %" PRId64 " AND a.end_ms > %" PRId64 " AND a.live = 1",
                known_from_ms, known_from_ms);
@@ -416,11 +376,13 @@ static enum err lock_booking_rows(struct mysql_store *store, const int64_t *ids,
     buf_puts(&store->sql, " ORDER BY id FOR UPDATE");
     MYSQL_RES *res = NULL;
     enum err err = run_query(store, "lock bookings", &res, f);
-    if (err != ERR_OK)
-        return err;
     MYSQL_ROW row;
-    while (err == ERR_OK && (row = mysql_fetch_row(res)))
-        err = booking_row_read(row, world, f);
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
+        struct booking booking;
+        err = booking_row_read(row, &booking, f);
+        if (err == ERR_OK)
+            world_booking_put(world, &booking);
+    }
     mysql_free_result(res);
     return err;
 }

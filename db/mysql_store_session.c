@@ -211,9 +211,8 @@ enum err store_claim(void *self, int32_t part, const char *owner, struct partiti
     return err;
 }
 
-/* After an UPDATE of one partition that is to be ours. */
-static enum err check_epoch(struct mysql_store *store, int32_t part, int64_t epoch,
-                            struct failure *f)
+enum err store_check_epoch(struct mysql_store *store, int32_t part, int64_t epoch,
+                           struct failure *f)
 {
     if (mysql_session_matched(store->session) == 1)
         return ERR_OK;
@@ -229,7 +228,7 @@ enum err store_halt_partition(void *self, int32_t part, int64_t epoch, struct ha
     buf_printf(sql, "part = %" PRId32 " AND epoch = %" PRId64, part, epoch);
     enum err err = mysql_session_exec(store->session, "halt the partition", sql->data, sql->len, f);
     if (err == ERR_OK)
-        err = check_epoch(store, part, epoch, f);
+        err = store_check_epoch(store, part, epoch, f);
     return end_write(store, err, f);
 }
 
@@ -244,7 +243,7 @@ enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t se
         ") WHERE part = %" PRId32 " AND epoch = %" PRId64,
         seq, part, epoch);
     if (err == ERR_OK)
-        err = check_epoch(store, part, epoch, f);
+        err = store_check_epoch(store, part, epoch, f);
     return end_write(store, err, f);
 }
 

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "db/mysql_store_parts.h"
-#include "lib/codec/views.h"
+#include "lib/codec/labels.h"
 
-/* A statement that grows row by row and is sent when it is long enough. */
-struct rows {
+/* An INSERT that grows row by row and is sent when it is long enough. */
+struct insert {
     struct mysql_store *store;
     const char *what;
     const char *head; /* "INSERT INTO … VALUES " */
@@ -20,33 +20,33 @@ struct rows {
 };
 
 /* The buffer to which the next row is to be added. */
-static struct buf *rows_next(struct rows *rows)
+static struct buf *insert_next(struct insert *insert)
 {
-    struct buf *sql = &rows->store->sql;
-    if (rows->count == 0) {
+    struct buf *sql = &insert->store->sql;
+    if (insert->count == 0) {
         buf_clear(sql);
-        buf_puts(sql, rows->head);
+        buf_puts(sql, insert->head);
     } else {
         buf_append(sql, ",", 1);
     }
-    rows->count++;
+    insert->count++;
     return sql;
 }
 
-static enum err rows_send(struct rows *rows, struct failure *f)
+static enum err insert_send(struct insert *insert, struct failure *f)
 {
-    if (rows->count == 0)
+    if (insert->count == 0)
         return ERR_OK;
-    struct buf *sql = &rows->store->sql;
-    buf_puts(sql, rows->tail);
-    rows->count = 0;
-    return mysql_session_exec(rows->store->session, rows->what, sql->data, sql->len, f);
+    struct buf *sql = &insert->store->sql;
+    buf_puts(sql, insert->tail);
+    insert->count = 0;
+    return mysql_session_exec(insert->store->session, insert->what, sql->data, sql->len, f);
 }
 
 /* After each row. */
-static enum err rows_added(struct rows *rows, struct failure *f)
+static enum err insert_added(struct insert *insert, struct failure *f)
 {
-    return rows->store->sql.len >= SQL_CUT_BYTES ? rows_send(rows, f) : ERR_OK;
+    return insert->store->sql.len >= SQL_CUT_BYTES ? insert_send(insert, f) : ERR_OK;
 }
 
 static void comma(struct buf *sql)
@@ -101,7 +101,7 @@ static void decision_row(struct buf *sql, struct mysql_session *session,
 static enum err write_decisions(struct mysql_store *store, const struct store_batch *batch,
                                 struct failure *f)
 {
-    struct rows rows = {
+    struct insert insert = {
         .store = store,
         .what = "insert decisions",
         .head = "INSERT INTO decision (part, seq, log_offset, message_sha256, client, request_id, "
@@ -110,10 +110,10 @@ static enum err write_decisions(struct mysql_store *store, const struct store_ba
     };
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < batch->decision_count; i++) {
-        decision_row(rows_next(&rows), store->session, &batch->decisions[i]);
-        err = rows_added(&rows, f);
+        decision_row(insert_next(&insert), store->session, &batch->decisions[i]);
+        err = insert_added(&insert, f);
     }
-    return err ? err : rows_send(&rows, f);
+    return err ? err : insert_send(&insert, f);
 }
 
 /* --- bookings and allocations --- */
@@ -145,7 +145,7 @@ static void booking_row(struct buf *sql, const struct booking *booking)
 static enum err write_bookings(struct mysql_store *store, struct world *world, bool new_ones,
                                struct failure *f)
 {
-    struct rows rows = {
+    struct insert insert = {
         .store = store,
         .what = new_ones ? "insert bookings" : "update bookings",
         .head = BOOKING_HEAD,
@@ -157,10 +157,10 @@ static enum err write_bookings(struct mysql_store *store, struct world *world, b
         const struct booking *booking = world_touched_booking(world, i);
         if (booking->is_new != new_ones)
             continue;
-        booking_row(rows_next(&rows), booking);
-        err = rows_added(&rows, f);
+        booking_row(insert_next(&insert), booking);
+        err = insert_added(&insert, f);
     }
-    return err ? err : rows_send(&rows, f);
+    return err ? err : insert_send(&insert, f);
 }
 
 static void allocation_row(struct buf *sql, int64_t booking, const struct allocation *row)
@@ -187,7 +187,7 @@ static void allocation_row(struct buf *sql, int64_t booking, const struct alloca
 static enum err write_allocations(struct mysql_store *store, struct world *world, bool new_ones,
                                   struct failure *f)
 {
-    struct rows rows = {
+    struct insert insert = {
         .store = store,
         .what = "write allocations",
         .head = "INSERT INTO allocation (booking, machine, start_ms, end_ms, gpus, memory_gib, "
@@ -201,11 +201,11 @@ static enum err write_allocations(struct mysql_store *store, struct world *world
         for (size_t k = 0; err == ERR_OK && k < booking->allocation_count; k++) {
             if (booking->is_new != new_ones || !booking->allocations[k].touched)
                 continue;
-            allocation_row(rows_next(&rows), booking->id, &booking->allocations[k]);
-            err = rows_added(&rows, f);
+            allocation_row(insert_next(&insert), booking->id, &booking->allocations[k]);
+            err = insert_added(&insert, f);
         }
     }
-    return err ? err : rows_send(&rows, f);
+    return err ? err : insert_send(&insert, f);
 }
 
 /* --- machines --- */
@@ -234,7 +234,7 @@ static void machine_row(struct buf *sql, const struct machine *machine, struct a
 static enum err write_machines(struct mysql_store *store, struct world *world, bool new_ones,
                                struct failure *f)
 {
-    struct rows rows = {
+    struct insert insert = {
         .store = store,
         .what = new_ones ? "insert machines" : "update machines",
         .head = "INSERT INTO machine (" MACHINE_COLUMNS ") VALUES ",
@@ -246,10 +246,10 @@ static enum err write_machines(struct mysql_store *store, struct world *world, b
         const struct machine *machine = world_touched_machine(world, i);
         if (machine->is_new != new_ones)
             continue;
-        machine_row(rows_next(&rows), machine, world_arena(world));
-        err = rows_added(&rows, f);
+        machine_row(insert_next(&insert), machine, world_arena(world));
+        err = insert_added(&insert, f);
     }
-    return err ? err : rows_send(&rows, f);
+    return err ? err : insert_send(&insert, f);
 }
 
 /* --- clients --- */
@@ -268,9 +268,10 @@ static enum err write_some_clients(struct mysql_store *store, struct world *worl
         sql_text(sql, client->name);
         buf_printf(sql, " THEN %" PRId64, client->version);
     }
-    buf_puts(sql, " END WHERE name IN ");
+    buf_puts(sql, " END WHERE name IN (");
     for (size_t i = from; i < to; i++) {
-        buf_puts(sql, i == from ? "(" : ",");
+        if (i > from)
+            comma(sql);
         sql_text(sql, world_touched_client(world, i)->name);
     }
     buf_puts(sql, ")");
@@ -310,11 +311,7 @@ static enum err write_partition(struct mysql_store *store, const struct partitio
     buf_printf(sql, " WHERE part = %" PRId32 " AND epoch = %" PRId64, row->part, row->epoch);
     enum err err = mysql_session_exec(store->session, "update the partition", sql->data, sql->len,
                                       f);
-    if (err != ERR_OK || mysql_session_matched(store->session) == 1)
-        return err;
-    return failure_set(f, ERR_EPOCH_LOST,
-                       "partition %" PRId32 " is not at epoch %" PRId64 " any more", row->part,
-                       row->epoch);
+    return err != ERR_OK ? err : store_check_epoch(store, row->part, row->epoch, f);
 }
 
 enum err store_write(void *self, const struct store_batch *batch, struct failure *f)

@@ -22,6 +22,7 @@
 #include "core/request.h"
 #include "core/world.h"
 #include "db/halt.h"
+#include "db/id_list.h"
 #include "lib/base/err.h"
 #include "lib/token/jws.h"
 
@@ -100,12 +101,6 @@ struct store_batch {
     const struct partition_row *partitions; /* new next_offset, last_seq, published_seq, clock_ms,
                                              * last_sha256, progress_epoch; epoch is ours */
     struct world *world; /* its touched machines, clients and bookings are written */
-};
-
-/* Ids, ascending and distinct. */
-struct id_list {
-    int64_t *ids;
-    size_t count, capacity;
 };
 
 typedef void store_key_fn(void *arg, const struct key_row *row);
@@ -217,14 +212,5 @@ struct store {
     const struct store_ops *ops;
     void *self;
 };
-
-/* The ids that the bookings of a series may have (core/decide.h), ascending: those with the column
- * `series` are its bookings. Returns how many; 0: no series has that id. */
-size_t series_booking_ids(int64_t series, int64_t out[LIMIT_OCCURRENCES]);
-
-void id_list_add(struct id_list *list, int64_t id); /* keeps it ascending and distinct */
-bool id_list_has(const struct id_list *list, int64_t id);
-void id_list_clear(struct id_list *list);
-void id_list_fini(struct id_list *list);
 
 #endif

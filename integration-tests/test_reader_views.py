@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
@@ -210,6 +211,29 @@ def test_availability_of_a_machine_that_is_not_up(farm):
     labelled = availability(farm, **asked, label="only=this")
     assert labelled["windows"] == labelled["machines"] == []
     farm.accept(farm.ops, {"type": "machine.update", "machine": "v-down", "state": "retired"})
+
+
+def test_availability_waits_for_no_other(farm):
+    """While the database keeps one question waiting, the others are answered: none holds a lock."""
+    for name in ("v-kept", "v-slow"):
+        farm.register(name, gpus=1, labels={"only": name})
+    asked = {"gpus": 1, "duration": "1h", "limit": 1}
+    assert availability(farm, **asked, machine="v-kept")["windows"]
+    with farm.database.connect(farm.database_name) as session, session.cursor() as cursor, \
+            ThreadPoolExecutor(1) as waiting:
+        cursor.execute("LOCK TABLES allocation WRITE")
+        slow = waiting.submit(availability, farm, **asked, machine="v-slow")
+        wait_until(lambda: farm.rows(
+            "SELECT id FROM information_schema.processlist WHERE info LIKE %s AND id <> CONNECTION_ID()"
+            " AND state LIKE 'Waiting for table%%'", "%FROM allocation %"),
+            "the question waits for the table")
+        # Known already; without any machine; and another route.
+        for path in (query("/v1/availability", **asked, machine="v-kept"),
+                     query("/v1/availability", **asked, label="only=nothing"), "/v1/machines/v-slow"):
+            assert farm.get(path, limit_s=5).status_code == 200
+        assert not slow.done()
+        cursor.execute("UNLOCK TABLES")
+        assert slow.result(10)["windows"]
 
 
 def test_pages_of_a_machine(farm, start):

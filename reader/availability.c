@@ -1,25 +1,31 @@
 /* GET /v1/availability. The answer is the worker's: the same function decides, on timelines of the
- * same rows (decide_ask). Timelines are kept; a machine's version says whether its own still holds,
- * so a call reads the machines' rows and the allocations of those that changed. */
+ * same rows (decide_ask). Timelines are kept between calls; the version of a machine's row says
+ * whether its timeline still holds, so a call reads the machines' rows and the allocations of those
+ * that changed.
+ *
+ * All calls share one world under one lock, which nobody holds while the database is asked: a call
+ * reads what it needs without the lock, then takes the lock to put that into the world and to work
+ * out the answer. Meanwhile another call may have put a newer version of a machine there. The newer
+ * one stays and is used, so an answer can show one machine as it was a moment after the others. */
 #include "reader/availability.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/decide.h"
+#include "db/mysql_rows.h"
 #include "lib/base/mem.h"
 #include "lib/codec/views.h"
 #include "reader/handlers.h"
-#include "reader/rows.h"
 
 #define DAY_MS          (INT64_C(24) * 3600 * 1000)
 #define HORIZON_MS      (30 * DAY_MS)
 #define WINDOWS_DEFAULT 10
-/* Machines whose allocations are fetched at once: bounds the memory of one result. */
-#define LOAD_AT_ONCE    64
+/* Timelines keep this much of the past, for calls that began earlier and are still under way. */
+#define KEPT_MS         60000
 
+/* Machines have a timeline in this world, or are not in it. */
 struct availability {
     pthread_mutex_t mutex;
     struct world *world;
@@ -109,100 +115,102 @@ static bool read_question(struct call *call, struct question *q)
     return true;
 }
 
-/* --- filling the world ---------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------ */
 
-/* The machines that come into question, as they are now. One that is named also if it is not up:
- * then the decision says so, and not what the world remembers of it. */
-static enum err put_machines(struct call *call, const struct question *q, struct world *world,
-                             struct failure *f)
+/* The machines in question as the call's snapshot has them; in the call's arena. */
+struct candidates {
+    struct machine *machines;
+    size_t count;
+    int64_t known_from_ms; /* where their timelines must begin, or before */
+};
+
+/* Reads all machines that are up and carry the labels, or the one that is named: that one also if
+ * it is not up, so that the decision says so. */
+static enum err read_candidates(struct call *call, const struct question *q, struct candidates *out,
+                                struct failure *f)
 {
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     MYSQL_ROW row;
-    buf_puts(&sql, "SELECT " MACHINE_ROW_COLUMNS " FROM machine WHERE ");
+    buf_puts(&sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE ");
     buf_puts(&sql, q->machine ? "name = " : "state = 'up'");
     if (q->machine)
         sql_text(&sql, q->machine);
-    rows_add_labels(&sql, call->arena, &q->create.any.labels);
-    enum err err = mysql_session_query(call->db, "read machines", sql.data, sql.len, &rows, f);
+    sql_labels(&sql, call->arena, &q->create.any.labels);
+    enum err err = call_query(call, "read machines", &sql, &rows, f);
+    if (err != ERR_OK)
+        return err;
+    *out = (struct candidates){.known_from_ms = time_floor_s(call->now_ms)};
+    out->machines = arena_alloc(call->arena, (size_t)mysql_num_rows(rows) * sizeof(*out->machines));
     while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
-        struct machine_view view;
-        err = rows_machine(row, mysql_fetch_lengths(rows), world_arena(world), &view, f);
-        if (err != ERR_OK)
-            break;
-        struct machine machine = {.id = view.id,
-                                  .capacity = view.capacity,
-                                  .labels = view.labels,
-                                  .state = view.state,
-                                  .version = view.version};
-        snprintf(machine.name, sizeof(machine.name), "%s", view.name);
-        world_machine_put(world, &machine);
+        err = machine_row_read(row, mysql_fetch_lengths(rows), call->arena,
+                               &out->machines[out->count++], f);
     }
     mysql_free_result(rows);
-    buf_fini(&sql);
     return err;
 }
 
-static enum err load_some(struct call *call, struct world *world, struct machine *const *machines,
-                          size_t count, int64_t known_from_ms, struct failure *f)
+/* --- the shared world, under its lock ---------------------------------------------------------- */
+
+/* The machine in the world if it is as new as the candidate's row and its timeline reaches back far
+ * enough; else NULL. */
+static struct machine *find_usable(struct world *world, const struct machine *row,
+                                   int64_t known_from_ms)
 {
-    struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
-    MYSQL_ROW row;
-    buf_puts(&sql, "SELECT machine, start_ms, end_ms, gpus, memory_gib FROM allocation "
-                   "FORCE INDEX (allocation_timeline) WHERE machine IN ");
-    for (size_t i = 0; i < count; i++)
-        buf_printf(&sql, "%s%" PRId64, i == 0 ? "(" : ",", machines[i]->id);
-    buf_printf(&sql, ") AND end_ms > %" PRId64 " AND live = 1", known_from_ms);
-    enum err err = mysql_session_query(call->db, "load timelines", sql.data, sql.len, &rows, f);
-    for (size_t i = 0; err == ERR_OK && i < count; i++)
-        world_timeline_start(world, machines[i], known_from_ms);
-    while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
-        world_timeline_add(world, world_machine_by_id(world, field_int(row[0])), field_int(row[1]),
-                           field_int(row[2]),
-                           (struct amount){field_int(row[3]), field_int(row[4])});
-    }
-    mysql_free_result(rows);
-    buf_fini(&sql);
-    return err;
+    struct machine *machine = world_machine_by_id(world, row->id);
+    bool usable = machine && machine->version >= row->version &&
+                  timeline_covers(machine->timeline, known_from_ms);
+    return usable ? machine : NULL;
 }
 
-static enum err load_stale(struct call *call, struct world *world, struct machine *const *machines,
-                           size_t count, struct failure *f)
+/* Puts what was fetched into the world, but for machines that another call has loaded meanwhile. */
+static void install(struct world *world, const struct candidates *candidates,
+                    const struct use_wanted *fetched, MYSQL_RES *rows)
 {
-    int64_t known_from_ms = time_floor_s(call->now_ms);
-    struct machine *stale[LOAD_AT_ONCE];
-    size_t stale_count = 0;
-    enum err err = ERR_OK;
-    for (size_t i = 0; err == ERR_OK && i < count; i++) {
-        if (!machines[i]->timeline || machines[i]->timeline_version != machines[i]->version ||
-            !timeline_covers(machines[i]->timeline, known_from_ms))
-            stale[stale_count++] = machines[i];
-        if (stale_count == LOAD_AT_ONCE) {
-            err = load_some(call, world, stale, stale_count, known_from_ms, f);
-            stale_count = 0;
+    struct use_wanted missing = {.known_from_ms = fetched->known_from_ms};
+    for (size_t i = 0, at = 0; i < fetched->count; i++, at++) {
+        while (candidates->machines[at].id != fetched->machines[i])
+            at++;
+        const struct machine *row = &candidates->machines[at];
+        if (find_usable(world, row, missing.known_from_ms))
+            continue;
+        world_machine_put(world, row);
+        missing.machines[missing.count++] = row->id;
+    }
+    use_load(&missing, rows, world);
+}
+
+/* Puts all candidates into the batch. Those that have no usable timeline are listed in *missing
+ * instead, as many as can be fetched at once. */
+static void confirm(struct world *world, const struct candidates *candidates,
+                    struct use_wanted *missing)
+{
+    *missing = (struct use_wanted){.known_from_ms = candidates->known_from_ms};
+    for (size_t i = 0; i < candidates->count && missing->count < USE_MACHINES_MAX; i++) {
+        const struct machine *row = &candidates->machines[i];
+        struct machine *machine = find_usable(world, row, candidates->known_from_ms);
+        if (machine) {
+            world_machine_confirm(world, machine);
+        } else {
+            missing->machines[missing->count++] = row->id;
         }
     }
-    if (err == ERR_OK && stale_count > 0)
-        err = load_some(call, world, stale, stale_count, known_from_ms, f);
-    return err;
 }
 
-/* --- the answer ----------------------------------------------------------------------------- */
+/* --- the answer -------------------------------------------------------------------------------- */
 
-static json_t *window_json(int64_t start_ms, int64_t duration_ms)
+static void put_window(struct jsonout *out, int64_t start_ms, int64_t duration_ms)
 {
-    return json_pack("{s:o, s:o}", "start", time_json(start_ms), "end",
-                     time_json(start_ms + duration_ms));
+    JSONOUT_TIME(out, "\"start\":", start_ms);
+    JSONOUT_TIME(out, ",\"end\":", start_ms + duration_ms);
 }
 
-/* The windows in which all that is asked for is free at once, each after the one before. The first
- * start is decided in any case: the decision says why there is none. */
-static json_t *together(struct world *world, const struct call *call, const struct question *q,
-                        const char **detail_out)
+/* Writes the windows in which all that is asked for is free at once, each after the one before. The
+ * first start is decided in any case: *detail_out says why there is none. */
+static void put_windows(struct jsonout *out, struct world *world, const struct call *call,
+                        const struct question *q, const char **detail_out)
 {
     struct booking_create create = q->create;
-    json_t *list = json_array();
     create.start_ms = q->from_ms;
     *detail_out = NULL;
     for (int64_t count = 0; count < q->limit;) {
@@ -221,13 +229,16 @@ static json_t *together(struct world *world, const struct call *call, const stru
             break;
         if (later)
             continue;
-        json_t *window = window_json(create.start_ms, create.duration_ms);
-        json_object_set_new(window, "allocations", shares_json(asked.shares, asked.share_count));
-        json_array_append_new(list, window);
+        if (count > 0)
+            JSONOUT_RAW(out, ",");
+        JSONOUT_RAW(out, "{");
+        put_window(out, create.start_ms, create.duration_ms);
+        JSONOUT_RAW(out, ",\"allocations\":");
+        jsonout_shares(out, asked.shares, asked.share_count);
+        JSONOUT_RAW(out, "}");
         create.start_ms += create.duration_ms;
         count++;
     }
-    return list;
 }
 
 struct earliest {
@@ -243,11 +254,11 @@ static int compare_earliest(const void *a, const void *b)
     return strcmp(left->machine->name, right->machine->name);
 }
 
-/* Each machine's earliest window, the first of them. */
-static json_t *by_machine(struct world *world, struct machine *const *machines, size_t count,
-                          const struct question *q)
+/* Writes each machine's earliest window, the first of them. */
+static void put_machines(struct jsonout *out, struct machine *const *machines, size_t count,
+                         const struct question *q)
 {
-    struct earliest *found = arena_alloc(world_arena(world), (count + 1) * sizeof(*found));
+    struct earliest *found = arena_alloc(out->arena, (count + 1) * sizeof(*found));
     size_t found_count = 0;
     for (size_t i = 0; i < count; i++) {
         struct timeline_search search = {
@@ -262,49 +273,78 @@ static json_t *by_machine(struct world *world, struct machine *const *machines, 
             found_count++;
     }
     qsort(found, found_count, sizeof(*found), compare_earliest);
-    json_t *list = json_array();
     for (size_t i = 0; i < found_count && (int64_t)i < q->limit; i++) {
-        json_t *item = json_pack("{s:s}", "machine", found[i].machine->name);
-        json_object_update_new(item, window_json(found[i].start_ms, q->create.duration_ms));
-        json_array_append_new(list, item);
+        if (i > 0)
+            JSONOUT_RAW(out, ",");
+        JSONOUT_STRING(out, "{\"machine\":", found[i].machine->name);
+        JSONOUT_RAW(out, ",");
+        put_window(out, found[i].start_ms, q->create.duration_ms);
+        JSONOUT_RAW(out, "}");
     }
-    return list;
 }
 
-static enum err answer(struct call *call, const struct question *q, struct world *world,
-                       struct failure *f)
+/* Works the answer out; all candidates are in the batch. */
+static void answer(struct call *call, const struct question *q, struct world *world)
 {
     size_t count;
     const char *detail;
     struct labels none = {0};
-    enum err err = put_machines(call, q, world, f);
-    if (err != ERR_OK)
-        return err;
+    struct jsonout out;
     struct machine **machines = world_machines_matching(
         world, q->machine ? &none : &q->create.any.labels, &count);
-    err = load_stale(call, world, machines, count, f);
-    if (err != ERR_OK)
-        return err;
-    json_t *windows = together(world, call, q, &detail);
-    call->body = json_pack("{s:o, s:o, s:I, s:o, s:o}", "from", time_json(q->from_ms), "until",
-                           time_json(q->until_ms), "matching", (json_int_t)count, "windows",
-                           windows, "machines", by_machine(world, machines, count, q));
+    jsonout_init(&out, call->arena, 4096);
+    JSONOUT_TIME(&out, "{\"from\":", q->from_ms);
+    JSONOUT_TIME(&out, ",\"until\":", q->until_ms);
+    JSONOUT_INT(&out, ",\"matching\":", (int64_t)count);
+    JSONOUT_RAW(&out, ",\"windows\":[");
+    put_windows(&out, world, call, q, &detail);
+    JSONOUT_RAW(&out, "],\"machines\":[");
+    put_machines(&out, machines, count, q);
+    JSONOUT_RAW(&out, "]");
     if (detail)
-        json_object_set_new(call->body, "detail", json_string(detail));
-    return ERR_OK;
+        JSONOUT_STRING(&out, ",\"detail\":", detail);
+    JSONOUT_RAW(&out, "}");
+    call_text(call, &out);
 }
 
-enum err handle_availability(struct call *call, struct failure *f)
+/* One turn with the world: puts what was fetched into it (rows NULL: nothing was), and answers if no
+ * candidate's timeline is missing. */
+static void take_turn(struct call *call, const struct question *q,
+                      const struct candidates *candidates, struct use_wanted *use, MYSQL_RES *rows)
 {
     struct availability *availability = call->reader->availability;
+    struct world *world = availability->world;
+    pthread_mutex_lock(&availability->mutex);
+    world_batch_begin(world);
+    if (rows)
+        install(world, candidates, use, rows);
+    confirm(world, candidates, use);
+    if (use->count == 0)
+        answer(call, q, world);
+    world_batch_end(world, true); /* nothing was changed */
+    world_forget_before(world, candidates->known_from_ms - KEPT_MS);
+    pthread_mutex_unlock(&availability->mutex);
+}
+
+/* Takes turns until no timeline is missing. Each turn installs what the one before missed, and what
+ * is installed is only replaced by something newer, so a call takes one turn more than it fetches
+ * pieces. (A call that lasts longer than KEPT_MS may have to fetch some machines again.) */
+enum err handle_availability(struct call *call, struct failure *f)
+{
     struct question q;
+    struct candidates candidates;
+    struct use_wanted use = {0};
     if (!read_question(call, &q))
         return ERR_OK;
-    pthread_mutex_lock(&availability->mutex);
-    world_batch_begin(availability->world);
-    enum err err = answer(call, &q, availability->world, f);
-    world_batch_end(availability->world, true); /* nothing was changed */
-    world_forget_before(availability->world, time_floor_s(call->now_ms));
-    pthread_mutex_unlock(&availability->mutex);
+    enum err err = read_candidates(call, &q, &candidates, f);
+    if (err == ERR_OK)
+        take_turn(call, &q, &candidates, &use, NULL);
+    while (err == ERR_OK && use.count > 0) {
+        MYSQL_RES *rows = NULL;
+        err = use_fetch(call->db, &use, &rows, f);
+        if (err == ERR_OK)
+            take_turn(call, &q, &candidates, &use, rows);
+        mysql_free_result(rows);
+    }
     return err;
 }

@@ -4,7 +4,7 @@
 
 struct availability;
 
-/* Nothing is loaded. Never NULL. All threads of a server may share it: one call at a time. */
+/* Nothing is loaded yet. Never NULL. All threads of a server may share it. */
 struct availability *availability_new(void);
 void availability_free(struct availability *availability);
 

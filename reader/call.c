@@ -230,9 +230,40 @@ bool call_name(struct call *call, enum param param, const char **name_out)
     return true;
 }
 
-void call_page(struct call *call, json_t *items, const char *next)
+enum err call_query(struct call *call, const char *what, struct buf *sql, MYSQL_RES **rows_out,
+                    struct failure *f)
 {
-    call->body = json_pack("{s:o}", "items", items);
+    *rows_out = NULL;
+    enum err err = mysql_session_query(call->db, what, sql->data, sql->len, rows_out, f);
+    buf_fini(sql);
+    return err;
+}
+
+void call_text(struct call *call, struct jsonout *out)
+{
+    call->text_len = out->len;
+    call->text = xstrndup(jsonout_finish(out), out->len);
+}
+
+#define PAGE_ROOM 4096
+
+void call_page_begin(struct call *call, struct jsonout *out)
+{
+    jsonout_init(out, call->arena, PAGE_ROOM);
+    JSONOUT_RAW(out, "{\"items\":[");
+}
+
+void call_page_item(struct jsonout *out)
+{
+    if (out->data[out->len - 1] != '[')
+        JSONOUT_RAW(out, ",");
+}
+
+void call_page_end(struct call *call, struct jsonout *out, const char *next)
+{
+    JSONOUT_RAW(out, "]");
     if (next)
-        json_object_set_new(call->body, "next", json_string(next));
+        JSONOUT_STRING(out, ",\"next\":", next);
+    JSONOUT_RAW(out, "}");
+    call_text(call, out);
 }

@@ -10,6 +10,7 @@
 #include "core/limits.h"
 #include "core/request.h"
 #include "db/mysql_session.h"
+#include "lib/codec/jsonout.h"
 #include "lib/codec/problem.h"
 
 #define CALL_PATH_ARGS 2
@@ -123,5 +124,17 @@ bool call_name(struct call *call, enum param param, const char **name_out);
 int64_t call_path_id(const char *text);
 /* The time, but at most the last second that RFC 3339 can write. */
 int64_t call_time_within(int64_t ms);
+
+/* Runs the statement and frees its text, also on failure. The caller frees *rows_out, which is NULL
+ * on failure, with mysql_free_result. */
+enum err call_query(struct call *call, const char *what, struct buf *sql, MYSQL_RES **rows_out,
+                    struct failure *f);
+/* The answer is this JSON text; copies it. */
+void call_text(struct call *call, struct jsonout *out);
+/* A page, {"items":[…],"next":"…"}, is written into `out`: begin, then each item behind
+ * call_page_item, then the end, which makes it the answer. next NULL: the last page. */
+void call_page_begin(struct call *call, struct jsonout *out);
+void call_page_item(struct jsonout *out);
+void call_page_end(struct call *call, struct jsonout *out, const char *next);
 
 #endif

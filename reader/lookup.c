@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/mysql_rows.h"
 #include "lib/base/mem.h"
-#include "reader/rows.h"
 
 /* Bounds a statement; more wait for the one after it. */
 #define MOST_AT_ONCE 64
@@ -23,7 +23,7 @@ struct lookup {
 /* --- rows ------------------------------------------------------------------------------------ */
 
 /* Behind the booking's columns: the share's, NULL if it holds none. */
-enum { MACHINE = BOOKING_ROW_FIELDS, GPUS, MEMORY_GIB, MACHINE_ID, SHARE_START };
+enum { MACHINE = BOOKING_COLUMN_COUNT, GPUS, MEMORY_GIB, MACHINE_ID, SHARE_START };
 
 /* A row, and where it stands: a booking's shares are ordered by machine id, then start. They are
  * sorted here: the server would make a temporary table for it. */
@@ -60,10 +60,14 @@ static struct placed *sort_rows(MYSQL_RES *rows, size_t count)
 /* A booking's rows, `count` of them: one for each share, or one without. */
 static void take_rows(struct lookup_query *query, const struct placed *placed, size_t count)
 {
+    struct booking booking;
     struct booking_view *view = &query->view;
     struct share *shares = arena_alloc(query->arena, count * sizeof(*shares));
-    query->err = rows_booking(placed[0].row, query->arena, view, &query->f);
+    query->err = booking_row_read(placed[0].row, &booking, &query->f);
     query->found = query->err == ERR_OK;
+    *view = booking_view_of(&booking);
+    view->client = arena_strdup(query->arena, booking.client);
+    view->user = arena_strdup(query->arena, booking.user);
     view->shares = shares;
     for (size_t i = 0; i < count && placed[i].row[MACHINE]; i++) {
         shares[view->share_count++] = (struct share){
@@ -98,8 +102,8 @@ static void build(const struct lookup_query *all, struct buf *sql)
     for (const struct lookup_query *query = all; query; query = query->next)
         ids[count++] = query->id;
     /* The order of the joins is said: see read_shares in reader/route_bookings.c. */
-    buf_puts(sql, "SELECT " BOOKING_ROW_COLUMNS
-                  ", m.name, a.gpus, a.memory_gib, a.machine, a.start_ms FROM booking b "
+    buf_puts(sql, "SELECT " BOOKING_COLUMNS_OF("b."));
+    buf_puts(sql, ", m.name, a.gpus, a.memory_gib, a.machine, a.start_ms FROM booking b "
                   "LEFT JOIN (allocation a FORCE INDEX (PRIMARY) STRAIGHT_JOIN machine m "
                   "ON m.id = a.machine) "
                   "ON a.booking = b.id AND a.end_ms = b.end_ms AND a.live = 1 WHERE b.id IN ");

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "core/arena.h"
+#include "core/decide.h"
 #include "lib/base/err.h"
-#include "lib/codec/views.h"
 #include "reader/session_pool.h"
 
 struct lookup;

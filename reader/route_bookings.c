@@ -1,46 +1,47 @@
+/* GET /v1/bookings, one of them, and those of a series. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "core/limits.h"
-#include "lib/base/mem.h"
+#include "db/id_list.h"
+#include "db/mysql_rows.h"
 #include "lib/codec/views.h"
 #include "reader/handlers.h"
 #include "reader/lookup.h"
-#include "reader/rows.h"
 
 /* More clients than these are not listed in a statement. */
 #define CLIENTS_MAX 256
 
-/* A page of bookings. Strings live in the call's arena. */
+/* A page of bookings. */
 struct page {
+    MYSQL_RES *rows; /* owns the strings of the views */
     struct booking_view *views;
     int64_t *ids;
     size_t count;
     bool more; /* rows follow those of the page */
 };
 
-/* The query's first `limit` rows, ordered by id; one that comes twice in a row counts once. */
-static enum err read_bookings(struct call *call, const struct buf *sql, int64_t limit,
-                              struct page *page, struct failure *f)
+/* The first `limit` rows of a query that orders by id; a booking that comes twice in a row counts
+ * once. */
+static enum err read_bookings(struct call *call, struct buf *sql, int64_t limit, struct page *page,
+                              struct failure *f)
 {
-    MYSQL_RES *rows;
     MYSQL_ROW row;
-    if (mysql_session_query(call->db, "read bookings", sql->data, sql->len, &rows, f) != ERR_OK)
-        return f->err;
-    size_t most = (size_t)mysql_num_rows(rows);
-    page->views = arena_alloc(call->arena, most * sizeof(*page->views));
-    page->ids = arena_alloc(call->arena, most * sizeof(*page->ids));
-    enum err err = ERR_OK;
-    page->more = (int64_t)most > limit;
-    for (int64_t i = 0; err == ERR_OK && i < limit && (row = mysql_fetch_row(rows)); i++) {
-        if (page->count > 0 && page->ids[page->count - 1] == field_int(row[0]))
+    enum err err = call_query(call, "read bookings", sql, &page->rows, f);
+    if (err != ERR_OK)
+        return err;
+    size_t row_count = (size_t)mysql_num_rows(page->rows);
+    page->views = arena_alloc(call->arena, row_count * sizeof(*page->views));
+    page->ids = arena_alloc(call->arena, row_count * sizeof(*page->ids));
+    page->more = (int64_t)row_count > limit;
+    for (int64_t i = 0; err == ERR_OK && i < limit && (row = mysql_fetch_row(page->rows)); i++) {
+        struct booking booking;
+        err = booking_row_read(row, &booking, f);
+        if (err != ERR_OK || (page->count > 0 && page->ids[page->count - 1] == booking.id))
             continue;
-        err = rows_booking(row, call->arena, &page->views[page->count], f);
-        page->ids[page->count] = page->views[page->count].id;
-        page->count++;
+        page->ids[page->count] = booking.id;
+        page->views[page->count++] = booking_view_of(&booking);
     }
-    mysql_free_result(rows);
     return err;
 }
 
@@ -53,7 +54,7 @@ static void attach_shares(struct call *call, struct page *page, MYSQL_RES *rows)
                                        (size_t)mysql_num_rows(rows) * sizeof(struct share));
     while ((row = mysql_fetch_row(rows))) {
         int64_t booking = field_int(row[0]);
-        while (at < page->count && page->views[at].id != booking)
+        while (at < page->count && page->ids[at] != booking)
             at++;
         if (at == page->count)
             break;
@@ -67,13 +68,13 @@ static void attach_shares(struct call *call, struct page *page, MYSQL_RES *rows)
     }
 }
 
-/* What a booking holds are its live rows that last until its end, in the order of its rows: as in
- * its events. The order of the joins is said: a server that has not counted a table's rows lately
- * may read all of it otherwise. */
+/* A booking holds its live rows that last until its end, in the order of its rows, as its events
+ * show them. STRAIGHT_JOIN, because a server without recent statistics may otherwise read a whole
+ * table. */
 static enum err read_shares(struct call *call, struct page *page, struct failure *f)
 {
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     if (page->count == 0)
         return ERR_OK;
     buf_puts(&sql,
@@ -83,12 +84,26 @@ static enum err read_shares(struct call *call, struct page *page, struct failure
              " STRAIGHT_JOIN machine m ON m.id = a.machine WHERE a.live = 1 AND a.booking IN ");
     sql_ids(&sql, page->ids, page->count);
     buf_puts(&sql, " ORDER BY a.booking, a.machine, a.start_ms");
-    enum err err = mysql_session_query(call->db, "read allocations", sql.data, sql.len, &rows, f);
+    enum err err = call_query(call, "read allocations", &sql, &rows, f);
     if (err == ERR_OK)
         attach_shares(call, page, rows);
     mysql_free_result(rows);
-    buf_fini(&sql);
     return err;
+}
+
+/* Answers with the page. */
+static void write_page(struct call *call, const struct page *page)
+{
+    struct jsonout out;
+    char next[24] = "";
+    call_page_begin(call, &out);
+    for (size_t i = 0; i < page->count; i++) {
+        call_page_item(&out);
+        jsonout_booking(&out, &page->views[i]);
+    }
+    if (page->more)
+        snprintf(next, sizeof(next), "%" PRId64, page->ids[page->count - 1]);
+    call_page_end(call, &out, page->more ? next : NULL);
 }
 
 /* What a list is asked for. */
@@ -118,24 +133,40 @@ static bool read_filter(struct call *call, struct filter *filter)
     return !call->has_problem;
 }
 
-/* The ids of bookings that held the machine in the window (or at any time), also in an earlier part
- * of it; one can come several times. */
+/* Adds a condition, which is complete but for its value, unless the value is not given. */
+static void add_text(struct buf *sql, const char *condition, const char *text)
+{
+    if (!text)
+        return;
+    buf_puts(sql, condition);
+    sql_text(sql, text);
+}
+
+static void add_time(struct buf *sql, const char *condition, int64_t ms)
+{
+    if (ms == TIME_NONE)
+        return;
+    buf_puts(sql, condition);
+    sql_int(sql, ms);
+}
+
+/* Selects the ids of the bookings that held the machine at some instant of the window (or ever). An
+ * id can come several times: once for each row of the booking. */
 static void add_held(struct buf *sql, const struct filter *filter)
 {
     buf_puts(sql, "SELECT a.booking FROM machine m STRAIGHT_JOIN allocation a FORCE INDEX "
-                  "(allocation_timeline) ON a.machine = m.id WHERE a.live = 1 AND m.name = ");
-    sql_text(sql, filter->machine);
-    if (filter->from_ms != TIME_NONE)
-        buf_printf(sql, " AND a.end_ms > %" PRId64, filter->from_ms);
-    if (filter->to_ms != TIME_NONE)
-        buf_printf(sql, " AND a.start_ms < %" PRId64, filter->to_ms);
+                  "(allocation_timeline) ON a.machine = m.id WHERE a.live = 1");
+    add_text(sql, " AND m.name = ", filter->machine);
+    add_time(sql, " AND a.end_ms > ", filter->from_ms);
+    add_time(sql, " AND a.start_ms < ", filter->to_ms);
 }
 
-/* Whatever was held in the window is of a booking in it: a machine's page needs no booking but its
- * own. Otherwise all that the machine ever had are read and sorted for each page. */
+/* A booking that held the machine in the window overlaps the window, so only the rows of the page
+ * are joined with their bookings. Otherwise the server would read and sort all bookings that the
+ * machine ever had, for each page. */
 static void build_list_of_machine(const struct filter *filter, struct buf *sql)
 {
-    buf_puts(sql, "SELECT " BOOKING_ROW_COLUMNS " FROM (");
+    buf_puts(sql, "SELECT " BOOKING_COLUMNS_OF("b.") " FROM (");
     add_held(sql, filter);
     buf_printf(sql,
                " AND a.booking > %" PRId64 " ORDER BY a.booking LIMIT %" PRId64
@@ -143,8 +174,8 @@ static void build_list_of_machine(const struct filter *filter, struct buf *sql)
                filter->after, filter->limit + 1);
 }
 
-/* Names all clients, so that the index of what ends after `from` (client, end_ms) can be used: it
- * needs no look at what is over. The server weighs that against the order by id. */
+/* Lists all clients in a condition, so that the server can use the index (client, end_ms) and skip
+ * bookings that ended before `from`. It weighs that against the order by id. */
 static enum err add_clients(struct call *call, struct buf *sql, struct failure *f)
 {
     MYSQL_RES *rows = NULL;
@@ -174,24 +205,13 @@ static enum err build_list(struct call *call, const struct filter *filter, struc
         build_list_of_machine(filter, sql);
         return ERR_OK;
     }
-    buf_printf(sql, "SELECT " BOOKING_ROW_COLUMNS " FROM booking b WHERE b.id > %" PRId64,
+    buf_printf(sql, "SELECT " BOOKING_COLUMNS_OF("b.") " FROM booking b WHERE b.id > %" PRId64,
                filter->after);
-    if (filter->client) {
-        buf_puts(sql, " AND b.client = ");
-        sql_text(sql, filter->client);
-    }
-    if (call->params[PARAM_USER]) {
-        buf_puts(sql, " AND b.user_name = ");
-        sql_text(sql, call->params[PARAM_USER]);
-    }
-    if (filter->state) {
-        buf_puts(sql, " AND b.state = ");
-        sql_text(sql, filter->state);
-    }
-    if (filter->from_ms != TIME_NONE)
-        buf_printf(sql, " AND b.end_ms > %" PRId64, filter->from_ms);
-    if (filter->to_ms != TIME_NONE)
-        buf_printf(sql, " AND b.start_ms < %" PRId64, filter->to_ms);
+    add_text(sql, " AND b.client = ", filter->client);
+    add_text(sql, " AND b.user_name = ", call->params[PARAM_USER]);
+    add_text(sql, " AND b.state = ", filter->state);
+    add_time(sql, " AND b.end_ms > ", filter->from_ms);
+    add_time(sql, " AND b.start_ms < ", filter->to_ms);
     if (filter->machine) {
         buf_puts(sql, " AND b.id IN (");
         add_held(sql, filter);
@@ -208,7 +228,6 @@ enum err handle_bookings(struct call *call, struct failure *f)
     struct filter filter;
     struct buf sql = {0};
     struct page page = {0};
-    char next[24];
     if (!read_filter(call, &filter))
         return ERR_OK;
     enum err err = build_list(call, &filter, &sql, f);
@@ -216,43 +235,35 @@ enum err handle_bookings(struct call *call, struct failure *f)
         err = read_bookings(call, &sql, filter.limit, &page, f);
     if (err == ERR_OK)
         err = read_shares(call, &page, f);
-    if (err == ERR_OK) {
-        json_t *items = json_array();
-        for (size_t i = 0; i < page.count; i++)
-            json_array_append_new(items, booking_view_json(&page.views[i]));
-        if (page.more)
-            snprintf(next, sizeof(next), "%" PRId64, page.ids[page.count - 1]);
-        call_page(call, items, page.more ? next : NULL);
-    }
+    if (err == ERR_OK)
+        write_page(call, &page);
+    mysql_free_result(page.rows);
     buf_fini(&sql);
     return err;
 }
 
-/* The ids of a series' bookings follow from its own (db/migrations/0002). */
 enum err handle_series(struct call *call, struct failure *f)
 {
     struct buf sql = {0};
     struct page page = {0};
-    int64_t ids[LIMIT_OCCURRENCES];
-    int64_t id = call_path_id(call->path_args[0]);
-    for (int64_t k = 0; k < LIMIT_OCCURRENCES; k++)
-        ids[k] = (int64_t)((uint64_t)id + ((uint64_t)k << 32) * LIMIT_PARTITIONS);
-    buf_puts(&sql, "SELECT " BOOKING_ROW_COLUMNS " FROM booking b WHERE b.id IN ");
-    sql_ids(&sql, ids, LIMIT_OCCURRENCES);
-    buf_printf(&sql, " AND b.series = %" PRId64 " ORDER BY b.id", id);
-    enum err err = id < 0 ? ERR_OK : read_bookings(call, &sql, LIMIT_OCCURRENCES, &page, f);
+    int64_t ids[LIMIT_OCCURRENCES], id = call_path_id(call->path_args[0]);
+    size_t count = series_booking_ids(id, ids);
+    enum err err = ERR_OK;
+    if (count > 0) {
+        buf_puts(&sql, "SELECT " BOOKING_COLUMNS " FROM booking WHERE id IN ");
+        sql_ids(&sql, ids, count);
+        buf_printf(&sql, " AND series = %" PRId64 " ORDER BY id", id);
+        err = read_bookings(call, &sql, LIMIT_OCCURRENCES, &page, f);
+    }
     if (err == ERR_OK)
         err = read_shares(call, &page, f);
     if (err == ERR_OK && page.count == 0) {
         call_problem(call, PROBLEM_NOT_FOUND, NULL, "No series has the id %.40s.",
                      call->path_args[0]);
     } else if (err == ERR_OK) {
-        json_t *items = json_array();
-        for (size_t i = 0; i < page.count; i++)
-            json_array_append_new(items, booking_view_json(&page.views[i]));
-        call_page(call, items, NULL);
+        write_page(call, &page);
     }
-    buf_fini(&sql);
+    mysql_free_result(page.rows);
     return err;
 }
 
@@ -262,7 +273,10 @@ enum err handle_booking(struct call *call, struct failure *f)
     if (query->err != ERR_OK) {
         *f = query->f;
     } else if (query->found) {
-        call->body = booking_view_json(&query->view);
+        struct jsonout out;
+        jsonout_init(&out, call->arena, 1024);
+        jsonout_booking(&out, &query->view);
+        call_text(call, &out);
     } else {
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "No booking has the id %.40s; GET /v1/bookings lists them.",

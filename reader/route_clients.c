@@ -5,7 +5,7 @@
 #include "core/pool.h"
 #include "core/quota.h"
 #include "core/timeline.h"
-#include "lib/base/mem.h"
+#include "lib/codec/jsonout.h"
 #include "reader/handlers.h"
 
 /* A client's row, then the farm's limits: what the client has none of its own for. */
@@ -14,50 +14,60 @@
     "f.booking_s, f.ahead_s, f.allocations, f.gpus_at_once, f.gpu_hours_ahead"
 #define CLIENT_FROM " FROM client c JOIN farm f"
 
-/* {"client", "role", "limits": {…}}: the limits in force; one that is not there is not set. */
-static json_t *client_json(MYSQL_ROW row)
+/* {"client", "role", "limits": {…}: the limits in force; one that is not there is not set. The
+ * object is left open. */
+static void put_client(struct jsonout *out, MYSQL_ROW row)
 {
     static const char *const names[] = {"booking_s", "ahead_s", "allocations", "gpus_at_once",
                                         "gpu_hours_ahead"};
-    json_t *limits = json_object();
+    JSONOUT_STRING(out, "{\"client\":", row[0]);
+    JSONOUT_STRING(out, ",\"role\":", row[1]);
+    JSONOUT_RAW(out, ",\"limits\":{");
+    bool first = true;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         int64_t own = field_int(row[2 + i]), farm = field_int(row[7 + i]);
-        if (own > 0 || farm > 0)
-            json_object_set_new(limits, names[i], json_integer(own > 0 ? own : farm));
+        if (own <= 0 && farm <= 0)
+            continue;
+        if (!first)
+            JSONOUT_RAW(out, ",");
+        first = false;
+        jsonout_string(out, names[i]);
+        JSONOUT_INT(out, ":", own > 0 ? own : farm);
     }
-    return json_pack("{s:s, s:s, s:o}", "client", row[0], "role", row[1], "limits", limits);
+    JSONOUT_RAW(out, "}");
 }
 
 enum err handle_clients(struct call *call, struct failure *f)
 {
     int64_t limit;
-    const char *after;
+    const char *after, *last = NULL;
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
+    struct jsonout out;
+    MYSQL_RES *rows;
     MYSQL_ROW row;
     if (!call_limit(call, &limit) || !call_name(call, PARAM_AFTER, &after))
         return ERR_OK;
     buf_puts(&sql, "SELECT " CLIENT_COLUMNS CLIENT_FROM " WHERE c.name > ");
     sql_text(&sql, after ? after : "");
     buf_printf(&sql, " ORDER BY c.name LIMIT %" PRId64, limit + 1);
-    enum err err = mysql_session_query(call->db, "list clients", sql.data, sql.len, &rows, f);
-    if (err == ERR_OK) {
-        json_t *items = json_array();
-        const char *last = NULL;
-        while ((int64_t)json_array_size(items) < limit && (row = mysql_fetch_row(rows))) {
-            json_array_append_new(items, client_json(row));
-            last = row[0];
-        }
-        call_page(call, items, (int64_t)mysql_num_rows(rows) > limit ? last : NULL);
+    enum err err = call_query(call, "list clients", &sql, &rows, f);
+    if (err != ERR_OK)
+        return err;
+    call_page_begin(call, &out);
+    for (int64_t i = 0; i < limit && (row = mysql_fetch_row(rows)); i++) {
+        call_page_item(&out);
+        put_client(&out, row);
+        JSONOUT_RAW(&out, "}");
+        last = row[0];
     }
+    call_page_end(call, &out, (int64_t)mysql_num_rows(rows) > limit ? last : NULL);
     mysql_free_result(rows);
-    buf_fini(&sql);
-    return err;
+    return ERR_OK;
 }
 
 /* What the client's bookings hold from now on: the most GPUs at any instant, and GPU-hours from now
  * rounded up, as its limits count them. */
-static json_t *use_json(MYSQL_RES *rows, int64_t now_ms)
+static void put_use(struct jsonout *out, MYSQL_RES *rows, int64_t now_ms)
 {
     MYSQL_ROW row;
     struct pool *pool = pool_new();
@@ -72,19 +82,18 @@ static json_t *use_json(MYSQL_RES *rows, int64_t now_ms)
         if (start_ms < end_ms)
             sum += (gpu_ms)gpus * (end_ms - start_ms);
     }
-    json_t *json = json_pack("{s:I, s:I, s:I}", "gpus_now",
-                             (json_int_t)timeline_use_at(use, from_ms).gpus, "gpus_at_once",
-                             (json_int_t)timeline_peak(use, from_ms, TIMELINE_FOREVER).gpus,
-                             "gpu_hours_ahead", (json_int_t)quota_hours(sum));
+    JSONOUT_INT(out, ",\"use\":{\"gpus_now\":", timeline_use_at(use, from_ms).gpus);
+    JSONOUT_INT(out, ",\"gpus_at_once\":", timeline_peak(use, from_ms, TIMELINE_FOREVER).gpus);
+    JSONOUT_INT(out, ",\"gpu_hours_ahead\":", quota_hours(sum));
+    JSONOUT_RAW(out, "}");
     timeline_free(use);
     pool_free(pool);
-    return json;
 }
 
-static enum err add_use(struct call *call, const char *name, struct failure *f)
+static enum err read_use(struct call *call, const char *name, MYSQL_RES **rows_out,
+                         struct failure *f)
 {
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
     int64_t from_ms = time_floor_s(call->now_ms);
     buf_puts(&sql, "SELECT a.start_ms, a.end_ms, a.gpus FROM booking b FORCE INDEX "
                    "(booking_client) STRAIGHT_JOIN allocation a ON a.booking = b.id WHERE "
@@ -92,35 +101,35 @@ static enum err add_use(struct call *call, const char *name, struct failure *f)
     sql_text(&sql, name);
     buf_printf(&sql, " AND b.end_ms > %" PRId64 " AND a.end_ms > %" PRId64 " AND a.live = 1",
                from_ms, from_ms);
-    enum err err = mysql_session_query(call->db, "read use", sql.data, sql.len, &rows, f);
-    if (err == ERR_OK)
-        json_object_set_new(call->body, "use", use_json(rows, call->now_ms));
-    mysql_free_result(rows);
-    buf_fini(&sql);
-    return err;
+    return call_query(call, "read use", &sql, rows_out, f);
 }
 
 enum err handle_client(struct call *call, struct failure *f)
 {
     const char *name = call->path_args[0];
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
-    MYSQL_ROW row;
+    struct jsonout out;
+    MYSQL_RES *rows = NULL, *use = NULL;
+    MYSQL_ROW row = NULL;
     enum err err = ERR_OK;
     if (name_is_valid(name, LIMIT_NAME_LEN, NULL)) {
         buf_puts(&sql, "SELECT " CLIENT_COLUMNS CLIENT_FROM " WHERE c.name = ");
         sql_text(&sql, name);
-        err = mysql_session_query(call->db, "read client", sql.data, sql.len, &rows, f);
-        if (err == ERR_OK && (row = mysql_fetch_row(rows)))
-            call->body = client_json(row);
-        mysql_free_result(rows);
+        err = call_query(call, "read client", &sql, &rows, f);
     }
-    if (err == ERR_OK && !call->body) {
+    if (rows && (row = mysql_fetch_row(rows)))
+        err = read_use(call, name, &use, f);
+    if (err == ERR_OK && row) {
+        jsonout_init(&out, call->arena, 512);
+        put_client(&out, row);
+        put_use(&out, use, call->now_ms);
+        JSONOUT_RAW(&out, "}");
+        call_text(call, &out);
+    } else if (err == ERR_OK) {
         call_problem(call, PROBLEM_NOT_FOUND, NULL,
                      "There is no client %.100s; GET /v1/clients lists them.", name);
-    } else if (err == ERR_OK) {
-        err = add_use(call, name, f);
     }
-    buf_fini(&sql);
+    mysql_free_result(rows);
+    mysql_free_result(use);
     return err;
 }

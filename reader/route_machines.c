@@ -1,42 +1,28 @@
-#include "core/limits.h"
-#include "core/request.h"
+/* GET /v1/machines, and one of them. */
+#include "core/decide.h"
+#include "db/mysql_rows.h"
 #include "lib/codec/views.h"
 #include "reader/handlers.h"
-#include "reader/rows.h"
 
-static enum err machine_json(struct call *call, MYSQL_ROW row, const unsigned long *lengths,
-                             json_t **out, struct failure *f)
+/* At most `limit` machines; rows beyond them say that another page follows. */
+static enum err write_page(struct call *call, MYSQL_RES *rows, int64_t limit, struct failure *f)
 {
-    struct machine_view view;
-    enum err err = rows_machine(row, lengths, call->arena, &view, f);
-    if (err == ERR_OK)
-        *out = machine_view_json(&view);
-    return err;
-}
-
-static enum err collect(struct call *call, MYSQL_RES *rows, int64_t limit, struct failure *f)
-{
-    json_t *items = json_array();
-    const char *next = NULL, *last = NULL;
+    struct jsonout out;
+    const char *last = NULL;
     MYSQL_ROW row;
-    enum err err = ERR_OK;
-    while (err == ERR_OK && (row = mysql_fetch_row(rows))) {
-        json_t *machine;
-        if ((int64_t)json_array_size(items) == limit) {
-            next = last;
-            break;
-        }
-        err = machine_json(call, row, mysql_fetch_lengths(rows), &machine, f);
-        if (err == ERR_OK)
-            json_array_append_new(items, machine);
+    call_page_begin(call, &out);
+    for (int64_t i = 0; i < limit && (row = mysql_fetch_row(rows)); i++) {
+        struct machine machine;
+        enum err err = machine_row_read(row, mysql_fetch_lengths(rows), call->arena, &machine, f);
+        if (err != ERR_OK)
+            return err;
+        struct machine_view view = machine_view_of(&machine);
+        call_page_item(&out);
+        jsonout_machine(&out, &view);
         last = row[1];
     }
-    if (err == ERR_OK) {
-        call_page(call, items, next);
-    } else {
-        json_decref(items);
-    }
-    return err;
+    call_page_end(call, &out, (int64_t)mysql_num_rows(rows) > limit ? last : NULL);
+    return ERR_OK;
 }
 
 enum err handle_machines(struct call *call, struct failure *f)
@@ -44,7 +30,7 @@ enum err handle_machines(struct call *call, struct failure *f)
     int64_t limit;
     const char *after, *state = call->params[PARAM_STATE];
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     struct labels labels;
     if (!call_limit(call, &limit) || !call_name(call, PARAM_AFTER, &after) ||
         !call_labels(call, &labels))
@@ -53,28 +39,58 @@ enum err handle_machines(struct call *call, struct failure *f)
         return call_problem(call, PROBLEM_INVALID_PARAMETER, "state",
                             "state must be up, draining or retired.");
     }
-    buf_puts(&sql, "SELECT " MACHINE_ROW_COLUMNS " FROM machine WHERE name > ");
+    buf_puts(&sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE name > ");
     sql_text(&sql, after ? after : "");
     if (state) {
         buf_puts(&sql, " AND state = ");
         sql_text(&sql, state);
     }
-    rows_add_labels(&sql, call->arena, &labels);
-    buf_printf(&sql, " ORDER BY name LIMIT %lld", (long long)limit + 1);
-    enum err err = mysql_session_query(call->db, "list machines", sql.data, sql.len, &rows, f);
+    sql_labels(&sql, call->arena, &labels);
+    buf_puts(&sql, " ORDER BY name LIMIT ");
+    sql_int(&sql, limit + 1);
+    enum err err = call_query(call, "list machines", &sql, &rows, f);
     if (err == ERR_OK)
-        err = collect(call, rows, limit, f);
+        err = write_page(call, rows, limit, f);
     mysql_free_result(rows);
-    buf_fini(&sql);
+    return err;
+}
+
+enum err machine_find(struct call *call, const char *name, struct machine *out, bool *found_out,
+                      struct failure *f)
+{
+    struct buf sql = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    enum err err = ERR_OK;
+    *found_out = false;
+    if (name_is_valid(name, LIMIT_NAME_LEN, NULL)) {
+        buf_puts(&sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE name = ");
+        sql_text(&sql, name);
+        err = call_query(call, "read machine", &sql, &rows, f);
+        if (err == ERR_OK && (row = mysql_fetch_row(rows))) {
+            err = machine_row_read(row, mysql_fetch_lengths(rows), call->arena, out, f);
+            *found_out = err == ERR_OK;
+        }
+        mysql_free_result(rows);
+    }
+    if (err == ERR_OK && !*found_out) {
+        call_problem(call, PROBLEM_NOT_FOUND, NULL,
+                     "No machine is registered as %.100s; GET /v1/machines lists them.", name);
+    }
     return err;
 }
 
 enum err handle_machine(struct call *call, struct failure *f)
 {
-    struct machine_view view;
+    struct machine machine;
     bool found;
-    enum err err = rows_find_machine(call, call->path_args[0], &view, &found, f);
-    if (err == ERR_OK && found)
-        call->body = machine_view_json(&view);
+    enum err err = machine_find(call, call->path_args[0], &machine, &found, f);
+    if (err == ERR_OK && found) {
+        struct jsonout out;
+        struct machine_view view = machine_view_of(&machine);
+        jsonout_init(&out, call->arena, 1024);
+        jsonout_machine(&out, &view);
+        call_text(call, &out);
+    }
     return err;
 }

@@ -3,10 +3,9 @@
 
 #include "core/pool.h"
 #include "core/timeline.h"
-#include "lib/base/mem.h"
+#include "db/mysql_session.h"
 #include "lib/codec/jsonout.h"
 #include "reader/handlers.h"
-#include "reader/rows.h"
 
 #define WEEK_MS  (INT64_C(7) * 24 * 3600 * 1000)
 /* Rows of one answer: bounds its memory. */
@@ -27,16 +26,11 @@ static void put_row(struct writing *w, MYSQL_ROW row)
     if (!w->first)
         JSONOUT_RAW(out, ",");
     w->first = false;
-    JSONOUT_RAW(out, "{\"booking\":");
-    jsonout_int(out, field_int(row[0]));
-    JSONOUT_RAW(out, ",\"client\":");
-    jsonout_string(out, row[1]);
-    JSONOUT_RAW(out, ",\"user\":");
-    jsonout_string(out, row[2]);
-    JSONOUT_RAW(out, ",\"start\":");
-    jsonout_time(out, field_int(row[3]));
-    JSONOUT_RAW(out, ",\"end\":");
-    jsonout_time(out, field_int(row[4]));
+    JSONOUT_INT(out, "{\"booking\":", field_int(row[0]));
+    JSONOUT_STRING(out, ",\"client\":", row[1]);
+    JSONOUT_STRING(out, ",\"user\":", row[2]);
+    JSONOUT_TIME(out, ",\"start\":", field_int(row[3]));
+    JSONOUT_TIME(out, ",\"end\":", field_int(row[4]));
     JSONOUT_RAW(out, ",");
     jsonout_amount(out, amount);
     JSONOUT_RAW(out, "}");
@@ -56,17 +50,15 @@ static bool put_step(void *arg, int64_t start_ms, int64_t end_ms, struct amount 
     if (!w->first)
         JSONOUT_RAW(&w->out, ",");
     w->first = false;
-    JSONOUT_RAW(&w->out, "{\"start\":");
-    jsonout_time(&w->out, start_ms);
-    JSONOUT_RAW(&w->out, ",\"end\":");
-    jsonout_time(&w->out, end_ms);
+    JSONOUT_TIME(&w->out, "{\"start\":", start_ms);
+    JSONOUT_TIME(&w->out, ",\"end\":", end_ms);
     JSONOUT_RAW(&w->out, ",");
     jsonout_amount(&w->out, free);
     JSONOUT_RAW(&w->out, "}");
     return true;
 }
 
-static void write_answer(struct call *call, const struct machine_view *machine,
+static void write_answer(struct call *call, const struct machine *machine,
                          const struct window *window, MYSQL_RES *rows)
 {
     MYSQL_ROW row;
@@ -75,18 +67,13 @@ static void write_answer(struct call *call, const struct machine_view *machine,
         .capacity = machine->capacity, .use = timeline_new(pool, window->start_ms), .first = true};
     struct jsonout *out = &w.out;
     jsonout_init(out, call->arena, 1024 + 160 * (size_t)mysql_num_rows(rows));
-    JSONOUT_RAW(out, "{\"machine\":");
-    jsonout_string(out, machine->name);
-    JSONOUT_RAW(out, ",\"state\":");
-    jsonout_string(out, machine_state_name(machine->state));
-    JSONOUT_RAW(out, ",\"version\":");
-    jsonout_int(out, machine->version);
+    JSONOUT_STRING(out, "{\"machine\":", machine->name);
+    JSONOUT_STRING(out, ",\"state\":", machine_state_name(machine->state));
+    JSONOUT_INT(out, ",\"version\":", machine->version);
     JSONOUT_RAW(out, ",");
     jsonout_amount(out, machine->capacity);
-    JSONOUT_RAW(out, ",\"from\":");
-    jsonout_time(out, window->start_ms);
-    JSONOUT_RAW(out, ",\"to\":");
-    jsonout_time(out, window->end_ms);
+    JSONOUT_TIME(out, ",\"from\":", window->start_ms);
+    JSONOUT_TIME(out, ",\"to\":", window->end_ms);
     JSONOUT_RAW(out, ",\"bookings\":[");
     while ((row = mysql_fetch_row(rows)))
         put_row(&w, row);
@@ -94,18 +81,17 @@ static void write_answer(struct call *call, const struct machine_view *machine,
     w.first = true;
     timeline_steps(w.use, window->start_ms, window->end_ms, put_step, &w);
     JSONOUT_RAW(out, "]}");
-    call->text = xstrndup(out->data, out->len);
-    call->text_len = out->len;
+    call_text(call, out);
     timeline_free(w.use);
     pool_free(pool);
 }
 
 /* What bookings hold of the machine at some instant of the window, by start. */
-static enum err read_use(struct call *call, const struct machine_view *machine,
+static enum err read_use(struct call *call, const struct machine *machine,
                          const struct window *window, struct failure *f)
 {
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     buf_printf(&sql,
                "SELECT a.booking, b.client, b.user_name, a.start_ms, a.end_ms, a.gpus, "
                "a.memory_gib FROM allocation a FORCE INDEX (allocation_timeline) "
@@ -113,7 +99,7 @@ static enum err read_use(struct call *call, const struct machine_view *machine,
                " AND a.end_ms > %" PRId64 " AND a.start_ms < %" PRId64 " AND a.live = 1 "
                "ORDER BY a.start_ms, a.booking LIMIT %d",
                machine->id, window->start_ms, window->end_ms, ROWS_MAX + 1);
-    enum err err = mysql_session_query(call->db, "read timeline", sql.data, sql.len, &rows, f);
+    enum err err = call_query(call, "read timeline", &sql, &rows, f);
     if (err == ERR_OK && mysql_num_rows(rows) > ROWS_MAX) {
         call_problem(call, PROBLEM_INVALID_PARAMETER, "to",
                      "More than %d bookings are in that window: ask for a shorter one.", ROWS_MAX);
@@ -121,18 +107,17 @@ static enum err read_use(struct call *call, const struct machine_view *machine,
         write_answer(call, machine, window, rows);
     }
     mysql_free_result(rows);
-    buf_fini(&sql);
     return err;
 }
 
 enum err handle_timeline(struct call *call, struct failure *f)
 {
     struct window window;
-    struct machine_view machine;
+    struct machine machine;
     bool found;
     if (!call_window(call, WEEK_MS, &window))
         return ERR_OK;
-    enum err err = rows_find_machine(call, call->path_args[0], &machine, &found, f);
+    enum err err = machine_find(call, call->path_args[0], &machine, &found, f);
     if (err == ERR_OK && found)
         err = read_use(call, &machine, &window, f);
     return err;

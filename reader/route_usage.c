@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/codec/views.h"
+#include "lib/base/timetext.h"
 #include "reader/handlers.h"
 
 #define WEEK_MS (INT64_C(7) * 24 * 3600 * 1000)
@@ -70,7 +69,7 @@ static enum err by_machine(struct call *call, const struct question *q, json_t *
                            struct failure *f)
 {
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     MYSQL_ROW row;
     double length_ms = (double)(q->window.end_ms - q->window.start_ms), booked = 0, offered = 0;
     buf_puts(&sql, "SELECT m.name, m.gpus, m.state = 'up', COALESCE(u.booked, 0) FROM machine m "
@@ -80,7 +79,7 @@ static enum err by_machine(struct call *call, const struct question *q, json_t *
                    "WHERE ");
     add_overlap(&sql, q);
     buf_puts(&sql, " GROUP BY a.machine) u ON u.machine = m.id ORDER BY m.name");
-    enum err err = mysql_session_query(call->db, "sum use", sql.data, sql.len, &rows, f);
+    enum err err = call_query(call, "sum use", &sql, &rows, f);
     if (err == ERR_OK) {
         json_t *list = json_array();
         while ((row = mysql_fetch_row(rows))) {
@@ -98,7 +97,6 @@ static enum err by_machine(struct call *call, const struct question *q, json_t *
         json_object_set_new(answer, "machines", list);
     }
     mysql_free_result(rows);
-    buf_fini(&sql);
     return err;
 }
 
@@ -115,7 +113,7 @@ static enum err by_client(struct call *call, const struct question *q, json_t *a
              "b.id = a.booking WHERE ");
     add_overlap(&sql, q);
     buf_puts(&sql, " GROUP BY b.client ORDER BY b.client");
-    enum err err = mysql_session_query(call->db, "sum use", sql.data, sql.len, &rows, f);
+    enum err err = call_query(call, "sum use", &sql, &rows, f);
     if (err == ERR_OK) {
         json_t *list = json_array();
         while ((row = mysql_fetch_row(rows))) {
@@ -125,7 +123,6 @@ static enum err by_client(struct call *call, const struct question *q, json_t *a
         json_object_set_new(answer, "clients", list);
     }
     mysql_free_result(rows);
-    buf_fini(&sql);
     return err;
 }
 
@@ -134,8 +131,9 @@ enum err handle_usage(struct call *call, struct failure *f)
     struct question q = {0};
     if (!call_window(call, WEEK_MS, &q.window))
         return ERR_OK;
-    json_t *answer = json_pack("{s:o, s:o, s:s}", "from", time_json(q.window.start_ms), "to",
-                               time_json(q.window.end_ms), "unit", "gpu_hours");
+    char from[TIMETEXT_LEN], to[TIMETEXT_LEN];
+    json_t *answer = json_pack("{s:s, s:s, s:s}", "from", timetext_format(q.window.start_ms, from),
+                               "to", timetext_format(q.window.end_ms, to), "unit", "gpu_hours");
     enum err err = name_machines(call, &q.of_machines, f);
     if (err == ERR_OK)
         err = by_machine(call, &q, answer, f);

@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/codec/jsonout.h"
-#include "lib/codec/labels.h"
+#include "lib/codec/views.h"
 
 /* Expected lengths, so that most events are written without growing: what every event has, and what
  * one item of a list adds. */
@@ -29,46 +28,6 @@ char *event_id(struct arena *arena, int32_t part, int64_t seq)
 }
 
 /* --- parts of data --- */
-
-static void put_shares(struct jsonout *out, const struct share *shares, size_t count)
-{
-    JSONOUT_RAW(out, "[");
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
-        JSONOUT_RAW(out, "{\"machine\":");
-        jsonout_string(out, shares[i].machine);
-        JSONOUT_RAW(out, ",");
-        jsonout_amount(out, shares[i].amount);
-        JSONOUT_RAW(out, "}");
-    }
-    JSONOUT_RAW(out, "]");
-}
-
-static void put_booking(struct jsonout *out, const struct booking_view *booking)
-{
-    JSONOUT_RAW(out, ",\"booking\":{\"id\":");
-    jsonout_int(out, booking->id);
-    JSONOUT_RAW(out, ",\"version\":");
-    jsonout_int(out, booking->version);
-    if (booking->series != 0) {
-        JSONOUT_RAW(out, ",\"series\":");
-        jsonout_int(out, booking->series);
-    }
-    JSONOUT_RAW(out, ",\"client\":");
-    jsonout_string(out, booking->client);
-    JSONOUT_RAW(out, ",\"user\":");
-    jsonout_string(out, booking->user);
-    JSONOUT_RAW(out, ",\"state\":");
-    jsonout_string(out, booking_state_name(booking->state));
-    JSONOUT_RAW(out, ",\"start\":");
-    jsonout_time(out, booking->start_ms);
-    JSONOUT_RAW(out, ",\"end\":");
-    jsonout_time(out, booking->end_ms);
-    JSONOUT_RAW(out, ",\"allocations\":");
-    put_shares(out, booking->shares, booking->share_count);
-    JSONOUT_RAW(out, "}");
-}
 
 static void put_left_out(struct jsonout *out, const struct occurrence *occurrence)
 {
@@ -103,7 +62,7 @@ static void put_occurrence(struct jsonout *out, const struct occurrence *occurre
         put_left_out(out, occurrence);
     } else if (with_shares) {
         JSONOUT_RAW(out, ",\"allocations\":");
-        put_shares(out, occurrence->shares, occurrence->share_count);
+        jsonout_shares(out, occurrence->shares, occurrence->share_count);
     }
     JSONOUT_RAW(out, "}");
 }
@@ -127,23 +86,6 @@ static void put_series(struct jsonout *out, const struct series_view *series)
         shown += with_shares ? occurrence->share_count : 0;
     }
     JSONOUT_RAW(out, "]}");
-}
-
-static void put_machine(struct jsonout *out, const struct machine_view *machine)
-{
-    JSONOUT_RAW(out, ",\"machine\":{\"id\":");
-    jsonout_int(out, machine->id);
-    JSONOUT_RAW(out, ",\"version\":");
-    jsonout_int(out, machine->version);
-    JSONOUT_RAW(out, ",\"name\":");
-    jsonout_string(out, machine->name);
-    JSONOUT_RAW(out, ",");
-    jsonout_amount(out, machine->capacity);
-    JSONOUT_RAW(out, ",\"labels\":");
-    jsonout_labels(out, &machine->labels);
-    JSONOUT_RAW(out, ",\"state\":");
-    jsonout_string(out, machine_state_name(machine->state));
-    JSONOUT_RAW(out, "}");
 }
 
 static void put_displaced(struct jsonout *out, const struct displaced *displaced, size_t count)
@@ -170,12 +112,16 @@ static void put_displaced(struct jsonout *out, const struct displaced *displaced
 static void put_accepted(struct jsonout *out, const struct decision *dec)
 {
     assert(dec->booking || dec->machine);
-    if (dec->booking)
-        put_booking(out, dec->booking);
+    if (dec->booking) {
+        JSONOUT_RAW(out, ",\"booking\":");
+        jsonout_booking(out, dec->booking);
+    }
     if (dec->series)
         put_series(out, dec->series);
-    if (dec->machine)
-        put_machine(out, dec->machine);
+    if (dec->machine) {
+        JSONOUT_RAW(out, ",\"machine\":");
+        jsonout_machine(out, dec->machine);
+    }
     if (dec->displaced_count > 0)
         put_displaced(out, dec->displaced, dec->displaced_count);
 }

@@ -30,6 +30,11 @@ void jsonout_int(struct jsonout *out, int64_t number);
 void jsonout_amount(struct jsonout *out, struct amount amount);
 /* A time in quotes, as timetext_format writes it. */
 void jsonout_time(struct jsonout *out, int64_t ms);
+/* A literal, usually punctuation and a member's name, and the value behind it:
+ * JSONOUT_INT(out, ",\"id\":", 7). */
+#define JSONOUT_INT(out, literal, number)  (JSONOUT_RAW(out, literal), jsonout_int(out, number))
+#define JSONOUT_STRING(out, literal, text) (JSONOUT_RAW(out, literal), jsonout_string(out, text))
+#define JSONOUT_TIME(out, literal, ms)     (JSONOUT_RAW(out, literal), jsonout_time(out, ms))
 /* Bytes as a string of lower-case hex digits, in quotes. */
 void jsonout_hex(struct jsonout *out, const uint8_t *bytes, size_t len);
 /* Puts a NUL behind the text and gives it. */

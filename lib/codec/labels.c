@@ -70,3 +70,19 @@ void jsonout_labels(struct jsonout *out, const struct labels *labels)
     }
     JSONOUT_RAW(out, "}");
 }
+
+char *labels_to_json(struct arena *arena, const struct labels *labels)
+{
+    struct jsonout out;
+    jsonout_init(&out, arena, 2 + labels->count * 64);
+    jsonout_labels(&out, labels);
+    return jsonout_finish(&out);
+}
+
+bool labels_from_json(const char *text, size_t len, struct arena *arena, struct labels *out)
+{
+    json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    struct labels_fault bad = labels_from_value(value, arena, out);
+    json_decref(value);
+    return !bad.expected;
+}

@@ -1,5 +1,4 @@
-/* A machine's labels, and text from outside, as the schemas allow them; shared by the codec of
- * requests and that of rows. */
+/* A machine's labels as JSON, in requests, events and rows, and what the schemas allow of a text. */
 #ifndef BERTH_LIB_CODEC_LABELS_H
 #define BERTH_LIB_CODEC_LABELS_H
 
@@ -24,6 +23,14 @@ struct labels_fault labels_from_value(const json_t *value, struct arena *arena, 
 
 /* Writes {"name":"value",…} in the order of the labels. */
 void jsonout_labels(struct jsonout *out, const struct labels *labels);
+
+/* Labels as one JSON object without blanks, keys in order: the text of column machine.labels.
+ * "{}" when there are none. Lives in the arena. */
+char *labels_to_json(struct arena *arena, const struct labels *labels);
+/* The reverse, of any JSON text (MySQL's JSON columns reorder members and add blanks). Keys come
+ * out in order; strings are copied into the arena. False: not an object of valid labels within the
+ * limits of core/limits.h; *out is then as it was. */
+bool labels_from_json(const char *text, size_t len, struct arena *arena, struct labels *out);
 
 /* Whether valid UTF-8 has at most max_chars characters and no control character (C0 and DEL). */
 bool text_is_printable(const char *text, size_t max_chars);

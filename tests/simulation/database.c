@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/simulation/check.h"
@@ -52,6 +53,17 @@ const struct machine_row *database_machine_named(const struct database *db, cons
             return &db->now.machines.items[i];
     }
     return NULL;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+bool database_has_id(const struct id_list *list, int64_t id)
+{
+    return list->count > 0 && bsearch(&id, list->ids, list->count, sizeof(id), compare_ids);
 }
 
 const struct booking_row *database_booking(const struct database *db, int64_t id)

@@ -142,6 +142,7 @@ struct partition_row *database_partition(struct database *db, int32_t part); /* 
 const struct machine_row *database_machine(const struct database *db, int64_t id);
 const struct machine_row *database_machine_named(const struct database *db, const char *name);
 const struct booking_row *database_booking(const struct database *db, int64_t id);
+bool database_has_id(const struct id_list *list, int64_t id);
 const struct stored_decision *database_decision(const struct database *db, int32_t part,
                                                 int64_t seq);
 /* From all that were ever committed: the newest with that number. */

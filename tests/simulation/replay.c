@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "lib/codec/event.h"
-#include "lib/codec/views.h"
+#include "lib/codec/labels.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/token.h"
 #include "worker/authenticate.h"
@@ -179,7 +179,7 @@ static void note_change(struct replay *r, const struct stored_decision *dec,
 static bool is_hidden(struct replay *r, const struct stored_decision *dec,
                       const struct machine *machine)
 {
-    if (id_list_has(dec->locked, machine->id))
+    if (database_has_id(dec->locked, machine->id))
         return false;
     for (size_t i = 0; i < r->known_count; i++) {
         const struct known_machine *known = &r->known[i];

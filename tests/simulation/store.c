@@ -5,7 +5,7 @@
 
 #include "core/map.h"
 #include "lib/base/mem.h"
-#include "lib/codec/views.h"
+#include "lib/codec/labels.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/database.h"
 #include "tests/simulation/process.h"
@@ -661,7 +661,7 @@ static enum err store_machines_of_bookings(void *self, const struct id_list *boo
         return err;
     const struct tables *now = &c->db->now;
     for (size_t k = 0; fate == GOES_WELL && k < now->allocations.count; k++) {
-        if (id_list_has(bookings, now->allocations.items[k].booking))
+        if (database_has_id(bookings, now->allocations.items[k].booking))
             id_list_add(out, now->allocations.items[k].machine);
     }
     return leave(c, ERR_OK, fate, f);
@@ -678,7 +678,7 @@ static enum err store_bookings_on_machines(void *self, const struct id_list *mac
     const struct tables *now = &c->db->now;
     for (size_t k = 0; fate == GOES_WELL && k < now->allocations.count; k++) {
         const struct allocation_row *row = &now->allocations.items[k];
-        if (row->live && row->end_ms > from_ms && id_list_has(machines, row->machine) &&
+        if (row->live && row->end_ms > from_ms && database_has_id(machines, row->machine) &&
             database_booking(c->db, row->booking)->state == BOOKING_BOOKED)
             id_list_add(out, row->booking);
     }

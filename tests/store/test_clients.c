@@ -11,6 +11,15 @@
 
 static const struct client_limits eight = {.gpus_at_once = 8};
 
+static bool has_id(const struct id_list *list, int64_t id)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->ids[i] == id)
+            return true;
+    }
+    return false;
+}
+
 static void add_clients(int count)
 {
     char sql[128];
@@ -270,7 +279,7 @@ static void check_matching(const struct label *labels, size_t count, const char 
     assert_int_equal(found, expected);
     for (size_t i = 0; i < found; i++) {
         assert_string_equal(machines[i]->name, names[i]);
-        assert_true(id_list_has(&ids, machines[i]->id));
+        assert_true(has_id(&ids, machines[i]->id));
     }
     id_list_fini(&ids);
     world_free(world);
@@ -357,7 +366,7 @@ static void test_series(void **state)
     must(OPS(&env.b)->bookings_of_series(SELF(&env.b), series, &found, &f));
     assert_int_equal(found.count, DAYS - 1);
     assert_int_equal(found.ids[0], series);
-    assert_false(id_list_has(&found, ((INT64_C(2) << 32) + 2) * 4096 + 3));
+    assert_false(has_id(&found, ((INT64_C(2) << 32) + 2) * 4096 + 3));
     must(OPS(&env.b)->clients_of_bookings(SELF(&env.b), &found, see_name, &names, &f));
     assert_int_equal(names, 1);
     must(OPS(&env.b)->machines_of_bookings(SELF(&env.b), &found, &machines, &f));

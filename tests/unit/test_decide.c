@@ -16,7 +16,6 @@
 #include "lib/codec/claims.h"
 #include "lib/codec/event.h"
 #include "lib/codec/labels.h"
-#include "lib/codec/views.h"
 #include "tests/unit/notation.h"
 
 #define TABLE    "tests/unit/decide_table.txt"
@@ -321,6 +320,12 @@ static void run_expected(json_t *wanted)
     match("the event", wanted, event);
 }
 
+static json_t *time_json(int64_t ms)
+{
+    char text[TIMETEXT_LEN];
+    return json_string(timetext_format(ms, text));
+}
+
 /* The rows of the last message's booking. */
 static json_t *rows_json(void)
 {
@@ -328,8 +333,9 @@ static json_t *rows_json(void)
     json_t *list = json_array();
     for (size_t i = 0; booking && i < booking->allocation_count; i++) {
         const struct allocation *row = &booking->allocations[i];
-        const struct share share = {world_machine_by_id(world, row->machine_id)->name, row->amount};
-        json_t *json = shares_json(&share, 1);
+        json_t *json = json_pack(
+            "[{s:s, s:I, s:I}]", "machine", world_machine_by_id(world, row->machine_id)->name,
+            "gpus", (json_int_t)row->amount.gpus, "memory_gib", (json_int_t)row->amount.memory_gib);
         json_array_append_new(json, time_json(row->start_ms));
         json_array_append_new(json, time_json(row->end_ms));
         if (!row->live)

@@ -1,4 +1,4 @@
-/* Labels as column text, rows as JSON objects (the same as in events), and problem objects. */
+/* Labels as column text, bookings and machines as JSON, and problem objects. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/codec/event.h"
+#include "lib/codec/labels.h"
 #include "lib/codec/problem.h"
 #include "lib/codec/views.h"
 
@@ -59,7 +59,6 @@ static void test_labels(void **state)
     assert_string_equal(labels.items[1].key, "a/b");
     const char *text = labels_to_json(arena, &labels);
     assert_string_equal(text, "{\"Gpu\":\"h\\\"100\\\"\",\"a/b\":\"ä\",\"rack\":\"b-07\"}");
-    assert_dump(labels_json(&labels), text);
     struct labels again;
     assert_true(from_text(text, &again));
     assert_string_equal(labels_to_json(arena, &again), text);
@@ -89,35 +88,7 @@ static void test_bad_labels(void **state)
     }
 }
 
-/* --- views: what an event's data has --- */
-
-static json_t *data_of(const struct decision *decision, const char *name)
-{
-    const struct credential credential = {.client = "c"};
-    const struct claims claims = {.type = REQUEST_TYPE_COUNT};
-    const uint8_t sha256[32] = {0};
-    const struct event_input in = {.farm = "demo",
-                                   .seq = 1,
-                                   .message_sha256 = sha256,
-                                   .credential = &credential,
-                                   .claims = &claims,
-                                   .decision = decision};
-    struct event event;
-    event_encode(&in, arena, &event);
-    json_t *document = json_loadb(event.bytes, event.len, 0, NULL);
-    json_t *part = json_incref(json_object_get(json_object_get(document, "data"), name));
-    assert_non_null(part);
-    json_decref(document);
-    return part;
-}
-
-static void assert_same(json_t *part, json_t *view)
-{
-    char *expected = json_dumps(part, JSON_COMPACT);
-    assert_dump(view, expected);
-    free(expected);
-    json_decref(part);
-}
+/* --- views: what an event's data has (test_event.c), and the reader's answers --- */
 
 static void test_booking_view(void **state)
 {
@@ -132,30 +103,43 @@ static void test_booking_view(void **state)
                                    .end_ms = INT64_C(1796090460000),
                                    .share_count = 2,
                                    .shares = shares};
-    const struct decision decision = {
-        .verified = true, .booking = &booking, .next_available_ms = TIME_NONE, .fitting = -1};
-    assert_same(data_of(&decision, "booking"), booking_view_json(&booking));
+    struct jsonout out;
+    jsonout_init(&out, arena, 0);
+    jsonout_booking(&out, &booking);
+    assert_string_equal(jsonout_finish(&out),
+                        "{\"id\":4268035,\"version\":2,\"client\":\"batch-1\",\"user\":\"Zoë\","
+                        "\"state\":\"released\",\"start\":\"2026-12-01T02:00:00Z\","
+                        "\"end\":\"2026-12-01T02:01:00Z\",\"allocations\":["
+                        "{\"machine\":\"gpu-01\",\"gpus\":4,\"memory_gib\":64},"
+                        "{\"machine\":\"gpu-02\",\"gpus\":0,\"memory_gib\":1}]}");
     booking.series = 4096;
-    json_t *view = booking_view_json(&booking);
-    assert_int_equal(json_integer_value(json_object_get(view, "series")), 4096);
-    assert_same(data_of(&decision, "booking"), view);
-    assert_dump(time_json(booking.start_ms), "\"2026-12-01T02:00:00Z\"");
-    assert_dump(shares_json(NULL, 0), "[]");
+    booking.share_count = 0;
+    jsonout_init(&out, arena, 0);
+    jsonout_booking(&out, &booking);
+    assert_string_equal(
+        jsonout_finish(&out),
+        "{\"id\":4268035,\"version\":2,\"series\":4096,\"client\":\"batch-1\","
+        "\"user\":\"Zoë\",\"state\":\"released\",\"start\":\"2026-12-01T02:00:00Z\","
+        "\"end\":\"2026-12-01T02:01:00Z\",\"allocations\":[]}");
 }
 
 static void test_machine_view(void **state)
 {
     (void)state;
-    static const struct label items[] = {{"gpu", "h100"}, {"rack", "b-07"}};
+    static const struct label items[] = {{"gpu", "h\"100\""}, {"rack", "b-07"}};
     const struct machine_view machine = {.id = 17,
                                          .version = 3,
                                          .name = "gpu-01",
                                          .capacity = {8, 512},
                                          .labels = {2, items},
                                          .state = MACHINE_DRAINING};
-    const struct decision decision = {
-        .verified = true, .machine = &machine, .next_available_ms = TIME_NONE, .fitting = -1};
-    assert_same(data_of(&decision, "machine"), machine_view_json(&machine));
+    struct jsonout out;
+    jsonout_init(&out, arena, 0);
+    jsonout_machine(&out, &machine);
+    assert_string_equal(jsonout_finish(&out),
+                        "{\"id\":17,\"version\":3,\"name\":\"gpu-01\",\"gpus\":8,"
+                        "\"memory_gib\":512,\"labels\":{\"gpu\":\"h\\\"100\\\"\","
+                        "\"rack\":\"b-07\"},\"state\":\"draining\"}");
 }
 
 /* --- problems --- */
@@ -202,5 +186,5 @@ int main(void)
         TEST(test_labels),       TEST(test_bad_labels), TEST(test_booking_view),
         TEST(test_machine_view), TEST(test_problems),   TEST(test_problem_codes),
     };
-    return cmocka_run_group_tests_name("rows", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("views", tests, NULL, NULL);
 }
