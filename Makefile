@@ -216,7 +216,7 @@ clean: ## remove BUILD; the stack's data stays (dev/stack wipe removes that)
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile $(wildcard tests/*/build.mk) | \
-		expand -t 16
+		expand -t 20
 
 # ---- how it is built ---------------------------------------------------------------------------
 # In front of a command: shows it, or with what it is about only; `make -s` shows neither.

@@ -108,11 +108,11 @@ static enum berth_status check_settings(const struct berth_client *client,
 static enum berth_status read_key(struct berth_client *client, const char *path,
                                   struct berth_error *error)
 {
-    struct failure failure;
+    struct failure f;
     if (!path)
         return BERTH_OK;
-    if (signing_key_read(path, &client->key, &failure) != ERR_OK)
-        return lb_error(error, BERTH_CONFIG, "%s", failure.text);
+    if (signing_key_read(path, &client->key, &f) != ERR_OK)
+        return lb_error(error, BERTH_CONFIG, "%s", f.text);
     if (!client->kid) {
         char thumbprint[44];
         jws_key_thumbprint(signing_key_public(client->key), thumbprint);

@@ -124,10 +124,9 @@ static void route(struct berth_message *message, const json_t *body)
 static enum berth_status sign(const struct berth_client *client, struct berth_message *message,
                               struct berth_error *error)
 {
-    struct failure failure;
-    if (issue_token_quick(client->key, client->kid, message->claims, &message->token, &failure) !=
-        ERR_OK)
-        return lb_error(error, BERTH_CONFIG, "%s", failure.text);
+    struct failure f;
+    if (issue_token_quick(client->key, client->kid, message->claims, &message->token, &f) != ERR_OK)
+        return lb_error(error, BERTH_CONFIG, "%s", f.text);
     size_t len = strlen(message->token);
     if (len > LIMIT_TOKEN_LEN) {
         return lb_error(error, BERTH_TOO_LARGE,
