@@ -1,10 +1,41 @@
 #include "worker/arrival.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "worker/authenticate.h"
 #include "worker/ownership.h"
+
+/* --- polling --------------------------------------------------------------------------------- */
+
+size_t arrival_poll(struct worker *w, struct broker_message *messages, size_t max, int timeout_ms)
+{
+    struct failure f;
+    size_t count = 0;
+    if (w->broker->ops->poll(w->broker->self, messages, max, w->settings.batch_max_bytes,
+                             timeout_ms, &count, &f) != ERR_OK)
+        worker_broker_failed(w, &f);
+    assert(count <= max);
+    return count;
+}
+
+void arrival_pause(struct worker *w, int64_t ms)
+{
+    enum { SCRATCH = 64 };
+    struct broker_message scratch[SCRATCH];
+    size_t count = arrival_poll(w, scratch, SCRATCH, 0);
+    for (size_t i = 0; i < count; i++) {
+        struct part *part = worker_part(w, scratch[i].part);
+        if (part)
+            part->seek_back = true;
+    }
+    if (count > 0)
+        w->broker->ops->release(w->broker->self, scratch, count);
+    w->env.sleep_ms(w->env.arg, ms);
+    worker_show(w); /* attempts at one batch may go on for long */
+}
+
+/* --- one message ----------------------------------------------------------------------------- */
 
 /* What is special about a message, before anybody looks into it. */
 enum arrival { TAKE, DROP, STOP_HERE };
@@ -21,16 +52,11 @@ static enum arrival wait_for_clock(struct worker *w, struct part *part,
              "berth-admin partition resume %" PRId32
              " --ignore-time-until OFFSET decides what is before OFFSET at the partition's last "
              "time",
-             message->offset, (message->append_ms - w->env.wall_ms(w->env.arg)) / 1000,
-             part->number);
+             message->offset, (message->append_ms - worker_wall_ms(w)) / 1000, part->number);
     if (part->row.progress_epoch != part->row.epoch &&
-        ownership_note_progress(w, part, &f) != ERR_OK && err_is_connection(f.err)) {
-        worker_store_failed(w, &f);
+        ownership_note_progress(w, part, &f) != ERR_OK && worker_failed(w, part, &f))
         return STOP_HERE;
-    }
-    part_stop(part, PART_WAITING, (struct halt){HALT_CLOCK_AHEAD, why});
-    part->look_again_ms = w->env.mono_ms(w->env.arg) + WORKER_LOOK_AGAIN_MS;
-    w->positions_changed = true;
+    worker_part_waits(w, part, (struct halt){HALT_CLOCK_AHEAD, why});
     return STOP_HERE;
 }
 
@@ -41,7 +67,7 @@ static enum arrival judge_time(struct worker *w, struct part *part,
     if (message->offset < part->row.ignore_time_until)
         return TAKE;
     bool no_time = message->append_ms == BROKER_NO_TIME;
-    if (!no_time && message->append_ms <= w->env.wall_ms(w->env.arg) + WORKER_CLOCK_AHEAD_MS)
+    if (!no_time && message->append_ms <= worker_wall_ms(w) + WORKER_CLOCK_AHEAD_MS)
         return TAKE;
     if (!first) { /* decide what is before it; it will come again as the first */
         part->seek_back = true;
@@ -86,18 +112,13 @@ static bool is_suspect(const struct part *part)
 
 static bool excuse_others(struct worker *w, int32_t turn)
 {
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        struct part *part = &w->parts[i];
+    for (struct part *part = w->parts; part < w->parts_end; part++) {
         struct failure f;
         bool excused = !worker_consumes(w, part) || !is_its_turn(part, turn);
         if (!part_is_claimed(part) || !part->row_known ||
             ownership_excuse(w, part, excused, &f) == ERR_OK)
             continue;
-        if (f.err == ERR_EPOCH_LOST) {
-            worker_lose_part(w, part);
-        } else if (err_is_connection(f.err)) {
-            worker_store_failed(w, &f);
-        }
+        (void)worker_failed(w, part, &f); /* what it does not act on is tried again next turn */
         return false;
     }
     return true;
@@ -106,7 +127,7 @@ static bool excuse_others(struct worker *w, int32_t turn)
 /* The suspect behind the last one; the first again behind the last. */
 static int32_t next_suspect(const struct worker *w)
 {
-    int32_t count = w->farm.partitions, at = w->last_suspect;
+    int32_t count = w->farm.row.partitions, at = w->suspects.last;
     for (int32_t i = 0; i < count; i++) {
         at = (at + 1) % count;
         if (w->parts[at].has_suspect)
@@ -119,23 +140,23 @@ static int32_t choose_turn(struct worker *w, const struct broker_message *messag
 {
     int32_t turn = TURN_OF_OTHERS;
     bool careful = false, suspects = false, others = false;
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        w->parts[i].has_suspect = false;
-        careful = careful || is_suspect(&w->parts[i]);
+    for (struct part *part = w->parts; part < w->parts_end; part++) {
+        part->has_suspect = false;
+        careful = careful || is_suspect(part);
     }
     if (!careful)
         return TURN_OF_ALL;
     for (size_t i = 0; i < count; i++) {
-        if (!worker_has_part(w, messages[i].part))
+        struct part *part = worker_part(w, messages[i].part);
+        if (!part)
             continue;
-        struct part *part = &w->parts[messages[i].part];
         part->has_suspect = worker_consumes(w, part) && part->one_by_one > 0;
         suspects = suspects || part->has_suspect;
         others = others || (worker_consumes(w, part) && part->one_by_one == 0);
     }
-    if (suspects && (w->suspects_turn || !others))
-        turn = w->last_suspect = next_suspect(w);
-    w->suspects_turn = turn == TURN_OF_OTHERS;
+    if (suspects && (w->suspects.turn || !others))
+        turn = w->suspects.last = next_suspect(w);
+    w->suspects.turn = turn == TURN_OF_OTHERS;
     return excuse_others(w, turn) ? turn : TURN_OF_NOBODY;
 }
 
@@ -170,7 +191,8 @@ static void take(struct worker *w, struct item *item, const struct broker_messag
 {
     struct part *part = &w->parts[message->part];
     int64_t reject_offset = part->row.reject_offset;
-    *item = (struct item){.message = message, .part = part, .key_generation = w->key_generation};
+    *item = (struct item){
+        .message = message, .part = part, .key_generation = keyring_generation(w->keys)};
     item->operator_rejects = expected <= reject_offset && reject_offset <= message->offset;
     sha256(message->value, message->len, item->sha256);
     if (!item->operator_rejects)
@@ -186,9 +208,9 @@ size_t arrival_gather(struct worker *w, const struct broker_message *messages, s
     bool stopped = false;
     for (size_t i = 0; i < count; i++) {
         const struct broker_message *message = &messages[i];
-        if (!worker_has_part(w, message->part))
+        struct part *part = worker_part(w, message->part);
+        if (!part)
             continue;
-        struct part *part = &w->parts[message->part];
         if (message->part != number) {
             number = message->part;
             expected = part->row.next_offset;

@@ -9,7 +9,8 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/codec/event.h"
-#include "worker/authenticate.h"
+#include "worker/arrival.h"
+#include "worker/lockset.h"
 #include "worker/outbox.h"
 
 /* One attempt's work space. Items are those whose partitions still run. */
@@ -94,8 +95,7 @@ static enum err compare_rows(struct batch *b, struct failure *f)
         if (row->halted[0] || row->next_offset != part->row.next_offset ||
             row->last_seq != part->row.last_seq) {
             part->row_known = false;
-            part_set(part, PART_CHECKING, "its row was changed by somebody else");
-            b->w->positions_changed = true;
+            worker_part_set(b->w, part, PART_CHECKING, "its row was changed by somebody else");
             return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " was changed",
                                part->number);
         }
@@ -107,7 +107,7 @@ static enum err lock(struct batch *b, struct failure *f)
 {
     struct worker *w = b->w;
     struct farm_row farm;
-    stage_end(w, STAGE_WARM);
+    worker_stage_end(w, STAGE_WARM);
     if (w->store->ops->lock_partitions(w->store->self, b->numbers, b->part_count, b->rows, &farm,
                                        f) != ERR_OK)
         return failure_wrap(f, "lock partitions");
@@ -115,7 +115,7 @@ static enum err lock(struct batch *b, struct failure *f)
         return halt_set(f, ERR_FARM_HALTED, farm.halt_cause, "%s", farm.halted);
     if (compare_rows(b, f) != ERR_OK)
         return f->err;
-    if (farm.key_generation != w->key_generation)
+    if (farm.key_generation != keyring_generation(w->keys))
         return failure_set(f, ERR_KEYS_CHANGED, "key generation %" PRId64, farm.key_generation);
     return lockset_take(&b->set, w, f);
 }
@@ -143,13 +143,13 @@ static void decide_item(struct batch *b, struct item *item, struct partition_row
     struct submission submission = {.part = row->part,
                                     .seq = row->last_seq + 1,
                                     .now_ms = item->now_ms,
-                                    .farm = w->farm.name,
+                                    .farm = w->farm.row.name,
                                     .credential = &item->auth.credential,
                                     .claims = claims,
                                     .operator_rejects = item->operator_rejects};
     struct decision decision;
     decide(w->world, &submission, &decision);
-    struct event_input input = {.farm = w->farm.name,
+    struct event_input input = {.farm = w->farm.row.name,
                                 .part = row->part,
                                 .seq = submission.seq,
                                 .log_offset = item->message->offset,
@@ -200,7 +200,7 @@ static void count_batch(const struct batch *b)
 static enum err decide_and_write(struct batch *b, struct failure *f)
 {
     size_t p = 0;
-    stage_end(b->w, STAGE_LOCK);
+    worker_stage_end(b->w, STAGE_LOCK);
     for (size_t i = 0; i < b->count; i++) {
         while (b->parts[p] != b->items[i]->part)
             p++;
@@ -212,7 +212,7 @@ static enum err decide_and_write(struct batch *b, struct failure *f)
         if (b->parts[p]->acked_seq > b->rows[p].published_seq)
             b->rows[p].published_seq = b->parts[p]->acked_seq;
     }
-    stage_end(b->w, STAGE_DECIDE);
+    worker_stage_end(b->w, STAGE_DECIDE);
     struct store_batch batch = {.decision_count = b->count,
                                 .decisions = b->decisions,
                                 .partition_count = b->part_count,
@@ -220,16 +220,16 @@ static enum err decide_and_write(struct batch *b, struct failure *f)
                                 .world = b->w->world};
     if (b->w->store->ops->write(b->w->store->self, &batch, f) != ERR_OK)
         return failure_wrap(f, "write decisions");
-    stage_end(b->w, STAGE_WRITE);
+    worker_stage_end(b->w, STAGE_WRITE);
     return b->w->store->ops->commit(b->w->store->self, f);
 }
 
 /* Committed: the rows are the truth, and the events may go out. */
 static void adopt_and_publish(struct batch *b)
 {
-    stage_end(b->w, STAGE_COMMIT);
+    worker_stage_end(b->w, STAGE_COMMIT);
     count_batch(b);
-    worker_store_worked(b->w);
+    worker_session_worked(b->w);
     for (size_t p = 0; p < b->part_count; p++) {
         struct part *part = b->parts[p];
         part->row = b->rows[p];
@@ -240,14 +240,14 @@ static void adopt_and_publish(struct batch *b)
     }
     for (size_t i = 0; i < b->count; i++)
         outbox_send(b->w, b->items[i]->part, &b->decisions[i]);
-    stage_end(b->w, STAGE_PUBLISH);
+    worker_stage_end(b->w, STAGE_PUBLISH);
 }
 
 static enum err attempt(struct batch *b, struct failure *f)
 {
     struct worker *w = b->w;
     const struct store_ops *store = w->store->ops;
-    stage_begin(w);
+    worker_stage_begin(w);
     set_times(b);
     lockset_collect(&b->set, b->items, b->count);
     world_batch_begin(w->world);
@@ -264,7 +264,7 @@ static enum err attempt(struct batch *b, struct failure *f)
         store->rollback(w->store->self);
     }
     world_batch_end(w->world, err == ERR_OK);
-    w->session_used_ms = w->env.mono_ms(w->env.arg);
+    worker_session_used(w);
     return err;
 }
 
@@ -272,11 +272,9 @@ static enum err attempt(struct batch *b, struct failure *f)
 static enum err load_keys(struct worker *w, struct failure *f)
 {
     struct farm_row farm;
-    /* Generation first, then keys: a change in between is noticed in the next attempt. */
     if (w->store->ops->farm(w->store->self, &farm, f) != ERR_OK ||
-        keyring_load(w->keys, w->store, f) != ERR_OK)
+        keyring_load(w->keys, w->store, farm.key_generation, f) != ERR_OK)
         return f->err;
-    w->key_generation = farm.key_generation;
     log_info("keys loaded", "generation=%" PRId64, farm.key_generation);
     return ERR_OK;
 }
@@ -287,9 +285,9 @@ static void authenticate_again(struct worker *w, struct item *items, size_t coun
 {
     for (size_t i = 0; i < count; i++) {
         struct item *item = &items[i];
-        if (item->operator_rejects || item->key_generation == w->key_generation)
+        if (item->operator_rejects || item->key_generation == keyring_generation(w->keys))
             continue;
-        item->key_generation = w->key_generation;
+        item->key_generation = keyring_generation(w->keys);
         authenticate(w->keys, item->message->value, item->message->len, w->arena, &item->auth);
     }
 }
@@ -322,13 +320,7 @@ static enum outcome try_batch(struct worker *w, struct item *items, size_t count
         }
         if (err == ERR_OK || err == ERR_EPOCH_LOST)
             continue; /* each time a partition leaves, or the keys are newer */
-        if (err == ERR_FARM_HALTED) {
-            worker_halt_farm(w, halt_of(f));
-            outcome = ABANDONED;
-            break;
-        }
-        if (err_is_connection(err) || err == ERR_DB_COMMIT_UNKNOWN || err == ERR_DB_SERVER) {
-            worker_store_failed(w, f);
+        if (worker_failed(w, NULL, f)) {
             outcome = ABANDONED;
             break;
         }
@@ -337,7 +329,7 @@ static enum outcome try_batch(struct worker *w, struct item *items, size_t count
         log_info("batch rolled back", "messages=%zu attempt=%d err=%s", b.count, faults,
                  log_quote(&quoted, f->text));
         if (err != ERR_WORLD_GREW)
-            worker_pause(w, backoff_next(&pause));
+            arrival_pause(w, backoff_next(&pause));
     }
     batch_fini(&b);
     return outcome;
@@ -352,9 +344,7 @@ static void give_up(struct worker *w, const struct item *item, const struct fail
         return;
     if (err_is_retryable(f->err) && f->err != ERR_DB_DUPLICATE) {
         bool locked = f->err == ERR_DB_LOCK_TIMEOUT || f->err == ERR_DB_DEADLOCK;
-        part_stop(part, PART_WAITING, (struct halt){locked ? HALT_LOCKED : HALT_OTHER, f->text});
-        part->look_again_ms = w->env.mono_ms(w->env.arg) + WORKER_LOOK_AGAIN_MS;
-        w->positions_changed = true;
+        worker_part_waits(w, part, (struct halt){locked ? HALT_LOCKED : HALT_OTHER, f->text});
         return;
     }
     snprintf(why, sizeof(why),

@@ -2,8 +2,8 @@
 #ifndef BERTH_WORKER_BATCH_H
 #define BERTH_WORKER_BATCH_H
 
-#include "worker/lockset.h"
-#include "worker/worker.h"
+#include "worker/arrival.h"
+#include "worker/worker_state.h"
 
 /* Decides the items, ordered by partition and offset, each RUNNING partition's starting at its
  * row.next_offset (or behind a hole); stores and publishes the decisions.

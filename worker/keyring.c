@@ -18,6 +18,7 @@ struct keyring {
     struct ring_client *clients; /* sorted by name */
     size_t client_count, client_capacity;
     size_t counted_count; /* of them, those with a counted limit */
+    int64_t generation;
 };
 
 static void clear(struct keyring *ring)
@@ -109,9 +110,10 @@ static int by_kid(const void *a, const void *b)
     return strcmp(x->kid, y->kid);
 }
 
-enum err keyring_load(struct keyring *ring, const struct store *store, struct failure *f)
+enum err keyring_load(struct keyring *ring, const struct store *store, int64_t generation,
+                      struct failure *f)
 {
-    struct keyring fresh = {0};
+    struct keyring fresh = {.generation = generation};
     if (store->ops->clients(store->self, add_client, &fresh, f) != ERR_OK ||
         store->ops->keys(store->self, add_row, &fresh, f) != ERR_OK) {
         clear(&fresh);
@@ -129,6 +131,16 @@ enum err keyring_load(struct keyring *ring, const struct store *store, struct fa
     clear(ring);
     *ring = fresh;
     return ERR_OK;
+}
+
+void keyring_expire(struct keyring *ring)
+{
+    ring->generation = 0; /* generations of farms begin at 1 */
+}
+
+int64_t keyring_generation(const struct keyring *ring)
+{
+    return ring->generation;
 }
 
 const struct client_limits *keyring_counted(const struct keyring *ring, const char *client)

@@ -27,9 +27,15 @@ struct keyring_entry {
 
 struct keyring *keyring_new(void);
 void keyring_free(struct keyring *ring); /* NULL is fine */
-/* Reads all clients and keys. On failure the ring is as it was. A key that does not parse is logged
- * and kept without its key: its tokens are rejected as bad_signature, the others go on. */
-enum err keyring_load(struct keyring *ring, const struct store *store, struct failure *f);
+/* Reads all clients and keys, as a generation that was read before them: a change in between makes
+ * a later generation, and is loaded with it. On failure the ring is as it was. A stored key that
+ * does not parse is logged and kept without its key: its tokens are rejected as bad_signature. */
+enum err keyring_load(struct keyring *ring, const struct store *store, int64_t generation,
+                      struct failure *f);
+/* The next batch must load the keys, whatever the farm's key_generation is. */
+void keyring_expire(struct keyring *ring);
+/* The farm's key_generation that the ring was loaded as; 0: expired. */
+int64_t keyring_generation(const struct keyring *ring);
 /* The client's limits, if one of them is counted over its bookings; NULL: none is. Lives until the
  * next load. */
 const struct client_limits *keyring_counted(const struct keyring *ring, const char *client);

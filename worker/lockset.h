@@ -2,20 +2,9 @@
 #ifndef BERTH_WORKER_LOCKSET_H
 #define BERTH_WORKER_LOCKSET_H
 
-#include "worker/authenticate.h"
+#include "worker/arrival.h"
 #include "worker/wants.h"
-#include "worker/worker.h"
-
-/* One message of a batch. */
-struct item {
-    const struct broker_message *message;
-    struct part *part;
-    int64_t now_ms; /* max(the partition's clock, append time) */
-    uint8_t sha256[32];
-    int64_t key_generation; /* of the keys that `auth` was found with */
-    struct authentication auth;
-    bool operator_rejects; /* not even taken apart */
-};
+#include "worker/worker_state.h"
 
 struct lockset {
     struct wants wants;

@@ -102,7 +102,7 @@ static enum err send(struct worker *w, struct part *part, const struct broker_ev
     if (err == ERR_OK) {
         part->sent_seq = event->seq;
     } else if (err != ERR_LOG_FULL) {
-        w->producer_broken = true;
+        worker_producer_broke(w);
     }
     return err;
 }
@@ -138,7 +138,7 @@ enum err outbox_catch_up(struct worker *w, struct part *part, struct failure *f)
 {
     assert(part->tail_known);
     struct sending sending = {w, part};
-    while (part->sent_seq < part->row.last_seq && !w->producer_broken) {
+    while (part->sent_seq < part->row.last_seq && !w->producer.broken) {
         int64_t before = part->sent_seq;
         if (w->store->ops->outbox(w->store->self, part->number, before, WORKER_OUTBOX_PAGE,
                                   send_stored, &sending, f) != ERR_OK) {
@@ -159,7 +159,7 @@ enum err outbox_catch_up(struct worker *w, struct part *part, struct failure *f)
 void outbox_send(struct worker *w, struct part *part, const struct decision_row *row)
 {
     /* Without a tail, sent_seq is what a producer that is gone was given. */
-    if (w->producer_broken || !part->tail_known || row->seq != part->sent_seq + 1)
+    if (w->producer.broken || !part->tail_known || row->seq != part->sent_seq + 1)
         return;
     struct broker_event event = {
         .part = part->number,

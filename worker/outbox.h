@@ -2,7 +2,7 @@
 #ifndef BERTH_WORKER_OUTBOX_H
 #define BERTH_WORKER_OUTBOX_H
 
-#include "worker/worker.h"
+#include "worker/worker_state.h"
 
 /* Reads the end of the partition's event log and sets sent_seq and acked_seq to the last event
  * that is in it. ERR_PARTITION_HALTED or ERR_FARM_HALTED with the reason in *f: the topic and the

@@ -7,40 +7,19 @@
 #include "lib/base/log.h"
 #include "worker/outbox.h"
 
-static int64_t mono(struct worker *w)
-{
-    return w->env.mono_ms(w->env.arg);
-}
-
-/* A step failed. What can pass is tried again after a pause; the rest halts or loses the partition.
- */
+/* A step failed: what worker_failed does not act on can pass, and is tried again after a pause. */
 static void step_failed(struct worker *w, struct part *part, const struct failure *f)
 {
-    if (f->err == ERR_FARM_HALTED) {
-        worker_halt_farm(w, halt_of(f));
-        return;
-    }
-    if (f->err == ERR_PARTITION_HALTED) {
-        worker_halt_part(w, part, halt_of(f));
-        return;
-    }
-    if (f->err == ERR_EPOCH_LOST) {
-        worker_lose_part(w, part);
-        return;
-    }
-    if (f->err == ERR_LOG_FULL)
-        return; /* what is sent makes room */
-    if (err_is_connection(f->err) || f->err == ERR_DB_SERVER) {
-        worker_store_failed(w, f);
-        return;
-    }
     struct log_quoted quoted;
+    /* The producer's queue drains by itself. */
+    if (f->err == ERR_LOG_FULL || worker_failed(w, part, f))
+        return;
     if (part->told != f->err) {
         log_warn("partition not ready, will be tried again", "part=%" PRId32 " state=%s err=%s",
                  part->number, part_state_name(part->state), log_quote(&quoted, f->text));
     }
     part->told = f->err;
-    part->look_again_ms = mono(w) + backoff_next(&w->check_pause);
+    part->look_again_ms = worker_mono_ms(w) + backoff_next(&w->checks.retry.pause);
 }
 
 static bool nothing_outstanding(const struct part *part)
@@ -105,10 +84,10 @@ static void advance_claiming(struct worker *w, struct part *part)
         return;
     }
     if (part->row.halted[0]) {
-        part_stop(part, PART_HALTED, (struct halt){part->row.halt_cause, part->row.halted});
+        worker_halt_part(w, part, (struct halt){part->row.halt_cause, part->row.halted});
         return;
     }
-    part_set(part, PART_CHECKING, NULL);
+    worker_part_set(w, part, PART_CHECKING, NULL);
 }
 
 /* After a lost session or an unknown COMMIT: the row, read under its lock, says what happened. */
@@ -186,7 +165,7 @@ static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_ou
     int64_t lo, hi, next = part->row.next_offset;
     if (w->broker->ops->request_range(w->broker->self, part->number, &lo, &hi, f) != ERR_OK)
         return failure_wrap(f, "read the ends of request partition %" PRId32, part->number);
-    part->log_end = hi, part->log_end_known = true;
+    part->log_end = hi;
     if (next > hi) {
         return halt_set(f, ERR_PARTITION_HALTED, HALT_REQUEST_LOG_REPLACED,
                         "request partition %" PRId32 " ends at %" PRId64
@@ -276,10 +255,9 @@ static void advance_checking(struct worker *w, struct part *part)
         step_failed(w, part, &f);
         return;
     }
-    backoff_reset(&w->check_pause);
+    backoff_reset(&w->checks.retry.pause);
     part->told = ERR_OK;
-    part_set(part, PART_RUNNING, NULL);
-    w->positions_changed = true;
+    worker_part_set(w, part, PART_RUNNING, NULL);
 }
 
 static void catch_up(struct worker *w, struct part *part)
@@ -291,7 +269,7 @@ static void catch_up(struct worker *w, struct part *part)
     }
     if (!part->row_known || part->sent_seq == part->row.last_seq)
         return;
-    if (outbox_catch_up(w, part, &f) != ERR_OK && f.err != ERR_LOG_FULL)
+    if (outbox_catch_up(w, part, &f) != ERR_OK)
         step_failed(w, part, &f);
 }
 
@@ -300,15 +278,15 @@ static void advance_halted(struct worker *w, struct part *part)
 {
     struct failure f;
     struct partition_row row;
-    part->look_again_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
+    part->look_again_ms = worker_mono_ms(w) + WORKER_LOOK_AGAIN_MS;
     if (w->store->ops->partition(w->store->self, part->number, &row, &f) != ERR_OK) {
         if (f.err != ERR_NOT_FOUND)
-            worker_store_failed(w, &f);
+            worker_session_lost(w, &f);
         return;
     }
     if (!row.halted[0] && row.epoch >= part->row.epoch) {
         part->tail_known = false;
-        part_set(part, PART_CLAIMING, "resumed by an operator");
+        worker_part_set(w, part, PART_CLAIMING, "resumed by an operator");
     } else if (row.epoch == part->row.epoch) {
         part->row = row;
         part->row_known = true;
@@ -327,7 +305,7 @@ static void advance(struct worker *w, struct part *part)
         break;
     case PART_WAITING:
         part->row_known = false; /* an operator may have said how to go on */
-        part_set(part, PART_CHECKING, NULL);
+        worker_part_set(w, part, PART_CHECKING, NULL);
         break;
     case PART_HALTED:
         advance_halted(w, part);
@@ -346,7 +324,7 @@ static void advance(struct worker *w, struct part *part)
 
 enum err ownership_check_tails(struct worker *w, struct failure *f)
 {
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
+    for (int32_t i = 0; i < w->farm.row.partitions; i++) {
         struct part tail = {.number = i, .row.last_seq = INT64_MAX};
         struct partition_row row;
         enum err err = outbox_read_tail(w, &tail, f); /* first the topic, then the row */
@@ -375,37 +353,40 @@ static bool tails_are_checked(struct worker *w)
 {
     struct failure f;
     struct log_quoted quoted;
-    if (!w->tails_due)
+    if (w->session.compared)
         return true;
-    if (mono(w) < w->tails_ms)
+    if (!worker_retry_due(w, &w->checks.retry))
         return false;
     if (ownership_check_tails(w, &f) != ERR_OK) {
-        w->tails_ms = mono(w) + backoff_next(&w->check_pause);
-        if (err_is_connection(f.err) || f.err == ERR_DB_SERVER) {
-            worker_store_failed(w, &f);
-        } else if (!w->tails_told) {
+        worker_retry_later(w, &w->checks.retry);
+        if (!worker_failed(w, NULL, &f) && !w->checks.fault_logged) {
             log_warn("the database is not yet compared with the event topic", "err=%s",
                      log_quote(&quoted, f.text));
-            w->tails_told = true;
+            w->checks.fault_logged = true;
         }
         return false;
     }
-    w->tails_due = w->tails_told = false;
-    return !w->farm_halted;
+    worker_session_compared(w);
+    w->checks.fault_logged = false;
+    return !w->farm.halted;
+}
+
+static bool can_advance(const struct worker *w)
+{
+    return w->session.up && !w->farm.halted && !w->producer.broken;
 }
 
 void ownership_advance(struct worker *w)
 {
-    int64_t started_ms = mono(w);
-    if (!w->session_up || w->farm_halted || w->producer_broken || !tails_are_checked(w))
+    int64_t started_ms = worker_mono_ms(w);
+    if (!can_advance(w) || !tails_are_checked(w))
         return;
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        struct part *part = &w->parts[i];
+    for (struct part *part = w->parts; part < w->parts_end; part++) {
         /* CLAIMING and CHECKING may follow each other at once; nothing takes more than two steps. */
         for (int step = 0; step < 2; step++) {
-            if (!w->session_up || w->farm_halted || w->producer_broken)
+            if (!can_advance(w))
                 return;
-            int64_t now_ms = mono(w);
+            int64_t now_ms = worker_mono_ms(w);
             if (now_ms < part->look_again_ms)
                 break;
             if (now_ms - started_ms > WORKER_CLAIM_SLICE_MS)

@@ -3,11 +3,11 @@
 #ifndef BERTH_WORKER_OWNERSHIP_H
 #define BERTH_WORKER_OWNERSHIP_H
 
-#include "worker/worker.h"
+#include "worker/worker_state.h"
 
 /* Takes every partition one step on, if its time has come: CLAIMING and WAITING ones towards
  * RUNNING, HALTED ones back to CLAIMING when an operator has resumed them, and all claimed ones'
- * unpublished decisions into the producer. Sets positions_changed when one starts to run. Stops
+ * unpublished decisions into the producer. Stops
  * after WORKER_CLAIM_SLICE_MS; call again after polling. */
 void ownership_advance(struct worker *w);
 

@@ -54,8 +54,7 @@ struct part {
     int64_t look_again_ms; /* monotonic; nothing is tried before */
     int64_t published_noted; /* published_seq as stored */
     enum halt_cause cause;   /* of its last wait or halt: for the metrics */
-    bool log_end_known;
-    int64_t log_end; /* of the request partition, as last seen: for the metrics */
+    int64_t log_end; /* of the request partition, as last seen, for the metrics; -1: not known */
 };
 
 const char *part_state_name(enum part_state state);

@@ -2,7 +2,7 @@
 #ifndef BERTH_WORKER_REAL_ENV_H
 #define BERTH_WORKER_REAL_ENV_H
 
-#include "worker/worker.h"
+#include "worker/worker_settings.h"
 
 extern const struct worker_env real_env;
 

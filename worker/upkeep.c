@@ -8,44 +8,35 @@
 #include "lib/base/mem.h"
 #include "worker/ownership.h"
 
-static int64_t mono(const struct worker *w)
-{
-    return w->env.mono_ms(w->env.arg);
-}
-
 static void ensure_session(struct worker *w)
 {
     struct failure f;
     struct store *store = w->store;
-    if (w->session_up) {
-        if (mono(w) - w->session_used_ms < WORKER_PING_MS)
+    if (w->session.up) {
+        if (worker_mono_ms(w) - w->session.used_ms < WORKER_PING_MS)
             return;
-        w->session_used_ms = mono(w);
+        worker_session_used(w);
         if (store->ops->ping(store->self, &f) == ERR_OK) {
-            worker_store_worked(w);
+            worker_session_worked(w);
         } else {
-            worker_store_failed(w, &f);
+            worker_session_lost(w, &f);
         }
         return;
     }
-    if (mono(w) < w->session_retry_ms)
+    if (!worker_retry_due(w, &w->session.retry))
         return;
-    uint64_t old = w->connection_id;
+    uint64_t old = w->session.connection_id;
     enum err err = store->ops->connect(store->self, &f);
     /* The old session may still hold locks, and even be about to commit. */
     if (err == ERR_OK && old != 0)
         err = store->ops->kill(store->self, old, &f);
     if (err != ERR_OK) {
-        worker_store_failed(w, &f);
+        worker_session_lost(w, &f);
         return;
     }
     worker_metrics_happened(w->metrics, HAPPENED_DATABASE_RECONNECT);
-    w->session_up = true;
-    w->session_used_ms = mono(w);
-    w->connection_id = store->ops->connection_id(store->self);
-    w->tails_due = true;
-    w->tails_ms = 0;
-    log_info("database session opened", "connection=%" PRIu64, w->connection_id);
+    worker_session_opened(w);
+    log_info("database session opened", "connection=%" PRIu64, w->session.connection_id);
 }
 
 /* A failed delivery leaves a hole in what this producer sends, so it must not send another event:
@@ -53,38 +44,34 @@ static void ensure_session(struct worker *w)
 static void ensure_producer(struct worker *w)
 {
     struct failure f;
-    if (!w->producer_broken || mono(w) < w->producer_retry_ms)
+    if (!w->producer.broken || !worker_retry_due(w, &w->producer.retry))
         return;
-    w->producer_retry_ms = mono(w) + backoff_next(&w->producer_pause);
+    worker_retry_later(w, &w->producer.retry);
     if (w->broker->ops->reset_producer(w->broker->self, &f) != ERR_OK) {
         struct log_quoted quoted;
         log_warn("no new producer yet", "err=%s", log_quote(&quoted, f.text));
         return;
     }
-    w->producer_broken = false;
-    worker_metrics_happened(w->metrics, HAPPENED_PRODUCER_RESET);
-    for (int32_t i = 0; i < w->farm.partitions; i++)
-        w->parts[i].tail_known = false;
+    worker_producer_renewed(w);
 }
 
 static void set_positions(struct worker *w)
 {
     struct failure f;
     size_t count = 0;
-    if (!w->positions_changed)
+    if (!w->positions_stale)
         return;
-    struct broker_position *positions = xcalloc((size_t)w->farm.partitions, sizeof(*positions));
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        struct part *part = &w->parts[i];
+    struct broker_position *positions = xcalloc((size_t)w->farm.row.partitions, sizeof(*positions));
+    for (struct part *part = w->parts; part < w->parts_end; part++) {
         if (!worker_consumes(w, part))
             continue;
-        positions[count++] = (struct broker_position){i, part->row.next_offset};
+        positions[count++] = (struct broker_position){part->number, part->row.next_offset};
         part->seek_back = false;
         part->hole_at = -1;
         part->full = false;
     }
     if (w->broker->ops->start(w->broker->self, positions, count, &f) == ERR_OK) {
-        w->positions_changed = false;
+        worker_positions_told(w);
     } else {
         struct log_quoted quoted;
         log_warn("cannot start fetching yet", "err=%s", log_quote(&quoted, f.text));
@@ -98,7 +85,7 @@ static void seek_back(struct worker *w, struct part *part)
     if (w->broker->ops->seek(w->broker->self, part->number, part->row.next_offset, &f) == ERR_OK) {
         part->seek_back = false;
     } else {
-        w->positions_changed = true; /* starting anew does the same */
+        worker_positions_stale(w); /* starting anew does the same */
     }
 }
 
@@ -120,9 +107,8 @@ static void bound_unpublished(struct worker *w, struct part *part)
 
 static void tend_running(struct worker *w)
 {
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        struct part *part = &w->parts[i];
-        if (!worker_consumes(w, part) || w->positions_changed)
+    for (struct part *part = w->parts; part < w->parts_end; part++) {
+        if (!worker_consumes(w, part) || w->positions_stale)
             continue;
         bound_unpublished(w, part);
         if (part->seek_back && !part->full)
@@ -134,56 +120,48 @@ static void look_at_farm(struct worker *w)
 {
     struct failure f;
     struct farm_row farm;
-    if (!w->farm_halted || !w->session_up || mono(w) < w->farm_look_ms)
+    if (!w->farm.halted || !w->session.up || worker_mono_ms(w) < w->farm.look_ms)
         return;
-    w->farm_look_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
+    worker_farm_looked_at(w);
     if (w->store->ops->farm(w->store->self, &farm, &f) != ERR_OK) {
-        worker_store_failed(w, &f);
-        return;
+        worker_session_lost(w, &f);
+    } else if (!farm.halted[0]) {
+        worker_farm_resumed(w);
     }
-    if (farm.halted[0])
-        return;
-    log_info("the farm was resumed by an operator", "farm=%s", farm.name);
-    w->farm_halted = false;
-    w->tails_due = true;
-    worker_forget_database(w, NULL);
-    for (int32_t i = 0; i < w->farm.partitions; i++)
-        w->parts[i].tail_known = false;
 }
 
 void upkeep_note_published(struct worker *w, struct part *part)
 {
     struct failure f;
-    if (!w->session_up || !part_is_claimed(part) || !part->tail_known || !part->row_known ||
+    if (!w->session.up || !part_is_claimed(part) || !part->tail_known || !part->row_known ||
         part->acked_seq <= part->published_noted)
         return;
     enum err err = w->store->ops->set_published(w->store->self, part->number, part->row.epoch,
                                                 part->acked_seq, &f);
-    w->session_used_ms = mono(w);
+    worker_session_used(w);
     if (err == ERR_OK) {
         part->published_noted = part->row.published_seq = part->acked_seq;
     } else if (err != ERR_EPOCH_LOST) { /* the next batch notices that */
-        worker_store_failed(w, &f);
+        worker_session_lost(w, &f);
     }
 }
 
 void upkeep_excuse(struct worker *w, struct part *part)
 {
     struct failure f;
-    if (!w->session_up || !part_is_claimed(part) || !part->row_known ||
+    if (!w->session.up || !part_is_claimed(part) || !part->row_known ||
         ownership_excuse(w, part, true, &f) == ERR_OK)
         return;
     if (f.err != ERR_EPOCH_LOST) /* the next batch notices that */
-        worker_store_failed(w, &f);
+        worker_session_lost(w, &f);
 }
 
 static void note_now_and_then(struct worker *w)
 {
-    if (mono(w) - w->noted_ms < WORKER_NOTE_MS)
+    if (worker_mono_ms(w) - w->noted_ms < WORKER_NOTE_MS)
         return;
-    w->noted_ms = mono(w);
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        struct part *part = &w->parts[i];
+    w->noted_ms = worker_mono_ms(w);
+    for (struct part *part = w->parts; part < w->parts_end; part++) {
         if (part->state != PART_RUNNING)
             continue;
         if (part->acked_seq == part->row.last_seq)
@@ -200,8 +178,7 @@ static void note_now_and_then(struct worker *w)
 static void forget_past(struct worker *w)
 {
     int64_t least_ms = INT64_MAX;
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        const struct part *part = &w->parts[i];
+    for (const struct part *part = w->parts; part < w->parts_end; part++) {
         if (part_is_claimed(part) && part->state != PART_HALTED && part->row.clock_ms > 0 &&
             part->row.clock_ms < least_ms)
             least_ms = part->row.clock_ms;
@@ -213,14 +190,13 @@ static void forget_past(struct worker *w)
 static void ensure_group(struct worker *w)
 {
     struct failure f;
-    if (!w->resubscribe || mono(w) < w->resubscribe_ms)
+    if (!w->rejoin.due || !worker_retry_due(w, &w->rejoin.retry))
         return;
     log_info("joining the group again, to be assigned partitions anew", "worker=%s",
              w->settings.name);
-    worker_metrics_happened(w->metrics, HAPPENED_GROUP_REJOIN);
-    w->resubscribe_ms = mono(w) + WORKER_LOOK_AGAIN_MS;
+    worker_rejoins(w);
     if (w->broker->ops->resubscribe(w->broker->self, &f) == ERR_OK)
-        w->resubscribe = false;
+        worker_rejoined(w);
 }
 
 void upkeep(struct worker *w)

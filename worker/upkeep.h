@@ -3,7 +3,7 @@
 #ifndef BERTH_WORKER_UPKEEP_H
 #define BERTH_WORKER_UPKEEP_H
 
-#include "worker/worker.h"
+#include "worker/worker_state.h"
 
 void upkeep(struct worker *w);
 /* Stores how far the partition's events are known to be in the topic (a hint for an owner that

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 
 #include "core/limits.h"
-#include "worker/worker.h"
+#include "worker/broker.h"
 
 /* So often the partitions are shown anew. */
-#define PUBLISH_MS 100
-#define UNKNOWN    INT64_C(-1)
+#define SHOW_MS 100
+#define UNKNOWN INT64_C(-1)
 
 /* When the message of an unpublished decision was appended. */
 struct timed {
@@ -39,7 +39,7 @@ struct worker_metrics {
     struct part_metrics parts[LIMIT_PARTITIONS];
     /* The loop's own. */
     size_t timed_count; /* a power of two */
-    int64_t published_ms, stage_us;
+    int64_t shown_ms;
 };
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -75,17 +75,10 @@ void worker_metrics_open(struct worker_metrics *m, int64_t unpublished_max)
         m->timed_count *= 2;
 }
 
-void stage_begin(struct worker *w)
+void worker_metrics_stage(struct worker_metrics *m, enum stage stage, int64_t took_us)
 {
-    w->metrics->stage_us = w->env.mono_us(w->env.arg);
-}
-
-void stage_end(struct worker *w, enum stage stage)
-{
-    struct worker_metrics *m = w->metrics;
-    int64_t now_us = w->env.mono_us(w->env.arg);
-    histogram_observe(&m->stages[stage], now_us - m->stage_us);
-    m->stage_us = now_us;
+    assert(stage < STAGE_COUNT);
+    histogram_observe(&m->stages[stage], took_us);
 }
 
 void worker_metrics_batch(struct worker_metrics *m, size_t messages)
@@ -145,43 +138,38 @@ static bool part_still_waits(const struct part *part)
            (part->wait_told && (part->state == PART_CHECKING || part->state == PART_RUNNING));
 }
 
-static void publish_part(struct worker *w, struct part *part)
+bool worker_metrics_due(struct worker_metrics *m, int64_t mono_ms)
 {
-    struct part_metrics *shown = &w->metrics->parts[part->number];
-    if (part->state == PART_RUNNING) {
-        int64_t end = w->broker->ops->request_end(w->broker->self, part->number);
-        if (end >= 0)
-            part->log_end = end, part->log_end_known = true;
+    if (metric_get(&m->loop_us) > 0 && mono_ms - m->shown_ms < SHOW_MS)
+        return false;
+    m->shown_ms = mono_ms;
+    return true;
+}
+
+void worker_metrics_show_part(struct worker_metrics *m, const struct part *part)
+{
+    assert(part->number >= 0 && part->number < LIMIT_PARTITIONS);
+    struct part_metrics *shown = &m->parts[part->number];
+    if (part->state != PART_FOREIGN) {
+        int64_t lag = part->log_end - part->row.next_offset;
+        bool known = part_is_claimed(part) && part->log_end >= 0;
+        metric_set(&shown->lag, !known ? UNKNOWN : lag > 0 ? lag : 0);
+        metric_set(&shown->unpublished, part->tail_known ? part_unpublished(part) : UNKNOWN);
+        metric_set(&shown->epoch, part->row.epoch);
+        metric_set(&shown->cause, part->cause);
+        metric_set(&shown->waiting, part_still_waits(part));
     }
-    int64_t lag = part->log_end - part->row.next_offset;
-    bool known = part_is_claimed(part) && part->log_end_known;
-    metric_set(&shown->lag, !known ? UNKNOWN : lag > 0 ? lag : 0);
-    metric_set(&shown->unpublished, part->tail_known ? part_unpublished(part) : UNKNOWN);
-    metric_set(&shown->epoch, part->row.epoch);
-    metric_set(&shown->cause, part->cause);
-    metric_set(&shown->waiting, part_still_waits(part));
     metric_set(&shown->state, part->state);
 }
 
-void worker_metrics_publish(struct worker *w)
+void worker_metrics_show(struct worker_metrics *m, const struct worker_view *view)
 {
-    struct worker_metrics *m = w->metrics;
-    int64_t now_ms = w->env.mono_ms(w->env.arg);
-    if (metric_get(&m->loop_us) > 0 && now_ms - m->published_ms < PUBLISH_MS)
-        return;
-    m->published_ms = now_ms;
-    for (int32_t i = 0; i < w->farm.partitions; i++) {
-        if (w->parts[i].state != PART_FOREIGN) {
-            publish_part(w, &w->parts[i]);
-        } else {
-            metric_set(&m->parts[i].state, PART_FOREIGN);
-        }
-    }
-    metric_set(&m->partitions, w->farm.partitions);
-    metric_set(&m->database_up, w->session_up);
-    metric_set(&m->farm_halted, w->farm_halted);
-    metric_set(&m->farm_cause, w->farm_cause);
-    metric_set(&m->loop_us, w->env.wall_ms(w->env.arg) * 1000);
+    assert(view->partitions > 0 && view->wall_ms > 0);
+    metric_set(&m->partitions, view->partitions);
+    metric_set(&m->database_up, view->database_up);
+    metric_set(&m->farm_halted, view->farm_halted);
+    metric_set(&m->farm_cause, view->farm_cause);
+    metric_set(&m->loop_us, view->wall_ms * 1000);
 }
 
 /* --- rendering ------------------------------------------------------------------------------ */

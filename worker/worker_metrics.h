@@ -26,7 +26,6 @@ enum stage {
         STAGE_COUNT
 };
 
-struct worker;
 struct worker_metrics;
 
 struct worker_metrics *worker_metrics_new(void);
@@ -40,14 +39,20 @@ void worker_metrics_render(const struct worker_metrics *metrics, struct buf *out
 /* Room for the decisions of one partition that may be unpublished at a time. Once, before the
  * others. */
 void worker_metrics_open(struct worker_metrics *metrics, int64_t unpublished_max);
-/* Shows the partitions as they are now, unless that was done just before. */
-void worker_metrics_publish(struct worker *w);
+/* Whether the loop's state is to be shown now; false: that was done just before. */
+bool worker_metrics_due(struct worker_metrics *metrics, int64_t mono_ms);
+void worker_metrics_show_part(struct worker_metrics *metrics, const struct part *part);
+struct worker_view {
+    int64_t wall_ms; /* now */
+    int32_t partitions;
+    bool database_up, farm_halted;
+    enum halt_cause farm_cause;
+};
+/* After the partitions: what else the loop shows of itself. */
+void worker_metrics_show(struct worker_metrics *metrics, const struct worker_view *view);
 
-/* The next stage begins now. */
-void stage_begin(struct worker *w);
-/* It ended: notes how long it took, and the next one begins. */
-void stage_end(struct worker *w, enum stage stage);
-
+/* A stage of a batch took so long. */
+void worker_metrics_stage(struct worker_metrics *metrics, enum stage stage, int64_t took_us);
 /* A batch of that many messages was committed. */
 void worker_metrics_batch(struct worker_metrics *metrics, size_t messages);
 /* A decision was committed; type REQUEST_TYPE_COUNT: the message could not be read. append_ms may be

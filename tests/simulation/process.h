@@ -6,6 +6,7 @@
 #include "tests/simulation/fiber.h"
 #include "tests/simulation/sim.h"
 #include "worker/worker.h"
+#include "worker/worker_state.h"
 
 struct store_client;
 struct broker_client;

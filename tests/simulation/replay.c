@@ -66,7 +66,7 @@ static void load_keys(struct replay *r, int64_t generation)
     if (generation == r->generation)
         return;
     r->generation = generation;
-    keyring_load(r->ring, &(struct store){.ops = &ops, .self = r}, &f);
+    keyring_load(r->ring, &(struct store){.ops = &ops, .self = r}, generation, &f);
     for (int i = 0; i < TOKEN_CLIENTS; i++) {
         world_client(r->world, token_client(i))->limits = database_limits(r->sim->db, generation,
                                                                           i);
