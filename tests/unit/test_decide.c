@@ -241,7 +241,7 @@ static void check_flags(const struct decision *out)
                    (reason == REASON_NONE || reason > REASON_REQUEST_ID_REUSED || late);
     assert_int_equal(out->verified, verified);
     assert_int_equal(out->uses_id, uses_id);
-    assert_true(verified || out->subject_kind == SUBJECT_NONE);
+    assert_true((verified && !out->duplicate_of) || out->subject_kind == SUBJECT_NONE);
 }
 
 /* Grows with each change that the batch makes. */
