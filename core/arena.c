@@ -36,7 +36,6 @@ struct block {
 
 struct arena {
     struct block *head; /* the block that is being filled */
-    size_t used;
 };
 
 struct arena *arena_new(void)
@@ -81,7 +80,6 @@ void arena_reset(struct arena *arena)
         kept->used = 0;
     }
     arena->head = kept;
-    arena->used = 0;
 }
 
 static void add_block(struct arena *arena, size_t needed)
@@ -111,7 +109,6 @@ static void *take(struct arena *arena, size_t size)
     assert(block->size - block->used >= needed);
     void *piece = (unsigned char *)block->data + block->used;
     block->used += needed;
-    arena->used += needed;
     return piece;
 }
 
@@ -152,9 +149,4 @@ char *arena_printf(struct arena *arena, const char *format, ...)
     va_end(args);
     assert(again == len);
     return text;
-}
-
-size_t arena_used(const struct arena *arena)
-{
-    return arena->used;
 }

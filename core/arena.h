@@ -20,7 +20,5 @@ char *arena_strdup(struct arena *arena, const char *text);
 /* printf into the arena. */
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Bytes handed out since the last reset. */
-size_t arena_used(const struct arena *arena);
 
 #endif

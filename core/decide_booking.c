@@ -15,7 +15,7 @@ static void row_write(struct decider *d, struct allocation *row, int64_t end_ms,
                       struct amount amount, bool live)
 {
     assert(row->start_ms < end_ms);
-    if (row->live == live && row->end_ms == end_ms && amounts_equal(row->amount, amount))
+    if (row->live == live && row->end_ms == end_ms && amount_equals(row->amount, amount))
         return;
     struct machine *machine = world_machine_by_id(d->world, row->machine_id);
     assert(machine);
@@ -139,13 +139,13 @@ static void settle_rows(struct decider *d, const struct plan *plan)
     struct booking *booking = plan->booking;
     for (size_t i = 0; i < booking->allocation_count; i++) {
         struct allocation *row = &booking->allocations[i];
-        if (!row->live || row->end_ms <= plan->cut_ms)
+        if (!plan_replaces(plan, row))
             continue;
         struct ask *ask = plan_find_ask(plan, row->machine_id);
         if (row->start_ms < plan->cut_ms) {
             assert(plan->begun);
             bool stays = ask && row->end_ms == booking->end_ms &&
-                         amounts_equal(ask->amount, row->amount);
+                         amount_equals(ask->amount, row->amount);
             row_write(d, row, stays ? plan->end_ms : plan->cut_ms, row->amount, true);
             if (stays)
                 ask->settled = true;
@@ -195,6 +195,7 @@ bool decide_booking_amend(struct decider *d)
 
 void booking_release(struct decider *d, struct booking *booking)
 {
+    assert(booking->state == BOOKING_BOOKED);
     struct plan gone = {
         .booking = booking,
         .client = world_client(d->world, booking->client),
@@ -204,7 +205,7 @@ void booking_release(struct decider *d, struct booking *booking)
     plan_move_old_use(d, &gone, false);
     for (size_t i = 0; i < booking->allocation_count; i++) {
         struct allocation *row = &booking->allocations[i];
-        if (!row->live || row->end_ms <= gone.cut_ms)
+        if (!plan_replaces(&gone, row))
             continue;
         bool stays = row->start_ms < gone.cut_ms;
         assert(gone.begun || !stays);

@@ -81,8 +81,7 @@ static struct change change_of(struct machine *machine, const struct machine_upd
         change.capacity.memory_gib = update->capacity.memory_gib;
     bool retires = change.state == MACHINE_RETIRED && machine->state != MACHINE_RETIRED;
     change.room = retires ? (struct amount){0} : change.capacity;
-    change.narrows = change.room.gpus < machine->capacity.gpus ||
-                     change.room.memory_gib < machine->capacity.memory_gib;
+    change.narrows = !amount_within(machine->capacity, change.room);
     return change;
 }
 
@@ -127,7 +126,7 @@ static bool row_fits(const struct change *change, int64_t start_ms, int64_t end_
 static struct amount peak_of(const struct decider *d, const struct change *change, bool *fits_out)
 {
     struct amount peak = timeline_peak(change->machine->timeline, d->ceil_ms, TIMELINE_FOREVER);
-    *fits_out = peak.gpus <= change->room.gpus && peak.memory_gib <= change->room.memory_gib;
+    *fits_out = amount_within(peak, change->room);
     return peak;
 }
 
@@ -253,9 +252,7 @@ bool decide_machine_update(struct decider *d)
         return false;
 
     world_touch_machine(d->world, machine);
-    bool resized = change.capacity.gpus != machine->capacity.gpus ||
-                   change.capacity.memory_gib != machine->capacity.memory_gib;
-    if (resized)
+    if (!amount_equals(change.capacity, machine->capacity))
         machine->capacity_changed_ms = later(machine->capacity_changed_ms, d->ceil_ms);
     machine->capacity = change.capacity;
     machine->state = change.state;

@@ -96,12 +96,18 @@ static bool book_windows(struct decider *d, struct series *series, bool skip_con
     return series->booked_count > 0 || reject_all(d, series);
 }
 
-static void show_series(struct decider *d, const struct series *series)
+/* Shows the series, and `first` as the decision's booking. */
+static void show_series(struct decider *d, const struct series *series,
+                        const struct booking_view *first)
 {
+    assert(first);
+    assert(first->series == series->id);
     struct series_view *view = arena_alloc(world_arena(d->world), sizeof(*view));
     *view = (struct series_view){
         .id = series->id, .count = series->count, .occurrences = series->occurrences};
     d->out->series = view;
+    d->out->booking = first;
+    d->out->subject_booking = first->id;
 }
 
 /* What the decision's booking shows, which is this one. */
@@ -142,9 +148,7 @@ bool decide_series_create(struct decider *d)
         if (!first)
             first = d->out->booking;
     }
-    d->out->booking = first;
-    d->out->subject_booking = first->id;
-    show_series(d, &series);
+    show_series(d, &series, first);
     return true;
 }
 
@@ -176,8 +180,6 @@ bool decide_series_cancel(struct decider *d)
                               "All bookings of the series %lld have ended or were cancelled.",
                               (long long)id);
     }
-    d->out->booking = first;
-    d->out->subject_booking = first->id;
-    show_series(d, &series);
+    show_series(d, &series, first);
     return true;
 }

@@ -70,17 +70,7 @@ struct text decide_amount_text(struct amount amount); /* "4 GPUs and 64 GiB" */
 /* The later of two instants. */
 static inline int64_t later(int64_t a, int64_t b)
 {
-    return a > b ? a : b;
-}
-
-static inline bool amounts_equal(struct amount a, struct amount b)
-{
-    return a.gpus == b.gpus && a.memory_gib == b.memory_gib;
-}
-
-static inline bool amount_within(struct amount a, struct amount limit)
-{
-    return a.gpus <= limit.gpus && a.memory_gib <= limit.memory_gib;
+    return int_max(a, b);
 }
 
 #endif

@@ -151,6 +151,7 @@ size_t plan_machine_count(const struct plan *plan)
 
 struct ask *plan_find_ask(const struct plan *plan, int64_t machine_id)
 {
+    assert(machine_id > 0);
     for (size_t i = 0; i < plan->ask_count; i++) {
         if (plan->asks[i].machine->id == machine_id)
             return &plan->asks[i];
@@ -165,7 +166,7 @@ void plan_move_old_use(struct decider *d, const struct plan *plan, bool back)
     const struct booking *booking = plan->booking;
     for (size_t i = 0; booking && i < booking->allocation_count; i++) {
         const struct allocation *row = &booking->allocations[i];
-        if (!row->live || row->end_ms <= plan->cut_ms)
+        if (!plan_replaces(plan, row))
             continue;
         int64_t from_ms = later(row->start_ms, plan->cut_ms);
         struct machine *machine = world_machine_by_id(d->world, row->machine_id);
@@ -182,6 +183,7 @@ void plan_move_old_use(struct decider *d, const struct plan *plan, bool back)
 
 void plan_book(const struct plan *plan)
 {
+    assert(plan->from_ms < plan->end_ms);
     for (size_t i = 0; i < plan->ask_count; i++) {
         const struct ask *ask = &plan->asks[i];
         assert(timeline_covers(ask->machine->timeline, plan->from_ms));

@@ -44,6 +44,11 @@ void plan_move(struct plan *plan, const struct window *window);
 struct plan plan_amend(struct decider *d, struct booking *booking,
                        const struct booking_amend *amend);
 
+/* Whether the plan replaces the row's part from the cut on. */
+static inline bool plan_replaces(const struct plan *plan, const struct allocation *row)
+{
+    return row->live && row->end_ms > plan->cut_ms;
+}
 /* GPUs on all machines together. */
 int64_t plan_gpus(const struct plan *plan);
 size_t plan_machine_count(const struct plan *plan);

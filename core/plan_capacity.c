@@ -5,20 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The least that is free over the plan's window, component by component. */
-static struct amount free_on(const struct plan *plan, const struct machine *machine)
-{
-    struct amount peak = timeline_peak(machine->timeline, plan->from_ms, plan->end_ms);
-    return (struct amount){
-        .gpus = later(machine->capacity.gpus - peak.gpus, 0),
-        .memory_gib = later(machine->capacity.memory_gib - peak.memory_gib, 0),
-    };
-}
-
 static void assert_known(const struct plan *plan, const struct machine *machine)
 {
     assert(machine->timeline);
     assert(timeline_covers(machine->timeline, plan->from_ms));
+}
+
+/* The capacity less the highest use in the plan's window, for each component. It is below 0 where
+ * use is above a capacity that was lowered. */
+static struct amount room_on(const struct plan *plan, const struct machine *machine)
+{
+    assert_known(plan, machine);
+    return amount_minus(machine->capacity,
+                        timeline_peak(machine->timeline, plan->from_ms, plan->end_ms));
+}
+
+/* What a rejection shows as free. */
+static struct amount free_on(const struct plan *plan, const struct machine *machine)
+{
+    struct amount room = room_on(plan, machine);
+    return (struct amount){int_max(room.gpus, 0), int_max(room.memory_gib, 0)};
 }
 
 /* --- the next start --- */
@@ -173,25 +179,32 @@ static void note_frees(struct decider *d, const struct plan *plan)
                                              plan->ask_count * sizeof(*frees));
     for (size_t i = 0; i < plan->ask_count; i++) {
         const struct machine *machine = plan->asks[i].machine;
-        assert_known(plan, machine);
         frees[i] = (struct machine_free){.machine = machine->name, .free = free_on(plan, machine)};
     }
     d->out->free_count = plan->ask_count;
     d->out->frees = frees;
 }
 
+/* Searches the next start, unless only the reason counts, for the decision and its sentence. */
+static struct next note_next(struct decider *d, const struct plan *plan)
+{
+    struct next next = {.start_ms = TIME_NONE, .hint = ""};
+    if (!d->brief)
+        next = next_start(d, plan);
+    d->out->next_available_ms = next.start_ms;
+    return next;
+}
+
 static bool reject_full(struct decider *d, const struct plan *plan, const struct ask *ask)
 {
     const struct machine *machine = ask->machine;
     struct amount free = free_on(plan, machine);
-    struct next next = {.start_ms = TIME_NONE, .hint = ""};
+    struct next next = note_next(d, plan);
     if (!d->brief) {
-        next = next_start(d, plan);
         note_frees(d, plan);
         d->out->has_free = true;
         d->out->free = free;
     }
-    d->out->next_available_ms = next.start_ms;
     return decider_reject_machine(
         d, REASON_INSUFFICIENT_CAPACITY, machine->name,
         "%s has %s free throughout the window, and %s are asked for.%s%s%s", machine->name,
@@ -253,11 +266,8 @@ static int compare_choices(const void *a, const void *b)
 
 static bool reject_any(struct decider *d, const struct plan *plan, size_t fitting)
 {
-    struct next next = {.start_ms = TIME_NONE, .hint = ""};
-    if (!d->brief)
-        next = next_start(d, plan);
+    struct next next = note_next(d, plan);
     d->out->fitting = (int64_t)fitting;
-    d->out->next_available_ms = next.start_ms;
     return decider_reject(
         d, REASON_INSUFFICIENT_CAPACITY,
         "%zu of the %zu machines that are up and carry the labels have %s free throughout the "
@@ -276,11 +286,7 @@ static bool choose(struct decider *d, struct plan *plan)
     size_t fitting = 0, wanted = (size_t)any->count;
     for (size_t i = 0; i < plan->candidate_count; i++) {
         struct machine *machine = plan->candidates[i];
-        assert_known(plan, machine);
-        /* Use can be above a capacity that shrank: what is free is then below nothing. */
-        struct amount peak = timeline_peak(machine->timeline, plan->from_ms, plan->end_ms);
-        struct amount free = {.gpus = machine->capacity.gpus - peak.gpus,
-                              .memory_gib = machine->capacity.memory_gib - peak.memory_gib};
+        struct amount free = room_on(plan, machine);
         if (amount_within(any->amount, free))
             choices[fitting++] = (struct choice){.machine = machine, .free = free};
     }

@@ -88,7 +88,7 @@ void plan_move_client_use(const struct plan *plan, bool back)
         return;
     for (size_t i = 0; i < booking->allocation_count; i++) {
         const struct allocation *row = &booking->allocations[i];
-        if (!row->live || row->end_ms <= plan->cut_ms)
+        if (!plan_replaces(plan, row))
             continue;
         int64_t from_ms = later(row->start_ms, plan->cut_ms);
         if (back) {
@@ -107,7 +107,7 @@ static int64_t own_gpus(const struct plan *plan, int64_t at_ms, int64_t *until_m
     *until_ms = plan->end_ms;
     for (size_t i = 0; booking && i < booking->allocation_count; i++) {
         const struct allocation *row = &booking->allocations[i];
-        if (!row->live || row->end_ms <= plan->cut_ms || row->end_ms <= at_ms)
+        if (!plan_replaces(plan, row) || row->end_ms <= at_ms)
             continue;
         int64_t start_ms = later(row->start_ms, plan->cut_ms);
         int64_t change_ms = start_ms > at_ms ? start_ms : row->end_ms;
@@ -129,7 +129,7 @@ static int64_t peak_beside(const struct plan *plan, int64_t from_ms, int64_t gpu
         int64_t own = own_gpus(plan, at_ms, &until_ms);
         assert(until_ms > at_ms);
         if (gpus > own)
-            peak = later(peak, quota_peak(plan->client, at_ms, until_ms));
+            peak = int_max(peak, quota_peak(plan->client, at_ms, until_ms));
     }
     return peak;
 }

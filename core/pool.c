@@ -73,14 +73,3 @@ void pool_give(struct pool *pool, uint32_t slot)
     pool->first_given = slot;
     pool->used_count--;
 }
-
-size_t pool_used(const struct pool *pool)
-{
-    return pool->used_count;
-}
-
-size_t pool_bytes(const struct pool *pool)
-{
-    return sizeof(*pool) + pool->block_room * sizeof(*pool->blocks) +
-           (size_t)pool->block_count * POOL_BLOCK_SLOTS * POOL_SLOT_BYTES;
-}

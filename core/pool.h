@@ -43,11 +43,6 @@ uint32_t pool_take(struct pool *pool);
 /* Takes back a slot that came from pool_take of this pool; its contents are lost. */
 void pool_give(struct pool *pool, uint32_t slot);
 
-/* Slots that are taken now. */
-size_t pool_used(const struct pool *pool);
-/* Bytes that the pool holds from libc, used or not. */
-size_t pool_bytes(const struct pool *pool);
-
 /* The slot's memory, borrowed. */
 static inline void *pool_at(const struct pool *pool, uint32_t slot)
 {

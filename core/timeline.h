@@ -93,8 +93,6 @@ typedef bool timeline_step_fn(void *arg, int64_t start_ms, int64_t end_ms, struc
 void timeline_steps(const struct timeline *tl, int64_t start_ms, int64_t end_ms,
                     timeline_step_fn *fn, void *arg);
 
-/* Change points stored. */
-size_t timeline_point_count(const struct timeline *tl);
 int64_t timeline_known_from(const struct timeline *tl);
 /* Whether questions from `from_ms` on may be asked. */
 bool timeline_covers(const struct timeline *tl, int64_t from_ms);
@@ -102,9 +100,5 @@ bool timeline_covers(const struct timeline *tl, int64_t from_ms);
 /* Folds all change points up to `at` into the use at `at` and raises known_from to it; nothing
  * happens when known_from is there already. O(log n + points folded). */
 void timeline_forget_before(struct timeline *tl, int64_t at_ms);
-
-/* For tests: whether order, balance, sums, prefix extremes, the count and the absence of idle
- * points are all right. O(n). */
-bool timeline_check(const struct timeline *tl);
 
 #endif

@@ -572,11 +572,20 @@ void world_touch_booking(struct world *world, struct booking *booking)
     booking->touched = true;
 }
 
-static bool holds_after(const struct booking *booking, int64_t machine_id, int64_t from_ms)
+/* What world_bookings_on and world_series look for. */
+struct wanted {
+    int64_t machine_id, from_ms; /* live use of the machine after from_ms, if series is 0 */
+    int64_t series;
+};
+
+static bool is_wanted(const struct booking *booking, const struct wanted *wanted)
 {
-    for (size_t i = allocation_place(booking, machine_id, INT64_MIN);
-         i < booking->allocation_count && booking->allocations[i].machine_id == machine_id; i++) {
-        if (booking->allocations[i].live && booking->allocations[i].end_ms > from_ms)
+    if (wanted->series != 0)
+        return booking->series == wanted->series;
+    for (size_t i = allocation_place(booking, wanted->machine_id, INT64_MIN);
+         i < booking->allocation_count && booking->allocations[i].machine_id == wanted->machine_id;
+         i++) {
+        if (booking->allocations[i].live && booking->allocations[i].end_ms > wanted->from_ms)
             return true;
     }
     return false;
@@ -589,14 +598,15 @@ static int compare_booking_ids(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-struct booking **world_bookings_on(struct world *world, const struct machine *machine,
-                                   int64_t from_ms, size_t *count_out)
+/* By ascending id, in the batch's arena. */
+static struct booking **find_bookings(struct world *world, const struct wanted *wanted,
+                                      size_t *count_out)
 {
     struct booking **found = arena_alloc(world->arena, world->booking_list.count * sizeof(*found));
     size_t count = 0;
     for (size_t i = 0; i < world->booking_list.count; i++) {
         struct booking *booking = world->booking_list.items[i];
-        if (holds_after(booking, machine->id, from_ms))
+        if (is_wanted(booking, wanted))
             found[count++] = booking;
     }
     qsort(found, count, sizeof(struct booking *), compare_booking_ids);
@@ -604,19 +614,18 @@ struct booking **world_bookings_on(struct world *world, const struct machine *ma
     return found;
 }
 
+struct booking **world_bookings_on(struct world *world, const struct machine *machine,
+                                   int64_t from_ms, size_t *count_out)
+{
+    assert(machine->id > 0);
+    return find_bookings(world, &(struct wanted){.machine_id = machine->id, .from_ms = from_ms},
+                         count_out);
+}
+
 struct booking **world_series(struct world *world, int64_t series, size_t *count_out)
 {
     assert(series > 0);
-    struct booking **found = arena_alloc(world->arena, world->booking_list.count * sizeof(*found));
-    size_t count = 0;
-    for (size_t i = 0; i < world->booking_list.count; i++) {
-        struct booking *booking = world->booking_list.items[i];
-        if (booking->series == series)
-            found[count++] = booking;
-    }
-    qsort(found, count, sizeof(struct booking *), compare_booking_ids);
-    *count_out = count;
-    return found;
+    return find_bookings(world, &(struct wanted){.series = series}, count_out);
 }
 
 /* --- prior answers --- */

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/unit/core_state.h"
+
 #include "core/decide.h"
 
 #define BATCH     2000

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "tests/unit/core_state.h"
+
 #include "core/timeline.h"
 
 #define ROUNDS     200000

@@ -15,6 +15,7 @@
  *    clients with counted limits; the world forgets the past meanwhile;
  *  - no second is over capacity from the machine's last capacity change on. */
 #include "core/decide.h"
+#include "tests/unit/core_state.h"
 #include "tests/unit/decide_model.h"
 
 #include <inttypes.h>

@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/core_state.h"
+
 #include "core/timeline.h"
 
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))

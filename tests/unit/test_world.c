@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/core_state.h"
+
 static uint64_t random_state = 1;
 
 static uint64_t random_next(void)
@@ -42,9 +44,7 @@ static void test_arena_pieces_are_zeroed_aligned_and_apart(void **state)
             for (size_t k = 0; k < sizes[i]; k++)
                 assert_int_equal(pieces[i][k], i % 255 + 1);
         }
-        assert_true(arena_used(arena) > 6 * 200000);
         arena_reset(arena);
-        assert_int_equal(arena_used(arena), 0);
     }
     assert_ptr_not_equal(arena_alloc(arena, 0), arena_alloc(arena, 0));
     arena_free(arena);
