@@ -53,7 +53,7 @@ sanitize += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=al
 endif
 
 packages := rdkafka jansson libjwt libmicrohttpd libcurl libcrypto libmariadb glib-2.0 zlib
-no_build_goals := test setup demo demo-stop bench bench-reader bench-start lint format stack-up stack-down clean help fresh
+no_build_goals := test setup demo demo-stop bench bench-reader bench-start lint tidy-flags format stack-up stack-down clean help fresh
 ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)
 $(error libraries are missing: `make setup` installs them on Debian 12)
@@ -115,8 +115,8 @@ all_sources := $(lib_core) $(lib_common) $(lib_db) $(lib_worker) $(lib_berth) \
 
 # ---- what people call --------------------------------------------------------------------------
 .PHONY: all tests tools test unit integration demo demo-stop bench bench-start bench-reader \
-	bench-core soak soak-core random-core faults crash-points lint format fuzz asan tsan coverage \
-	stack-up stack-down install install-programs clean help setup fresh
+	bench-core soak soak-core random-core faults crash-points lint tidy-flags format fuzz asan \
+	tsan coverage stack-up stack-down install install-programs clean help setup fresh
 
 all: $(libraries) $(programs) $(tools) ## build the four programs into BUILD/bin, and libberth (the default)
 
@@ -164,8 +164,12 @@ coverage: ## unit tests with line coverage, report in var/coverage
 	gcovr --root . --object-directory $(BUILD)/cov --exclude tests/ \
 		--html-details var/coverage/index.html --print-summary $(BUILD)/cov
 
-lint: ## layout, banned calls, long functions, what the core includes, the scripts
+lint: ## layout, banned calls, long functions, includes, what nothing uses, clang-tidy, the scripts
 	dev/lint
+
+# The flags that clang-tidy compiles with; dev/lint asks for them.
+tidy-flags:
+	@echo $(filter-out -MMD -MP -Werror,$(base_flags) $(warnings) $(package_flags) $(cmocka_flags))
 
 format: ## lay out all C files with clang-format
 	dev/lint --fix

@@ -36,7 +36,8 @@ static enum err configure(struct config *cfg, const struct options *before,
 
 static enum err choose_format(struct admin *admin, struct failure *f)
 {
-    static const char *const names[ADMIN_FORMAT_COUNT] = {"text", "json", "tsv"};
+    static const char *const names[ADMIN_FORMAT_COUNT] = {
+        [ADMIN_TEXT] = "text", [ADMIN_JSON] = "json", [ADMIN_TSV] = "tsv"};
     const char *name = options_value(admin->opts, "output");
     for (int i = 0; name && i < ADMIN_FORMAT_COUNT; i++) {
         if (strcmp(name, names[i]) == 0)

@@ -97,19 +97,13 @@ void cli_print_tsv(const char *const *fields, size_t count);
 /* A booking, a machine, as objects of events and the reader. */
 void cli_print_booking(const struct cli *cli, const json_t *booking);
 void cli_print_machine(const struct cli *cli, const json_t *machine);
-/* A booking on one line. */
-void cli_print_booking_row(const struct cli *cli, const json_t *booking);
 /* "  4 GPUs     64 GiB", of the object's own members. Returns buf. */
 #define CLI_AMOUNT_LEN 64
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN]);
 /* Machines and amounts, a line each. */
 void cli_print_shares(const json_t *shares);
-/* The bookings of an array, with a header, or with -o json the object that holds it. */
-void cli_print_bookings(const struct cli *cli, const json_t *page);
 /* The time in this member; 0: there is none. */
 int64_t cli_time_of(const json_t *object, const char *name);
-void cli_print_booking_header(const struct cli *cli);
-void cli_print_machine_header(const struct cli *cli);
 /* All items of a collection ("machines") that the filter ("&state=up", or "") lets through; gives a
  * new array and returns 0, else the problem was reported. */
 int cli_get_all(const struct cli *cli, const char *collection, const char *filter,

@@ -66,7 +66,7 @@ int cli_fail(const struct cli *cli, const struct failure *f)
         code = PROBLEM_NOT_FOUND;
     }
     struct problem problem = {.code = code, .detail = f->text};
-    return cli_problem(cli, err_exit_code(f->err), &problem, NULL);
+    return cli_problem(cli, (int)err_exit_code(f->err), &problem, NULL);
 }
 
 int cli_exit_code_of(enum berth_status status)

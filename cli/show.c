@@ -37,7 +37,7 @@ static void put_number(char buf[24], const json_t *object, const char *name)
 
 /* ---- bookings ------------------------------------------------------------------------------ */
 
-void cli_print_booking_header(const struct cli *cli)
+static void cli_print_booking_header(const struct cli *cli)
 {
     static const char *const header[] = {"booking", "state",   "client",   "user",  "start",
                                          "end",     "version", "machines", "series"};
@@ -101,7 +101,7 @@ void cli_print_booking(const struct cli *cli, const json_t *booking)
     cli_print_shares(json_object_get(booking, "allocations"));
 }
 
-void cli_print_booking_row(const struct cli *cli, const json_t *booking)
+static void cli_print_booking_row(const struct cli *cli, const json_t *booking)
 {
     char window[CLI_WINDOW_LEN];
     if (cli->format == CLI_TSV) {
@@ -115,7 +115,7 @@ void cli_print_booking_row(const struct cli *cli, const json_t *booking)
     free(shares);
 }
 
-void cli_print_bookings(const struct cli *cli, const json_t *page)
+static void cli_print_bookings(const struct cli *cli, const json_t *page)
 {
     size_t i;
     const json_t *booking;
@@ -142,7 +142,7 @@ static char *labels_text(const json_t *machine)
     return text.data;
 }
 
-void cli_print_machine_header(const struct cli *cli)
+static void cli_print_machine_header(const struct cli *cli)
 {
     static const char *const header[] = {"machine", "state",   "gpus",  "memory_gib",
                                          "id",      "version", "labels"};

@@ -72,7 +72,7 @@ static char *make_claims(const struct berth_client *client, const struct berth_r
     int64_t lifetime_s = request->lifetime_s ? request->lifetime_s : DEFAULT_LIFETIME_S;
     json_t *claims = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:o}", "iss", client->name, "sub",
                                request->user ? request->user : client->user, "aud", client->farm,
-                               "iat", (json_int_t)now_s, "exp", (json_int_t)(now_s + lifetime_s),
+                               "iat", (json_int_t)now_s, "exp", (json_int_t)now_s + lifetime_s,
                                "jti", request_id, "request", body);
     char *text = claims ? json_dumps(claims, JSON_COMPACT) : NULL;
     json_decref(claims);

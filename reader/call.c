@@ -36,8 +36,9 @@ void call_fini(struct call *call)
     call->stream = NULL;
 }
 
-static void set_problem(struct call *call, enum problem_code code, const char *parameter,
-                        const char *detail, va_list args)
+static void __attribute__((format(printf, 4, 0)))
+set_problem(struct call *call, enum problem_code code, const char *parameter, const char *detail,
+            va_list args)
 {
     char text[LIMIT_DETAIL_LEN];
     vsnprintf(text, sizeof(text), detail, args);

@@ -95,8 +95,6 @@ bool call_invalid(struct call *call, enum param param, const char *detail, ...)
     __attribute__((format(printf, 3, 4)));
 /* Answers that the database, or the reader, failed; the failure itself is only logged. */
 void call_failed(struct call *call, const struct failure *f);
-/* Answers with the page {"items": […], "next": "…"}; takes items. next NULL: the last page. */
-void call_page(struct call *call, json_t *items, const char *next);
 
 /* Parsers of parameters. An absent parameter is valid and leaves *out as it is, unless said
  * otherwise. False: the value is invalid, and the answer is that problem. */

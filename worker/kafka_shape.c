@@ -47,7 +47,8 @@ static void find_fault(const struct kafka_broker *broker, const rd_kafka_ConfigR
         if (d->events != events)
             continue;
         const char *is = config_value(resource, d->name);
-        bool fits = is && (d->value ? strcmp(is, d->value) == 0 : atoll(is) >= d->least);
+        bool fits = is &&
+                    (d->value ? strcmp(is, d->value) == 0 : strtoll(is, NULL, 10) >= d->least);
         if (fits)
             continue;
         char least[32];

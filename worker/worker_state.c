@@ -62,9 +62,10 @@ void worker_state_farm(struct worker *w, const struct farm_row *row)
     w->farm.row = *row;
     w->parts = xcalloc((size_t)row->partitions, sizeof(*w->parts));
     w->parts_end = w->parts + row->partitions;
-    for (int32_t i = 0; i < row->partitions; i++)
+    for (int32_t i = 0; i < row->partitions; i++) {
         w->parts[i] = (struct part){
             .number = i, .state = PART_FOREIGN, .hole_at = -1, .log_end = -1};
+    }
 }
 
 /* --- questions ------------------------------------------------------------------------------- */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+void *json_loadb(const char *bytes, size_t len, size_t flags, void *error);
+
 void *json_loadb(const char *bytes, size_t len, size_t flags, void *error)
 {
     void *(*real)(const char *, size_t, size_t, void *);

@@ -1,26 +1,34 @@
 #include "lib/base/address.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool address_parse(const char *text, union address *out)
 {
-    char host[64] = "";
-    unsigned port = 0;
+    char host[64];
+    bool v6 = *text == '[';
+    const char *begin = text + v6, *colon = strrchr(text, ':');
+    const char *end = !colon || !v6 ? colon : colon > begin && colon[-1] == ']' ? colon - 1 : NULL;
     *out = (union address){0};
-    if (sscanf(text, "[%63[^]]]:%u", host, &port) == 2 && port <= UINT16_MAX) {
+    if (!end || (size_t)(end - begin) >= sizeof(host))
+        return false;
+    char *rest;
+    unsigned long port = strtoul(colon + 1, &rest, 10);
+    if (!isdigit((unsigned char)colon[1]) || *rest != '\0' || port > UINT16_MAX)
+        return false;
+    snprintf(host, sizeof(host), "%.*s", (int)(end - begin), begin);
+    if (v6) {
         out->v6.sin6_family = AF_INET6;
         out->v6.sin6_port = htons((uint16_t)port);
         return inet_pton(AF_INET6, host, &out->v6.sin6_addr) == 1;
     }
-    if (sscanf(text, "%63[^:]:%u", host, &port) == 2 && port <= UINT16_MAX) {
-        out->v4.sin_family = AF_INET;
-        out->v4.sin_port = htons((uint16_t)port);
-        return inet_pton(AF_INET, host, &out->v4.sin_addr) == 1;
-    }
-    return false;
+    out->v4.sin_family = AF_INET;
+    out->v4.sin_port = htons((uint16_t)port);
+    return inet_pton(AF_INET, host, &out->v4.sin_addr) == 1;
 }
 
 void address_loopback(union address *address)

@@ -282,15 +282,13 @@ static enum err parse_day(const char *text, int64_t now_ms, const char *zone, in
     reading now = now_s + offset_at(now_s);
     reading today = now - now % DAY_S;
     reading at = today + seconds;
-    if (word == 8) {
+    if (word == 8 || (word < 0 && at < now)) {
         at += DAY_S;
     } else if (word >= 0 && word < 7) {
         int weekday = (int)((today / DAY_S + 4) % 7); /* 1970-01-01 was a Thursday */
         at += (word - weekday + 7) % 7 * DAY_S;
         if (at < now)
             at += 7 * DAY_S;
-    } else if (word < 0 && at < now) {
-        at += DAY_S;
     }
     return resolve(at, zone, ms_out, f);
 }

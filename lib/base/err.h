@@ -8,36 +8,39 @@
 
 #include <stdbool.h>
 
+/* The error, and its name in logs and metrics. */
 #define ERR_TABLE(X)                                                                               \
     X(OK, "ok")                                                                                    \
     X(FAILED, "failed")                                                                            \
-    X(USAGE, "wrong usage")                                                                        \
-    X(CONFIG, "wrong configuration")                                                               \
-    X(NOT_FOUND, "not found")                                                                      \
-    X(TIMEOUT, "timed out")                                                                        \
-    X(IO, "input or output failed")                                                                \
-    X(INTERRUPTED, "interrupted by a signal")                                                      \
-    X(DB_DEADLOCK, "deadlock")                                                                     \
-    X(DB_LOCK_TIMEOUT, "lock wait timed out")                                                      \
-    X(DB_DUPLICATE, "duplicate key")                                                               \
-    X(DB_CONNECTION, "no connection to the database")                                              \
-    X(DB_COMMIT_UNKNOWN, "connection lost in COMMIT: the outcome is not known")                    \
-    X(DB_SERVER, "the database server refuses (disk full, read-only, too many connections)")       \
-    X(DB_SCHEMA, "the database is not at this program's schema version")                           \
-    X(DB_ERROR, "database error")                                                                  \
-    X(EPOCH_LOST, "another worker owns the partition")                                             \
-    X(FARM_HALTED, "the farm is halted")                                                           \
-    X(PARTITION_HALTED, "the partition is halted")                                                 \
-    X(WORLD_GREW, "rows appeared that were not locked: lock again")                                \
-    X(KEYS_CHANGED, "the clients' keys changed: authenticate again")                               \
-    X(LOG_TRANSPORT, "Kafka cannot be reached")                                                    \
-    X(LOG_FULL, "the producer's queue is full")                                                    \
-    X(LOG_FATAL, "the Kafka client failed for good and must be made anew")                         \
-    X(LOG_TOPIC, "a topic is missing or not as it should be")                                      \
-    X(LOG_ERROR, "Kafka error")
+    X(USAGE, "usage")                     /* wrong usage */                                        \
+    X(CONFIG, "config")                   /* wrong configuration */                                \
+    X(NOT_FOUND, "not_found")             /* not found */                                          \
+    X(TIMEOUT, "timeout")                 /* timed out */                                          \
+    X(IO, "io")                           /* input or output failed */                             \
+    X(INTERRUPTED, "interrupted")         /* interrupted by a signal */                            \
+    X(DB_DEADLOCK, "db_deadlock")         /* deadlock */                                           \
+    X(DB_LOCK_TIMEOUT, "db_lock_timeout") /* lock wait timed out */                                \
+    X(DB_DUPLICATE, "db_duplicate")       /* duplicate key */                                      \
+    X(DB_CONNECTION, "db_connection")     /* no connection to the database */                      \
+    X(DB_COMMIT_UNKNOWN,                                                                           \
+      "db_commit_unknown") /* connection lost in COMMIT: the outcome is not known */               \
+    X(DB_SERVER,                                                                                   \
+      "db_server") /* the database server refuses (disk full, read-only, too many connections) */  \
+    X(DB_SCHEMA, "db_schema")     /* the database is not at this program's schema version */       \
+    X(DB_ERROR, "db_error")       /* database error */                                             \
+    X(EPOCH_LOST, "epoch_lost")   /* another worker owns the partition */                          \
+    X(FARM_HALTED, "farm_halted") /* the farm is halted */                                         \
+    X(PARTITION_HALTED, "partition_halted") /* the partition is halted */                          \
+    X(WORLD_GREW, "world_grew")             /* rows appeared that were not locked: lock again */   \
+    X(KEYS_CHANGED, "keys_changed")         /* the clients' keys changed: authenticate again */    \
+    X(LOG_TRANSPORT, "log_transport")       /* Kafka cannot be reached */                          \
+    X(LOG_FULL, "log_full")                 /* the producer's queue is full */                     \
+    X(LOG_FATAL, "log_fatal") /* the Kafka client failed for good and must be made anew */         \
+    X(LOG_TOPIC, "log_topic") /* a topic is missing or not as it should be */                      \
+    X(LOG_ERROR, "log_error") /* Kafka error */
 
 enum err {
-#define ERR_ENUM(id, text) ERR_##id,
+#define ERR_ENUM(id, name) ERR_##id,
     ERR_TABLE(ERR_ENUM)
 #undef ERR_ENUM
         ERR_COUNT
@@ -59,8 +62,7 @@ enum err failure_set(struct failure *f, enum err err, const char *format, ...)
 enum err failure_wrap(struct failure *f, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-const char *err_name(enum err err); /* "db_deadlock": for logs and metrics */
-const char *err_text(enum err err); /* a phrase */
+const char *err_name(enum err err); /* "db_deadlock" */
 
 /* The transaction rolled back, or was never begun, and may be tried again as it is. */
 bool err_is_retryable(enum err err);

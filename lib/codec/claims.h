@@ -14,8 +14,6 @@
  * is (occurrence * 2^32 + seq) * 4096 + partition: decisions and occurrences stay below it as long
  * as a partition has made less than 2^32 of them. */
 #define CLAIMS_BOOKING_ID_MAX INT64_C(9007199254740991)
-/* A name that somebody sent is repeated in `pointer` or `expected` up to this many bytes. */
-#define CLAIMS_ECHO_LEN       64
 /* How deep lists and objects may be nested in a payload; a request needs 4 levels. */
 #define CLAIMS_DEPTH_MAX      32
 

@@ -6,7 +6,6 @@
 #include "core/limits.h"
 #include "lib/base/nearest.h"
 #include "lib/base/timetext.h"
-#include "lib/codec/claims.h"
 #include "lib/codec/jsonout.h"
 #include "lib/codec/labels.h"
 
@@ -38,11 +37,11 @@ bool decoder_fault(struct decoder *d, const struct path *at, const char *expecte
     if (d->out->pointer)
         return false;
     for (const struct path *p = at; p; p = p->up) {
-        if (p->member && strlen(p->member) > CLAIMS_ECHO_LEN)
+        if (p->member && strlen(p->member) > DECODER_ECHO_LEN)
             at = p->up;
     }
     struct jsonout pointer;
-    jsonout_init(&pointer, d->arena, 2 * CLAIMS_ECHO_LEN);
+    jsonout_init(&pointer, d->arena, 2 * DECODER_ECHO_LEN);
     put_pointer(&pointer, at);
     d->out->pointer = jsonout_finish(&pointer);
     d->out->expected = expected;

@@ -12,6 +12,9 @@
 #include "core/decide.h"
 #include "lib/codec/repeat.h"
 
+/* A member name that a client sent is repeated in `pointer` only up to this many bytes. */
+#define DECODER_ECHO_LEN 64
+
 /* Where in the payload the decoder is: the members and indexes from the top to here, linked from
  * the inside out on the C stack. Text is made of it only when a fault is found. */
 struct path {

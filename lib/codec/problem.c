@@ -7,26 +7,14 @@
 #include "lib/codec/jsonout.h"
 
 static const struct {
-    const char *name, *type, *title;
+    const char *type, *title;
     int status;
 } codes[PROBLEM_CODE_COUNT] = {
 #define PROBLEM_ROW(id, name, status, title)                                                       \
-    [PROBLEM_##id] = {name, PROBLEM_TYPE_PREFIX name, title, status},
+    [PROBLEM_##id] = {PROBLEM_TYPE_PREFIX name, title, status},
     PROBLEM_TABLE(PROBLEM_ROW)
 #undef PROBLEM_ROW
 };
-
-const char *problem_code_name(enum problem_code code)
-{
-    assert((unsigned)code < PROBLEM_CODE_COUNT);
-    return codes[code].name;
-}
-
-const char *problem_title(enum problem_code code)
-{
-    assert((unsigned)code < PROBLEM_CODE_COUNT);
-    return codes[code].title;
-}
 
 int problem_status(enum problem_code code)
 {

@@ -41,8 +41,6 @@ struct problem {
     enum reason reason;    /* PROBLEM_REJECTED: why; else REASON_NONE */
 };
 
-const char *problem_code_name(enum problem_code code); /* "not_found" */
-const char *problem_title(enum problem_code code);
 int problem_status(enum problem_code code);
 /* {"type", "title", "status", "detail"}, and "pointer", "parameter", "reason" where set; callers
  * may add members of their own. A new reference. Out of memory aborts. Bytes that are not UTF-8

@@ -36,7 +36,7 @@ enum err config_set_pair(struct config *cfg, const char *pair, struct failure *f
  * request takes; its other commands, and berth-admin's, ask for what they need one by one. */
 enum err config_check(const struct config *cfg, struct failure *f);
 /* ERR_CONFIG, with a sentence that says how to set it, if the key is not set. */
-enum err config_require(const struct config *cfg, const char *key, struct failure *f);
+enum err config_require(const struct config *cfg, const char *name, struct failure *f);
 
 /* The key must be in the table, of that type and the program's (asserted). NULL: not set. */
 const char *config_string(const struct config *cfg, const char *key);

@@ -138,15 +138,6 @@ enum err jws_key_from_pem(const char *pem, size_t len, struct jws_key **out, str
     return err;
 }
 
-enum err jws_key_from_jwk(const char *json, size_t len, struct jws_key **out, struct failure *f)
-{
-    EVP_PKEY *pkey;
-    enum err err = pkey_from_jwk(json, len, false, &pkey, f);
-    if (err == ERR_OK)
-        *out = key_new(pkey);
-    return err;
-}
-
 enum err jws_key_parse(const char *text, size_t len, struct jws_key **out, struct failure *f)
 {
     EVP_PKEY *pkey;

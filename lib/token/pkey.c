@@ -293,8 +293,8 @@ static enum err ec_from_jwk(const json_t *jwk, bool private, EVP_PKEY **out, str
     return *out ? ERR_OK : failure_set(f, ERR_CONFIG, "an EC JWK whose point is not on the curve");
 }
 
-enum err pkey_from_jwk(const char *json, size_t len, bool private, EVP_PKEY **out,
-                       struct failure *f)
+static enum err pkey_from_jwk(const char *json, size_t len, bool private, EVP_PKEY **out,
+                              struct failure *f)
 {
     json_error_t why;
     json_t *jwk = json_loadb(json, len, JSON_REJECT_DUPLICATES, &why);

@@ -11,6 +11,7 @@
 #include "core/limits.h"
 #include "lib/codec/claims.h"
 #include "lib/codec/event.h"
+#include "lib/codec/labels.h"
 #include "lib/codec/views.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

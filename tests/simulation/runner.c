@@ -144,7 +144,7 @@ static struct job *wait_for_job(struct job *jobs, int count, int *status)
         if (jobs[i].pid == pid)
             return &jobs[i];
     }
-    assert(!"a child of somebody else");
+    assert(false && "a child of somebody else");
     return NULL;
 }
 

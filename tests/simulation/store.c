@@ -116,7 +116,7 @@ static enum err leave(struct store_client *c, enum err err, enum fate fate, stru
 static enum err lock(struct store_client *c, enum lock_kind kind, uint64_t key, struct failure *f)
 {
     enum err err = session_lock(c->session, kind, key);
-    return err == ERR_OK ? ERR_OK : failure_set(f, err, "lock a row: %s", err_text(err));
+    return err == ERR_OK ? ERR_OK : failure_set(f, err, "lock a row: %s", err_name(err));
 }
 
 /* --- session --- */

@@ -76,7 +76,7 @@ static void check_seek(struct rig *rig)
     for (int round = 0; round < 20; round++) {
         next[0] = 4990 - 200 * round;
         CHECK_OK(o.broker.ops->seek(o.broker.self, 0, next[0], &f), &f);
-        owner_take(&o, (size_t)(10 + 200 * round));
+        owner_take(&o, 10 + 200 * (size_t)round);
     }
     /* Right behind a start, from outside a callback, with messages under way. */
     next[0] = next[1] = 0;

@@ -289,10 +289,8 @@ static inline size_t owner_poll(struct owner *o, size_t max, int timeout_ms, boo
     CHECK(count <= max);
     for (size_t i = 0; i < count; i++) {
         const struct broker_message *m = &messages[i];
-        if (i > 0 && m->part == m[-1].part)
-            CHECK(m->offset > m[-1].offset);
-        else if (i > 0)
-            CHECK(m->part > m[-1].part);
+        CHECK(i == 0 || m->part > m[-1].part ||
+              (m->part == m[-1].part && m->offset > m[-1].offset));
         CHECK(m->append_ms > clock_wall_ms() - INT64_C(3600000));
         if (strict)
             CHECK(m->offset == o->next[m->part] || m->offset == o->next[m->part] + 1);

@@ -149,10 +149,10 @@ static char *sign(struct load *load, json_t *request)
     /* Ordered by time, as UUIDv7 is: keeps the index of request ids compact. */
     snprintf(id, sizeof(id), "%012" PRIx64 "-%08x-%08" PRIx64, (uint64_t)clock_wall_ms(),
              load->seed, (uint64_t)number++);
-    json_t *claims = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:s, s:o}", "iss", config_string(load->cfg, "client.name"),
-        "sub", "bench", "aud", config_string(load->cfg, "farm.name"), "iat", (json_int_t)now_s,
-        "exp", (json_int_t)(now_s + 24 * 3600), "jti", id, "request", request);
+    json_t *claims = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:o}", "iss",
+                               config_string(load->cfg, "client.name"), "sub", "bench", "aud",
+                               config_string(load->cfg, "farm.name"), "iat", (json_int_t)now_s,
+                               "exp", (json_int_t)now_s + 24 * 3600, "jti", id, "request", request);
     char *text = json_dumps(claims, JSON_COMPACT);
     if (issue_token_quick(load->key, load->kid, text, &token, &f) != ERR_OK)
         die(&f);
@@ -424,11 +424,11 @@ static int run_latency(struct load *load, int rate, int seconds, int machines)
         drain(load, lat, now_us() + 5000);
     qsort(lat->us, lat->count, sizeof(*lat->us), by_value);
     if (lat->count > 0) {
+        size_t half = lat->count / 2, hundredth = lat->count * 99 / 100;
         printf("{\"rate\": %d, \"requests\": %zu, \"seen\": %zu, \"p50\": %.2f, \"p99\": %.2f, "
                "\"max\": %.2f}\n",
-               rate, total, lat->count, (double)lat->us[lat->count / 2] / 1000,
-               (double)lat->us[lat->count * 99 / 100] / 1000,
-               (double)lat->us[lat->count - 1] / 1000);
+               rate, total, lat->count, (double)lat->us[half] / 1000,
+               (double)lat->us[hundredth] / 1000, (double)lat->us[lat->count - 1] / 1000);
     }
     bool all = lat->count == total;
     free(lat->us);

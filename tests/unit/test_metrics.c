@@ -229,9 +229,10 @@ static void test_before_the_farm_is_known(void **state)
 static void test_cause_of_a_halted_row(void **state)
 {
     (void)state;
-    for (enum halt_cause cause = HALT_OTHER; cause < HALT_CAUSE_COUNT; cause++)
+    for (enum halt_cause cause = HALT_OTHER; cause < HALT_CAUSE_COUNT; cause++) {
         assert_int_equal(halt_cause_read("offset 7 has no append time", halt_cause_name(cause)),
                          cause);
+    }
     assert_int_equal(halt_cause_read("", "database_older"), HALT_NONE);
     assert_int_equal(halt_cause_read("halted by hand", NULL), HALT_OTHER);
     assert_int_equal(halt_cause_read("halted by hand", "of_another_release"), HALT_OTHER);

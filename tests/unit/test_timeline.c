@@ -765,9 +765,9 @@ static void dense_forget(struct dense *dense, struct random *random)
 {
     int at = dense->known + (int)random_in(random, -2, 6);
 
-    if (at > GRID - 40) {
-        return; /* a restart is due, and until then questions need room */
-    }
+    /* A restart is due, and until then questions need room. */
+    if (at > GRID - 40)
+        return;
     timeline_forget_before(dense->tl, sec(at));
     dense->known = at > dense->known ? at : dense->known;
 }

@@ -173,8 +173,12 @@ static void test_problem_codes(void **state)
     for (unsigned i = 0; i < PROBLEM_CODE_COUNT; i++) {
         enum problem_code code = (enum problem_code)i;
         assert_true(problem_status(code) >= 400 && problem_status(code) < 600);
-        assert_true(strlen(problem_title(code)) > 0);
-        assert_true(name_is_valid(problem_code_name(code), 64, NULL));
+        json_t *object = problem_json(&(struct problem){.code = code, .detail = ""});
+        assert_true(json_string_length(json_object_get(object, "title")) > 0);
+        const char *type = json_string_value(json_object_get(object, "type"));
+        assert_memory_equal(type, PROBLEM_TYPE_PREFIX, strlen(PROBLEM_TYPE_PREFIX));
+        assert_true(name_is_valid(type + strlen(PROBLEM_TYPE_PREFIX), 64, NULL));
+        json_decref(object);
     }
 }
 
