@@ -16,12 +16,12 @@ berth_files := $(O)/libberth/$(berth_file) $(O)/libberth/libberth.a
 all: $(if $(sanitize),,$(berth_files))
 
 pic_objects = $(patsubst %.c,$(O)/pic/%.o,$(1))
-# The programs' objects are no PIC; these are compiled a second time.
+# A shared library takes position-independent code only, which the programs' objects are not.
 $(O)/pic/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -fPIC -fno-semantic-interposition -c -o $@ $<
 
-# From the archive the linker takes those objects only that producer/ needs.
+# An archive, so that the linker takes only the objects that producer/ calls.
 $(O)/libberth/below.a: $(call pic_objects,$(lib_common) $(lib_core))
 	@mkdir -p $(@D)
 	@rm -f $@
