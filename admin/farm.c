@@ -35,7 +35,7 @@ enum err admin_farm_read(struct admin *admin, struct admin_farm *out, struct fai
 enum err admin_farm_open(struct admin *admin, struct admin_farm *farm, struct admin_kafka *kafka,
                          struct failure *f)
 {
-    char cluster_id[ADMIN_CLUSTER_ID_LEN];
+    char cluster_id[TOPIC_CLUSTER_ID_LEN];
     enum err err = admin_open_database(admin, true, f);
     if (err == ERR_OK)
         err = admin_farm_read(admin, farm, f);
@@ -46,7 +46,7 @@ enum err admin_farm_open(struct admin *admin, struct admin_farm *farm, struct ad
     if (err == ERR_OK)
         err = admin_kafka_open(admin->cfg, kafka, f);
     if (err == ERR_OK)
-        err = admin_kafka_cluster_id(kafka, cluster_id, f);
+        err = topic_reader_cluster_id(kafka->reader, cluster_id, f);
     if (err == ERR_OK && strcmp(cluster_id, farm->cluster_id) != 0) {
         err = failure_set(f, ERR_CONFIG,
                           "this is Kafka cluster %s, the farm's is %s: check "
@@ -156,8 +156,8 @@ static enum err record_farm(struct admin *admin, struct admin_kafka *kafka,
     buf_clear(&sql);
     buf_puts(&sql, "INSERT INTO request_partition (part, next_offset) VALUES ");
     for (int32_t part = 0; err == ERR_OK && part < farm->partitions; part++) {
-        struct admin_span span;
-        err = admin_kafka_span(kafka, ADMIN_REQUESTS, part, &span, f);
+        struct topic_span span;
+        err = topic_reader_span(kafka->reader, TOPIC_REQUESTS, part, &span, f);
         if (err == ERR_OK)
             buf_printf(&sql, "%s(%" PRId32 ", %" PRId64 ")", part ? ", " : "", part, span.lo);
     }
@@ -171,8 +171,8 @@ static enum err record_farm(struct admin *admin, struct admin_kafka *kafka,
 static enum err check_events_empty(struct admin_kafka *kafka, int32_t partitions, struct failure *f)
 {
     for (int32_t part = 0; part < partitions; part++) {
-        struct admin_span span;
-        enum err err = admin_kafka_span(kafka, ADMIN_EVENTS, part, &span, f);
+        struct topic_span span;
+        enum err err = topic_reader_span(kafka->reader, TOPIC_EVENTS, part, &span, f);
         if (err != ERR_OK)
             return err;
         if (span.hi > 0) {
@@ -180,7 +180,7 @@ static enum err check_events_empty(struct admin_kafka *kafka, int32_t partitions
                                "topic %s has held events already, but the database knows no farm: "
                                "restore the database, or give the new farm topics of its own "
                                "(farm.topic_prefix)",
-                               kafka->names[ADMIN_EVENTS]);
+                               topic_reader_name(kafka->reader, TOPIC_EVENTS));
         }
     }
     return ERR_OK;
@@ -190,9 +190,9 @@ static enum err make_farm(struct admin *admin, struct admin_kafka *kafka,
                           const struct init_plan *plan, struct admin_farm *farm, struct failure *f)
 {
     int made = 0;
-    enum err err = admin_topics_make(kafka, &plan->topics, &made, f);
+    enum err err = admin_topics_make(kafka->reader, &plan->topics, &made, f);
     if (err == ERR_OK)
-        err = admin_topics_check(kafka, plan->topics.partitions, f);
+        err = admin_topics_check(kafka->reader, plan->topics.partitions, f);
     if (err == ERR_OK)
         err = check_events_empty(kafka, plan->topics.partitions, f);
     if (err != ERR_OK)
@@ -208,12 +208,12 @@ static enum err make_farm(struct admin *admin, struct admin_kafka *kafka,
 static enum err init(struct admin *admin, const struct init_plan *plan, struct admin_kafka *kafka,
                      struct admin_farm *farm, struct failure *f)
 {
-    char cluster_id[ADMIN_CLUSTER_ID_LEN] = "";
+    char cluster_id[TOPIC_CLUSTER_ID_LEN] = "";
     enum err err = migrate(admin, f);
     if (err == ERR_OK)
         err = admin_kafka_open(admin->cfg, kafka, f);
     if (err == ERR_OK)
-        err = admin_kafka_cluster_id(kafka, cluster_id, f);
+        err = topic_reader_cluster_id(kafka->reader, cluster_id, f);
     if (err == ERR_OK)
         err = admin_farm_read(admin, farm, f);
     if (err != ERR_OK)
@@ -224,7 +224,7 @@ static enum err init(struct admin *admin, const struct init_plan *plan, struct a
     }
     err = check_same(farm, plan, options_has(admin->opts, "partitions"), cluster_id, f);
     if (err == ERR_OK)
-        err = admin_topics_check(kafka, farm->partitions, f);
+        err = admin_topics_check(kafka->reader, farm->partitions, f);
     if (err == ERR_OK)
         admin_remark(admin, "farm %s is there already", farm->name);
     return err;
@@ -249,9 +249,10 @@ enum err admin_init(struct admin *admin, struct failure *f)
         admin_print_object(admin, columns,
                            json_pack("{s:s, s:I, s:s, s:s, s:s, s:I}", "farm", farm.name,
                                      "partitions", (json_int_t)farm.partitions, "requests_topic",
-                                     kafka.names[ADMIN_REQUESTS], "events_topic",
-                                     kafka.names[ADMIN_EVENTS], "kafka_cluster", farm.cluster_id,
-                                     "schema_version", (json_int_t)migration_count));
+                                     topic_reader_name(kafka.reader, TOPIC_REQUESTS),
+                                     "events_topic", topic_reader_name(kafka.reader, TOPIC_EVENTS),
+                                     "kafka_cluster", farm.cluster_id, "schema_version",
+                                     (json_int_t)migration_count));
     }
     admin_kafka_close(&kafka);
     return err;

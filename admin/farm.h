@@ -9,7 +9,7 @@
 struct admin_farm {
     char name[LIMIT_FARM_NAME_LEN + 1]; /* "": there is none */
     int32_t partitions;
-    char cluster_id[ADMIN_CLUSTER_ID_LEN];
+    char cluster_id[TOPIC_CLUSTER_ID_LEN];
     char halted[2048];
 };
 

@@ -83,9 +83,9 @@ static enum err add_backlog(struct admin *admin, struct admin_kafka *kafka, json
     MYSQL_ROW row;
     while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         int32_t part = (int32_t)field_int(row[0]);
-        struct admin_span span = {0};
+        struct topic_span span = {0};
         int64_t tail = 0;
-        err = admin_kafka_span(kafka, ADMIN_REQUESTS, part, &span, f);
+        err = topic_reader_span(kafka->reader, TOPIC_REQUESTS, part, &span, f);
         if (err == ERR_OK)
             err = admin_kafka_event_tail(kafka, part, &tail, f);
         undecided += span.hi > field_int(row[1]) ? span.hi - field_int(row[1]) : 0;

@@ -10,37 +10,6 @@ bool kafka_part_is_valid(int32_t part)
     return part >= 0 && part < LIMIT_PARTITIONS;
 }
 
-static enum err class_of(rd_kafka_resp_err_t code)
-{
-    switch (code) {
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-    case RD_KAFKA_RESP_ERR__RESOLVE:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
-    case RD_KAFKA_RESP_ERR__WAIT_COORD:
-    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
-    case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
-    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
-    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
-        return ERR_LOG_TRANSPORT;
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-        return ERR_LOG_TOPIC;
-    default:
-        return ERR_LOG_ERROR;
-    }
-}
-
-enum err kafka_failure(struct failure *f, rd_kafka_resp_err_t code, const char *doing,
-                       const char *text)
-{
-    return failure_set(f, class_of(code), "%s: %s (%s)", doing,
-                       text ? text : rd_kafka_err2str(code), rd_kafka_err2name(code));
-}
-
 static const struct broker_ops ops = {
     .shape = kafka_shape,
     .subscribe = kafka_subscribe,
@@ -67,7 +36,7 @@ static void destroy(struct kafka_broker *broker)
 {
     kafka_inbox_fini(broker);
     kafka_consumer_free(broker);
-    kafka_reader_free(broker);
+    topic_reader_free(broker->reader);
     kafka_producer_free(broker);
     free(broker->parts);
     free(broker);

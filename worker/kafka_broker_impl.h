@@ -13,6 +13,8 @@
 
 #include "core/limits.h"
 #include "lib/kafka/kafka_conf.h"
+#include "lib/kafka/kafka_error.h"
+#include "lib/kafka/topic_reader.h"
 #include "worker/broker.h"
 
 /* The longest that one answer of the brokers (an end of a log, the next message of a tail, the
@@ -66,15 +68,10 @@ struct kafka_broker {
     int64_t outstanding; /* over all partitions */
 
     /* The reader. */
-    rd_kafka_t *reader;
-    rd_kafka_topic_t *reader_requests, *reader_events;
+    struct topic_reader *reader;
 };
 
 bool kafka_part_is_valid(int32_t part);
-/* Sets the failure for an error code of librdkafka: lost brokers and time-outs are
- * ERR_LOG_TRANSPORT, missing topics and partitions ERR_LOG_TOPIC, others ERR_LOG_ERROR. */
-enum err kafka_failure(struct failure *f, rd_kafka_resp_err_t code, const char *doing,
-                       const char *text);
 
 /* kafka_consume.c: also the op table's entries of the same names. */
 enum err kafka_consumer_open(struct kafka_broker *broker, const struct config *cfg,
@@ -115,7 +112,6 @@ enum err kafka_reset_producer(void *self, struct failure *f);
 /* kafka_read.c */
 enum err kafka_reader_open(struct kafka_broker *broker, const struct config *cfg,
                            struct failure *f);
-void kafka_reader_free(struct kafka_broker *broker);
 enum err kafka_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
 enum err kafka_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
 enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t bound,

@@ -180,7 +180,7 @@ enum err kafka_poll(void *self, struct broker_message *out, size_t max, size_t m
     kafka_serve_reports(broker, 0);
     gather(broker, max, max_bytes, clock_mono_ms() + timeout_ms);
     kafka_serve_reports(broker, 0);
-    rd_kafka_poll(broker->reader, 0);
+    topic_reader_serve(broker->reader);
     kafka_commit_gauge(broker, false);
     if (atomic_exchange(&broker->connection_lost, false))
         return failure_set(f, ERR_LOG_TRANSPORT, "poll: a connection to a broker was lost");

@@ -37,13 +37,13 @@ void audit_differ(struct audit *audit, const char *kind, const char *at, const c
 
 /* --- (a) and (b) --- */
 
-static enum err note_spans(struct audit *audit, enum admin_topic topic, struct failure *f)
+static enum err note_spans(struct audit *audit, enum topic topic, struct failure *f)
 {
     enum err err = ERR_OK;
     for (int32_t part = 0; err == ERR_OK && part < audit->farm.partitions; part++) {
         struct audit_part *p = &audit->parts[part];
-        err = admin_kafka_span(&audit->kafka, topic, part,
-                               topic == ADMIN_EVENTS ? &p->events : &p->requests, f);
+        err = topic_reader_span(audit->kafka.reader, topic, part,
+                                topic == TOPIC_EVENTS ? &p->events : &p->requests, f);
     }
     return err;
 }
@@ -92,9 +92,9 @@ static enum err run_checks(struct audit *audit, struct failure *f)
     audit->parts = xcalloc((size_t)audit->farm.partitions, sizeof(*audit->parts));
     for (int32_t part = 0; part < audit->farm.partitions; part++)
         audit->parts[part].part = part;
-    enum err err = note_spans(audit, ADMIN_EVENTS, f);
+    enum err err = note_spans(audit, TOPIC_EVENTS, f);
     if (err == ERR_OK)
-        err = note_spans(audit, ADMIN_REQUESTS, f);
+        err = note_spans(audit, TOPIC_REQUESTS, f);
     if (err == ERR_OK)
         err = take_snapshot(audit, f);
     if (err == ERR_OK)

@@ -25,7 +25,7 @@
 struct audit_part {
     int32_t part;
     int64_t next_offset, last_seq, published_seq;
-    struct admin_span events, requests; /* as noted before the snapshot */
+    struct topic_span events, requests; /* as noted before the snapshot */
     int64_t first_seq;                  /* of the first event that was compared; 0: none was */
     int64_t next_seq;                   /* the sequence that the event topic must show next */
 };

@@ -155,14 +155,14 @@ static enum err on_event(void *arg, const rd_kafka_message_t *message, struct fa
 static enum err compare_noted(struct comparison *c, struct failure *f)
 {
     struct audit_part *p = c->part;
-    struct admin_span now;
-    enum err err = admin_kafka_span(&c->audit->kafka, ADMIN_EVENTS, p->part, &now, f);
+    struct topic_span now;
+    enum err err = topic_reader_span(c->audit->kafka.reader, TOPIC_EVENTS, p->part, &now, f);
     if (err != ERR_OK)
         return err;
     /* Retention may have moved the beginning since it was noted. */
     p->events.lo = now.lo;
-    struct admin_piece piece = {ADMIN_EVENTS, p->part, now.lo, p->events.hi};
-    err = admin_kafka_read(&c->audit->kafka, &piece, on_event, c, f);
+    struct topic_piece piece = {TOPIC_EVENTS, p->part, now.lo, p->events.hi};
+    err = topic_reader_read(c->audit->kafka.reader, &piece, on_event, c, f);
     if (err == ERR_OK &&
         p->first_seq == 0) /* nothing is kept: what follows the last that was published */
         p->next_seq = p->events.lo > 0 ? p->published_seq + 1 : 1;
@@ -175,11 +175,11 @@ static enum err wait_for_rest(struct comparison *c, int64_t deadline, struct fai
     struct audit_part *p = c->part;
     int64_t from = p->events.hi > p->events.lo ? p->events.hi : p->events.lo;
     while (p->next_seq <= p->last_seq) {
-        struct admin_span now;
-        enum err err = admin_kafka_span(&c->audit->kafka, ADMIN_EVENTS, p->part, &now, f);
+        struct topic_span now;
+        enum err err = topic_reader_span(c->audit->kafka.reader, TOPIC_EVENTS, p->part, &now, f);
         if (err == ERR_OK) {
-            struct admin_piece piece = {ADMIN_EVENTS, p->part, from, now.hi};
-            err = admin_kafka_read(&c->audit->kafka, &piece, on_event, c, f);
+            struct topic_piece piece = {TOPIC_EVENTS, p->part, from, now.hi};
+            err = topic_reader_read(c->audit->kafka.reader, &piece, on_event, c, f);
         }
         if (err != ERR_OK)
             return err;

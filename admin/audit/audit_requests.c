@@ -123,8 +123,8 @@ static enum err check_ahead(struct audit *audit, const struct audit_part *p, str
 
 static enum err compare_part(struct audit *audit, struct audit_part *p, struct failure *f)
 {
-    struct admin_span now;
-    enum err err = admin_kafka_span(&audit->kafka, ADMIN_REQUESTS, p->part, &now, f);
+    struct topic_span now;
+    enum err err = topic_reader_span(audit->kafka.reader, TOPIC_REQUESTS, p->part, &now, f);
     if (err != ERR_OK)
         return err;
     /* Retention may have moved the beginning since it was noted. */
@@ -132,9 +132,9 @@ static enum err compare_part(struct audit *audit, struct audit_part *p, struct f
     struct cursor cursor = {
         .audit = audit, .part = p, .end = p->next_offset < now.hi ? p->next_offset : now.hi};
     err = cursor_load(&cursor, now.lo, f);
-    struct admin_piece piece = {ADMIN_REQUESTS, p->part, now.lo, cursor.end};
+    struct topic_piece piece = {TOPIC_REQUESTS, p->part, now.lo, cursor.end};
     if (err == ERR_OK)
-        err = admin_kafka_read(&audit->kafka, &piece, on_request, &cursor, f);
+        err = topic_reader_read(audit->kafka.reader, &piece, on_request, &cursor, f);
     if (err == ERR_OK)
         err = skip_to(&cursor, cursor.end, f);
     if (cursor.res)

@@ -39,7 +39,6 @@ struct follow_part {
 struct follow {
     struct admin *admin;
     struct admin_kafka kafka;
-    rd_kafka_queue_t *queue;
     int32_t part_count;
     struct follow_part *parts;
     int64_t settle_ms, for_ms; /* for_ms -1: without end */
@@ -204,8 +203,8 @@ static void open_round(struct follow *follow, int64_t now_ms)
         follow->judged++;
     if (follow->judged == 0)
         return;
-    follow->sure = !admin_kafka_ends(&follow->kafka, ADMIN_EVENTS, follow->part_count,
-                                     ENDS_TIMEOUT_MS, follow->ends, &f);
+    follow->sure = !topic_reader_ends(follow->kafka.reader, TOPIC_EVENTS, follow->part_count,
+                                      ENDS_TIMEOUT_MS, follow->ends, &f);
     if (!follow->sure)
         admin_remark(follow->admin, "%s: judging without it", f.text);
 }
@@ -280,7 +279,7 @@ static void tell_foreign(struct follow *follow, const rd_kafka_message_t *messag
 static bool take(struct follow *follow, const rd_kafka_message_t *message, int64_t seq)
 {
     struct follow_part *part = &follow->parts[message->partition];
-    int64_t epoch = admin_kafka_header_int(message, "berth-epoch");
+    int64_t epoch = topic_header_int(message, "berth-epoch");
     bool newer = epoch > part->epoch;
     part->epoch = newer ? epoch : part->epoch;
     if (part->last_seq < 0) {
@@ -315,9 +314,9 @@ static void on_message(struct follow *follow, const rd_kafka_message_t *message)
 static enum err on_error(struct follow *follow, const rd_kafka_message_t *message,
                          struct failure *f)
 {
-    enum err err = admin_kafka_failure(f, message->err, "read", rd_kafka_message_errstr(message));
+    enum err err = kafka_failure(f, message->err, "read", rd_kafka_message_errstr(message));
     if (err != ERR_LOG_TRANSPORT)
-        return failure_wrap(f, "%s", follow->kafka.names[ADMIN_EVENTS]);
+        return failure_wrap(f, "%s", topic_reader_name(follow->kafka.reader, TOPIC_EVENTS));
     if (!follow->away)
         admin_remark(follow->admin, "%s: waiting", f->text);
     follow->away = true;
@@ -326,9 +325,8 @@ static enum err on_error(struct follow *follow, const rd_kafka_message_t *messag
 
 static enum err read_some(struct follow *follow, struct failure *f)
 {
-    rd_kafka_message_t *message = rd_kafka_consume_queue(follow->queue, LOOK_MS);
+    rd_kafka_message_t *message = topic_reader_next(follow->kafka.reader, LOOK_MS);
     enum err err = ERR_OK;
-    rd_kafka_poll(follow->kafka.client, 0);
     if (!message)
         return ERR_OK;
     bool end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
@@ -389,8 +387,8 @@ static enum err note_spans(struct follow *follow, struct failure *f)
 {
     for (int32_t part = 0; part < follow->part_count; part++) {
         struct follow_part *p = &follow->parts[part];
-        struct admin_span span;
-        enum err err = admin_kafka_span(&follow->kafka, ADMIN_EVENTS, part, &span, f);
+        struct topic_span span;
+        enum err err = topic_reader_span(follow->kafka.reader, TOPIC_EVENTS, part, &span, f);
         if (err != ERR_OK)
             return err;
         *p = (struct follow_part){.next_offset = span.lo, .epoch = -1, .settled = span.lo == 0};
@@ -411,24 +409,20 @@ static enum err begin(struct follow *follow, struct failure *f)
 {
     enum err err = admin_kafka_open(follow->admin->cfg, &follow->kafka, f);
     if (err == ERR_OK)
-        err = admin_kafka_partitions(&follow->kafka, ADMIN_EVENTS, &follow->part_count, f);
+        err = topic_reader_partitions(follow->kafka.reader, TOPIC_EVENTS, &follow->part_count, f);
     if (err == ERR_OK && follow->part_count == 0) {
         err = failure_set(f, ERR_NOT_FOUND, "there is no topic %s: check farm.topic_prefix",
-                          follow->kafka.names[ADMIN_EVENTS]);
+                          topic_reader_name(follow->kafka.reader, TOPIC_EVENTS));
     }
     if (err != ERR_OK)
         return err;
     follow->parts = xcalloc((size_t)follow->part_count, sizeof(*follow->parts));
     follow->ends = xcalloc((size_t)follow->part_count, sizeof(*follow->ends));
     err = note_spans(follow, f);
-    if (err != ERR_OK)
-        return err;
-    int64_t *from = xcalloc((size_t)follow->part_count, sizeof(*from));
-    for (int32_t part = 0; part < follow->part_count; part++)
-        from[part] = follow->parts[part].next_offset;
-    err = admin_kafka_follow(&follow->kafka, ADMIN_EVENTS, from, follow->part_count, &follow->queue,
-                             f);
-    free(from);
+    for (int32_t part = 0; err == ERR_OK && part < follow->part_count; part++) {
+        err = topic_reader_start(follow->kafka.reader, TOPIC_EVENTS, part,
+                                 follow->parts[part].next_offset, f);
+    }
     return err;
 }
 
@@ -464,7 +458,6 @@ enum err admin_follow(struct admin *admin, struct failure *f)
         err = failure_set(f, ERR_IO, "write to stdout");
     if (err == ERR_OK)
         finish(follow);
-    admin_kafka_unfollow(&follow->kafka, ADMIN_EVENTS, follow->part_count, follow->queue);
     admin_kafka_close(&follow->kafka);
     follow_fold_fini(&follow->fold);
     free(follow->parts);

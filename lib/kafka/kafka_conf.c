@@ -1,11 +1,12 @@
 #include "lib/kafka/kafka_conf.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
 
 /* All clients of Berth want an answer soon, from a broker that can be gone for a while. */
 static const struct kafka_setting common_defaults[] = {
@@ -85,31 +86,26 @@ static enum err set_all(rd_kafka_conf_t *conf, const struct kafka_setting *table
     return err;
 }
 
-/* The user's keys on their way into a conf. */
-struct passing {
-    rd_kafka_conf_t *conf;
-    const struct kafka_setting *required[2];
-    struct failure *f;
-    enum err err; /* the first one */
-};
-
-static void pass_key(void *arg, const char *name, const char *value)
+/* The user's keys; one that contradicts what Berth needs is refused, not overruled. */
+static enum err set_users(rd_kafka_conf_t *conf, const struct kafka_setting *users,
+                          const struct kafka_setting *required, struct failure *f)
 {
-    struct passing *pass = arg;
-    if (pass->err)
-        return;
-    name += strlen("kafka.");
-    for (size_t i = 0; i < 2; i++) {
-        for (const struct kafka_setting *s = pass->required[i]; s && s->name; s++) {
-            if (strcmp(s->name, name) != 0 || strcmp(s->value, value) == 0)
-                continue;
-            pass->err = failure_set(pass->f, ERR_CONFIG,
-                                    "kafka.%s is %s, but Berth needs %s: remove the key", name,
-                                    value, s->value);
-            return;
+    const struct kafka_setting *const tables[2] = {common_required, required};
+    for (; users->name; users++) {
+        for (size_t i = 0; i < 2; i++) {
+            for (const struct kafka_setting *s = tables[i]; s && s->name; s++) {
+                if (strcmp(s->name, users->name) == 0 && strcmp(s->value, users->value) != 0) {
+                    return failure_set(f, ERR_CONFIG,
+                                       "kafka.%s is %s, but Berth needs %s: remove the key",
+                                       users->name, users->value, s->value);
+                }
+            }
         }
+        enum err err = kafka_conf_set(conf, users->name, users->value, f);
+        if (err != ERR_OK)
+            return err;
     }
-    pass->err = kafka_conf_set(pass->conf, name, value, pass->f);
+    return ERR_OK;
 }
 
 static enum err check_servers(const rd_kafka_conf_t *conf, struct failure *f)
@@ -125,22 +121,18 @@ static enum err check_servers(const rd_kafka_conf_t *conf, struct failure *f)
     return ERR_OK;
 }
 
-enum err kafka_conf_build(const struct config *cfg, const struct kafka_setting *defaults,
-                          const struct kafka_setting *required, rd_kafka_conf_t **out,
-                          struct failure *f)
+enum err kafka_conf_of(const struct kafka_setting *users, const struct kafka_setting *defaults,
+                       const struct kafka_setting *required, rd_kafka_conf_t **out,
+                       struct failure *f)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
-
-    struct passing pass = {.conf = conf, .required = {common_required, required}, .f = f};
     enum err err = set_all(conf, common_defaults, f);
     if (err == ERR_OK)
         err = set_all(conf, defaults, f);
-    if (err == ERR_OK) {
-        config_each_kafka(cfg, pass_key, &pass);
-        err = pass.err;
-    }
+    if (err == ERR_OK)
+        err = set_users(conf, users, required, f);
     if (err == ERR_OK)
         err = set_all(conf, common_required, f);
     if (err == ERR_OK)
@@ -155,9 +147,29 @@ enum err kafka_conf_build(const struct config *cfg, const struct kafka_setting *
     return ERR_OK;
 }
 
-enum err kafka_conf_new(const struct config *cfg, rd_kafka_conf_t **out, struct failure *f)
+/* A growing table of settings, without its last row. */
+struct table {
+    struct kafka_setting *rows;
+    size_t count;
+};
+
+static void add_key(void *arg, const char *name, const char *value)
 {
-    return kafka_conf_build(cfg, NULL, NULL, out, f);
+    struct table *table = arg;
+    table->rows = xrealloc(table->rows, (table->count + 2) * sizeof(*table->rows));
+    table->rows[table->count++] = (struct kafka_setting){name + strlen("kafka."), value};
+}
+
+enum err kafka_conf_build(const struct config *cfg, const struct kafka_setting *defaults,
+                          const struct kafka_setting *required, rd_kafka_conf_t **out,
+                          struct failure *f)
+{
+    struct table users = {.rows = xcalloc(1, sizeof(*users.rows))};
+    config_each_kafka(cfg, add_key, &users);
+    users.rows[users.count] = (struct kafka_setting){NULL, NULL};
+    enum err err = kafka_conf_of(users.rows, defaults, required, out, f);
+    free(users.rows);
+    return err;
 }
 
 enum err kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **out,

@@ -13,18 +13,22 @@ struct kafka_setting {
     const char *name, *value;
 };
 
-/* Settings for a client, in this order: Berth's defaults for all clients (no Nagle delay, quick
- * reconnects, no topics made by accident, client.id "berth", librdkafka's log lines and errors to
- * lib/base/log.h), then the user's kafka.* keys. Gives *out, to be taken by rd_kafka_new or given to
- * rd_kafka_conf_destroy. ERR_CONFIG: librdkafka does not take a setting; the text names it. */
-enum err kafka_conf_new(const struct config *cfg, rd_kafka_conf_t **out, struct failure *f);
-
-/* The same with the program's own tables (each may be NULL): `defaults` come before the user's
- * keys, which win over them; `required` come last, and a user's key that says something else is
- * ERR_CONFIG with both values, since Berth's promises rest on them. */
+/* Settings for a client, in this order, the later ones over the earlier:
+ * - Berth's defaults for all clients: no Nagle delay, quick reconnects, client.id "berth",
+ *   librdkafka's log lines and errors to lib/base/log.h;
+ * - `defaults`: the program's own;
+ * - the user's kafka.* keys;
+ * - what Berth's promises rest on: no topics made by accident, and `required`. A user's key that
+ *   says something else is ERR_CONFIG with both values.
+ * Tables may be NULL. Gives *out, to be taken by kafka_client_new or rd_kafka_conf_destroy.
+ * ERR_CONFIG: librdkafka does not take a setting, or no broker is named; the text says which. */
 enum err kafka_conf_build(const struct config *cfg, const struct kafka_setting *defaults,
                           const struct kafka_setting *required, rd_kafka_conf_t **out,
                           struct failure *f);
+/* The same with the user's keys in a table, named without "kafka." (not NULL). */
+enum err kafka_conf_of(const struct kafka_setting *users, const struct kafka_setting *defaults,
+                       const struct kafka_setting *required, rd_kafka_conf_t **out,
+                       struct failure *f);
 
 /* One more setting; ERR_CONFIG names it. */
 enum err kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value,

@@ -168,7 +168,7 @@ static inline void rig_transaction(struct rig *rig, const char *topic, int32_t p
 {
     rd_kafka_conf_t *conf;
     rd_kafka_t *client;
-    CHECK_OK(kafka_conf_new(rig->cfg, &conf, &rig->f), &rig->f);
+    CHECK_OK(kafka_conf_build(rig->cfg, NULL, NULL, &conf, &rig->f), &rig->f);
     CHECK_OK(kafka_conf_set(conf, "transactional.id", rig->prefix, &rig->f), &rig->f);
     CHECK_OK(kafka_client_new(RD_KAFKA_PRODUCER, conf, &client, &rig->f), &rig->f);
     int64_t lo, before, after = 0;
