@@ -100,7 +100,7 @@ static enum berth_status check_settings(const struct berth_client *client,
     }
     if (client->kid && (client->kid[0] == '\0' || strlen(client->kid) > LIMIT_KID_LEN))
         return lb_error(error, BERTH_CONFIG, "client.kid has not 1..%d characters", LIMIT_KID_LEN);
-    if (client->topic_prefix && strlen(client->topic_prefix) > TOPIC_LEN - 20)
+    if (client->topic_prefix && strlen(client->topic_prefix) > KAFKA_TOPIC_LEN - 20)
         return lb_error(error, BERTH_CONFIG, "farm.topic_prefix is too long for Kafka");
     return BERTH_OK;
 }

@@ -5,8 +5,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
-#include <librdkafka/rdkafka.h>
-
+#include "lib/kafka/topic_reader.h"
 #include "lib/token/issue.h"
 #include <berth.h>
 
@@ -22,8 +21,10 @@
 /* Events kept per partition while messages are undelivered: the event that decides a message can
  * arrive before the message's delivery report, among the events of other clients. */
 #define EARLY_EVENTS_MAX      20000
-/* Longest topic name that Kafka allows, with its NUL. */
-#define TOPIC_LEN             250
+/* How long one answer about the ends of a partition may take; then an interrupt is looked for. */
+#define SPAN_ANSWER_MS        1000
+/* syslog's level of what only a developer wants to see. */
+#define LOG_LEVEL_DEBUG       7
 
 /* Offset of a message that the broker has, but at an offset that it did not tell: after a lost answer
  * the producer sent the message again, and the broker said only that it is a duplicate
@@ -84,10 +85,10 @@ struct berth_client {
     int wake[2];
 
     /* Set by lb_connect. */
-    rd_kafka_t *producer, *consumer;
-    rd_kafka_topic_t *requests, *events;
-    rd_kafka_queue_t *event_queue;
-    int32_t partition_count; /* 0: not connected */
+    struct topic_reader *reader;
+    rd_kafka_t *producer;
+    rd_kafka_topic_t *requests; /* the producer's */
+    int32_t partition_count;    /* 0: not connected */
     struct lane *lanes;
     enum berth_status trouble; /* the last error of the Kafka clients; BERTH_OK: none */
     char trouble_text[600];
@@ -115,18 +116,19 @@ void lb_drain_wake(struct berth_client *client);
 /* Connects if not connected: both clients, both topics checked, lanes made. */
 enum berth_status lb_connect(struct berth_client *client, struct berth_error *error);
 void lb_disconnect(struct berth_client *client);
-/* A consumer without a group; gives *out. `client` is its opaque. */
-enum berth_status lb_consumer_new(struct berth_client *client, rd_kafka_t **out,
-                                  struct berth_error *error);
-/* Waits for the metadata of both topics and checks them; the number of partitions. */
-enum berth_status lb_check_topics(struct berth_client *client, rd_kafka_t *consumer,
-                                  int32_t *count_out, struct berth_error *error);
+/* Gives *out, a reader whose callbacks know the client, once both topics were found; and their
+ * number of partitions. */
+enum berth_status lb_reader_open(struct berth_client *client, struct topic_reader **out,
+                                 int32_t *partition_count_out, struct berth_error *error);
 /* The offsets between which a partition of the event topic has messages now. */
-enum berth_status lb_event_range(struct berth_client *client, rd_kafka_t *consumer,
-                                 int32_t partition, int64_t range[2], struct berth_error *error);
+enum berth_status lb_event_span(struct berth_client *client, struct topic_reader *reader,
+                                int32_t partition, struct topic_span *out,
+                                struct berth_error *error);
+/* Reads the partition's events from the offset on. */
+enum berth_status lb_follow(struct topic_reader *reader, int32_t partition, int64_t offset,
+                            struct berth_error *error);
 /* What an error code of librdkafka means to our callers. */
-enum berth_status lb_status_of(rd_kafka_resp_err_t err);
-void lb_topic_name(const struct berth_client *client, const char *which, char out[TOPIC_LEN]);
+enum berth_status lb_status_of(rd_kafka_resp_err_t code);
 
 /* ---- libberth_flight.c */
 /* Makes the lanes of a farm with that many partitions, in place of older ones, and sets
@@ -163,12 +165,10 @@ enum track_verdict lb_track(struct track *track, int64_t seq, int64_t epoch);
 /* The one integer member called "offset" in the bytes, found without parsing: what is not a
  * decision of ours is most often seen at a glance. -1: none; -2: several, parse to know. */
 int64_t lb_event_glance(const char *bytes, size_t len);
-/* Parses the event and fills verdict, event, reason, detail, duplicate_of of the outcome. False:
+/* Reads the event and fills verdict, event, reason, detail, duplicate_of of the outcome. False:
  * it is not a decision of the request at that partition and offset; where the offset is -1, of the
  * request with that id that `client` signed, and the offset is filled, too. */
 bool lb_event_decide(const char *bytes, size_t len, const char *client,
                      struct berth_outcome *outcome);
-/* The event's number; 0: it has none. */
-int64_t lb_event_sequence(const char *bytes, size_t len);
 
 #endif

@@ -11,89 +11,59 @@
 #include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 
-struct setting {
-    const char *name, *value;
-};
-
-/* Ours unless the user says otherwise. message.timeout.ms is below the usual wait for a decision,
- * so that "nothing was published" is known in time. A topic's max.message.bytes bounds
- * whole batches, so batch.size stays below the smallest that a worker accepts (64 KiB): else the
- * broker could refuse what a busy client sends at once. */
-static const struct setting defaults[] = {
-    {"client.id", "berth"},
-    {"socket.nagle.disable", "true"},
+/* libberth's own, unless the user says otherwise. message.timeout.ms is below the usual wait for a
+ * decision, so that "nothing was published" is known in time. */
+static const struct kafka_setting producer_defaults[] = {
+    {"linger.ms", "1"},
+    {"retry.backoff.ms", "20"},
     {"reconnect.backoff.ms", "20"},
-    {"reconnect.backoff.max.ms", "1000"},
+    {"log.connection.close", "false"},
+    {"message.timeout.ms", "20000"},
+    {"queue.buffering.max.messages", "200000"},
+    {NULL, NULL},
+};
+static const struct kafka_setting consumer_defaults[] = {
+    {"fetch.wait.max.ms", "100"},
+    {"fetch.error.backoff.ms", "50"},
+    {"reconnect.backoff.ms", "20"},
     {"log.connection.close", "false"},
     {NULL, NULL},
 };
-static const struct setting producer_defaults[] = {
-    {"linger.ms", "1"},
-    {"retry.backoff.ms", "20"},
-    {"message.timeout.ms", "20000"},
-    {"queue.buffering.max.messages", "200000"},
-    {"batch.size", "60000"},
-    {NULL, NULL},
-};
-static const struct setting consumer_defaults[] = {
-    {"fetch.wait.max.ms", "100"},
-    {"fetch.error.backoff.ms", "50"},
-    {NULL, NULL},
-};
 
-/* What Berth's promises rest on: order and no loss from the producer; no transaction of somebody
- * else may hold events back, and no position may be moved silently. */
-static const struct setting producer_required[] = {
+/* What Berth's promises rest on: order and no loss. */
+static const struct kafka_setting producer_required[] = {
     {"enable.idempotence", "true"},
     {"acks", "all"},
-    {NULL, NULL},
-};
-static const struct setting consumer_required[] = {
-    {"isolation.level", "read_uncommitted"},
-    {"auto.offset.reset", "error"},
-    {"allow.auto.create.topics", "false"},
     {NULL, NULL},
 };
 
 /* ---- errors ------------------------------------------------------------------------------ */
 
-enum berth_status lb_status_of(rd_kafka_resp_err_t err)
+static enum berth_status status_of(enum err err)
 {
     switch (err) {
-    case RD_KAFKA_RESP_ERR_NO_ERROR:
+    case ERR_OK:
         return BERTH_OK;
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-    case RD_KAFKA_RESP_ERR__SSL:
-    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
-    case RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM:
-    case RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE:
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-        return BERTH_AUTH;
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-        return BERTH_TOPIC;
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-        return BERTH_TOO_LARGE;
-    case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-        return BERTH_FULL;
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__RESOLVE:
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-    case RD_KAFKA_RESP_ERR__WAIT_COORD:
-    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
-    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case ERR_CONFIG:
+        return BERTH_CONFIG;
+    case ERR_LOG_TRANSPORT:
         return BERTH_UNREACHABLE;
+    case ERR_LOG_DENIED:
+        return BERTH_AUTH;
+    case ERR_LOG_TOPIC:
+        return BERTH_TOPIC;
+    case ERR_LOG_TOO_LARGE:
+        return BERTH_TOO_LARGE;
+    case ERR_LOG_FULL:
+        return BERTH_FULL;
     default:
         return BERTH_KAFKA;
     }
+}
+
+enum berth_status lb_status_of(rd_kafka_resp_err_t code)
+{
+    return status_of(kafka_error_class(code));
 }
 
 /* Called by rd_kafka_poll, so by the client's own thread. "All brokers down" says less than the
@@ -121,7 +91,9 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct berth_client *client = rd_kafka_opaque(rk);
-    (void)facility;
+    /* Settings go to producer and consumer alike, and librdkafka warns of those of the other. */
+    if (strcmp(facility, "CONFWARN") == 0)
+        level = LOG_LEVEL_DEBUG;
     if (client && client->logger)
         client->logger(client->logger_arg, level, text);
 }
@@ -132,112 +104,68 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *report, void *
     lb_flight_delivered(opaque, report->_private, report);
 }
 
-/* ---- settings ---------------------------------------------------------------------------- */
+/* ---- clients ----------------------------------------------------------------------------- */
 
-static enum berth_status set_one(rd_kafka_conf_t *conf, const char *name, const char *value,
-                                 struct berth_error *error)
-{
-    char text[512];
-    if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) != RD_KAFKA_CONF_OK)
-        return lb_error(error, BERTH_CONFIG, "kafka.%s: %s", name, text);
-    return BERTH_OK;
-}
-
-static enum berth_status set_table(rd_kafka_conf_t *conf, const struct setting *table,
+/* Gives *out: a configuration of the user's settings, with our callbacks. */
+static enum berth_status make_conf(struct berth_client *client,
+                                   const struct kafka_setting *defaults,
+                                   const struct kafka_setting *required, rd_kafka_conf_t **out,
                                    struct berth_error *error)
 {
-    enum berth_status status = BERTH_OK;
-    for (; table->name && status == BERTH_OK; table++)
-        status = set_one(conf, table->name, table->value, error);
-    return status;
-}
-
-/* The user's settings; one that contradicts a required one is refused, not overruled. */
-static enum berth_status set_users(const struct berth_client *client, rd_kafka_conf_t *conf,
-                                   const struct setting *required, struct berth_error *error)
-{
-    for (size_t i = 0; i < client->kafka_count; i++) {
-        const char *name = client->kafka_names[i];
-        enum berth_status status = set_one(conf, name, client->kafka_values[i], error);
-        if (status != BERTH_OK)
-            return status;
-    }
-    for (; required->name; required++) {
-        for (size_t i = 0; i < client->kafka_count; i++) {
-            const char *value = client->kafka_values[i];
-            if (strcmp(client->kafka_names[i], required->name) == 0 &&
-                strcmp(value, required->value) != 0) {
-                return lb_error(error, BERTH_CONFIG,
-                                "kafka.%s = %.100s: Berth needs %s; remove the setting",
-                                required->name, value, required->value);
-            }
-        }
-    }
+    struct failure f;
+    struct kafka_setting *users = xcalloc(client->kafka_count + 1, sizeof(*users));
+    for (size_t i = 0; i < client->kafka_count; i++)
+        users[i] = (struct kafka_setting){client->kafka_names[i], client->kafka_values[i]};
+    enum err err = kafka_conf_of(users, defaults, required, out, &f);
+    free(users);
+    if (err != ERR_OK)
+        return lb_error(error, status_of(err), "%s", f.text);
+    rd_kafka_conf_set_opaque(*out, client);
+    rd_kafka_conf_set_error_cb(*out, on_error);
+    rd_kafka_conf_set_log_cb(*out, on_log);
     return BERTH_OK;
 }
 
-static enum berth_status make_client(struct berth_client *client, rd_kafka_type_t type,
-                                     rd_kafka_t **out, struct berth_error *error)
+static enum berth_status make_producer(struct berth_client *client, struct berth_error *error)
 {
-    bool produces = type == RD_KAFKA_PRODUCER;
-    const struct setting *required = produces ? producer_required : consumer_required;
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    enum berth_status status = set_table(conf, defaults, error);
-    if (status == BERTH_OK)
-        status = set_table(conf, produces ? producer_defaults : consumer_defaults, error);
-    if (status == BERTH_OK)
-        status = set_users(client, conf, required, error);
-    if (status == BERTH_OK)
-        status = set_table(conf, required, error);
-    if (status != BERTH_OK) {
-        rd_kafka_conf_destroy(conf);
+    rd_kafka_conf_t *conf;
+    struct failure f;
+    enum berth_status status = make_conf(client, producer_defaults, producer_required, &conf,
+                                         error);
+    if (status != BERTH_OK)
         return status;
-    }
-    rd_kafka_conf_set_opaque(conf, client);
-    rd_kafka_conf_set_error_cb(conf, on_error);
-    rd_kafka_conf_set_log_cb(conf, on_log);
-    if (produces)
-        rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
-    char text[512];
-    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof(text));
-    if (!rk) {
-        rd_kafka_conf_destroy(conf);
-        return lb_error(error, BERTH_CONFIG, "kafka settings: %s", text);
-    }
-    *out = rk;
-    return BERTH_OK;
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    enum err err = kafka_client_new(RD_KAFKA_PRODUCER, conf, &client->producer, &f);
+    return err ? lb_error(error, status_of(err), "%s", f.text) : BERTH_OK;
 }
 
-static const char *kafka_setting(const struct berth_client *client, const char *name)
+static enum berth_status make_reader(struct berth_client *client, struct topic_reader **out,
+                                     struct berth_error *error)
 {
-    for (size_t i = client->kafka_count; i > 0; i--) {
-        if (strcmp(client->kafka_names[i - 1], name) == 0)
-            return client->kafka_values[i - 1];
-    }
-    return NULL;
+    const char *prefix = client->topic_prefix ? client->topic_prefix : "berth.";
+    char requests[KAFKA_TOPIC_LEN], events[KAFKA_TOPIC_LEN];
+    const struct topic_reader_options options = {.names = {requests, events}};
+    rd_kafka_conf_t *conf;
+    struct failure f;
+    snprintf(requests, sizeof(requests), "%srequests", prefix);
+    snprintf(events, sizeof(events), "%sevents", prefix);
+    enum berth_status status = make_conf(client, consumer_defaults, topic_reader_required, &conf,
+                                         error);
+    if (status != BERTH_OK)
+        return status;
+    enum err err = topic_reader_new(conf, &options, out, &f);
+    return err ? lb_error(error, status_of(err), "%s", f.text) : BERTH_OK;
 }
 
 static const char *brokers(const struct berth_client *client)
 {
-    const char *value = kafka_setting(client, "bootstrap.servers");
-    return value ? value : kafka_setting(client, "metadata.broker.list");
-}
-
-enum berth_status lb_consumer_new(struct berth_client *client, rd_kafka_t **out,
-                                  struct berth_error *error)
-{
-    if (!brokers(client)) {
-        return lb_error(error, BERTH_CONFIG,
-                        "kafka.bootstrap.servers is not set: where the farm's Kafka listens");
+    const char *value = "Kafka";
+    for (size_t i = 0; i < client->kafka_count; i++) {
+        if (strcmp(client->kafka_names[i], "bootstrap.servers") == 0 ||
+            strcmp(client->kafka_names[i], "metadata.broker.list") == 0)
+            value = client->kafka_values[i];
     }
-    return make_client(client, RD_KAFKA_CONSUMER, out, error);
-}
-
-void lb_topic_name(const struct berth_client *client, const char *which, char out[TOPIC_LEN])
-{
-    int len = snprintf(out, TOPIC_LEN, "%s%s",
-                       client->topic_prefix ? client->topic_prefix : "berth.", which);
-    assert(len > 0 && len < TOPIC_LEN);
+    return value;
 }
 
 /* ---- first contact ----------------------------------------------------------------------- */
@@ -250,75 +178,62 @@ static enum berth_status unreachable(const struct berth_client *client, struct b
                     brokers(client), client->trouble_text[0] ? ": " : "", client->trouble_text);
 }
 
-/* One topic of the metadata; *again: not ready, ask again. */
-static enum berth_status check_topic(const struct berth_client *client,
-                                     const struct rd_kafka_metadata *metadata, const char *name,
-                                     int32_t *count_out, struct berth_error *error)
+/* The number of the topic's partitions. */
+static enum berth_status check_topic(const struct berth_client *client, struct topic_reader *reader,
+                                     enum topic topic, int32_t *count_out,
+                                     struct berth_error *error)
 {
-    const struct rd_kafka_metadata_topic *topic = NULL;
-    for (int i = 0; i < metadata->topic_cnt; i++) {
-        if (strcmp(metadata->topics[i].topic, name) == 0)
-            topic = &metadata->topics[i];
-    }
-    rd_kafka_resp_err_t err = topic ? topic->err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    enum berth_status status = lb_status_of(err);
-    if (status == BERTH_TOPIC) {
+    struct failure f;
+    const char *name = topic_reader_name(reader, topic);
+    enum berth_status status = status_of(topic_reader_partitions(reader, topic, count_out, &f));
+    if (status == BERTH_UNREACHABLE)
+        return unreachable(client, error);
+    if (status == BERTH_TOPIC || (status == BERTH_OK && *count_out == 0)) {
         return lb_error(error, BERTH_TOPIC,
                         "topic %s does not exist on %.200s: `berth-admin init` makes it; or "
                         "kafka.bootstrap.servers or farm.topic_prefix is wrong",
                         name, brokers(client));
     }
     if (status != BERTH_OK)
-        return lb_error(error, status, "topic %s: %s", name, rd_kafka_err2str(err));
-    if (topic->partition_cnt < 1 || topic->partition_cnt > LIMIT_PARTITIONS) {
-        return lb_error(error, BERTH_TOPIC, "topic %s has %d partitions, Berth's have 1..%d", name,
-                        topic->partition_cnt, LIMIT_PARTITIONS);
+        return lb_error(error, status, "topic %s", f.text);
+    if (*count_out > LIMIT_PARTITIONS) {
+        return lb_error(error, BERTH_TOPIC,
+                        "topic %s has %" PRId32 " partitions, Berth's have 1..%d", name, *count_out,
+                        LIMIT_PARTITIONS);
     }
-    *count_out = topic->partition_cnt;
     return BERTH_OK;
 }
 
-static enum berth_status check_both(const struct berth_client *client,
-                                    const struct rd_kafka_metadata *metadata, int32_t *count_out,
-                                    struct berth_error *error)
+static enum berth_status check_both(const struct berth_client *client, struct topic_reader *reader,
+                                    int32_t *count_out, struct berth_error *error)
 {
-    char requests[TOPIC_LEN], events[TOPIC_LEN];
-    int32_t request_count = 0, event_count = 0;
-    lb_topic_name(client, "requests", requests);
-    lb_topic_name(client, "events", events);
-    enum berth_status status = check_topic(client, metadata, requests, &request_count, error);
+    int32_t requests = 0, events = 0;
+    enum berth_status status = check_topic(client, reader, TOPIC_REQUESTS, &requests, error);
     if (status == BERTH_OK)
-        status = check_topic(client, metadata, events, &event_count, error);
+        status = check_topic(client, reader, TOPIC_EVENTS, &events, error);
     if (status != BERTH_OK)
         return status;
-    if (request_count != event_count) {
+    if (requests != events) {
         return lb_error(error, BERTH_TOPIC,
                         "topic %s has %" PRId32 " partitions but %s has %" PRId32
                         ": a farm's two topics have the same number",
-                        requests, request_count, events, event_count);
+                        topic_reader_name(reader, TOPIC_REQUESTS), requests,
+                        topic_reader_name(reader, TOPIC_EVENTS), events);
     }
-    *count_out = event_count;
+    *count_out = events;
     return BERTH_OK;
 }
 
-/* Asks for metadata until it is there. A topic that was just made has no leader for a moment. */
-enum berth_status lb_check_topics(struct berth_client *client, rd_kafka_t *consumer,
-                                  int32_t *count_out, struct berth_error *error)
+/* Asks until the brokers answer. A topic that was just made has no leader for a moment. */
+static enum berth_status check_topics(struct berth_client *client, struct topic_reader *reader,
+                                      int32_t *count_out, struct berth_error *error)
 {
     int64_t deadline_ms = clock_mono_ms() + CONNECT_TIMEOUT_MS;
     client->trouble = BERTH_OK;
     client->trouble_text[0] = '\0';
+    topic_reader_set_answer_ms(reader, SLICE_MS);
     while (true) {
-        const struct rd_kafka_metadata *metadata = NULL;
-        rd_kafka_resp_err_t err = rd_kafka_metadata(consumer, 0, NULL, &metadata, SLICE_MS);
-        rd_kafka_poll(consumer, 0);
-        enum berth_status status;
-        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            status = unreachable(client, error);
-        } else {
-            status = check_both(client, metadata, count_out, error);
-            rd_kafka_metadata_destroy(metadata);
-        }
+        enum berth_status status = check_both(client, reader, count_out, error);
         if (lb_take_interrupt(client))
             return lb_error(error, BERTH_INTERRUPTED, "interrupted, nothing was published");
         if (status != BERTH_UNREACHABLE || clock_mono_ms() >= deadline_ms)
@@ -326,46 +241,59 @@ enum berth_status lb_check_topics(struct berth_client *client, rd_kafka_t *consu
     }
 }
 
-enum berth_status lb_event_range(struct berth_client *client, rd_kafka_t *consumer,
-                                 int32_t partition, int64_t range[2], struct berth_error *error)
+enum berth_status lb_reader_open(struct berth_client *client, struct topic_reader **out,
+                                 int32_t *partition_count_out, struct berth_error *error)
 {
-    char topic[TOPIC_LEN];
-    lb_topic_name(client, "events", topic);
+    struct topic_reader *reader = NULL;
+    enum berth_status status = make_reader(client, &reader, error);
+    if (status == BERTH_OK)
+        status = check_topics(client, reader, partition_count_out, error);
+    if (status != BERTH_OK) {
+        topic_reader_free(reader);
+        return status;
+    }
+    *out = reader;
+    return BERTH_OK;
+}
+
+enum berth_status lb_event_span(struct berth_client *client, struct topic_reader *reader,
+                                int32_t partition, struct topic_span *out,
+                                struct berth_error *error)
+{
+    struct failure f;
     int64_t deadline_ms = clock_mono_ms() + CONNECT_TIMEOUT_MS;
+    topic_reader_set_answer_ms(reader, SPAN_ANSWER_MS);
     while (true) {
-        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
-            consumer, topic, partition, &range[0], &range[1], 10 * SLICE_MS);
-        enum berth_status status = lb_status_of(err);
-        if (status == BERTH_OK)
+        enum err err = topic_reader_span(reader, TOPIC_EVENTS, partition, out, &f);
+        if (err == ERR_OK)
             return BERTH_OK;
-        rd_kafka_poll(consumer, 0);
         if (lb_take_interrupt(client))
             return lb_error(error, BERTH_INTERRUPTED, "interrupted, nothing was published");
-        if (status != BERTH_UNREACHABLE || clock_mono_ms() >= deadline_ms) {
-            return lb_error(error, status, "read the end of %s, partition %" PRId32 ": %s", topic,
-                            partition, rd_kafka_err2str(err));
-        }
+        if (err != ERR_LOG_TRANSPORT || clock_mono_ms() >= deadline_ms)
+            return lb_error(error, status_of(err), "%s", f.text);
     }
+}
+
+enum berth_status lb_follow(struct topic_reader *reader, int32_t partition, int64_t offset,
+                            struct berth_error *error)
+{
+    struct failure f;
+    if (topic_reader_start(reader, TOPIC_EVENTS, partition, offset, &f) == ERR_OK)
+        return BERTH_OK;
+    return lb_error(error, BERTH_KAFKA, "%s", f.text);
 }
 
 /* ---- connection -------------------------------------------------------------------------- */
 
-static enum berth_status make_both(struct berth_client *client, struct berth_error *error)
+/* All settings are looked at before a broker is asked; and the consumer, which never makes a topic,
+ * looks at both before the producer, which might. */
+static enum berth_status connect_both(struct berth_client *client, struct berth_error *error)
 {
-    char requests[TOPIC_LEN], events[TOPIC_LEN];
-    lb_topic_name(client, "requests", requests);
-    lb_topic_name(client, "events", events);
-    enum berth_status status = lb_consumer_new(client, &client->consumer, error);
+    enum berth_status status = make_reader(client, &client->reader, error);
     if (status == BERTH_OK)
-        status = make_client(client, RD_KAFKA_PRODUCER, &client->producer, error);
-    if (status != BERTH_OK)
-        return status;
-    /* The consumer, which never makes a topic, looks at both before the producer, which might. */
-    client->events = rd_kafka_topic_new(client->consumer, events, NULL);
-    rd_kafka_topic_t *looked_at = rd_kafka_topic_new(client->consumer, requests, NULL);
-    assert(client->events && looked_at);
-    status = lb_check_topics(client, client->consumer, &client->partition_count, error);
-    rd_kafka_topic_destroy(looked_at);
+        status = make_producer(client, error);
+    if (status == BERTH_OK)
+        status = check_topics(client, client->reader, &client->partition_count, error);
     return status;
 }
 
@@ -373,19 +301,17 @@ enum berth_status lb_connect(struct berth_client *client, struct berth_error *er
 {
     if (client->partition_count > 0)
         return BERTH_OK;
-    enum berth_status status = make_both(client, error);
+    enum berth_status status = connect_both(client, error);
     if (status != BERTH_OK) {
         client->partition_count = 0;
         lb_disconnect(client);
         return status;
     }
-    char requests[TOPIC_LEN];
-    lb_topic_name(client, "requests", requests);
-    client->requests = rd_kafka_topic_new(client->producer, requests, NULL);
+    client->requests = rd_kafka_topic_new(client->producer,
+                                          topic_reader_name(client->reader, TOPIC_REQUESTS), NULL);
     assert(client->requests);
     lb_lanes_new(client, client->partition_count);
-    client->event_queue = rd_kafka_queue_new(client->consumer);
-    rd_kafka_queue_io_event_enable(client->event_queue, client->wake[1], "e", 1);
+    rd_kafka_queue_io_event_enable(topic_reader_queue(client->reader), client->wake[1], "e", 1);
     rd_kafka_queue_t *reports = rd_kafka_queue_get_main(client->producer);
     rd_kafka_queue_io_event_enable(reports, client->wake[1], "d", 1);
     rd_kafka_queue_destroy(reports);
@@ -398,22 +324,12 @@ void lb_disconnect(struct berth_client *client)
         rd_kafka_purge(client->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
                                              RD_KAFKA_PURGE_F_NON_BLOCKING);
     }
-    for (int32_t p = 0; client->lanes && p < client->partition_count; p++) {
-        if (client->lanes[p].consuming)
-            rd_kafka_consume_stop(client->events, p);
-        client->lanes[p].consuming = false;
-    }
-    if (client->event_queue)
-        rd_kafka_queue_destroy(client->event_queue);
+    topic_reader_free(client->reader);
     if (client->requests)
         rd_kafka_topic_destroy(client->requests);
-    if (client->events)
-        rd_kafka_topic_destroy(client->events);
     if (client->producer)
         rd_kafka_destroy(client->producer);
-    if (client->consumer)
-        rd_kafka_destroy_flags(client->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    client->event_queue = NULL;
-    client->requests = client->events = NULL;
-    client->producer = client->consumer = NULL;
+    client->reader = NULL;
+    client->requests = NULL;
+    client->producer = NULL;
 }

@@ -16,19 +16,14 @@
 static enum berth_status consume_from_end(struct berth_client *client, int32_t partition,
                                           struct berth_error *error)
 {
-    int64_t range[2];
+    struct topic_span span;
     if (client->lanes[partition].consuming)
         return BERTH_OK;
-    enum berth_status status = lb_event_range(client, client->consumer, partition, range, error);
-    if (status != BERTH_OK)
-        return status;
-    if (rd_kafka_consume_start_queue(client->events, partition, range[1], client->event_queue) !=
-        0) {
-        return lb_error(error, BERTH_KAFKA, "read events of partition %" PRId32 ": %s", partition,
-                        rd_kafka_err2str(rd_kafka_last_error()));
-    }
-    client->lanes[partition].consuming = true;
-    return BERTH_OK;
+    enum berth_status status = lb_event_span(client, client->reader, partition, &span, error);
+    if (status == BERTH_OK)
+        status = lb_follow(client->reader, partition, span.hi, error);
+    client->lanes[partition].consuming = status == BERTH_OK;
+    return status;
 }
 
 static struct flight *flight_new(const struct berth_message *message, int32_t partition,
@@ -101,7 +96,7 @@ static void on_event_error(struct berth_client *client, const rd_kafka_message_t
     if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
         message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
         return;
-    rd_kafka_consume_stop(client->events, message->partition);
+    topic_reader_stop(client->reader, TOPIC_EVENTS, message->partition);
     client->lanes[message->partition].consuming = false;
     consume_from_end(client, message->partition, NULL);
 }
@@ -110,9 +105,8 @@ static void on_event_error(struct berth_client *client, const rd_kafka_message_t
 static bool serve(struct berth_client *client)
 {
     rd_kafka_poll(client->producer, 0);
-    rd_kafka_poll(client->consumer, 0);
     for (int i = 0; i < EVENTS_AT_ONCE; i++) {
-        rd_kafka_message_t *message = rd_kafka_consume_queue(client->event_queue, 0);
+        rd_kafka_message_t *message = topic_reader_next(client->reader, 0);
         if (!message)
             return false;
         if (message->err) {

@@ -7,17 +7,16 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/codec/event_read.h"
 #include "producer/libberth_internal.h"
 
 struct berth_watch {
     struct berth_client *client;
-    rd_kafka_t *consumer;
-    rd_kafka_topic_t *events;
-    rd_kafka_queue_t *queue;
+    struct topic_reader *reader;
     int32_t partition_count;
-    int32_t started_count; /* partitions that are being read */
     struct track *tracks;
-    char *json; /* of the event last given */
+    struct arena *arena; /* for one event */
+    char *json;          /* of the event last given */
 };
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -26,25 +25,17 @@ static enum berth_status start(struct berth_watch *watch, int32_t partition, boo
                                struct berth_error *error)
 {
     struct track *track = &watch->tracks[partition];
-    int64_t range[2];
-    enum berth_status status = lb_event_range(watch->client, watch->consumer, partition, range,
-                                              error);
+    struct topic_span span;
+    enum berth_status status = lb_event_span(watch->client, watch->reader, partition, &span, error);
     if (status != BERTH_OK)
         return status;
     if (from_beginning && !track->started) {
         track->settled = true;
         /* A log from which nothing was deleted begins with sequence 1. */
-        track->started = range[0] == 0;
+        track->started = span.lo == 0;
     }
     bool whole = from_beginning || track->started;
-    int failed = rd_kafka_consume_start_queue(watch->events, partition, whole ? range[0] : range[1],
-                                              watch->queue);
-    if (failed) {
-        return lb_error(error, BERTH_KAFKA, "read events of partition %" PRId32 ": %s", partition,
-                        rd_kafka_err2str(rd_kafka_last_error()));
-    }
-    watch->started_count = partition + 1;
-    return BERTH_OK;
+    return lb_follow(watch->reader, partition, whole ? span.lo : span.hi, error);
 }
 
 static enum berth_status take_positions(struct berth_watch *watch,
@@ -64,28 +55,6 @@ static enum berth_status take_positions(struct berth_watch *watch,
     return BERTH_OK;
 }
 
-static enum berth_status open_consumer(struct berth_watch *watch, struct berth_error *error)
-{
-    struct berth_client *client = watch->client;
-    char events[TOPIC_LEN], requests[TOPIC_LEN];
-    lb_topic_name(client, "events", events);
-    lb_topic_name(client, "requests", requests);
-    enum berth_status status = lb_consumer_new(client, &watch->consumer, error);
-    if (status != BERTH_OK)
-        return status;
-    watch->events = rd_kafka_topic_new(watch->consumer, events, NULL);
-    rd_kafka_topic_t *looked_at = rd_kafka_topic_new(watch->consumer, requests, NULL);
-    assert(watch->events && looked_at);
-    status = lb_check_topics(client, watch->consumer, &watch->partition_count, error);
-    rd_kafka_topic_destroy(looked_at);
-    if (status != BERTH_OK)
-        return status;
-    watch->queue = rd_kafka_queue_new(watch->consumer);
-    rd_kafka_queue_io_event_enable(watch->queue, client->wake[1], "w", 1);
-    watch->tracks = xcalloc((size_t)watch->partition_count, sizeof(*watch->tracks));
-    return BERTH_OK;
-}
-
 enum berth_status berth_watch_open(struct berth_client *client,
                                    const struct berth_watch_options *options,
                                    struct berth_watch **watch_out, struct berth_error *error)
@@ -93,11 +62,16 @@ enum berth_status berth_watch_open(struct berth_client *client,
     static const struct berth_watch_options from_end = {0};
     struct berth_watch *watch = xcalloc(1, sizeof(*watch));
     watch->client = client;
+    watch->arena = arena_new();
     if (!options)
         options = &from_end;
-    enum berth_status status = open_consumer(watch, error);
-    if (status == BERTH_OK)
+    enum berth_status status = lb_reader_open(client, &watch->reader, &watch->partition_count,
+                                              error);
+    if (status == BERTH_OK) {
+        rd_kafka_queue_io_event_enable(topic_reader_queue(watch->reader), client->wake[1], "w", 1);
+        watch->tracks = xcalloc((size_t)watch->partition_count, sizeof(*watch->tracks));
         status = take_positions(watch, options, error);
+    }
     for (int32_t p = 0; status == BERTH_OK && p < watch->partition_count; p++)
         status = start(watch, p, options->from_beginning, error);
     if (status != BERTH_OK) {
@@ -112,40 +86,14 @@ void berth_watch_close(struct berth_watch *watch)
 {
     if (!watch)
         return;
-    for (int32_t p = 0; p < watch->started_count; p++)
-        rd_kafka_consume_stop(watch->events, p);
-    if (watch->queue)
-        rd_kafka_queue_destroy(watch->queue);
-    if (watch->events)
-        rd_kafka_topic_destroy(watch->events);
-    if (watch->consumer)
-        rd_kafka_destroy_flags(watch->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    topic_reader_free(watch->reader);
+    arena_free(watch->arena);
     free(watch->tracks);
     free(watch->json);
     free(watch);
 }
 
 /* ---- the contract -------------------------------------------------------------------------- */
-
-/* The publisher's epoch, a decimal number in a header; 0: none. */
-static int64_t epoch_of(const rd_kafka_message_t *message)
-{
-    rd_kafka_headers_t *headers;
-    const void *value;
-    size_t len;
-    int64_t epoch = 0;
-    if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
-        rd_kafka_header_get_last(headers, "berth-epoch", &value, &len) !=
-            RD_KAFKA_RESP_ERR_NO_ERROR)
-        return 0;
-    const char *digits = value;
-    for (size_t i = 0; i < len && i < 18; i++) {
-        if (digits[i] < '0' || digits[i] > '9')
-            return 0;
-        epoch = epoch * 10 + (digits[i] - '0');
-    }
-    return epoch;
-}
 
 enum track_verdict lb_track(struct track *track, int64_t seq, int64_t epoch)
 {
@@ -174,11 +122,14 @@ static enum berth_status on_message(struct berth_watch *watch, const rd_kafka_me
                                     bool *found, struct berth_event *out, struct berth_error *error)
 {
     struct track *track = &watch->tracks[message->partition];
-    int64_t seq = message->payload ? lb_event_sequence(message->payload, message->len) : 0;
-    if (seq < 1)
+    struct event_view event;
+    struct failure f;
+    arena_reset(watch->arena);
+    if (event_read(message->payload, message->len, watch->arena, &event, &f) != ERR_OK ||
+        event.part != message->partition)
         return BERTH_OK; /* not an event of ours; consumers ignore what they do not know */
-    int64_t last = track->last;
-    enum track_verdict take = lb_track(track, seq, epoch_of(message));
+    int64_t seq = event.seq, last = track->last, epoch = topic_header_int(message, "berth-epoch");
+    enum track_verdict take = lb_track(track, seq, epoch < 0 ? 0 : epoch);
     if (take == TRACK_IGNORE)
         return BERTH_OK;
     free(watch->json);
@@ -218,11 +169,11 @@ enum berth_status berth_watch_next(struct berth_watch *watch, int timeout_ms, bo
     while (true) {
         if (lb_take_interrupt(watch->client))
             return lb_error(error, BERTH_INTERRUPTED, "interrupted");
-        rd_kafka_message_t *message = rd_kafka_consume_queue(watch->queue, 0);
+        rd_kafka_message_t *message = topic_reader_next(watch->reader, 0);
         if (!message) {
             /* What comes after the look behind it wakes the sleep. */
             lb_drain_wake(watch->client);
-            message = rd_kafka_consume_queue(watch->queue, 0);
+            message = topic_reader_next(watch->reader, 0);
         }
         if (message) {
             enum berth_status status = message->err ? on_error(message, error)
@@ -232,7 +183,6 @@ enum berth_status berth_watch_next(struct berth_watch *watch, int timeout_ms, bo
                 return status;
             continue;
         }
-        rd_kafka_poll(watch->consumer, 0);
         if (clock_mono_ms() >= until_ms)
             return BERTH_OK;
         lb_sleep(watch->client, until_ms);

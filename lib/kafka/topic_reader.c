@@ -98,6 +98,11 @@ int topic_reader_answer_ms(const struct topic_reader *reader)
     return reader->options.answer_ms;
 }
 
+void topic_reader_set_answer_ms(struct topic_reader *reader, int answer_ms)
+{
+    reader->options.answer_ms = answer_ms;
+}
+
 void topic_reader_serve(struct topic_reader *reader)
 {
     rd_kafka_poll(reader->client, 0);

@@ -40,6 +40,7 @@ void topic_reader_free(struct topic_reader *reader);
 rd_kafka_t *topic_reader_client(const struct topic_reader *reader);
 const char *topic_reader_name(const struct topic_reader *reader, enum topic topic);
 int topic_reader_answer_ms(const struct topic_reader *reader);
+void topic_reader_set_answer_ms(struct topic_reader *reader, int answer_ms);
 /* Serves the client's callbacks. Every function here that asks a broker does so, too. */
 void topic_reader_serve(struct topic_reader *reader);
 
