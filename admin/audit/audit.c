@@ -195,7 +195,7 @@ enum err admin_audit(struct admin *admin, struct failure *f)
     if (options_has(admin->opts, "for"))
         return failure_set(f, ERR_USAGE, "--for goes with --follow");
     audit.differences = json_array();
-    audit.arena = arena_new();
+    event_fold_init(&audit.fold, &(struct fold_watch){0});
     enum err err = wait ? cli_duration_parse(wait, &audit.wait_ms, f) : ERR_OK;
     if (err == ERR_OK)
         err = admin_farm_open(admin, &audit.farm, &audit.kafka, f);
@@ -206,9 +206,8 @@ enum err admin_audit(struct admin *admin, struct failure *f)
         if (audit.difference_count > 0)
             admin->exit_code = EXIT_CODE_DIFFERENCES;
     }
-    audit_fold_fini(&audit);
+    event_fold_fini(&audit.fold);
     admin_kafka_close(&audit.kafka);
-    arena_free(audit.arena);
     json_decref(audit.differences);
     free(audit.parts);
     return err;

@@ -10,7 +10,7 @@
     "SELECT id, client, user_name, start_ms, end_ms, state, version, series FROM booking "         \
     "ORDER BY id"
 
-static const char *find_booking_difference(MYSQL_ROW row, const struct audit_booking *booking)
+static const char *find_booking_difference(MYSQL_ROW row, const struct fold_booking *booking)
 {
     if (field_int(row[6]) != booking->version)
         return "version";
@@ -40,7 +40,7 @@ static enum err compare_bookings(struct audit *audit, struct failure *f)
     MYSQL_ROW row;
     char at[AUDIT_AT_LEN];
     while ((row = mysql_fetch_row(res))) {
-        struct audit_booking *booking = audit_booking(audit, field_int(row[0]));
+        struct fold_booking *booking = event_fold_booking(&audit->fold, field_int(row[0]));
         audit_at(at, "booking/%s", row[0]);
         audit->counts.bookings++;
         if (!booking) {
@@ -65,12 +65,12 @@ static enum err compare_bookings(struct audit *audit, struct failure *f)
     "SELECT a.booking, m.name, a.start_ms, a.end_ms, a.gpus, a.memory_gib, a.live "                \
     "FROM allocation a LEFT JOIN machine m ON m.id = a.machine"
 
-static struct audit_share *find_share(const struct audit_booking *booking, const char *machine,
-                                      struct amount amount)
+static struct fold_share *find_share(const struct fold_booking *booking, const char *machine,
+                                     struct amount amount)
 {
     for (size_t i = 0; i < booking->share_count; i++) {
-        struct audit_share *share = &booking->shares[i];
-        if (strcmp(share->machine, machine) == 0 && share->amount.gpus == amount.gpus &&
+        struct fold_share *share = &booking->shares[i];
+        if (strcmp(share->machine->name, machine) == 0 && share->amount.gpus == amount.gpus &&
             share->amount.memory_gib == amount.memory_gib)
             return share;
     }
@@ -81,7 +81,7 @@ static void compare_allocation(struct audit *audit, MYSQL_ROW row)
 {
     char at[AUDIT_AT_LEN];
     audit_at(at, "booking/%s", row[0]);
-    struct audit_booking *booking = audit_booking(audit, field_int(row[0]));
+    struct fold_booking *booking = event_fold_booking(&audit->fold, field_int(row[0]));
     const char *machine = row[1] ? row[1] : "?";
     bool live = field_int(row[6]) != 0;
     int64_t end_ms = field_int(row[3]);
@@ -101,7 +101,7 @@ static void compare_allocation(struct audit *audit, MYSQL_ROW row)
     if (end_ms < booking->end_ms || !booking->shares_known)
         return;
     struct amount amount = {field_int(row[4]), field_int(row[5])};
-    struct audit_share *share = find_share(booking, machine, amount);
+    struct fold_share *share = find_share(booking, machine, amount);
     if (share) {
         share->rows++;
     } else {
@@ -132,8 +132,8 @@ static enum err compare_allocations(struct audit *audit, struct failure *f)
 static void find_missing(struct audit *audit)
 {
     char at[AUDIT_AT_LEN];
-    for (size_t i = 0; i < audit->bookings.count; i++) {
-        const struct audit_booking *booking = audit->booking_list[i];
+    for (size_t i = 0; i < audit->fold.booking_map.count; i++) {
+        const struct fold_booking *booking = audit->fold.bookings[i];
         audit_at(at, "booking/%" PRId64, booking->id);
         if (!booking->seen)
             audit_differ(audit, "booking_missing", at, "the decisions made it, the table lacks it");
@@ -146,14 +146,14 @@ static void find_missing(struct audit *audit)
             if (booking->shares[k].rows != 1) {
                 audit_differ(audit, "allocation_missing", at,
                              "%d live allocations of %s where the decisions left one",
-                             booking->shares[k].rows, booking->shares[k].machine);
+                             booking->shares[k].rows, booking->shares[k].machine->name);
             }
         }
     }
-    for (size_t i = 0; i < audit->machines.count; i++) {
-        if (!audit->machine_list[i]->seen) {
-            audit_differ(audit, "machine_missing",
-                         audit_at(at, "machine/%s", audit->machine_list[i]->name),
+    for (size_t i = 0; i < audit->fold.machine_map.count; i++) {
+        const struct fold_machine *machine = audit->fold.machines[i];
+        if (machine->version > 0 && !machine->seen) {
+            audit_differ(audit, "machine_missing", audit_at(at, "machine/%s", machine->name),
                          "a decision registered it, the table lacks it");
         }
     }
@@ -161,7 +161,7 @@ static void find_missing(struct audit *audit)
 
 /* --- machines --- */
 
-static const char *find_machine_difference(MYSQL_ROW row, const struct audit_machine *machine)
+static const char *find_machine_difference(MYSQL_ROW row, const struct fold_machine *machine)
 {
     if (field_int(row[0]) != machine->id)
         return "id";
@@ -189,10 +189,10 @@ static enum err compare_machines(struct audit *audit, struct failure *f)
     MYSQL_ROW row;
     char at[AUDIT_AT_LEN];
     while ((row = mysql_fetch_row(res))) {
-        struct audit_machine *machine = audit_machine(audit, row[1]);
+        struct fold_machine *machine = event_fold_machine(&audit->fold, row[1]);
         audit_at(at, "machine/%s", row[1]);
         audit->counts.machines++;
-        if (!machine) {
+        if (!machine || machine->version == 0) {
             audit_differ(audit, "machine_unknown", at, "no decision registered this machine");
             continue;
         }

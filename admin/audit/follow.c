@@ -120,7 +120,7 @@ static const char *event_id(const struct follow_event *event, char buf[AT_LEN])
 
 static const char *machine_at(const struct follow_machine *machine, char buf[AT_LEN])
 {
-    snprintf(buf, AT_LEN, "machine/%s", machine->name);
+    snprintf(buf, AT_LEN, "machine/%s", machine->base->name);
     return buf;
 }
 
@@ -131,9 +131,10 @@ static void alarm_of(struct follow *follow, const struct follow_suspicion *suspi
     char at[AT_LEN], id[AT_LEN], time[TIMETEXT_LEN];
     event_id(&suspicion->event, id);
     timetext_format(excess->at_ms, time);
-    json_t *more = json_pack("{s:s, s:s, s:o, s:o, s:s, s:b}", "machine", suspicion->machine->name,
-                             "instant", time, "use", amount_json(excess->use), "capacity",
-                             amount_json(excess->capacity), "event", id, "complete", sure);
+    json_t *more = json_pack("{s:s, s:s, s:o, s:o, s:s, s:b}", "machine",
+                             suspicion->machine->base->name, "instant", time, "use",
+                             amount_json(excess->use), "capacity", amount_json(excess->capacity),
+                             "event", id, "complete", sure);
     machine_at(suspicion->machine, at);
     tell(follow, (struct finding){"overbooked", at, more},
          "%" PRId64 " GPUs and %" PRId64 " GiB are booked from %s on, it has %" PRId64
@@ -155,12 +156,12 @@ static void tell_unknown(struct follow *follow, const struct follow_suspicion *s
     suspicion->machine->told = true;
     if (!follow->complete) {
         admin_remark(follow->admin, "machine %s is not in the events that are left: not watched",
-                     suspicion->machine->name);
+                     suspicion->machine->base->name);
         return;
     }
     follow->finding_count++;
     machine_at(suspicion->machine, at);
-    json_t *more = json_pack("{s:s, s:s}", "machine", suspicion->machine->name, "event", id);
+    json_t *more = json_pack("{s:s, s:s}", "machine", suspicion->machine->base->name, "event", id);
     tell(follow, (struct finding){"machine_unknown", at, more},
          "event %s books it, and no event registered it", id);
 }
@@ -173,7 +174,7 @@ static void judge(struct follow *follow)
     for (size_t i = 0; i < follow->judged; i++) {
         const struct follow_suspicion *suspicion = &fold->suspicions[i];
         struct follow_excess excess;
-        if (!suspicion->machine->registered) {
+        if (!follow_is_registered(suspicion->machine)) {
             tell_unknown(follow, suspicion);
         } else if (!suspicion->explained && follow_exceeds(suspicion, &excess)) {
             alarm_of(follow, suspicion, &excess);
@@ -220,7 +221,7 @@ static void look_at_alarms(struct follow *follow)
         char id[AT_LEN];
         event_id(&alarm->event, id);
         machine_at(alarm->machine, at);
-        json_t *more = json_pack("{s:s, s:s}", "machine", alarm->machine->name, "event", id);
+        json_t *more = json_pack("{s:s, s:s}", "machine", alarm->machine->base->name, "event", id);
         tell(follow, (struct finding){"cleared", at, more}, "what event %s booked fits now", id);
         *alarm = follow->alarms[--follow->alarm_count];
     }
@@ -233,7 +234,8 @@ static void catch_up(struct follow *follow, int64_t now_ms)
     follow->caught_up_ms = now_ms;
     follow_fold_look(&follow->fold);
     admin_remark(follow->admin, "following: %" PRId64 " events, %zu machines, %zu bookings",
-                 follow->event_count, follow->fold.machines.count, follow->fold.bookings.count);
+                 follow->event_count, follow->fold.base.machine_map.count,
+                 follow->fold.base.booking_map.count);
 }
 
 static void look(struct follow *follow, int64_t now_ms)
@@ -431,8 +433,8 @@ static void finish(struct follow *follow)
     admin_remark(follow->admin,
                  "followed: %" PRId64 " events (and %" PRId64 " repeats), %zu machines, %zu "
                  "bookings, %" PRId64 " findings",
-                 follow->event_count, follow->repeat_count, follow->fold.machines.count,
-                 follow->fold.bookings.count, follow->finding_count);
+                 follow->event_count, follow->repeat_count, follow->fold.base.machine_map.count,
+                 follow->fold.base.booking_map.count, follow->finding_count);
     if (signal_seen) {
         follow->admin->exit_code = signal_seen == SIGINT ? EXIT_CODE_SIGINT : EXIT_CODE_SIGTERM;
     } else if (follow->finding_count > 0) {

@@ -11,11 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/amount.h"
-#include "core/arena.h"
-#include "core/map.h"
+#include "admin/audit/event_fold.h"
 #include "core/pool.h"
-#include "core/request.h"
 #include "core/timeline.h"
 
 /* Which event: "3-1042". */
@@ -25,13 +22,10 @@ struct follow_event {
     int64_t floor_ms, ceil_ms; /* its time in whole seconds */
 };
 
+/* What the watch keeps of a machine beside the fold. */
 struct follow_machine {
-    const char *name;
-    bool registered; /* an event said what it has */
-    bool told;       /* that it is not known */
-    int64_t version;
-    struct amount capacity;
-    enum machine_state state;
+    struct fold_machine *base;
+    bool told;                 /* that no event registered it */
     int64_t changed_ms;        /* use counts from here on: the last change of capacity */
     struct follow_event event; /* the one with that version; until registered, one that books it */
     struct timeline *use;
@@ -45,7 +39,7 @@ struct follow_piece {
 };
 
 struct follow_booking {
-    int64_t id, version;
+    struct fold_booking *base;
     int64_t start_ms;
     struct follow_event event; /* the one with that version */
     struct follow_piece *pieces;
@@ -62,12 +56,15 @@ struct follow_suspicion {
 };
 
 struct follow_fold {
-    struct arena *arena;
+    struct event_fold base;
+    struct arena *arena;   /* of machines and bookings */
+    struct arena *scratch; /* of the event at hand */
     struct pool *pool;
-    struct map bookings, machines;
-    struct follow_booking **booking_list;
-    struct follow_machine **machine_list;
-    size_t booking_room, machine_room;
+    struct follow_event event; /* the one at hand */
+    /* By the fold's indexes; NULL: not needed so far. */
+    struct follow_machine **machines;
+    struct follow_booking **bookings;
+    size_t machine_room, booking_room;
     bool looking; /* false until the past is read: nothing is suspected */
     struct follow_suspicion *suspicions;
     size_t suspicion_count, suspicion_room;
@@ -75,12 +72,15 @@ struct follow_fold {
 
 void follow_fold_init(struct follow_fold *fold);
 void follow_fold_fini(struct follow_fold *fold);
-/* Takes an event's bytes, which anybody may have written. False: it is no event, or none that says
- * what it must; whatever of it could be read counts. */
+/* Takes an event's bytes, which anybody may have written. False: it is not the event with that
+ * sequence, or does not say what it must; whatever of it could be read counts. */
 bool follow_fold_event(struct follow_fold *fold, int32_t part, int64_t seq, const char *bytes,
                        size_t len);
 /* The past is read: suspects each machine that is too full anywhere, and from now on each event. */
 void follow_fold_look(struct follow_fold *fold);
+
+/* Whether an event said what the machine has. */
+bool follow_is_registered(const struct follow_machine *machine);
 
 struct follow_excess {
     int64_t at_ms;

@@ -1,99 +1,84 @@
-/* What the events leave machines with: the highest version of each thing counts, whatever the order
- * in which partitions show them. */
+/* The use of each machine over time, by what the events leave bookings with. */
 #include "admin/audit/follow.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "admin/audit/audit.h"
-#include "core/limits.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
-#include "lib/base/timetext.h"
-#include "lib/codec/event.h"
 
 /* Suspicions that are looked at after each event. */
 #define EXPLAINED_MAX 256
+/* Room of a list at first. */
+#define FIRST_ROOM    256
 
-/* --- the maps --- */
+/* --- what is kept beside the fold --- */
 
-static bool booking_has_id(const void *value, const void *key)
-{
-    return ((const struct follow_booking *)value)->id == *(const int64_t *)key;
-}
-
-static bool machine_has_name(const void *value, const void *key)
-{
-    return strcmp(((const struct follow_machine *)value)->name, key) == 0;
-}
-
-/* Makes room for one more in a list. */
+/* Makes room for `count` items of `size` bytes; new ones are zeroed. */
 static void *grown(void *list, size_t count, size_t *room, size_t size)
 {
-    if (count < *room)
+    size_t old = *room;
+    if (count <= old)
         return list;
-    *room = count ? 2 * count : 256;
-    return xrealloc(list, *room * size);
+    *room = count < FIRST_ROOM / 2 ? FIRST_ROOM : 2 * count;
+    list = xrealloc(list, *room * size);
+    memset((char *)list + old * size, 0, (*room - old) * size);
+    return list;
 }
 
-static struct follow_booking *need_booking(struct follow_fold *fold, int64_t id)
+static struct follow_booking *booking_of(struct follow_fold *fold, struct fold_booking *base)
 {
-    uint64_t hash = map_hash_int(id);
-    struct follow_booking *booking = map_get(&fold->bookings, hash, booking_has_id, &id);
-    if (booking)
-        return booking;
-    size_t count = fold->bookings.count;
-    booking = arena_alloc(fold->arena, sizeof(*booking));
-    booking->id = id;
-    fold->booking_list = grown(fold->booking_list, count, &fold->booking_room,
-                               sizeof(*fold->booking_list));
-    fold->booking_list[count] = booking;
-    map_put(&fold->bookings, hash, booking);
-    return booking;
+    fold->bookings = grown(fold->bookings, base->index + 1, &fold->booking_room,
+                           sizeof(*fold->bookings));
+    struct follow_booking **booking = &fold->bookings[base->index];
+    if (!*booking) {
+        *booking = arena_alloc(fold->arena, sizeof(**booking));
+        (*booking)->base = base;
+    }
+    return *booking;
 }
 
-static struct follow_machine *need_machine(struct follow_fold *fold, const char *name)
+static struct follow_machine *machine_of(struct follow_fold *fold, struct fold_machine *base)
 {
-    uint64_t hash = map_hash_text(MAP_SEED, name);
-    struct follow_machine *machine = map_get(&fold->machines, hash, machine_has_name, name);
-    if (machine)
-        return machine;
-    size_t count = fold->machines.count;
-    machine = arena_alloc(fold->arena, sizeof(*machine));
-    machine->name = arena_strdup(fold->arena, name);
-    machine->changed_ms = -TIMELINE_MS_LIMIT + 1;
-    machine->use = timeline_new(fold->pool, INT64_MIN);
-    fold->machine_list = grown(fold->machine_list, count, &fold->machine_room,
-                               sizeof(*fold->machine_list));
-    fold->machine_list[count] = machine;
-    map_put(&fold->machines, hash, machine);
-    return machine;
+    fold->machines = grown(fold->machines, base->index + 1, &fold->machine_room,
+                           sizeof(*fold->machines));
+    struct follow_machine **machine = &fold->machines[base->index];
+    if (!*machine) {
+        *machine = arena_alloc(fold->arena, sizeof(**machine));
+        (*machine)->base = base;
+        (*machine)->changed_ms = -TIMELINE_MS_LIMIT + 1;
+        (*machine)->use = timeline_new(fold->pool, INT64_MIN);
+    }
+    return *machine;
 }
 
-void follow_fold_init(struct follow_fold *fold)
+bool follow_is_registered(const struct follow_machine *machine)
 {
-    *fold = (struct follow_fold){.arena = arena_new(), .pool = pool_new()};
+    return machine->base->version > 0;
 }
 
 void follow_fold_fini(struct follow_fold *fold)
 {
-    for (size_t i = 0; i < fold->bookings.count; i++)
-        free(fold->booking_list[i]->pieces);
-    for (size_t i = 0; i < fold->machines.count; i++)
-        timeline_free(fold->machine_list[i]->use);
-    map_fini(&fold->bookings);
-    map_fini(&fold->machines);
-    free(fold->booking_list);
-    free(fold->machine_list);
+    for (size_t i = 0; i < fold->booking_room; i++) {
+        if (fold->bookings[i])
+            free(fold->bookings[i]->pieces);
+    }
+    for (size_t i = 0; i < fold->machine_room; i++) {
+        if (fold->machines[i])
+            timeline_free(fold->machines[i]->use);
+    }
+    free(fold->bookings);
+    free(fold->machines);
     free(fold->suspicions);
+    event_fold_fini(&fold->base);
     pool_free(fold->pool);
+    arena_free(fold->scratch);
     arena_free(fold->arena);
 }
 
 /* --- suspicions --- */
 
-static int64_t later(int64_t a, int64_t b)
+static int64_t max_ms(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
@@ -121,14 +106,14 @@ static bool find_first(void *arg, int64_t start_ms, int64_t end_ms, struct amoun
 bool follow_exceeds(const struct follow_suspicion *suspicion, struct follow_excess *out)
 {
     const struct follow_machine *machine = suspicion->machine;
-    struct finding finding = {.excess.capacity = machine->capacity};
-    int64_t start_ms = later(suspicion->start_ms, machine->changed_ms);
+    struct finding finding = {.excess.capacity = machine->base->capacity};
+    int64_t start_ms = max_ms(suspicion->start_ms, machine->changed_ms);
     /* A machine retires only when it holds nothing from then on. */
-    if (machine->state == MACHINE_RETIRED) {
+    if (machine->base->state == MACHINE_RETIRED) {
         finding.excess.capacity = (struct amount){0};
-        start_ms = later(start_ms, machine->event.ceil_ms);
+        start_ms = max_ms(start_ms, machine->event.ceil_ms);
     }
-    if (!machine->registered || start_ms >= suspicion->end_ms ||
+    if (!follow_is_registered(machine) || start_ms >= suspicion->end_ms ||
         !is_more(timeline_peak(machine->use, start_ms, suspicion->end_ms), finding.excess.capacity))
         return false;
     timeline_steps(machine->use, start_ms, suspicion->end_ms, find_first, &finding);
@@ -141,10 +126,11 @@ bool follow_exceeds(const struct follow_suspicion *suspicion, struct follow_exce
 static void look(struct follow_fold *fold, struct follow_suspicion suspicion)
 {
     struct follow_excess excess;
-    if (!fold->looking || (suspicion.machine->registered && !follow_exceeds(&suspicion, &excess)))
+    if (!fold->looking ||
+        (follow_is_registered(suspicion.machine) && !follow_exceeds(&suspicion, &excess)))
         return;
     suspicion.seen_ms = clock_mono_ms();
-    fold->suspicions = grown(fold->suspicions, fold->suspicion_count, &fold->suspicion_room,
+    fold->suspicions = grown(fold->suspicions, fold->suspicion_count + 1, &fold->suspicion_room,
                              sizeof(*fold->suspicions));
     fold->suspicions[fold->suspicion_count++] = suspicion;
 }
@@ -158,7 +144,7 @@ static void explain(struct follow_fold *fold)
         return;
     for (size_t i = 0; i < fold->suspicion_count; i++) {
         struct follow_suspicion *suspicion = &fold->suspicions[i];
-        if (!suspicion->explained && suspicion->machine->registered)
+        if (!suspicion->explained && follow_is_registered(suspicion->machine))
             suspicion->explained = !follow_exceeds(suspicion, &excess);
     }
 }
@@ -181,9 +167,10 @@ static struct follow_event find_culprit(const struct follow_fold *fold,
 {
     struct follow_event culprit = machine->event;
     culprit.ceil_ms = machine->changed_ms;
-    for (size_t i = 0; i < fold->bookings.count; i++) {
-        const struct follow_booking *booking = fold->booking_list[i];
-        if (booking->event.ceil_ms >= culprit.ceil_ms && holds_at(booking, machine, at_ms))
+    for (size_t i = 0; i < fold->booking_room; i++) {
+        const struct follow_booking *booking = fold->bookings[i];
+        if (booking && booking->event.ceil_ms >= culprit.ceil_ms &&
+            holds_at(booking, machine, at_ms))
             culprit = booking->event;
     }
     return culprit;
@@ -192,16 +179,18 @@ static struct follow_event find_culprit(const struct follow_fold *fold,
 void follow_fold_look(struct follow_fold *fold)
 {
     fold->looking = true;
-    for (size_t i = 0; i < fold->machines.count; i++) {
+    for (size_t i = 0; i < fold->machine_room; i++) {
         struct follow_suspicion suspicion = {
-            .machine = fold->machine_list[i],
+            .machine = fold->machines[i],
             .start_ms = -TIMELINE_MS_LIMIT + 1,
             .end_ms = TIMELINE_FOREVER,
         };
         struct follow_excess excess = {0};
-        if (suspicion.machine->registered && !follow_exceeds(&suspicion, &excess))
+        if (!suspicion.machine)
             continue;
-        suspicion.event = suspicion.machine->registered
+        if (follow_is_registered(suspicion.machine) && !follow_exceeds(&suspicion, &excess))
+            continue;
+        suspicion.event = follow_is_registered(suspicion.machine)
                               ? find_culprit(fold, suspicion.machine, excess.at_ms)
                               : suspicion.machine->event;
         look(fold, suspicion);
@@ -249,123 +238,53 @@ static void cut_pieces(struct follow_booking *booking, int64_t cut_ms, size_t mo
     free(old);
 }
 
-/* What an event says of a booking. */
-struct step {
-    const struct follow_event *event;
-    int64_t version, start_ms;
-    size_t shares;
-};
-
-/* Moves the booking on to a version; false: that one is passed already. What it held before stays
- * only when no version between is missing, since that one may have moved it. *from_ms: from here on
- * the event says what it holds. */
-static bool renew(struct follow_booking *booking, const struct step *step, int64_t *from_ms)
+/* Takes away what the booking held from the event on, or, where that is not known, all: a version
+ * that is missing may have moved it. Gives the instant from which on the event says what it holds. */
+static int64_t renew(struct follow_fold *fold, struct follow_booking *booking, int64_t old_version,
+                     int64_t start_ms)
 {
-    if (step->version <= booking->version)
-        return false;
-    bool next = step->version - 1 == booking->version;
-    int64_t begin_ms = next && booking->version > 0 ? booking->start_ms : step->start_ms;
-    bool begun = step->version > 1 && begin_ms < step->event->ceil_ms;
-    *from_ms = begun ? step->event->ceil_ms : step->start_ms;
-    cut_pieces(booking, next && begun ? step->event->ceil_ms : INT64_MIN, step->shares);
-    booking->version = step->version;
-    booking->start_ms = step->start_ms;
-    booking->event = *step->event;
-    return true;
-}
-
-/* --- reading --- */
-
-static bool is_time(int64_t ms)
-{
-    return ms >= 0 && ms <= LIMIT_TIME_S * 1000;
-}
-
-static bool read_amount(const json_t *object, struct amount *out)
-{
-    *out = audit_amount(object);
-    return json_is_object(object) && out->gpus >= 0 && out->gpus <= LIMIT_GPUS &&
-           out->memory_gib >= 0 && out->memory_gib <= LIMIT_MEMORY_GIB;
-}
-
-static bool read_share(struct follow_fold *fold, const json_t *share, struct follow_piece *out)
-{
-    const char *name = audit_text(share, "machine");
-    if (!name_is_valid(name, LIMIT_NAME_LEN, NULL) || !read_amount(share, &out->amount))
-        return false;
-    out->machine = need_machine(fold, name);
-    return true;
-}
-
-static bool take_booking(struct follow_fold *fold, int64_t id, const json_t *data,
-                         const struct follow_event *event)
-{
-    const json_t *shares = json_object_get(data, "allocations");
-    enum booking_state state = booking_state_from_name(audit_text(data, "state"));
-    int64_t version = audit_int(data, "version");
-    int64_t start_ms = audit_time(data, "start"), end_ms = audit_time(data, "end");
-    int64_t from_ms;
-    if (id <= 0 || version <= 0 || state == BOOKING_STATE_COUNT || !is_time(start_ms) ||
-        !is_time(end_ms))
-        return false;
-    struct follow_booking *booking = need_booking(fold, id);
-    struct step step = {event, version, start_ms, json_array_size(shares)};
-    if (!renew(booking, &step, &from_ms))
-        return true;
-    if (state == BOOKING_CANCELLED)
+    const struct fold_booking *base = booking->base;
+    int64_t now_ms = fold->event.ceil_ms;
+    bool next = base->version - 1 == old_version;
+    int64_t begin_ms = next && old_version > 0 ? booking->start_ms : start_ms;
+    bool begun = base->version > 1 && begin_ms < now_ms;
+    cut_pieces(booking, next && begun ? now_ms : INT64_MIN, base->share_count);
+    if (base->state == BOOKING_CANCELLED)
         cut_pieces(booking, INT64_MIN, 0);
-    bool good = true;
-    for (size_t i = 0; state == BOOKING_BOOKED && i < json_array_size(shares); i++) {
-        struct follow_piece piece = {.start_ms = from_ms, .end_ms = end_ms};
-        if (!read_share(fold, json_array_get(shares, i), &piece)) {
-            good = false;
-            continue;
-        }
-        if (!piece.machine->registered)
-            piece.machine->event = *event;
-        add_piece(booking, piece);
-        if (from_ms < end_ms) {
+    booking->start_ms = start_ms;
+    booking->event = fold->event;
+    return begun ? now_ms : start_ms;
+}
+
+/* The fold's booking has moved on. */
+static void on_booking(void *arg, struct fold_booking *base, int64_t old_version, bool displaced)
+{
+    struct follow_fold *fold = arg;
+    struct follow_booking *booking = booking_of(fold, base);
+    int64_t from_ms = renew(fold, booking, old_version,
+                            displaced ? booking->start_ms : base->start_ms);
+    for (size_t i = 0; base->state == BOOKING_BOOKED && i < base->share_count; i++) {
+        struct follow_machine *machine = machine_of(fold, base->shares[i].machine);
+        if (!follow_is_registered(machine))
+            machine->event = fold->event;
+        add_piece(booking, (struct follow_piece){
+                               .machine = machine,
+                               .start_ms = from_ms,
+                               .end_ms = base->end_ms,
+                               .amount = base->shares[i].amount,
+                           });
+        if (from_ms < base->end_ms) {
             look(fold, (struct follow_suspicion){
-                           .machine = piece.machine,
-                           .event = *event,
+                           .machine = machine,
+                           .event = fold->event,
                            .start_ms = from_ms,
-                           .end_ms = end_ms,
+                           .end_ms = base->end_ms,
                        });
         }
     }
-    return good;
 }
 
-/* Its occurrences that were booked or ended. */
-static bool take_series(struct follow_fold *fold, const json_t *occurrences,
-                        const struct follow_event *event)
-{
-    const json_t *occurrence;
-    size_t i;
-    bool good = true;
-    json_array_foreach(occurrences, i, occurrence)
-    {
-        int64_t id = audit_int(occurrence, "booking");
-        if (id != 0)
-            good = take_booking(fold, id, occurrence, event) && good;
-    }
-    return good;
-}
-
-static bool take_displaced(struct follow_fold *fold, const json_t *data,
-                           const struct follow_event *event)
-{
-    enum booking_state state = booking_state_from_name(audit_text(data, "state"));
-    int64_t id = audit_int(data, "id"), version = audit_int(data, "version");
-    if (id <= 0 || version <= 0 || state == BOOKING_STATE_COUNT)
-        return false;
-    struct follow_booking *booking = need_booking(fold, id);
-    int64_t from_ms;
-    struct step step = {event, version, booking->start_ms, 0};
-    if (renew(booking, &step, &from_ms) && state == BOOKING_CANCELLED)
-        cut_pieces(booking, INT64_MIN, 0);
-    return true;
-}
+/* --- machines --- */
 
 static bool is_same(struct amount a, struct amount b)
 {
@@ -374,98 +293,59 @@ static bool is_same(struct amount a, struct amount b)
 
 /* A capacity that is not the first one counts from the latest change on. When events were seen in
  * another order than they were made, it may count from later on than it does, never from earlier. */
-static void note_change(struct follow_machine *machine, int64_t version, struct amount capacity,
-                        const struct follow_event *event)
+static void note_change(struct follow_machine *machine, const struct fold_machine *before,
+                        const struct machine_view *told, const struct follow_event *event)
 {
-    if (!machine->registered) {
-        int64_t from_ms = version == 1 ? event->floor_ms : event->ceil_ms;
-        machine->changed_ms = later(machine->changed_ms, from_ms);
-    } else if (!is_same(capacity, machine->capacity)) {
-        machine->changed_ms = later(machine->changed_ms, event->ceil_ms);
-        if (version < machine->version)
-            machine->changed_ms = later(machine->changed_ms, machine->event.ceil_ms);
+    if (before->version == 0) {
+        int64_t from_ms = told->version == 1 ? event->floor_ms : event->ceil_ms;
+        machine->changed_ms = max_ms(machine->changed_ms, from_ms);
+    } else if (!is_same(told->capacity, before->capacity)) {
+        machine->changed_ms = max_ms(machine->changed_ms, event->ceil_ms);
+        if (told->version < before->version)
+            machine->changed_ms = max_ms(machine->changed_ms, machine->event.ceil_ms);
     }
 }
 
-static bool take_machine(struct follow_fold *fold, const json_t *data,
-                         const struct follow_event *event)
+/* An event told of the fold's machine. */
+static void on_machine(void *arg, struct fold_machine *base, const struct fold_machine *before,
+                       const struct machine_view *told)
 {
-    const char *name = audit_text(data, "name");
-    int64_t version = audit_int(data, "version");
-    enum machine_state state = machine_state_from_name(audit_text(data, "state"));
-    struct amount capacity;
-    if (!name_is_valid(name, LIMIT_NAME_LEN, NULL) || version <= 0 ||
-        state == MACHINE_STATE_COUNT || !read_amount(data, &capacity))
-        return false;
-    struct follow_machine *machine = need_machine(fold, name);
-    note_change(machine, version, capacity, event);
-    machine->registered = true;
-    if (version <= machine->version)
-        return true;
-    machine->version = version;
-    machine->capacity = capacity;
-    machine->state = state;
-    machine->event = *event;
+    struct follow_fold *fold = arg;
+    struct follow_machine *machine = machine_of(fold, base);
+    note_change(machine, before, told, &fold->event);
+    if (base->version == before->version)
+        return;
+    machine->event = fold->event;
     look(fold, (struct follow_suspicion){
                    .machine = machine,
-                   .event = *event,
+                   .event = fold->event,
                    .start_ms = machine->changed_ms,
                    .end_ms = TIMELINE_FOREVER,
                });
-    return true;
 }
 
-static bool take_data(struct follow_fold *fold, const json_t *data,
-                      const struct follow_event *event)
-{
-    const json_t *booking = json_object_get(data, "booking");
-    const json_t *machine = json_object_get(data, "machine");
-    const json_t *series = json_object_get(data, "series");
-    bool good = true;
-    const json_t *displaced;
-    size_t i;
-    json_array_foreach(json_object_get(data, "displaced"), i, displaced)
-        good = take_displaced(fold, displaced, event) && good;
-    if (json_is_object(series)) {
-        good = take_series(fold, json_object_get(series, "occurrences"), event) && good;
-    } else if (json_is_object(booking)) {
-        good = take_booking(fold, audit_int(booking, "id"), booking, event) && good;
-    }
-    if (json_is_object(machine))
-        good = take_machine(fold, machine, event) && good;
-    return good;
-}
+/* --- events --- */
 
-/* "2026-11-24T14:37:54.123Z", to whole seconds. */
-static bool read_time(const char *text, struct follow_event *out)
+void follow_fold_init(struct follow_fold *fold)
 {
-    const char *dot = strchr(text, '.');
-    char whole[TIMETEXT_LEN];
-    size_t len = dot ? (size_t)(dot - text) : strlen(text);
-    if (len + 2 > sizeof(whole))
-        return false;
-    memcpy(whole, text, len);
-    memcpy(whole + len, dot ? "Z" : "", dot ? 2 : 1);
-    if (!timetext_parse(whole, strlen(whole), &out->floor_ms))
-        return false;
-    out->ceil_ms = out->floor_ms + (dot ? 1000 : 0);
-    return true;
+    *fold = (struct follow_fold){.arena = arena_new(), .scratch = arena_new(), .pool = pool_new()};
+    event_fold_init(&fold->base, &(struct fold_watch){fold, on_booking, on_machine});
 }
 
 bool follow_fold_event(struct follow_fold *fold, int32_t part, int64_t seq, const char *bytes,
                        size_t len)
 {
-    struct follow_event event = {.part = part, .seq = seq};
-    json_t *object = bytes ? json_loadb(bytes, len, 0, NULL) : NULL;
-    const json_t *data = json_object_get(object, "data");
-    char id[48];
-    snprintf(id, sizeof(id), "%" PRId32 "-%" PRId64, part, seq);
-    bool good = json_is_object(data) && strcmp(audit_text(object, "id"), id) == 0 &&
-                read_time(audit_text(object, "time"), &event);
-    bool accepted = good && strcmp(audit_text(object, "type"), EVENT_TYPE_ACCEPTED) == 0;
-    if (accepted && !json_object_get(data, "duplicate_of"))
-        good = take_data(fold, data, &event);
+    struct event_view event;
+    struct failure f;
+    arena_reset(fold->scratch);
+    bool good = event_read(bytes, len, fold->scratch, &event, &f) == ERR_OK && event.part == part &&
+                event.seq == seq;
+    if (good) {
+        fold->event = (struct follow_event){part, seq, time_floor_s(event.time_ms),
+                                            time_ceil_s(event.time_ms)};
+        event_fold_take(&fold->base, &event, fold->scratch);
+        good = event.kind != EVENT_ACCEPTED || event.duplicate_of || !event.fault;
+    }
     explain(fold);
-    json_decref(object);
     return good;
 }

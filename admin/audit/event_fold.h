@@ -1,0 +1,77 @@
+/* What the events leave each booking and machine with: the one fold, of the audit and of
+ * audit --follow. The highest version of each thing counts, whatever the order in which events
+ * come. What is kept of a thing is as long as its newest state, however many events there were. */
+#ifndef BERTH_ADMIN_AUDIT_EVENT_FOLD_H
+#define BERTH_ADMIN_AUDIT_EVENT_FOLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/map.h"
+#include "lib/codec/event_read.h"
+
+struct fold_machine {
+    size_t index; /* in the fold's list */
+    const char *name;
+    int64_t id, version; /* version 0: no event registered it */
+    struct amount capacity;
+    enum machine_state state;
+    char *labels; /* canonical JSON; NULL: version 0 */
+    bool seen;    /* the audit's mark: the table has it */
+};
+
+struct fold_share {
+    struct fold_machine *machine;
+    struct amount amount;
+    int rows; /* the audit's count: live rows of the table that are just this */
+};
+
+struct fold_booking {
+    size_t index; /* in the fold's list */
+    int64_t id;
+    int64_t version; /* of the newest event about it, a displacement included */
+    int64_t facts;   /* events about it, duplicates aside: as many as it has versions */
+    enum booking_state state;
+    int64_t end_ms;
+    struct fold_share *shares; /* what it holds until its end */
+    size_t share_count;
+    bool shares_known; /* the newest event may not repeat them */
+    /* A displacement does not tell these; version 0, client and user NULL: no other event came. */
+    int64_t told_version, series, start_ms; /* series 0: none */
+    char *client, *user;
+    bool seen; /* the audit's mark: the table has it */
+};
+
+/* Who is told of changes, after each; functions may be NULL. */
+struct fold_watch {
+    void *arg;
+    /* The booking moved on from that version; `displaced`: by a change of a machine. */
+    void (*booking)(void *arg, struct fold_booking *booking, int64_t old_version, bool displaced);
+    /* An event told of the machine, perhaps of an older version than it has: `told`. `before` is
+     * the machine as it was, without its labels. */
+    void (*machine)(void *arg, struct fold_machine *machine, const struct fold_machine *before,
+                    const struct machine_view *told);
+};
+
+struct event_fold {
+    struct arena *arena;
+    struct fold_watch watch;
+    struct map booking_map, machine_map;
+    struct fold_booking **bookings; /* of booking_map.count */
+    struct fold_machine **machines; /* of machine_map.count */
+    size_t booking_room, machine_room;
+};
+
+void event_fold_init(struct event_fold *fold, const struct fold_watch *watch);
+/* Zeroed is fine. */
+void event_fold_fini(struct event_fold *fold);
+/* Takes what an accepted event says; others, and duplicates, change nothing. `scratch` holds
+ * nothing afterwards that the fold needs. */
+void event_fold_take(struct event_fold *fold, const struct event_view *event,
+                     struct arena *scratch);
+struct fold_booking *event_fold_booking(const struct event_fold *fold, int64_t id); /* NULL: none */
+/* NULL: no event named it. */
+struct fold_machine *event_fold_machine(const struct event_fold *fold, const char *name);
+
+#endif
