@@ -35,11 +35,11 @@
     X(KEYS_CHANGED, "keys_changed")         /* the clients' keys changed: authenticate again */    \
     X(LOG_TRANSPORT, "log_transport")       /* Kafka cannot be reached */                          \
     X(LOG_FULL, "log_full")                 /* the producer's queue is full */                     \
-    X(LOG_FATAL, "log_fatal") /* the Kafka client failed for good and must be made anew */         \
-    X(LOG_TOPIC, "log_topic") /* a topic is missing or not as it should be */                      \
-    X(LOG_DENIED, "log_denied") /* Kafka denies access */                                          \
+    X(LOG_FATAL, "log_fatal")         /* the Kafka client failed for good and must be made anew */ \
+    X(LOG_TOPIC, "log_topic")         /* a topic is missing or not as it should be */              \
+    X(LOG_DENIED, "log_denied")       /* Kafka denies access */                                    \
     X(LOG_TOO_LARGE, "log_too_large") /* a message is too large for its topic */                   \
-    X(LOG_ERROR, "log_error") /* Kafka error */
+    X(LOG_ERROR, "log_error")         /* Kafka error */
 
 enum err {
 #define ERR_ENUM(id, name) ERR_##id,
