@@ -54,32 +54,23 @@ void reader_metrics_answered(struct reader_metrics *m, const struct route *route
 /* --- families ------------------------------------------------------------------------------- */
 
 static const struct metric requests = {
-    .name = "berth_http_requests_total",
-    .type = METRIC_COUNTER,
-    .help = "HTTP requests, by the pattern of their route (other: none) and the status of the "
-            "answer."};
+    "berth_http_requests_total", METRIC_COUNTER, METRIC_COUNT,
+    "HTTP requests, by the pattern of their route (other: none) and the status of the answer."};
 static const struct metric request_time = {
-    .name = "berth_http_request_seconds",
-    .type = METRIC_HISTOGRAM,
-    .unit = METRIC_SECONDS,
-    .help = "Time until an answer was ready; of one in pieces until the first piece was."};
-static const struct metric listeners = {.name = "berth_event_listeners",
-                                        .type = METRIC_GAUGE,
-                                        .help = "Connections that listen to /v1/events."};
+    "berth_http_request_seconds", METRIC_HISTOGRAM, METRIC_SECONDS,
+    "Time until an answer was ready; of one in pieces until the first piece was."};
+static const struct metric listeners = {"berth_event_listeners", METRIC_GAUGE, METRIC_COUNT,
+                                        "Connections that listen to /v1/events."};
 static const struct metric connects = {
-    .name = "berth_database_connects_total",
-    .type = METRIC_COUNTER,
-    .help = "Database sessions that the reader opened; idle ones are closed by the server."};
-static const struct metric machines = {
-    .name = "berth_machines", .type = METRIC_GAUGE, .help = "Registered machines, by their state."};
-static const struct metric gpus = {.name = "berth_gpus",
-                                   .type = METRIC_GAUGE,
-                                   .help = "GPUs of the registered machines, by the machine's "
-                                           "state."};
+    "berth_database_connects_total", METRIC_COUNTER, METRIC_COUNT,
+    "Database sessions that the reader opened; idle ones are closed by the server."};
+static const struct metric machines = {"berth_machines", METRIC_GAUGE, METRIC_COUNT,
+                                       "Registered machines, by their state."};
+static const struct metric gpus = {"berth_gpus", METRIC_GAUGE, METRIC_COUNT,
+                                   "GPUs of the registered machines, by the machine's state."};
 static const struct metric request_lag = {
-    .name = "berth_request_lag",
-    .type = METRIC_GAUGE,
-    .help = "Offsets of the request partition that are not decided yet, owned by a worker or not."};
+    "berth_request_lag", METRIC_GAUGE, METRIC_COUNT,
+    "Offsets of the request partition that are not decided yet, owned by a worker or not."};
 
 /* --- from memory ---------------------------------------------------------------------------- */
 
@@ -157,9 +148,8 @@ static enum err read_farm(struct mysql_session *db, struct buf *out, struct fail
     if ((row = mysql_fetch_row(rows))) {
         metric_single(out, &metric_farm_partitions, field_int(row[0]));
         metric_head(out, &metric_farm_halted);
-        metric_sample(out, &metric_farm_halted,
-                      METRIC_LABELS({"cause", halt_cause_name(halt_cause_read(row[1], row[2]))}),
-                      row[1][0] != '\0');
+        metric_cause(out, &metric_farm_halted, NULL,
+                     halt_cause_name(halt_cause_read(row[1], row[2])));
     }
     mysql_free_result(rows);
     return ERR_OK;
@@ -183,10 +173,8 @@ static enum err read_partitions(struct mysql_session *db, const int64_t *ends, i
     metric_head(&lags, &request_lag);
     while ((row = mysql_fetch_row(rows))) {
         int64_t part = field_int(row[0]), lag = 0;
-        metric_sample(out, &metric_partition_halted,
-                      METRIC_LABELS({"partition", row[0]},
-                                    {"cause", halt_cause_name(halt_cause_read(row[1], row[2]))}),
-                      row[1][0] != '\0');
+        metric_cause(out, &metric_partition_halted, row[0],
+                     halt_cause_name(halt_cause_read(row[1], row[2])));
         if (!ends || part >= end_count || ends[part] < 0)
             continue;
         if (ends[part] > field_int(row[3]))

@@ -19,8 +19,8 @@ struct timed {
 };
 
 struct part_metrics {
-    metric_value state; /* enum part_state; PART_FOREIGN: not shown */
-    metric_value waiting, cause;
+    metric_value state;           /* enum part_state; PART_FOREIGN: not shown */
+    metric_value halted, waiting; /* enum halt_cause; HALT_NONE: it is not */
     metric_value epoch, unpublished;
     metric_value lag; /* or UNKNOWN */
     /* The loop's own: by sequence modulo metrics->timed_count. NULL until the first decision. */
@@ -33,9 +33,10 @@ struct worker_metrics {
     metric_value rollbacks[ERR_COUNT];
     metric_value timelines_reused, timelines_loaded;
     metric_value happened[HAPPENING_COUNT];
-    metric_value database_up, farm_halted, farm_cause;
-    metric_value partitions; /* of the farm; 0: not known yet */
-    metric_value loop_us;    /* wall clock; 0: the loop has not begun */
+    metric_value database_up;
+    metric_value farm_halted; /* enum halt_cause */
+    metric_value partitions;  /* of the farm; 0: not known yet */
+    metric_value loop_us;     /* wall clock; 0: the loop has not begun */
     struct part_metrics parts[LIMIT_PARTITIONS];
     /* The loop's own. */
     size_t timed_count; /* a power of two */
@@ -156,8 +157,8 @@ void worker_metrics_show_part(struct worker_metrics *m, const struct part *part)
         metric_set(&shown->lag, !known ? UNKNOWN : lag > 0 ? lag : 0);
         metric_set(&shown->unpublished, part->tail_known ? part_unpublished(part) : UNKNOWN);
         metric_set(&shown->epoch, part->row.epoch);
-        metric_set(&shown->cause, part->cause);
-        metric_set(&shown->waiting, part_still_waits(part));
+        metric_set(&shown->halted, part->state == PART_HALTED ? part->cause : HALT_NONE);
+        metric_set(&shown->waiting, part_still_waits(part) ? part->cause : HALT_NONE);
     }
     metric_set(&shown->state, part->state);
 }
@@ -168,91 +169,66 @@ void worker_metrics_show(struct worker_metrics *m, const struct worker_view *vie
     metric_set(&m->partitions, view->partitions);
     metric_set(&m->database_up, view->database_up);
     metric_set(&m->farm_halted, view->farm_halted);
-    metric_set(&m->farm_cause, view->farm_cause);
     metric_set(&m->loop_us, view->wall_ms * 1000);
 }
 
 /* --- rendering ------------------------------------------------------------------------------ */
 
 static const struct metric decisions = {
-    .name = "berth_decisions_total",
-    .type = METRIC_COUNTER,
-    .help = "Decisions committed by this worker. type is unknown if the message could not be "
-            "verified or read; reason is none if it was accepted."};
+    "berth_decisions_total", METRIC_COUNTER, METRIC_COUNT,
+    "Decisions committed by this worker. type is unknown if the message could not be verified or "
+    "read; reason is none if it was accepted."};
 static const struct metric decision_delay = {
-    .name = "berth_decision_seconds",
-    .type = METRIC_HISTOGRAM,
-    .unit = METRIC_SECONDS,
-    .help = "From the broker's append time of a request to the acknowledged event, by this host's "
-            "clock."};
-static const struct metric batch_messages = {.name = "berth_batch_messages",
-                                             .type = METRIC_HISTOGRAM,
-                                             .help = "Messages decided in one transaction."};
+    "berth_decision_seconds", METRIC_HISTOGRAM, METRIC_SECONDS,
+    "From the broker's append time of a request to the acknowledged event, by this host's clock."};
+static const struct metric batch_messages = {"berth_batch_messages", METRIC_HISTOGRAM, METRIC_COUNT,
+                                             "Messages decided in one transaction."};
 static const struct metric stages[STAGE_COUNT] = {
 #define STAGE_METRIC(id, stage, text)                                                              \
-    [STAGE_##id] = {.name = "berth_batch_" stage "_seconds",                                       \
-                    .type = METRIC_HISTOGRAM,                                                      \
-                    .unit = METRIC_SECONDS,                                                        \
-                    .help = "Time of a batch's stage " stage ": " text "."},
+    [STAGE_##id] = {"berth_batch_" stage "_seconds", METRIC_HISTOGRAM, METRIC_SECONDS,             \
+                    "Time of a batch's stage " stage ": " text "."},
     STAGE_TABLE(STAGE_METRIC)
 #undef STAGE_METRIC
 };
 static const struct metric rollbacks = {
-    .name = "berth_batch_rollbacks_total",
-    .type = METRIC_COUNTER,
-    .help = "Attempts at a batch that ended in a rollback, by the error; most are tried again."};
+    "berth_batch_rollbacks_total", METRIC_COUNTER, METRIC_COUNT,
+    "Attempts at a batch that ended in a rollback, by the error; most are tried again."};
 static const struct metric timelines_reused = {
-    .name = "berth_timelines_reused_total",
-    .type = METRIC_COUNTER,
-    .help = "Timelines of machines and clients that a batch needed and had in memory."};
+    "berth_timelines_reused_total", METRIC_COUNTER, METRIC_COUNT,
+    "Timelines of machines and clients that a batch needed and had in memory."};
 static const struct metric timelines_loaded = {
-    .name = "berth_timelines_loaded_total",
-    .type = METRIC_COUNTER,
-    .help = "Timelines that were read from the database, missing or changed by another worker."};
+    "berth_timelines_loaded_total", METRIC_COUNTER, METRIC_COUNT,
+    "Timelines that were read from the database, missing or changed by another worker."};
 static const struct metric happenings[HAPPENING_COUNT] = {
-    [HAPPENED_DATABASE_RECONNECT] = {.name = "berth_database_reconnects_total",
-                                     .type = METRIC_COUNTER,
-                                     .help = "Database sessions opened after one was lost."},
-    [HAPPENED_PRODUCER_RESET] = {.name = "berth_producer_resets_total",
-                                 .type = METRIC_COUNTER,
-                                 .help = "Producers made anew because an event was not delivered."},
-    [HAPPENED_KAFKA_DISCONNECT] = {.name = "berth_kafka_disconnects_total",
-                                   .type = METRIC_COUNTER,
-                                   .help = "Polls that reported a lost connection to Kafka or a "
-                                           "position outside of the log."},
-    [HAPPENED_GROUP_REJOIN] = {.name = "berth_group_rejoins_total",
-                               .type = METRIC_COUNTER,
-                               .help =
-                                   "Times that the worker joined its group again, after another "
-                                   "one had claimed a partition of its."},
+    [HAPPENED_DATABASE_RECONNECT] = {"berth_database_reconnects_total", METRIC_COUNTER,
+                                     METRIC_COUNT, "Database sessions opened after one was lost."},
+    [HAPPENED_PRODUCER_RESET] = {"berth_producer_resets_total", METRIC_COUNTER, METRIC_COUNT,
+                                 "Producers made anew because an event was not delivered."},
+    [HAPPENED_KAFKA_DISCONNECT] =
+        {"berth_kafka_disconnects_total", METRIC_COUNTER, METRIC_COUNT,
+         "Polls that reported a lost connection to Kafka or a position outside of the log."},
+    [HAPPENED_GROUP_REJOIN] = {"berth_group_rejoins_total", METRIC_COUNTER, METRIC_COUNT,
+                               "Times that the worker joined its group again, after another one "
+                               "had claimed a partition of its."},
 };
 static const struct metric loop_time = {
-    .name = "berth_loop_timestamp_seconds",
-    .type = METRIC_GAUGE,
-    .unit = METRIC_SECONDS,
-    .help = "When the worker's loop last came round, by this host's clock."};
-static const struct metric partitions = {.name = "berth_partitions",
-                                         .type = METRIC_GAUGE,
-                                         .help = "Partitions of this worker, by their state."};
+    "berth_loop_timestamp_seconds", METRIC_GAUGE, METRIC_SECONDS,
+    "When the worker's loop last came round, by this host's clock."};
+static const struct metric partitions = {"berth_partitions", METRIC_GAUGE, METRIC_COUNT,
+                                         "Partitions of this worker, by their state."};
 static const struct metric partition_waiting = {
-    .name = "berth_partition_waiting",
-    .type = METRIC_GAUGE,
-    .help =
-        "1 if the partition waits for something that can pass by itself, else 0; cause says what "
-        "in a word."};
+    "berth_partition_waiting", METRIC_GAUGE, METRIC_COUNT,
+    "1 if the partition waits for something that can pass by itself, else 0; cause says what in a "
+    "word."};
 static const struct metric partition_epoch = {
-    .name = "berth_partition_epoch",
-    .type = METRIC_GAUGE,
-    .help = "Number of this ownership of the partition: grows with each new owner."};
-static const struct metric request_lag = {
-    .name = "berth_request_lag",
-    .type = METRIC_GAUGE,
-    .help = "Offsets of the request partition that are not decided yet. Of one that is halted: as "
-            "far as the worker saw."};
+    "berth_partition_epoch", METRIC_GAUGE, METRIC_COUNT,
+    "Number of this ownership of the partition: grows with each new owner."};
+static const struct metric request_lag = {"berth_request_lag", METRIC_GAUGE, METRIC_COUNT,
+                                          "Offsets of the request partition that are not decided "
+                                          "yet. Of one that is halted: as far as the worker saw."};
 static const struct metric unpublished = {
-    .name = "berth_unpublished_decisions",
-    .type = METRIC_GAUGE,
-    .help = "Decisions of the partition whose events Kafka has not acknowledged."};
+    "berth_unpublished_decisions", METRIC_GAUGE, METRIC_COUNT,
+    "Decisions of the partition whose events Kafka has not acknowledged."};
 
 static void render_decisions(const struct worker_metrics *m, struct buf *out)
 {
@@ -298,26 +274,36 @@ static void render_batches(const struct worker_metrics *m, struct buf *out)
     metric_single(out, &timelines_loaded, metric_get(&m->timelines_loaded));
 }
 
-static const char *cause_name(int64_t stands, const metric_value *cause)
-{
-    return halt_cause_name(stands ? (enum halt_cause)metric_get(cause) : HALT_NONE);
-}
+static const struct part_family {
+    const struct metric *metric;
+    bool is_cause;
+    size_t value; /* offset in struct part_metrics */
+} part_families[] = {
+    {&metric_partition_halted, true, offsetof(struct part_metrics, halted)},
+    {&partition_waiting, true, offsetof(struct part_metrics, waiting)},
+    {&partition_epoch, false, offsetof(struct part_metrics, epoch)},
+    {&request_lag, false, offsetof(struct part_metrics, lag)},
+    {&unpublished, false, offsetof(struct part_metrics, unpublished)},
+};
 
-static int64_t value_of(const struct part_metrics *part, const struct metric *metric)
+static void render_part(const struct part_family *family, const struct part_metrics *part,
+                        int64_t number, struct buf *out)
 {
-    if (metric == &metric_partition_halted)
-        return metric_get(&part->state) == PART_HALTED;
-    if (metric == &partition_waiting)
-        return metric_get(&part->waiting);
-    if (metric == &partition_epoch)
-        return metric_get(&part->epoch);
-    return metric_get(metric == &request_lag ? &part->lag : &part->unpublished);
+    char text[24];
+    int64_t value = metric_get((const metric_value *)((const char *)part + family->value));
+    int64_t state = metric_get(&part->state);
+    if (state == PART_FOREIGN || state == PART_LOST || value == UNKNOWN)
+        return;
+    snprintf(text, sizeof(text), "%" PRId64, number);
+    if (family->is_cause) {
+        metric_cause(out, family->metric, text, halt_cause_name((enum halt_cause)value));
+    } else {
+        metric_sample(out, family->metric, METRIC_LABELS({"partition", text}), value);
+    }
 }
 
 static void render_partitions(const struct worker_metrics *m, struct buf *out)
 {
-    static const struct metric *const families[] = {&metric_partition_halted, &partition_waiting,
-                                                    &partition_epoch, &request_lag, &unpublished};
     int64_t count = metric_get(&m->partitions), in_state[PART_STATE_COUNT] = {0};
     for (int64_t i = 0; i < count; i++)
         in_state[metric_get(&m->parts[i].state)]++;
@@ -327,23 +313,10 @@ static void render_partitions(const struct worker_metrics *m, struct buf *out)
                       METRIC_LABELS({"state", part_state_name((enum part_state)state)}),
                       in_state[state]);
     }
-    for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
-        metric_head(out, families[f]);
-        for (int64_t i = 0; i < count; i++) {
-            char number[24];
-            int64_t value = value_of(&m->parts[i], families[f]);
-            int64_t state = metric_get(&m->parts[i].state);
-            if (state == PART_FOREIGN || state == PART_LOST || value == UNKNOWN)
-                continue;
-            snprintf(number, sizeof(number), "%" PRId64, i);
-            bool stands = families[f] == &metric_partition_halted ||
-                          families[f] == &partition_waiting;
-            const struct metric_label labels[] = {
-                {"partition", number},
-                {stands ? "cause" : NULL, cause_name(value, &m->parts[i].cause)},
-                {NULL, NULL}};
-            metric_sample(out, families[f], labels, value);
-        }
+    for (size_t f = 0; f < sizeof(part_families) / sizeof(part_families[0]); f++) {
+        metric_head(out, part_families[f].metric);
+        for (int64_t i = 0; i < count; i++)
+            render_part(&part_families[f], &m->parts[i], i, out);
     }
 }
 
@@ -358,10 +331,9 @@ void worker_metrics_render(const struct worker_metrics *m, struct buf *out)
     if (metric_get(&m->loop_us) == 0)
         return; /* nothing is known of the farm */
     metric_single(out, &loop_time, metric_get(&m->loop_us));
-    int64_t halted = metric_get(&m->farm_halted);
     metric_head(out, &metric_farm_halted);
-    metric_sample(out, &metric_farm_halted,
-                  METRIC_LABELS({"cause", cause_name(halted, &m->farm_cause)}), halted);
+    metric_cause(out, &metric_farm_halted, NULL,
+                 halt_cause_name((enum halt_cause)metric_get(&m->farm_halted)));
     metric_single(out, &metric_farm_partitions, metric_get(&m->partitions));
     render_partitions(m, out);
 }

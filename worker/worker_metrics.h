@@ -45,8 +45,8 @@ void worker_metrics_show_part(struct worker_metrics *metrics, const struct part 
 struct worker_view {
     int64_t wall_ms; /* now */
     int32_t partitions;
-    bool database_up, farm_halted;
-    enum halt_cause farm_cause;
+    bool database_up;
+    enum halt_cause farm_halted; /* HALT_NONE: it is not */
 };
 /* After the partitions: what else the loop shows of itself. */
 void worker_metrics_show(struct worker_metrics *metrics, const struct worker_view *view);

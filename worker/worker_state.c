@@ -238,8 +238,8 @@ void worker_halt_farm(struct worker *w, struct halt halt)
     struct log_quoted quoted;
     if (w->farm.halted)
         return;
-    w->farm.halted = true;
-    w->farm.cause = halt.cause;
+    assert(halt.cause != HALT_NONE);
+    w->farm.halted = halt.cause;
     worker_positions_stale(w);
     worker_farm_looked_at(w);
     log_error("the farm is halted: nothing is decided or published", "why=%s",
@@ -257,7 +257,7 @@ void worker_farm_resumed(struct worker *w)
 {
     assert(w->farm.halted);
     log_info("the farm was resumed by an operator", "farm=%s", w->farm.row.name);
-    w->farm.halted = false;
+    w->farm.halted = HALT_NONE;
     w->session.compared = false;
     for (struct part *part = w->parts; part < w->parts_end; part++)
         part->tail_known = false;
@@ -343,7 +343,6 @@ void worker_show(struct worker *w)
     const struct worker_view view = {.wall_ms = worker_wall_ms(w),
                                      .partitions = w->farm.row.partitions,
                                      .database_up = w->session.up,
-                                     .farm_halted = w->farm.halted,
-                                     .farm_cause = w->farm.cause};
+                                     .farm_halted = w->farm.halted};
     worker_metrics_show(w->metrics, &view);
 }

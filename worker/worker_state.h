@@ -44,10 +44,9 @@ struct worker_producer {
 };
 
 struct worker_farm {
-    struct farm_row row; /* as read by worker_open */
-    bool halted;
-    enum halt_cause cause; /* of the last halt, for the metrics */
-    int64_t look_ms;       /* monotonic: the halt is not read again before */
+    struct farm_row row;    /* as read by worker_open */
+    enum halt_cause halted; /* HALT_NONE: it is not */
+    int64_t look_ms;        /* monotonic: the halt is not read again before */
 };
 
 /* Leaving the group and joining again, to get lost partitions assigned anew. */

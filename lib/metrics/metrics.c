@@ -22,21 +22,16 @@ const struct histogram_bounds histogram_sizes = {
     .bounds = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000}};
 
 const struct metric metric_database_up = {
-    .name = "berth_database_up",
-    .type = METRIC_GAUGE,
-    .help = "1 if the program has a database session that works, else 0."};
+    "berth_database_up", METRIC_GAUGE, METRIC_COUNT,
+    "1 if the program has a database session that works, else 0."};
 const struct metric metric_farm_halted = {
-    .name = "berth_farm_halted",
-    .type = METRIC_GAUGE,
-    .help = "1 if the whole farm is halted, else 0; cause says why in a word."};
-const struct metric metric_farm_partitions = {
-    .name = "berth_farm_partitions", .type = METRIC_GAUGE, .help = "Partitions that the farm has."};
+    "berth_farm_halted", METRIC_GAUGE, METRIC_COUNT,
+    "1 if the whole farm is halted, else 0; cause says why in a word."};
+const struct metric metric_farm_partitions = {"berth_farm_partitions", METRIC_GAUGE, METRIC_COUNT,
+                                              "Partitions that the farm has."};
 const struct metric metric_partition_halted = {
-    .name = "berth_partition_halted",
-    .type = METRIC_GAUGE,
-    .help =
-        "1 if the partition is halted until an operator resumes it, else 0; cause says why in a "
-        "word."};
+    "berth_partition_halted", METRIC_GAUGE, METRIC_COUNT,
+    "1 if the partition is halted until an operator resumes it, else 0; cause says why in a word."};
 
 /* --- values --------------------------------------------------------------------------------- */
 
@@ -159,6 +154,13 @@ void metric_sample(struct buf *out, const struct metric *metric, const struct me
     put_line(out, metric, "", labels, value);
 }
 
+void metric_cause(struct buf *out, const struct metric *metric, const char *partition,
+                  const char *cause)
+{
+    const struct metric_label labels[] = {{"partition", partition}, {"cause", cause}, {NULL, NULL}};
+    metric_sample(out, metric, partition ? labels : labels + 1, strcmp(cause, "none") != 0);
+}
+
 void metric_histogram(struct buf *out, const struct metric *metric,
                       const struct metric_label *labels, const struct histogram *histogram)
 {
@@ -190,9 +192,8 @@ void metric_single(struct buf *out, const struct metric *metric, int64_t value)
 
 void metric_build_info(struct buf *out)
 {
-    static const struct metric build_info = {.name = "berth_build_info",
-                                             .type = METRIC_GAUGE,
-                                             .help = "1; the label is the program's version."};
+    static const struct metric build_info = {"berth_build_info", METRIC_GAUGE, METRIC_COUNT,
+                                             "1; the label is the program's version."};
     metric_head(out, &build_info);
     metric_sample(out, &build_info, METRIC_LABELS({"version", BERTH_VERSION}), 1);
 }

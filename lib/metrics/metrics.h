@@ -31,7 +31,7 @@ struct metric {
     const char *name; /* berth_…; counters end in _total, times in _seconds */
     enum metric_type type;
     enum metric_unit unit;
-    const char *help;
+    const char *help; /* a sentence */
 };
 
 /* What worker and reader both show. */
@@ -71,6 +71,10 @@ void metric_head(struct buf *out, const struct metric *metric);
 /* labels NULL: none. */
 void metric_sample(struct buf *out, const struct metric *metric, const struct metric_label *labels,
                    int64_t value);
+/* A sample of a family whose label `cause` says why something stands still: 1, or 0 for the cause
+ * "none". partition: NULL for a family of the whole farm. */
+void metric_cause(struct buf *out, const struct metric *metric, const char *partition,
+                  const char *cause);
 /* All lines of one histogram. */
 void metric_histogram(struct buf *out, const struct metric *metric,
                       const struct metric_label *labels, const struct histogram *histogram);

@@ -17,13 +17,10 @@
 #include "worker/broker.h"
 #include "worker/worker_metrics.h"
 
-static const struct metric pieces = {
-    .name = "t_pieces_total", .type = METRIC_COUNTER, .help = "How many."};
-static const struct metric delay = {
-    .name = "t_delay_seconds", .type = METRIC_GAUGE, .unit = METRIC_SECONDS, .help = "How long."};
-static const struct metric sizes = {.name = "t_size", .type = METRIC_HISTOGRAM, .help = "Sizes."};
-static const struct metric times = {
-    .name = "t_seconds", .type = METRIC_HISTOGRAM, .unit = METRIC_SECONDS, .help = "Times."};
+static const struct metric pieces = {"t_pieces_total", METRIC_COUNTER, METRIC_COUNT, "How many."};
+static const struct metric delay = {"t_delay_seconds", METRIC_GAUGE, METRIC_SECONDS, "How long."};
+static const struct metric sizes = {"t_size", METRIC_HISTOGRAM, METRIC_COUNT, "Sizes."};
+static const struct metric times = {"t_seconds", METRIC_HISTOGRAM, METRIC_SECONDS, "Times."};
 
 static void assert_text(struct buf *buf, const char *expected)
 {
@@ -68,7 +65,7 @@ static void test_seconds_are_exact(void **state)
 static void test_what_would_end_a_line_is_escaped(void **state)
 {
     (void)state;
-    static const struct metric odd = {.name = "t_odd", .type = METRIC_GAUGE, .help = "a\\b\n\"c\""};
+    static const struct metric odd = {"t_odd", METRIC_GAUGE, METRIC_COUNT, "a\\b\n\"c\""};
     struct buf out = {0};
     metric_head(&out, &odd);
     metric_sample(&out, &odd, METRIC_LABELS({"state", "a\\b\n\"c\"}"}), 0);
