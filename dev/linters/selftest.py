@@ -131,6 +131,14 @@ int layout(int a ) /* lint: not laid out, lint: has no caller, lint: no previous
     "dev/script": "#!/bin/bash\necho $1 # lint: Double quote\n",
     "dev/script.py": "def broken(: # lint: Python\n",
     "docs/page.md": "no end # lint: no line break at the end",
+    "docs/names.md": r'''
+# One heading
+[here](page.md), [there](#one-heading), `lib/base/calls.c`: `calls_count`
+[gone](gone.md) lint: no file gone.md
+[nowhere](#two-headings) lint: no heading #two-headings
+`lib/base/gone.c` lint: no file lib/base/gone.c
+`lib/base/calls.c`: `calls_gone` lint: has no function calls_gone
+''',
     "dev/space.txt": "space # lint: space at the end of the line  \n",
 }
 FILES["worker/long.c"] = (

@@ -1,0 +1,44 @@
+"""Markdown pages as the checks see them: links lead somewhere, and code that a page names exists."""
+
+import re
+
+from linters.source import code_only, line_of
+
+# Code blocks hold examples: a command's output, a path on an operator's host.
+BLOCK = re.compile(r"^```.*?^```", re.S | re.M)
+LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]+)?\)")
+# A path from the top folder, such as `core/decide.c`; names with placeholders are not looked at.
+PATH = re.compile(r"`((?:core|lib|db|producer|cli|admin|worker|reader|schemas|tests|dev|docs|packaging|"
+                  r"examples|integration-tests)/[\w./-]*\w)`")
+# `core/decide.c`: `decide`, `other`
+NAMED = re.compile(r"`([\w./-]+\.[ch])`: ((?:`\w+`(?:, )?)+)")
+
+
+def anchors(text):
+    """Those that a forge gives the headings of a page."""
+    return {"#" + re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.+)$", BLOCK.sub("", text), re.M)}
+
+
+def check(root, path, text):
+    prose = BLOCK.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
+    for match in LINK.finditer(prose):
+        target, anchor = match.groups()
+        if "://" in target:
+            continue
+        page = root / path.parent / target if target else root / path
+        if not page.exists():
+            yield line_of(prose, match.start()), f"no file {target}"
+        elif anchor and anchor not in anchors(page.read_text(encoding="utf-8")):
+            yield line_of(prose, match.start()), f"no heading {target}{anchor}"
+    for match in PATH.finditer(prose):
+        if "NNNN" not in match.group(1) and not (root / match.group(1)).exists():
+            yield line_of(prose, match.start()), f"no file {match.group(1)}"
+    for match in NAMED.finditer(prose):
+        source = root / match.group(1)
+        if not source.is_file():
+            continue  # said above
+        code = code_only(source.read_text(encoding="utf-8"))
+        for name in re.findall(r"`(\w+)`", match.group(2)):
+            if not re.search(rf"^[A-Za-z_][^;{{}}]*\b{name}\([^;{{}}]*\)\s*\{{", code, re.M):
+                yield line_of(prose, match.start()), f"{match.group(1)} has no function {name}"
