@@ -36,11 +36,11 @@ void batches_plan(struct sim *sim)
 void batches_open(struct sim *sim)
 {
     const struct batches *batches = sim->batches;
-    struct request_log *broker = &sim->cluster->requests[0];
+    struct request_log *log = &sim->cluster->requests[0];
     for (size_t i = 0; i < batches->count; i++) {
         const struct batches_message *message = &batches->log[i];
         cluster_append_request(sim, 0, message->value, message->len);
-        broker->entries.items[broker->entries.count - 1].append_ms = message->append_ms;
+        log->entries.items[log->entries.count - 1].append_ms = message->append_ms;
     }
 }
 
@@ -101,14 +101,14 @@ static uint64_t tables_digest(const struct tables *now)
 void batches_close(struct sim *sim)
 {
     struct batches *batches = sim->batches;
-    const struct request_log *broker = &sim->cluster->requests[0];
+    const struct request_log *log = &sim->cluster->requests[0];
     batches->digest = decisions_digest(&sim->db->now) ^ tables_digest(&sim->db->now);
     if (batches->size > 0)
         return;
-    batches->count = broker->entries.count;
+    batches->count = log->entries.count;
     batches->log = xcalloc(batches->count + 1, sizeof(*batches->log));
     for (size_t i = 0; i < batches->count; i++) {
-        const struct request_entry *entry = &broker->entries.items[i];
+        const struct request_entry *entry = &log->entries.items[i];
         batches->log[i] = (struct batches_message){
             .append_ms = entry->append_ms, .value = xmalloc(entry->len + 1), .len = entry->len};
         memcpy(batches->log[i].value, entry->value, entry->len);

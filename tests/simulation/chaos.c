@@ -6,10 +6,10 @@
 
 #include "tests/simulation/check.h"
 #include "tests/simulation/client.h"
+#include "tests/simulation/disaster.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/store_client.h"
 #include "tests/simulation/token.h"
-#include "tests/simulation/world.h"
 
 #define TICK_MS     100
 /* Somebody's transaction holds a row for up to this long. */
@@ -99,8 +99,8 @@ static void jump_clock(struct sim *sim)
 /* Retention takes the oldest events; the checks still see them. */
 static void expire_events(struct sim *sim)
 {
-    struct event_log *broker = &sim->cluster->events[sim_below(sim, sim->plan.partitions)];
-    broker->lo = sim_chance(sim, 300000) ? broker->hi : sim_between(sim, broker->lo, broker->hi);
+    struct event_log *log = &sim->cluster->events[sim_below(sim, sim->plan.partitions)];
+    log->lo = sim_chance(sim, 300000) ? log->hi : sim_between(sim, log->lo, log->hi);
 }
 
 static void process_fault(struct sim *sim, struct process *p)
@@ -123,7 +123,7 @@ static void process_fault(struct sim *sim, struct process *p)
             broker_client_fail_delivery(p->broker);
         break;
     case 4:
-        if (p->broker && sim->plan.log_error > 0)
+        if (p->broker && sim->plan.broker_error > 0)
             broker_client_disconnect(p->broker);
         break;
     default:
@@ -196,12 +196,12 @@ static void resume(struct sim *sim, struct partition_row *row)
 /* A halt that came of too many crashes is forgiven; others are told apart by the world. */
 static void look_at_halt(struct sim *sim, struct partition_row *row)
 {
-    if (world_halt_is_right(sim, row)) {
-        if (world_operator_acts(sim, row))
+    if (disaster_halt_is_right(sim, row)) {
+        if (disaster_operator_acts(sim, row))
             resume(sim, row);
         return;
     }
-    if (row->halt_cause != HALT_REPEATED_DEATHS || sim->plan.world == WORLD_POISON) {
+    if (row->halt_cause != HALT_REPEATED_DEATHS || sim->plan.disaster == DISASTER_POISON) {
         sim_fail(sim, "partition %" PRId32 " is halted: %s", row->part, row->halted);
         return;
     }
@@ -212,16 +212,16 @@ static void look_at_halt(struct sim *sim, struct partition_row *row)
 /* A message whose append time is ahead of every clock: after a while somebody looks. */
 static void look_at_clock(struct sim *sim, struct partition_row *row)
 {
-    const struct request_log *broker = &sim->cluster->requests[row->part];
+    const struct request_log *log = &sim->cluster->requests[row->part];
     int64_t since_us = sim->now_us - sim->chaos->healed_us;
     if (!sim->healed || !sim->chaos->operator_resumes || since_us < OPERATOR_MS * SIM_US_PER_MS ||
-        row->ignore_time_until == broker->hi || check_part_is_done(sim, row->part))
+        row->ignore_time_until == log->hi || check_part_is_done(sim, row->part))
         return;
-    for (size_t i = 0; i < broker->entries.count; i++) {
-        const struct request_entry *entry = &broker->entries.items[i];
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct request_entry *entry = &log->entries.items[i];
         if (entry->offset >= row->next_offset &&
             entry->append_ms > sim_wall_ms(sim) + WORKER_CLOCK_AHEAD_MS) {
-            row->ignore_time_until = broker->hi;
+            row->ignore_time_until = log->hi;
             resume(sim, row);
             return;
         }
@@ -241,9 +241,9 @@ static void operate(struct sim *sim)
         }
     }
     struct farm_row *farm = &sim->db->now.farm;
-    if (farm->halted[0] && !world_farm_halt_is_right(sim)) {
+    if (farm->halted[0] && !disaster_farm_halt_is_right(sim)) {
         sim_fail(sim, "the farm is halted: %s", farm->halted);
-    } else if (farm->halted[0] && world_operator_forgets(sim)) {
+    } else if (farm->halted[0] && disaster_operator_forgets(sim)) {
         farm->halted[0] = '\0';
         farm->halt_cause = HALT_NONE;
     }
@@ -269,26 +269,26 @@ static void heal(struct sim *sim)
 static bool all_is_done(struct sim *sim)
 {
     if (sim->db->now.farm.halted[0])
-        return world_is_answered(sim);
+        return disaster_is_answered(sim);
     for (int32_t part = 0; part < sim->plan.partitions; part++) {
-        if (!world_part_is_settled(sim, part))
+        if (!disaster_part_is_settled(sim, part))
             return false;
     }
-    return world_is_answered(sim);
+    return disaster_is_answered(sim);
 }
 
 static int64_t patience_ms(const struct sim *sim)
 {
     int64_t ahead_ms = 0;
     for (int32_t part = 0; part < sim->plan.partitions && !sim->chaos->operator_resumes; part++) {
-        const struct request_log *broker = &sim->cluster->requests[part];
-        for (size_t i = 0; i < broker->entries.count; i++) {
-            int64_t ms = broker->entries.items[i].append_ms - SIM_EPOCH_MS -
+        const struct request_log *log = &sim->cluster->requests[part];
+        for (size_t i = 0; i < log->entries.count; i++) {
+            int64_t ms = log->entries.items[i].append_ms - SIM_EPOCH_MS -
                          sim->chaos->healed_us / SIM_US_PER_MS;
             ahead_ms = ms > ahead_ms ? ms : ahead_ms;
         }
     }
-    return PATIENCE_MS + ahead_ms + (sim->plan.world == WORLD_POISON ? POISON_MS : 0);
+    return PATIENCE_MS + ahead_ms + (sim->plan.disaster == DISASTER_POISON ? POISON_MS : 0);
 }
 
 static void tick(struct sim *sim, void *arg, int64_t number)
@@ -298,7 +298,7 @@ static void tick(struct sim *sim, void *arg, int64_t number)
     if (sim->stopped)
         return;
     operate(sim);
-    if (!sim->healed && clients_are_done(sim) && world_is_over(sim) &&
+    if (!sim->healed && clients_are_done(sim) && disaster_is_over(sim) &&
         sim->now_us >= sim->plan.workload_ms * SIM_US_PER_MS)
         heal(sim);
     if (sim->healed && all_is_done(sim)) {
@@ -316,8 +316,9 @@ static void tick(struct sim *sim, void *arg, int64_t number)
 void chaos_open(struct sim *sim)
 {
     sim->chaos = arena_alloc(sim->arena, sizeof(*sim->chaos));
-    sim->chaos->operator_resumes = sim->plan.world == WORLD_CLOCK_AHEAD || sim_chance(sim, 600000);
-    world_open(sim);
+    sim->chaos->operator_resumes = sim->plan.disaster == DISASTER_CLOCK_AHEAD ||
+                                   sim_chance(sim, 600000);
+    disaster_open(sim);
     sim_after_ms(sim, TICK_MS, tick, NULL, 0);
     if (sim->plan.chaos_ms > 0)
         fault_now_and_then(sim, NULL, 0);

@@ -7,9 +7,9 @@
 
 #include "lib/codec/event.h"
 #include "lib/token/jws.h"
+#include "tests/simulation/disaster.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/token.h"
-#include "tests/simulation/world.h"
 
 /* --- while it runs --- */
 
@@ -52,7 +52,7 @@ static void check_partition(struct sim *sim, const struct session *session,
                  row->part, row->published_seq);
     }
     /* Past its bound a partition is paused; what was in hand then is one batch at most. */
-    if (count > 0 && sim->plan.world != WORLD_EVENTS_REMADE &&
+    if (count > 0 && sim->plan.disaster != DISASTER_EVENTS_REMADE &&
         row->last_seq - sim->cluster->events[row->part].highest >
             sim->plan.unpublished_max + sim->plan.batch_max) {
         sim_fail(sim,
@@ -216,7 +216,7 @@ void check_after_commit(struct sim *sim, const struct writes *writes)
     for (size_t i = 0; i < writes->machines.count; i++)
         check_machine(sim, writes->machines.items[i].id);
     if (writes->decisions.count > 0)
-        world_note_decisions(sim, writes);
+        disaster_note_decisions(sim, writes);
 }
 
 void check_lock_order(struct sim *sim, const struct session *session, enum lock_kind kind)
@@ -287,11 +287,11 @@ static void check_is_decision(struct sim *sim, const struct broker_event *event,
 void check_publish(struct sim *sim, const struct broker_event *event)
 {
     const struct partition_row *row = database_partition(sim->db, event->part);
-    const struct event_log *broker = &sim->cluster->events[event->part];
+    const struct event_log *log = &sim->cluster->events[event->part];
     check_is_decision(sim, event, "published");
     /* Only where retention has left nothing: a late repeat that is left is the tail. */
-    if (!sim->db->restored && broker->lo == broker->hi && event->epoch == row->epoch &&
-        event->seq <= row->published_seq && sim->plan.world != WORLD_EVENTS_REMADE) {
+    if (!sim->db->restored && log->lo == log->hi && event->epoch == row->epoch &&
+        event->seq <= row->published_seq && sim->plan.disaster != DISASTER_EVENTS_REMADE) {
         sim_fail(sim, "event %" PRId32 "-%" PRId64 " is published, though that is noted already",
                  event->part, event->seq);
     }
@@ -303,11 +303,11 @@ void check_publish(struct sim *sim, const struct broker_event *event)
 
 void check_event(struct sim *sim, const struct broker_event *event)
 {
-    const struct event_log *broker = &sim->cluster->events[event->part];
+    const struct event_log *log = &sim->cluster->events[event->part];
     check_is_decision(sim, event, "in the topic");
-    if (event->seq > broker->highest + 1) {
+    if (event->seq > log->highest + 1) {
         sim_fail(sim, "the topic has a gap: event %" PRId32 "-%" PRId64 " follows %" PRId64,
-                 event->part, event->seq, broker->highest);
+                 event->part, event->seq, log->highest);
     }
 }
 
@@ -315,10 +315,10 @@ void check_event(struct sim *sim, const struct broker_event *event)
 
 bool check_part_is_decided(const struct sim *sim, int32_t part)
 {
-    const struct request_log *broker = &sim->cluster->requests[part];
-    size_t count = broker->entries.count;
+    const struct request_log *log = &sim->cluster->requests[part];
+    size_t count = log->entries.count;
     return count == 0 ||
-           database_partition(sim->db, part)->next_offset > broker->entries.items[count - 1].offset;
+           database_partition(sim->db, part)->next_offset > log->entries.items[count - 1].offset;
 }
 
 bool check_part_is_done(const struct sim *sim, int32_t part)
@@ -338,7 +338,7 @@ static int by_number(const void *left, const void *right)
 static void check_decisions(struct sim *sim, int32_t part)
 {
     const struct database *db = sim->db;
-    const struct request_log *broker = &sim->cluster->requests[part];
+    const struct request_log *log = &sim->cluster->requests[part];
     const struct partition_row *row = database_partition(sim->db, part);
     size_t count = 0;
     const struct stored_decision **list = arena_alloc(sim->arena,
@@ -351,8 +351,7 @@ static void check_decisions(struct sim *sim, int32_t part)
     int64_t clock_ms = 0;
     for (size_t i = 0; i < count && !sim->failed; i++) {
         const struct decision_row *dec = &list[i]->row;
-        const struct request_entry *entry = i < broker->entries.count ? &broker->entries.items[i]
-                                                                      : NULL;
+        const struct request_entry *entry = i < log->entries.count ? &log->entries.items[i] : NULL;
         uint8_t digest[32] = {0};
         if (entry)
             sha256(entry->value, entry->len, digest);
@@ -384,10 +383,10 @@ static void check_decisions(struct sim *sim, int32_t part)
 /* The topic against the table, as a consumer from the beginning sees it. */
 static void check_topic(struct sim *sim, int32_t part)
 {
-    const struct event_log *broker = &sim->cluster->events[part];
+    const struct event_log *log = &sim->cluster->events[part];
     int64_t last = 0;
-    for (size_t i = 0; i < broker->entries.count; i++) {
-        const struct event_entry *entry = &broker->entries.items[i];
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct event_entry *entry = &log->entries.items[i];
         const struct stored_decision *dec = database_decision(sim->db, part, entry->seq);
         if (!dec || !same_bytes(entry->value, entry->len, dec->row.event, dec->row.event_len)) {
             sim_fail(sim, "event %" PRId32 "-%" PRId64 " at %" PRId64 " is not in the table", part,
@@ -407,12 +406,12 @@ static void check_topic(struct sim *sim, int32_t part)
 }
 
 /* Who begins somewhere in the topic: whether it meets a gap that is none (docs/messages.md). */
-static bool meets_false_gap(const struct event_log *broker, size_t from)
+static bool meets_false_gap(const struct event_log *log, size_t from)
 {
-    int64_t last = broker->entries.items[from].seq, epoch = broker->entries.items[from].epoch;
+    int64_t last = log->entries.items[from].seq, epoch = log->entries.items[from].epoch;
     bool in_order = false, jumped = false;
-    for (size_t i = from + 1; i < broker->entries.count; i++) {
-        const struct event_entry *entry = &broker->entries.items[i];
+    for (size_t i = from + 1; i < log->entries.count; i++) {
+        const struct event_entry *entry = &log->entries.items[i];
         if (entry->seq > last + 1) {
             if (in_order || jumped || entry->epoch <= epoch)
                 return true;
@@ -428,9 +427,9 @@ static bool meets_false_gap(const struct event_log *broker, size_t from)
 
 static void count_false_gaps(struct sim *sim, int32_t part)
 {
-    const struct event_log *broker = &sim->cluster->events[part];
-    for (size_t i = 0; i < broker->entries.count; i++)
-        sim->count.false_gaps += meets_false_gap(broker, i);
+    const struct event_log *log = &sim->cluster->events[part];
+    for (size_t i = 0; i < log->entries.count; i++)
+        sim->count.false_gaps += meets_false_gap(log, i);
 }
 
 /* Whoever closed holds nothing. (What a killed host left behind is given up later.) */
@@ -449,7 +448,7 @@ static void check_leftovers(struct sim *sim)
 void check_end(struct sim *sim)
 {
     for (int32_t part = 0; part < sim->plan.partitions && !sim->failed; part++) {
-        if (!world_part_is_spoilt(sim, part)) {
+        if (!disaster_part_is_spoilt(sim, part)) {
             check_decisions(sim, part);
             check_topic(sim, part);
             count_false_gaps(sim, part);
@@ -462,7 +461,7 @@ void check_end(struct sim *sim)
     if (!sim->failed)
         check_leftovers(sim);
     if (!sim->failed)
-        world_check_end(sim);
+        disaster_check_end(sim);
 }
 
 void check_describe(const struct sim *sim, char *text, size_t size)

@@ -44,13 +44,13 @@ struct broker_client {
 
 int64_t cluster_append_request(struct sim *sim, int32_t part, const char *value, size_t len)
 {
-    struct request_log *broker = &sim->cluster->requests[part];
-    int64_t append_ms = sim_wall_ms(sim) + broker->clock_skew_ms + sim->cluster->jump_ms;
-    *LIST_ADD(sim, &broker->entries) = (struct request_entry){
-        .offset = broker->hi++, .append_ms = append_ms, .value = value, .len = len};
-    *LIST_ADD(sim, &sim->cluster->ever[part]) = broker->entries.items[broker->entries.count - 1];
-    sim_note(sim, 93, "request", part, broker->hi - 1);
-    return broker->hi - 1;
+    struct request_log *log = &sim->cluster->requests[part];
+    int64_t append_ms = sim_wall_ms(sim) + log->clock_skew_ms + sim->cluster->jump_ms;
+    *LIST_ADD(sim, &log->entries) = (struct request_entry){
+        .offset = log->hi++, .append_ms = append_ms, .value = value, .len = len};
+    *LIST_ADD(sim, &sim->cluster->ever[part]) = log->entries.items[log->entries.count - 1];
+    sim_note(sim, 93, "request", part, log->hi - 1);
+    return log->hi - 1;
 }
 
 void cluster_make_hole(struct sim *sim, int32_t part, int64_t count)
@@ -91,14 +91,13 @@ void cluster_open(struct sim *sim)
 {
     sim->cluster = arena_alloc(sim->arena, sizeof(*sim->cluster));
     for (int32_t part = 0; part < sim->plan.partitions; part++) {
-        struct request_log *broker = &sim->cluster->requests[part];
-        broker->first = broker->lo = broker->hi = sim_chance(sim, 200000) ? sim_between(sim, 1, 5)
-                                                                          : 0;
+        struct request_log *log = &sim->cluster->requests[part];
+        log->first = log->lo = log->hi = sim_chance(sim, 200000) ? sim_between(sim, 1, 5) : 0;
         if (sim->plan.clock_skew_ms > 0) {
-            broker->clock_skew_ms = sim_between(sim, -sim->plan.clock_skew_ms,
-                                                sim->plan.clock_skew_ms);
+            log->clock_skew_ms = sim_between(sim, -sim->plan.clock_skew_ms,
+                                             sim->plan.clock_skew_ms);
         }
-        database_partition(sim->db, part)->next_offset = broker->first;
+        database_partition(sim->db, part)->next_offset = log->first;
     }
     group_open(sim);
 }
@@ -115,7 +114,7 @@ static enum err ask(struct broker_client *c, const char *what, struct failure *f
 {
     struct sim *sim = c->sim;
     process_call(c->process, what);
-    bool fails = !sim->healed && sim_chance(sim, 3 * sim->plan.log_error);
+    bool fails = !sim->healed && sim_chance(sim, 3 * sim->plan.broker_error);
     if (!fails && !c->cluster->down)
         return ERR_OK;
     sim->count.faults += fails;
@@ -127,14 +126,14 @@ static enum err ask(struct broker_client *c, const char *what, struct failure *f
 static enum err local(struct broker_client *c, const char *what, struct failure *f)
 {
     process_local_call(c->process, what);
-    if (!c->sim->healed && sim_chance(c->sim, 5 * c->sim->plan.log_error)) {
+    if (!c->sim->healed && sim_chance(c->sim, 5 * c->sim->plan.broker_error)) {
         c->sim->count.faults++;
         return failure_set(f, ERR_LOG_ERROR, "%s: refused", what);
     }
     return ERR_OK;
 }
 
-static enum err broker_shape(void *self, struct broker_shape *out, struct failure *f)
+static enum err port_shape(void *self, struct broker_shape *out, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = ask(c, "shape", f);
@@ -147,7 +146,7 @@ static enum err broker_shape(void *self, struct broker_shape *out, struct failur
     return ERR_OK;
 }
 
-static enum err log_subscribe(void *self, const struct broker_callbacks *events, struct failure *f)
+static enum err port_subscribe(void *self, const struct broker_callbacks *events, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = local(c, "subscribe", f);
@@ -158,7 +157,7 @@ static enum err log_subscribe(void *self, const struct broker_callbacks *events,
     return ERR_OK;
 }
 
-static enum err log_resubscribe(void *self, struct failure *f)
+static enum err port_resubscribe(void *self, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = local(c, "resubscribe", f);
@@ -167,8 +166,8 @@ static enum err log_resubscribe(void *self, struct failure *f)
     return err;
 }
 
-static enum err log_start(void *self, const struct broker_position *positions, size_t count,
-                          struct failure *f)
+static enum err port_start(void *self, const struct broker_position *positions, size_t count,
+                           struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = local(c, "start", f);
@@ -184,13 +183,13 @@ static enum err log_start(void *self, const struct broker_position *positions, s
     return ERR_OK;
 }
 
-static enum err log_seek(void *self, int32_t part, int64_t offset, struct failure *f)
+static enum err port_seek(void *self, int32_t part, int64_t offset, struct failure *f)
 {
     struct broker_client *c = self;
     struct client_part *p = &c->parts[part];
     enum err err = local(c, "seek", f);
     if (err == ERR_OK && !c->sim->healed && p->lost_once &&
-        sim_chance(c->sim, 20 * c->sim->plan.log_error))
+        sim_chance(c->sim, 20 * c->sim->plan.broker_error))
         err = failure_set(f, ERR_LOG_ERROR, "seek: refused");
     if (err != ERR_OK && sim_chance(c->sim, 500000))
         p->position = p->given_from; /* where it goes on then is anybody's guess */
@@ -203,7 +202,7 @@ static enum err log_seek(void *self, int32_t part, int64_t offset, struct failur
     return ERR_OK;
 }
 
-static enum err log_pause(void *self, int32_t part, struct failure *f)
+static enum err port_pause(void *self, int32_t part, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = local(c, "pause", f);
@@ -212,7 +211,7 @@ static enum err log_pause(void *self, int32_t part, struct failure *f)
     return err;
 }
 
-static enum err log_resume(void *self, int32_t part, struct failure *f)
+static enum err port_resume(void *self, int32_t part, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = local(c, "resume", f);
@@ -221,14 +220,14 @@ static enum err log_resume(void *self, int32_t part, struct failure *f)
     return err;
 }
 
-static void log_commit_offset(void *self, int32_t part, int64_t next_offset)
+static void port_commit_offset(void *self, int32_t part, int64_t next_offset)
 {
     struct broker_client *c = self;
     (void)part, (void)next_offset;
     process_local_call(c->process, "commit_offset");
 }
 
-static int64_t log_request_end(void *self, int32_t part)
+static int64_t port_request_end(void *self, int32_t part)
 {
     const struct broker_client *c = self;
     return c->parts[part].started ? c->cluster->requests[part].hi : -1;
@@ -241,14 +240,14 @@ static int64_t fetch_from(struct broker_client *c, int32_t part)
 {
     struct sim *sim = c->sim;
     struct client_part *p = &c->parts[part];
-    const struct request_log *broker = &c->cluster->requests[part];
+    const struct request_log *log = &c->cluster->requests[part];
     if (sim->healed || p->exact || !sim_chance(sim, sim->plan.prefetch))
         return p->position;
     int64_t from = p->position + sim_between(sim, -4, 3);
     if (from > p->position && p->lost_once)
         return p->position;
     p->lost_once = p->lost_once || from > p->position;
-    return from < broker->lo ? broker->lo : from > broker->hi ? p->position : from;
+    return from < log->lo ? log->lo : from > log->hi ? p->position : from;
 }
 
 struct gathering {
@@ -276,26 +275,26 @@ static void gather(struct broker_client *c, struct gathering *g)
     struct sim *sim = c->sim;
     for (int32_t part = 0; part < sim->plan.partitions && !c->cluster->down; part++) {
         struct client_part *p = &c->parts[part];
-        const struct request_log *broker = &c->cluster->requests[part];
+        const struct request_log *log = &c->cluster->requests[part];
         if (!p->started || p->paused || p->broken)
             continue;
-        if (p->position < broker->lo || p->position > broker->hi) {
+        if (p->position < log->lo || p->position > log->hi) {
             p->broken = c->out_of_range = true;
             continue;
         }
-        if (p->position == broker->hi)
+        if (p->position == log->hi)
             continue;
         int64_t from = fetch_from(c, part);
         bool some = !sim->batches && sim_chance(sim, 300000);
         int64_t limit = some ? sim_between(sim, 1, 5) : INT64_MAX;
         p->given_from = from;
         for (size_t i = 0;
-             i < broker->entries.count && limit > 0 && g->count < g->max && g->bytes < g->max_bytes;
+             i < log->entries.count && limit > 0 && g->count < g->max && g->bytes < g->max_bytes;
              i++) {
-            if (broker->entries.items[i].offset < from)
+            if (log->entries.items[i].offset < from)
                 continue;
-            give_out(c, g, part, &broker->entries.items[i]);
-            p->position = broker->entries.items[i].offset + 1;
+            give_out(c, g, part, &log->entries.items[i]);
+            p->position = log->entries.items[i].offset + 1;
             p->exact = false;
             limit--;
         }
@@ -305,7 +304,7 @@ static void gather(struct broker_client *c, struct gathering *g)
 static enum err poll_trouble(struct broker_client *c, struct failure *f)
 {
     struct sim *sim = c->sim;
-    if (!sim->healed && sim_chance(sim, sim->plan.log_error / 20))
+    if (!sim->healed && sim_chance(sim, sim->plan.broker_error / 20))
         c->connection_lost = true;
     if (c->connection_lost) {
         c->connection_lost = false;
@@ -342,8 +341,8 @@ static void check_session_is_used(struct broker_client *c)
         sim_fail(c->sim, "%s does not use its session for %d ms", p->name, IDLE_MAX_MS);
 }
 
-static enum err log_poll(void *self, struct broker_message *out, size_t max, size_t max_bytes,
-                         int timeout_ms, size_t *count_out, struct failure *f)
+static enum err port_poll(void *self, struct broker_message *out, size_t max, size_t max_bytes,
+                          int timeout_ms, size_t *count_out, struct failure *f)
 {
     struct broker_client *c = self;
     struct gathering g = {.out = out, .max = max, .max_bytes = max_bytes};
@@ -372,7 +371,7 @@ static enum err log_poll(void *self, struct broker_message *out, size_t max, siz
     return ERR_OK;
 }
 
-static void log_release(void *self, struct broker_message *messages, size_t count)
+static void port_release(void *self, struct broker_message *messages, size_t count)
 {
     struct broker_client *c = self;
     for (size_t i = 0; i < count; i++) {
@@ -386,7 +385,7 @@ static void log_release(void *self, struct broker_message *messages, size_t coun
 
 /* --- producer --- */
 
-static enum err log_publish(void *self, const struct broker_event *event, struct failure *f)
+static enum err port_publish(void *self, const struct broker_event *event, struct failure *f)
 {
     struct broker_client *c = self;
     process_local_call(c->process, "publish");
@@ -400,7 +399,7 @@ static enum err log_publish(void *self, const struct broker_event *event, struct
     return producer_publish(c->producer, event, f);
 }
 
-static enum err log_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
+static enum err port_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
 {
     struct broker_client *c = self;
     assert(timeout_ms <= WORKER_SHUTDOWN_FLUSH_MS);
@@ -421,14 +420,14 @@ static enum err log_flush(void *self, int32_t part, int timeout_ms, struct failu
     return ERR_OK;
 }
 
-static enum err log_reset_producer(void *self, struct failure *f)
+static enum err port_reset_producer(void *self, struct failure *f)
 {
     struct broker_client *c = self;
     process_local_call(c->process, "reset_producer");
     if (c->producer)
         producer_drop(c->producer);
     c->producer = NULL;
-    if (!c->sim->healed && sim_chance(c->sim, c->sim->plan.log_error))
+    if (!c->sim->healed && sim_chance(c->sim, c->sim->plan.broker_error))
         return failure_set(f, ERR_LOG_ERROR, "no new producer");
     c->producer = producer_new(c->process, &c->owner);
     return ERR_OK;
@@ -436,8 +435,8 @@ static enum err log_reset_producer(void *self, struct failure *f)
 
 /* --- reading --- */
 
-static enum err log_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
-                                  struct failure *f)
+static enum err port_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
+                                   struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = ask(c, "request_range", f);
@@ -458,8 +457,8 @@ static void note_tail(struct broker_client *c, int32_t part, int64_t highest)
         c->parts[part].tail = highest;
 }
 
-static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
-                                struct failure *f)
+static enum err port_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi,
+                                 struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = ask(c, "event_range", f);
@@ -472,19 +471,18 @@ static enum err log_event_range(void *self, int32_t part, int64_t *lo, int64_t *
     return ERR_OK;
 }
 
-static enum err log_request_before(void *self, int32_t part, int64_t before, int64_t bound,
-                                   int64_t *offset_out, uint8_t sha256_out[32], struct failure *f)
+static enum err port_request_before(void *self, int32_t part, int64_t before, int64_t bound,
+                                    int64_t *offset_out, uint8_t sha256_out[32], struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = ask(c, "request_before", f);
     if (err != ERR_OK)
         return err;
-    const struct request_log *broker = &c->cluster->requests[part];
+    const struct request_log *log = &c->cluster->requests[part];
     const struct request_entry *found = NULL;
-    for (size_t i = 0; i < broker->entries.count; i++) {
-        const struct request_entry *entry = &broker->entries.items[i];
-        if (entry->offset < before && entry->offset >= before - bound &&
-            entry->offset >= broker->lo)
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct request_entry *entry = &log->entries.items[i];
+        if (entry->offset < before && entry->offset >= before - bound && entry->offset >= log->lo)
             found = entry;
     }
     if (!found)
@@ -496,32 +494,32 @@ static enum err log_request_before(void *self, int32_t part, int64_t before, int
 }
 
 /* Of the last events, twice as many as may be unpublished: what the tail must not miss. */
-static int64_t highest_of_tail(const struct sim *sim, const struct event_log *broker)
+static int64_t highest_of_tail(const struct sim *sim, const struct event_log *log)
 {
     int64_t highest = 0;
-    for (size_t i = 0; i < broker->entries.count; i++) {
-        const struct event_entry *entry = &broker->entries.items[i];
-        if (entry->offset >= broker->hi - 2 * sim->plan.unpublished_max &&
-            entry->offset >= broker->lo && entry->seq > highest)
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct event_entry *entry = &log->entries.items[i];
+        if (entry->offset >= log->hi - 2 * sim->plan.unpublished_max && entry->offset >= log->lo &&
+            entry->seq > highest)
             highest = entry->seq;
     }
     return highest;
 }
 
-static enum err log_event_tail(void *self, int32_t part, int64_t count, broker_tail_fn *fn,
-                               void *arg, struct failure *f)
+static enum err port_event_tail(void *self, int32_t part, int64_t count, broker_tail_fn *fn,
+                                void *arg, struct failure *f)
 {
     struct broker_client *c = self;
     enum err err = ask(c, "event_tail", f);
     if (err != ERR_OK)
         return err;
-    const struct event_log *broker = &c->cluster->events[part];
-    note_tail(c, part, highest_of_tail(c->sim, broker));
+    const struct event_log *log = &c->cluster->events[part];
+    note_tail(c, part, highest_of_tail(c->sim, log));
     if (count < 2 * c->sim->plan.unpublished_max)
         sim_fail(c->sim, "a tail of %" PRId64 " events is too short", count);
-    for (size_t i = 0; i < broker->entries.count; i++) {
-        const struct event_entry *entry = &broker->entries.items[i];
-        if (entry->offset >= broker->hi - count && entry->offset >= broker->lo && entry->seq > 0)
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const struct event_entry *entry = &log->entries.items[i];
+        if (entry->offset >= log->hi - count && entry->offset >= log->lo && entry->seq > 0)
             fn(arg, entry->offset, entry->seq);
     }
     process_travel(c->process);
@@ -530,7 +528,7 @@ static enum err log_event_tail(void *self, int32_t part, int64_t count, broker_t
 
 /* --- life --- */
 
-static void log_close(void *self)
+static void port_close(void *self)
 {
     struct broker_client *c = self;
     process_call(c->process, "close");
@@ -545,25 +543,25 @@ static void log_close(void *self)
 }
 
 static const struct broker_ops ops = {
-    .shape = broker_shape,
-    .subscribe = log_subscribe,
-    .resubscribe = log_resubscribe,
-    .start = log_start,
-    .poll = log_poll,
-    .release = log_release,
-    .seek = log_seek,
-    .pause = log_pause,
-    .resume = log_resume,
-    .publish = log_publish,
-    .flush = log_flush,
-    .reset_producer = log_reset_producer,
-    .commit_offset = log_commit_offset,
-    .request_end = log_request_end,
-    .request_range = log_request_range,
-    .event_range = log_event_range,
-    .request_before = log_request_before,
-    .event_tail = log_event_tail,
-    .close = log_close,
+    .shape = port_shape,
+    .subscribe = port_subscribe,
+    .resubscribe = port_resubscribe,
+    .start = port_start,
+    .poll = port_poll,
+    .release = port_release,
+    .seek = port_seek,
+    .pause = port_pause,
+    .resume = port_resume,
+    .publish = port_publish,
+    .flush = port_flush,
+    .reset_producer = port_reset_producer,
+    .commit_offset = port_commit_offset,
+    .request_end = port_request_end,
+    .request_range = port_request_range,
+    .event_range = port_event_range,
+    .request_before = port_request_before,
+    .event_tail = port_event_tail,
+    .close = port_close,
 };
 
 struct broker broker_client_new(struct process *p)

@@ -116,7 +116,7 @@ struct held_lock {
 
 struct database {
     struct tables now;
-    struct tables backup; /* WORLD_RESTORED: taken in between */
+    struct tables backup; /* DISASTER_RESTORED: taken in between */
     bool has_backup;
     int64_t owners[PLAN_PARTITIONS_MAX]; /* lives of the processes that claimed them last */
     LIST_OF(struct key_row) keys;

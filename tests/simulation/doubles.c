@@ -44,7 +44,7 @@ void __wrap_log_line(enum log_level level, const char *msg, const char *fields, 
     }
 }
 
-/* --- signatures; and the message that kills its reader (WORLD_POISON) --- */
+/* --- signatures; and the message that kills its reader (DISASTER_POISON) --- */
 
 bool __real_jws_verify(const struct jws_key *key, const struct jws_parts *parts);
 bool __wrap_jws_verify(const struct jws_key *key, const struct jws_parts *parts);
@@ -53,7 +53,8 @@ bool __wrap_jws_verify(const struct jws_key *key, const struct jws_parts *parts)
     struct sim *sim = sim_now;
     if (!sim)
         return __real_jws_verify(key, parts);
-    if (sim->plan.world == WORLD_POISON && fiber_running() && strstr(parts->payload, "poison")) {
+    if (sim->plan.disaster == DISASTER_POISON && fiber_running() &&
+        strstr(parts->payload, "poison")) {
         for (int i = 0; i < sim->plan.workers; i++) {
             struct process *p = process_at(sim, i);
             if (p->fiber == fiber_running()) {

@@ -5,29 +5,29 @@
 #include "tests/simulation/sim.h"
 
 /* Every so many seeds sign their requests for real. */
-#define REAL_KEYS_EVERY 16
-/* Of a hundred seeds, so many run without any fault, and so many in a wrong world. */
-#define CALM_PERCENT    4
-#define WRONG_PERCENT   40
+#define REAL_KEYS_EVERY  16
+/* Of a hundred seeds, so many run without any fault, and so many with a disaster. */
+#define CALM_PERCENT     4
+#define DISASTER_PERCENT 40
 
-const char *world_kind_name(enum world_kind kind)
+const char *disaster_name(enum disaster_kind kind)
 {
-    static const char *const names[WORLD_KIND_COUNT] = {
-        [WORLD_RIGHT] = "right",
-        [WORLD_REQUESTS_CUT] = "requests cut",
-        [WORLD_REQUESTS_REMADE] = "requests made anew",
-        [WORLD_REQUESTS_EXPIRED] = "requests expired",
-        [WORLD_EVENTS_REMADE] = "events made anew",
-        [WORLD_RESTORED] = "database restored",
-        [WORLD_RESTORED_LIVE] = "database restored under running workers",
-        [WORLD_EVENTS_AHEAD] = "events ahead",
-        [WORLD_CLOCK_AHEAD] = "clock a month ahead",
-        [WORLD_NO_TIME] = "no append time",
-        [WORLD_POISON] = "poison",
-        [WORLD_UNWRITABLE] = "unwritable",
-        [WORLD_OTHER_CLUSTER] = "other cluster",
+    static const char *const names[DISASTER_KIND_COUNT] = {
+        [DISASTER_NONE] = "none",
+        [DISASTER_REQUESTS_CUT] = "requests cut",
+        [DISASTER_REQUESTS_REMADE] = "requests made anew",
+        [DISASTER_REQUESTS_EXPIRED] = "requests expired",
+        [DISASTER_EVENTS_REMADE] = "events made anew",
+        [DISASTER_RESTORED] = "database restored",
+        [DISASTER_RESTORED_LIVE] = "database restored under running workers",
+        [DISASTER_EVENTS_AHEAD] = "events ahead",
+        [DISASTER_CLOCK_AHEAD] = "clock a month ahead",
+        [DISASTER_NO_TIME] = "no append time",
+        [DISASTER_POISON] = "poison",
+        [DISASTER_UNWRITABLE] = "unwritable",
+        [DISASTER_OTHER_CLUSTER] = "other cluster",
     };
-    assert(kind < WORLD_KIND_COUNT);
+    assert(kind < DISASTER_KIND_COUNT);
     return names[kind];
 }
 
@@ -67,7 +67,7 @@ static void plan_faults(struct sim *sim, struct plan *plan)
     plan->store_error = rate(sim, 50, 3000, 40000);
     plan->store_cut = rate(sim, 50, 1500, 15000);
     plan->commit_lost = rate(sim, 60, 30000, 250000);
-    plan->log_error = rate(sim, 50, 2000, 30000);
+    plan->broker_error = rate(sim, 50, 2000, 30000);
     plan->delivery_failed = rate(sim, 40, 4000, 50000);
     plan->queue_full = rate(sim, 30, 20000, 200000);
     plan->delivery_slow = rate(sim, 40, 50000, 500000);
@@ -85,30 +85,30 @@ static void plan_faults(struct sim *sim, struct plan *plan)
     plan->host_skew_ms = sim_chance(sim, 300000) ? 200000 : 0;
 }
 
-/* What shows the wrong world best, and what would hide it. */
-static void plan_world(struct sim *sim, struct plan *plan)
+/* What shows the disaster best, and what would hide it. */
+static void plan_disaster(struct sim *sim, struct plan *plan)
 {
-    if (plan->world != WORLD_RIGHT)
+    if (plan->disaster != DISASTER_NONE)
         plan->clock_jumps = false;
-    switch (plan->world) {
-    case WORLD_REQUESTS_CUT:
-    case WORLD_REQUESTS_REMADE:
+    switch (plan->disaster) {
+    case DISASTER_REQUESTS_CUT:
+    case DISASTER_REQUESTS_REMADE:
         plan->garbage = plan->repeated = 0; /* what has the same bytes is no other message */
         break;
-    case WORLD_RESTORED:
-    case WORLD_RESTORED_LIVE:
-    case WORLD_EVENTS_AHEAD:
+    case DISASTER_RESTORED:
+    case DISASTER_RESTORED_LIVE:
+    case DISASTER_EVENTS_AHEAD:
         plan->retention = false; /* where no event is left, none is ahead */
         /* One of several may see nothing of it. */
         plan->workers = (int)sim_between(sim, 2, PLAN_WORKERS_MAX);
         plan->partitions = (int)sim_between(sim, 3, PLAN_PARTITIONS_MAX);
         break;
-    case WORLD_POISON:
+    case DISASTER_POISON:
         plan->crash = 0; /* then nothing else halts a partition */
         plan->kills = false;
         plan->partitions = (int)sim_between(sim, 2, PLAN_PARTITIONS_MAX);
         break;
-    case WORLD_UNWRITABLE:
+    case DISASTER_UNWRITABLE:
         plan->partitions = (int)sim_between(sim, 2, PLAN_PARTITIONS_MAX);
         break;
     default:
@@ -124,12 +124,12 @@ void plan_make(struct sim *sim)
     int64_t percent = sim_below(sim, 100);
     if (percent >= CALM_PERCENT)
         plan_faults(sim, plan);
-    if (percent >= 100 - WRONG_PERCENT) {
+    if (percent >= 100 - DISASTER_PERCENT) {
         /* Two of them twice: what they show takes some luck. */
-        int64_t world = sim_between(sim, WORLD_RIGHT + 1, WORLD_KIND_COUNT + 1);
-        plan->world = world == WORLD_KIND_COUNT  ? WORLD_POISON
-                      : world > WORLD_KIND_COUNT ? WORLD_RESTORED_LIVE
-                                                 : (enum world_kind)world;
+        int64_t kind = sim_between(sim, DISASTER_NONE + 1, DISASTER_KIND_COUNT + 1);
+        plan->disaster = kind == DISASTER_KIND_COUNT  ? DISASTER_POISON
+                         : kind > DISASTER_KIND_COUNT ? DISASTER_RESTORED_LIVE
+                                                      : (enum disaster_kind)kind;
     }
-    plan_world(sim, plan);
+    plan_disaster(sim, plan);
 }

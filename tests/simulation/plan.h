@@ -10,27 +10,27 @@
 
 /* Worlds that are not as the worker left them (docs/architecture.md, Owning a partition): each
  * halts what it must halt. */
-enum world_kind {
-    WORLD_RIGHT,
-    WORLD_REQUESTS_CUT,     /* the request log ends before what was decided */
-    WORLD_REQUESTS_REMADE,  /* the topic was deleted and made again, with other messages */
-    WORLD_REQUESTS_EXPIRED, /* retention took messages that were not decided */
-    WORLD_EVENTS_REMADE,    /* the event topic was deleted and made again */
-    WORLD_RESTORED,         /* the database is an older one, all workers start anew */
-    WORLD_RESTORED_LIVE,    /* the same under running workers */
-    WORLD_EVENTS_AHEAD,     /* the event topic holds what the database never had */
-    WORLD_CLOCK_AHEAD,      /* a broker's clock is a month ahead for a while */
-    WORLD_NO_TIME,          /* a message without append time */
-    WORLD_POISON,           /* a message that kills each worker that looks into it */
-    WORLD_UNWRITABLE,       /* a message whose decision the database refuses to store */
-    WORLD_OTHER_CLUSTER,    /* a worker that is pointed at another cluster does not start */
-    WORLD_KIND_COUNT
+enum disaster_kind {
+    DISASTER_NONE,
+    DISASTER_REQUESTS_CUT,     /* the request log ends before what was decided */
+    DISASTER_REQUESTS_REMADE,  /* the topic was deleted and made again, with other messages */
+    DISASTER_REQUESTS_EXPIRED, /* retention took messages that were not decided */
+    DISASTER_EVENTS_REMADE,    /* the event topic was deleted and made again */
+    DISASTER_RESTORED,         /* the database is an older one, all workers start anew */
+    DISASTER_RESTORED_LIVE,    /* the same under running workers */
+    DISASTER_EVENTS_AHEAD,     /* the event topic holds what the database never had */
+    DISASTER_CLOCK_AHEAD,      /* a broker's clock is a month ahead for a while */
+    DISASTER_NO_TIME,          /* a message without append time */
+    DISASTER_POISON,           /* a message that kills each worker that looks into it */
+    DISASTER_UNWRITABLE,       /* a message whose decision the database refuses to store */
+    DISASTER_OTHER_CLUSTER,    /* a worker that is pointed at another cluster does not start */
+    DISASTER_KIND_COUNT
 };
-const char *world_kind_name(enum world_kind kind);
+const char *disaster_name(enum disaster_kind kind);
 
 /* Faults are per million port calls, unless they say otherwise. */
 struct plan {
-    enum world_kind world;
+    enum disaster_kind disaster;
     bool real_keys; /* ES256 signatures; else digests that the double of jws_verify compares */
     int workers, partitions, machines, clients;
     int requests;
@@ -40,11 +40,11 @@ struct plan {
     int64_t latency_us; /* of a port call, mean */
 
     int64_t crash, pause;
-    int64_t delay;       /* a call takes seconds */
-    int64_t store_error; /* deadlocks, lock time-outs, a server that refuses */
-    int64_t store_cut;   /* lost connections */
-    int64_t commit_lost; /* of COMMITs: lost connection, outcome of either kind */
-    int64_t log_error;   /* a port call to Kafka fails, a connection is lost */
+    int64_t delay;        /* a call takes seconds */
+    int64_t store_error;  /* deadlocks, lock time-outs, a server that refuses */
+    int64_t store_cut;    /* lost connections */
+    int64_t commit_lost;  /* of COMMITs: lost connection, outcome of either kind */
+    int64_t broker_error; /* a port call to Kafka fails, a connection is lost */
     int64_t delivery_failed, queue_full, delivery_slow;
     int64_t prefetch; /* polls that give messages again, or lose some */
     int64_t chaos_ms; /* a fault that comes from outside about this often; 0: never */

@@ -160,7 +160,7 @@ void processes_open(struct sim *sim)
         sim_after_ms(sim, sim_between(sim, 0, 2000), start, p, 0);
     }
     struct process *last = &sim->processes[sim->plan.workers - 1];
-    last->other_cluster = sim->plan.world == WORLD_OTHER_CLUSTER && sim->plan.workers > 1;
+    last->other_cluster = sim->plan.disaster == DISASTER_OTHER_CLUSTER && sim->plan.workers > 1;
 }
 
 void processes_close(struct sim *sim)

@@ -48,23 +48,23 @@ static bool is_known(const struct producer *producer, const struct broker_event 
 
 static void append(struct sim *sim, const struct broker_event *event)
 {
-    struct event_log *broker = &sim->cluster->events[event->part];
-    *LIST_ADD(sim, &broker->entries) = (struct event_entry){.offset = broker->hi++,
-                                                            .seq = event->seq,
-                                                            .epoch = event->epoch,
-                                                            .key = event->key,
-                                                            .type = event->type,
-                                                            .value = event->value,
-                                                            .len = event->len};
+    struct event_log *log = &sim->cluster->events[event->part];
+    *LIST_ADD(sim, &log->entries) = (struct event_entry){.offset = log->hi++,
+                                                         .seq = event->seq,
+                                                         .epoch = event->epoch,
+                                                         .key = event->key,
+                                                         .type = event->type,
+                                                         .value = event->value,
+                                                         .len = event->len};
     sim_note(sim, 91, "event", event->part, event->seq);
     sim->count.events++;
-    if (event->seq <= broker->highest)
+    if (event->seq <= log->highest)
         sim->count.repeats++;
     check_event(sim, event);
-    if (event->seq > broker->highest)
-        broker->highest = event->seq;
-    if (event->seq > broker->ever)
-        broker->ever = event->seq;
+    if (event->seq > log->highest)
+        log->highest = event->seq;
+    if (event->seq > log->ever)
+        log->ever = event->seq;
 }
 
 static void fail_rest(struct producer *producer)

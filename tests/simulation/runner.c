@@ -21,7 +21,7 @@ struct shared {
     uint64_t failures; /* counted so far */
     uint64_t first_failure;
     struct sim_counts count;
-    uint64_t worlds[WORLD_KIND_COUNT];
+    uint64_t disasters[DISASTER_KIND_COUNT];
 };
 
 static void add_counts(struct sim_counts *sum, const struct sim_counts *more)
@@ -67,9 +67,9 @@ int run_one(uint64_t seed, bool verbose)
     struct sim_result result;
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was written before an abort */
     sim_run(seed, verbose, &result);
-    printf("seed %" PRIu64 ": world %s, %d workers, %d partitions, %d requests, digest %016" PRIx64
-           "\n",
-           seed, world_kind_name(result.plan.world), result.plan.workers, result.plan.partitions,
+    printf("seed %" PRIu64
+           ": disaster %s, %d workers, %d partitions, %d requests, digest %016" PRIx64 "\n",
+           seed, disaster_name(result.plan.disaster), result.plan.workers, result.plan.partitions,
            result.plan.requests, result.digest);
     print_counts(&result.count);
     printf("%s\n", result.failed ? result.failure : "ok");
@@ -94,7 +94,7 @@ static void run_chunk(struct shared *shared, uint64_t first, uint64_t end)
         shared->running = 0;
         shared->done_to = seed + 1;
         add_counts(&shared->count, &result.count);
-        shared->worlds[result.plan.world]++;
+        shared->disasters[result.plan.disaster]++;
         if (result.failed)
             tell_failure(shared, seed, result.failure);
     }
@@ -158,14 +158,14 @@ static int finish(const struct run_settings *settings, struct job *jobs, int cou
             (!sum.first_failure || shared->first_failure < sum.first_failure))
             sum.first_failure = shared->first_failure;
         add_counts(&sum.count, &shared->count);
-        for (int k = 0; k < WORLD_KIND_COUNT; k++)
-            sum.worlds[k] += shared->worlds[k];
+        for (int k = 0; k < DISASTER_KIND_COUNT; k++)
+            sum.disasters[k] += shared->disasters[k];
     }
     uint64_t seeds = 0;
-    for (int k = 0; k < WORLD_KIND_COUNT; k++) {
-        printf("%s%s %" PRIu64, k ? ", " : "worlds: ", world_kind_name((enum world_kind)k),
-               sum.worlds[k]);
-        seeds += sum.worlds[k];
+    for (int k = 0; k < DISASTER_KIND_COUNT; k++) {
+        printf("%s%s %" PRIu64, k ? ", " : "disasters: ", disaster_name((enum disaster_kind)k),
+               sum.disasters[k]);
+        seeds += sum.disasters[k];
     }
     printf("\n");
     print_counts(&sum.count);

@@ -32,7 +32,7 @@ struct clients;
 struct process;
 struct timer;
 struct chaos;
-struct world_state;
+struct disaster;
 struct batches;
 
 struct sim_counts {
@@ -66,7 +66,7 @@ struct sim {
     struct clients *clients;
     struct process *processes;
     struct chaos *chaos;
-    struct world_state *world;
+    struct disaster *disaster;
 
     bool failed;
     char failure[1024];

@@ -8,9 +8,9 @@
 #include "lib/codec/labels.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/database.h"
+#include "tests/simulation/disaster.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/store_client.h"
-#include "tests/simulation/world.h"
 
 /* A COMMIT whose reply is lost may be executed that much later. */
 #define LATE_COMMIT_MS 8000
@@ -816,7 +816,7 @@ static enum err duplicate(struct failure *f, const char *what)
 static enum err write_decision(struct store_client *c, const struct decision_row *row,
                                struct failure *f)
 {
-    if (world_refuses(c->sim, row))
+    if (disaster_refuses(c->sim, row))
         return failure_set(f, ERR_DB_ERROR, "insert: the database does not take this");
     if (row->request_id) {
         uint64_t hash = map_hash_text(map_hash_text(MAP_SEED, row->client), row->request_id);

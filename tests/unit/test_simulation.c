@@ -30,18 +30,18 @@ static void test_promises_hold_under_faults(void **state)
     run("faults", 1, SEEDS);
 }
 
-static void test_wrong_worlds_are_told(void **state)
+static void test_disasters_are_told(void **state)
 {
     (void)state;
-    for (int world = WORLD_RIGHT + 1; world < WORLD_KIND_COUNT; world++) {
+    for (int kind = DISASTER_NONE + 1; kind < DISASTER_KIND_COUNT; kind++) {
         int found = 0;
         for (uint64_t seed = 100000; found < SEEDS_OF_WORLD; seed++) {
             struct plan plan;
             sim_plan(seed, &plan);
-            if (plan.world != (enum world_kind)world)
+            if (plan.disaster != (enum disaster_kind)kind)
                 continue;
             found++;
-            run(world_kind_name(plan.world), seed, 1);
+            run(disaster_name(plan.disaster), seed, 1);
         }
     }
 }
@@ -52,7 +52,7 @@ static uint64_t seed_without_kills(uint64_t seed)
     struct plan plan;
     for (;; seed++) {
         sim_plan(seed, &plan);
-        if (plan.crash == 0 && !plan.kills && plan.world == WORLD_RIGHT)
+        if (plan.crash == 0 && !plan.kills && plan.disaster == DISASTER_NONE)
             return seed;
     }
 }
@@ -158,7 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_promises_hold_under_faults),
-        cmocka_unit_test(test_wrong_worlds_are_told),
+        cmocka_unit_test(test_disasters_are_told),
         cmocka_unit_test(test_workers_that_close_leave_nothing),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_batches_do_not_matter),

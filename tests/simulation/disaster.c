@@ -1,4 +1,4 @@
-#include "tests/simulation/world.h"
+#include "tests/simulation/disaster.h"
 
 #include <assert.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #define BACKUP_AGE_MS  1500
 #define MONTH_MS       (INT64_C(30) * 24 * 3600 * 1000)
 
-struct world_state {
+struct disaster {
     bool over;
     int32_t part;      /* that it is about */
     bool must_halt;    /* the partition, or the farm */
@@ -26,9 +26,9 @@ struct world_state {
     bool forgot;
 };
 
-static struct world_state *state(const struct sim *sim)
+static struct disaster *state(const struct sim *sim)
 {
-    return sim->world;
+    return sim->disaster;
 }
 
 /* --- what happens --- */
@@ -42,26 +42,25 @@ static void broker_comes_back(struct sim *sim, void *arg, int64_t number)
 
 static void remake_requests(struct sim *sim)
 {
-    struct world_state *w = state(sim);
-    struct request_log *broker = &sim->cluster->requests[w->part];
+    struct disaster *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
     const struct partition_row *row = database_partition(sim->db, w->part);
-    w->must_halt = row->last_seq > 0 || broker->first > 0;
+    w->must_halt = row->last_seq > 0 || log->first > 0;
     w->may_halt = w->spoilt = true; /* a batch in hand may be committed still */
     cluster_down(sim);
-    broker->entries.count = 0;
-    broker->lo = broker->hi = 0;
+    log->entries.count = 0;
+    log->lo = log->hi = 0;
     sim_after_ms(sim, 500, broker_comes_back, NULL, 0);
 }
 
 /* The log ends earlier, as after an unclean election of a leader. */
 static void cut_requests(struct sim *sim)
 {
-    struct world_state *w = state(sim);
-    struct request_log *broker = &sim->cluster->requests[w->part];
+    struct disaster *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
     const struct partition_row *row = database_partition(sim->db, w->part);
     size_t decided = 0;
-    while (decided < broker->entries.count &&
-           broker->entries.items[decided].offset < row->next_offset)
+    while (decided < log->entries.count && log->entries.items[decided].offset < row->next_offset)
         decided++;
     if (decided == 0) {
         w->over = true;
@@ -69,19 +68,19 @@ static void cut_requests(struct sim *sim)
     }
     w->must_halt = w->spoilt = true;
     cluster_down(sim);
-    broker->entries.count = (size_t)sim_below(sim, (int64_t)decided);
-    broker->hi = broker->entries.items[broker->entries.count].offset;
+    log->entries.count = (size_t)sim_below(sim, (int64_t)decided);
+    log->hi = log->entries.items[log->entries.count].offset;
     sim_after_ms(sim, 500, broker_comes_back, NULL, 0);
 }
 
 static void remake_events(struct sim *sim)
 {
-    struct world_state *w = state(sim);
-    struct event_log *broker = &sim->cluster->events[w->part];
+    struct disaster *w = state(sim);
+    struct event_log *log = &sim->cluster->events[w->part];
     w->may_halt = w->spoilt = true; /* it is noticed when something is published */
-    broker->entries.count = 0;
-    broker->lo = broker->hi = broker->highest = 0;
-    broker->made++;
+    log->entries.count = 0;
+    log->lo = log->hi = log->highest = 0;
+    log->made++;
     w->over = true;
 }
 
@@ -94,13 +93,13 @@ static void hold_workers(struct sim *sim)
 
 static void expire_requests(struct sim *sim, void *arg, int64_t number)
 {
-    struct world_state *w = state(sim);
-    struct request_log *broker = &sim->cluster->requests[w->part];
+    struct disaster *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
     const struct partition_row *row = database_partition(sim->db, w->part);
     (void)arg, (void)number;
     for (int64_t i = sim_between(sim, 1, 5); i > 0; i--)
         client_send_to(sim, w->part);
-    broker->lo = sim_between(sim, row->next_offset + 1, broker->hi);
+    log->lo = sim_between(sim, row->next_offset + 1, log->hi);
     w->must_halt = w->spoilt = true;
     sim->held = false;
     w->over = true;
@@ -127,7 +126,7 @@ static void send_some(struct sim *sim)
 
 static void restore(struct sim *sim, void *arg, int64_t number)
 {
-    struct world_state *w = state(sim);
+    struct disaster *w = state(sim);
     (void)arg, (void)number;
     send_some(sim);
     w->must_halt = events_are_ahead(sim, &sim->db->backup);
@@ -153,7 +152,7 @@ static void suspend_some(struct sim *sim)
 
 static void prepare_restore(struct sim *sim)
 {
-    if (sim->plan.world == WORLD_RESTORED) {
+    if (sim->plan.disaster == DISASTER_RESTORED) {
         hold_workers(sim);
     } else {
         suspend_some(sim);
@@ -178,10 +177,10 @@ static void clock_comes_back(struct sim *sim, void *arg, int64_t number)
 
 static void send_without_time(struct sim *sim)
 {
-    struct world_state *w = state(sim);
-    struct request_log *broker = &sim->cluster->requests[w->part];
+    struct disaster *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
     w->offset = cluster_append_request(sim, w->part, "untimely", strlen("untimely"));
-    broker->entries.items[broker->entries.count - 1].append_ms = BROKER_NO_TIME;
+    log->entries.items[log->entries.count - 1].append_ms = BROKER_NO_TIME;
     w->may_halt = true;
     w->over = true;
 }
@@ -189,84 +188,84 @@ static void send_without_time(struct sim *sim)
 /* Who looks at the tail finds out, unless enough others have followed; then all must stop. */
 static void append_unknown_event(struct sim *sim)
 {
-    struct world_state *w = state(sim);
-    struct event_log *broker = &sim->cluster->events[w->part];
+    struct disaster *w = state(sim);
+    struct event_log *log = &sim->cluster->events[w->part];
     int64_t seq = database_partition(sim->db, w->part)->last_seq + 50;
-    *LIST_ADD(sim, &broker->entries) = (struct event_entry){
-        .offset = broker->hi++, .seq = seq, .type = "?", .value = "?", .len = 1};
+    *LIST_ADD(sim, &log->entries) = (struct event_entry){
+        .offset = log->hi++, .seq = seq, .type = "?", .value = "?", .len = 1};
     w->spoilt = w->over = true;
     process_terminate(process_at(sim, (int)sim_below(sim, sim->plan.workers)));
 }
 
 static void happen(struct sim *sim, void *arg, int64_t number)
 {
-    struct world_state *w = state(sim);
+    struct disaster *w = state(sim);
     (void)arg, (void)number;
-    sim_note(sim, 96, world_kind_name(sim->plan.world), w->part, 0);
-    switch (sim->plan.world) {
-    case WORLD_REQUESTS_CUT:
+    sim_note(sim, 96, disaster_name(sim->plan.disaster), w->part, 0);
+    switch (sim->plan.disaster) {
+    case DISASTER_REQUESTS_CUT:
         cut_requests(sim);
         break;
-    case WORLD_REQUESTS_REMADE:
+    case DISASTER_REQUESTS_REMADE:
         remake_requests(sim);
         break;
-    case WORLD_REQUESTS_EXPIRED:
+    case DISASTER_REQUESTS_EXPIRED:
         hold_workers(sim);
         sim_after_ms(sim, LONG_WHILE_MS, expire_requests, NULL, 0);
         break;
-    case WORLD_EVENTS_REMADE:
+    case DISASTER_EVENTS_REMADE:
         remake_events(sim);
         break;
-    case WORLD_RESTORED:
-    case WORLD_RESTORED_LIVE:
+    case DISASTER_RESTORED:
+    case DISASTER_RESTORED_LIVE:
         prepare_restore(sim);
         break;
-    case WORLD_EVENTS_AHEAD:
+    case DISASTER_EVENTS_AHEAD:
         append_unknown_event(sim);
         break;
-    case WORLD_CLOCK_AHEAD:
+    case DISASTER_CLOCK_AHEAD:
         sim->cluster->requests[w->part].clock_skew_ms += MONTH_MS;
         sim_after_ms(sim, sim_between(sim, 1000, 10000), clock_comes_back, NULL, 0);
         break;
-    case WORLD_NO_TIME:
+    case DISASTER_NO_TIME:
         send_without_time(sim);
         break;
-    case WORLD_POISON:
+    case DISASTER_POISON:
         if (sim_chance(sim, 500000))
             cluster_make_hole(sim, w->part, sim_between(sim, 1, 3));
         w->offset = client_send_poison(sim, w->part);
         send_some(sim);
         w->may_halt = w->over = true;
         break;
-    case WORLD_UNWRITABLE:
+    case DISASTER_UNWRITABLE:
         w->offset = client_send_to(sim, w->part);
         send_some(sim);
         w->may_halt = w->over = true;
         break;
-    case WORLD_RIGHT:
-    case WORLD_OTHER_CLUSTER:
-    case WORLD_KIND_COUNT:
+    case DISASTER_NONE:
+    case DISASTER_OTHER_CLUSTER:
+    case DISASTER_KIND_COUNT:
         w->over = true;
     }
 }
 
-void world_open(struct sim *sim)
+void disaster_open(struct sim *sim)
 {
-    sim->world = arena_alloc(sim->arena, sizeof(*sim->world));
-    sim->world->part = (int32_t)sim_below(sim, sim->plan.partitions);
+    sim->disaster = arena_alloc(sim->arena, sizeof(*sim->disaster));
+    sim->disaster->part = (int32_t)sim_below(sim, sim->plan.partitions);
     int64_t at_ms = sim_between(sim, sim->plan.workload_ms / 3, sim->plan.workload_ms);
-    if (sim->plan.world == WORLD_RIGHT || sim->plan.world == WORLD_OTHER_CLUSTER) {
-        sim->world->over = true;
+    if (sim->plan.disaster == DISASTER_NONE || sim->plan.disaster == DISASTER_OTHER_CLUSTER) {
+        sim->disaster->over = true;
         return;
     }
-    if (sim->plan.world == WORLD_RESTORED || sim->plan.world == WORLD_RESTORED_LIVE)
+    if (sim->plan.disaster == DISASTER_RESTORED || sim->plan.disaster == DISASTER_RESTORED_LIVE)
         sim_after_ms(sim, at_ms - sim_between(sim, 0, BACKUP_AGE_MS), back_up, NULL, 0);
     sim_after_ms(sim, at_ms, happen, NULL, 0);
 }
 
 /* --- what they must make of it --- */
 
-bool world_is_over(const struct sim *sim)
+bool disaster_is_over(const struct sim *sim)
 {
     return state(sim)->over;
 }
@@ -280,28 +279,28 @@ static bool farm_is_restored(const struct sim *sim)
 static bool farm_stands_still(const struct sim *sim)
 {
     return farm_is_restored(sim) ||
-           (sim->plan.world == WORLD_EVENTS_AHEAD && sim->db->now.farm.halted[0]);
+           (sim->plan.disaster == DISASTER_EVENTS_AHEAD && sim->db->now.farm.halted[0]);
 }
 
-bool world_is_answered(const struct sim *sim)
+bool disaster_is_answered(const struct sim *sim)
 {
     if (farm_stands_still(sim))
         return sim->db->now.farm.halted[0] && state(sim)->forgot;
-    if (sim->plan.world == WORLD_OTHER_CLUSTER && sim->plan.workers > 1)
+    if (sim->plan.disaster == DISASTER_OTHER_CLUSTER && sim->plan.workers > 1)
         return process_at((struct sim *)(uintptr_t)sim, sim->plan.workers - 1)->refused != ERR_OK;
     return true;
 }
 
-bool world_part_is_spoilt(const struct sim *sim, int32_t part)
+bool disaster_part_is_spoilt(const struct sim *sim, int32_t part)
 {
     if (farm_stands_still(sim))
         return true;
     return state(sim)->spoilt && state(sim)->part == part;
 }
 
-bool world_part_is_settled(const struct sim *sim, int32_t part)
+bool disaster_part_is_settled(const struct sim *sim, int32_t part)
 {
-    const struct world_state *w = state(sim);
+    const struct disaster *w = state(sim);
     if (!w->spoilt || w->part != part)
         return check_part_is_done(sim, part);
     return database_partition(sim->db, part)->halted[0] ||
@@ -311,48 +310,49 @@ bool world_part_is_settled(const struct sim *sim, int32_t part)
 /* Nothing but a hole lies between the offset and the message. */
 static bool message_is_next(const struct sim *sim, const struct partition_row *row)
 {
-    const struct request_log *broker = &sim->cluster->requests[row->part];
-    for (size_t i = 0; i < broker->entries.count; i++) {
-        if (broker->entries.items[i].offset >= row->next_offset)
-            return broker->entries.items[i].offset == state(sim)->offset;
+    const struct request_log *log = &sim->cluster->requests[row->part];
+    for (size_t i = 0; i < log->entries.count; i++) {
+        if (log->entries.items[i].offset >= row->next_offset)
+            return log->entries.items[i].offset == state(sim)->offset;
     }
     return false;
 }
 
 /* The cause of the halt in each world. */
-static const enum halt_cause causes[WORLD_KIND_COUNT] = {
-    [WORLD_REQUESTS_CUT] = HALT_REQUEST_LOG_REPLACED,
-    [WORLD_REQUESTS_REMADE] = HALT_REQUEST_LOG_REPLACED,
-    [WORLD_REQUESTS_EXPIRED] = HALT_REQUESTS_DELETED,
-    [WORLD_EVENTS_REMADE] = HALT_EVENTS_DELETED,
-    [WORLD_NO_TIME] = HALT_NO_APPEND_TIME,
-    [WORLD_POISON] = HALT_REPEATED_DEATHS,
-    [WORLD_UNWRITABLE] = HALT_UNDECIDABLE,
+static const enum halt_cause causes[DISASTER_KIND_COUNT] = {
+    [DISASTER_REQUESTS_CUT] = HALT_REQUEST_LOG_REPLACED,
+    [DISASTER_REQUESTS_REMADE] = HALT_REQUEST_LOG_REPLACED,
+    [DISASTER_REQUESTS_EXPIRED] = HALT_REQUESTS_DELETED,
+    [DISASTER_EVENTS_REMADE] = HALT_EVENTS_DELETED,
+    [DISASTER_NO_TIME] = HALT_NO_APPEND_TIME,
+    [DISASTER_POISON] = HALT_REPEATED_DEATHS,
+    [DISASTER_UNWRITABLE] = HALT_UNDECIDABLE,
 };
 
-bool world_halt_is_right(const struct sim *sim, const struct partition_row *row)
+bool disaster_halt_is_right(const struct sim *sim, const struct partition_row *row)
 {
-    const struct world_state *w = state(sim);
-    bool about_message = sim->plan.world == WORLD_POISON || sim->plan.world == WORLD_UNWRITABLE;
+    const struct disaster *w = state(sim);
+    bool about_message = sim->plan.disaster == DISASTER_POISON ||
+                         sim->plan.disaster == DISASTER_UNWRITABLE;
     return w->part == row->part && (w->must_halt || w->may_halt) &&
-           row->halt_cause == causes[sim->plan.world] &&
+           row->halt_cause == causes[sim->plan.disaster] &&
            (!about_message || message_is_next(sim, row));
 }
 
-bool world_farm_halt_is_right(const struct sim *sim)
+bool disaster_farm_halt_is_right(const struct sim *sim)
 {
     return farm_stands_still(sim) && sim->db->now.farm.halt_cause == HALT_DATABASE_OLDER;
 }
 
-bool world_operator_acts(struct sim *sim, struct partition_row *row)
+bool disaster_operator_acts(struct sim *sim, struct partition_row *row)
 {
-    const struct world_state *w = state(sim);
-    switch (sim->plan.world) {
-    case WORLD_POISON:
-    case WORLD_UNWRITABLE:
+    const struct disaster *w = state(sim);
+    switch (sim->plan.disaster) {
+    case DISASTER_POISON:
+    case DISASTER_UNWRITABLE:
         row->reject_offset = row->next_offset; /* as the halt's text says */
         return true;
-    case WORLD_NO_TIME:
+    case DISASTER_NO_TIME:
         row->ignore_time_until = w->offset + 1;
         return true;
     default:
@@ -360,9 +360,9 @@ bool world_operator_acts(struct sim *sim, struct partition_row *row)
     }
 }
 
-bool world_operator_forgets(struct sim *sim)
+bool disaster_operator_forgets(struct sim *sim)
 {
-    struct world_state *w = state(sim);
+    struct disaster *w = state(sim);
     if (w->halted_us == 0)
         w->halted_us = sim->now_us;
     /* Late enough that a worker has started meanwhile, and found the farm halted. */
@@ -372,14 +372,14 @@ bool world_operator_forgets(struct sim *sim)
     return w->forgot = true;
 }
 
-bool world_refuses(const struct sim *sim, const struct decision_row *row)
+bool disaster_refuses(const struct sim *sim, const struct decision_row *row)
 {
-    const struct world_state *w = state(sim);
-    return sim->plan.world == WORLD_UNWRITABLE && w->over && row->part == w->part &&
+    const struct disaster *w = state(sim);
+    return sim->plan.disaster == DISASTER_UNWRITABLE && w->over && row->part == w->part &&
            row->log_offset == w->offset && row->reason != REASON_REJECTED_BY_OPERATOR;
 }
 
-void world_note_decisions(struct sim *sim, const struct writes *writes)
+void disaster_note_decisions(struct sim *sim, const struct writes *writes)
 {
     const struct decision_row *row = &writes->decisions.items[0].row;
     if (farm_is_restored(sim)) {
@@ -388,10 +388,10 @@ void world_note_decisions(struct sim *sim, const struct writes *writes)
     }
 }
 
-void world_check_end(struct sim *sim)
+void disaster_check_end(struct sim *sim)
 {
-    const struct world_state *w = state(sim);
-    if (sim->plan.world == WORLD_OTHER_CLUSTER && sim->plan.workers > 1) {
+    const struct disaster *w = state(sim);
+    if (sim->plan.disaster == DISASTER_OTHER_CLUSTER && sim->plan.workers > 1) {
         const struct process *p = process_at(sim, sim->plan.workers - 1);
         if (p->refused != ERR_LOG_TOPIC || !strstr(p->refusal, "cluster"))
             sim_fail(sim, "%s works on another cluster", p->name);
@@ -402,6 +402,6 @@ void world_check_end(struct sim *sim)
             sim_fail(sim, "the database is behind the event topic, and the farm goes on");
     } else if (w->must_halt && w->spoilt && !database_partition(sim->db, w->part)->halted[0]) {
         sim_fail(sim, "partition %d is not halted: %s", (int)w->part,
-                 world_kind_name(sim->plan.world));
+                 disaster_name(sim->plan.disaster));
     }
 }
