@@ -27,7 +27,7 @@ static void check_partition(struct sim *sim, const struct session *session,
 {
     const struct partition_row *old = database_partition(sim->db, row->part);
     int64_t count = decisions_of(&session->writes, row->part);
-    if (count > 0 && sim->db->owners[row->part] != session->life)
+    if (count > 0 && sim->db->now.owners[row->part] != session->life)
         sim_fail(sim, "partition %" PRId32 " is decided by a worker that lost it", row->part);
     if (row->last_seq != old->last_seq + count) {
         sim_fail(sim,
@@ -247,7 +247,7 @@ void check_old_sessions(struct sim *sim, const struct session *session)
 void check_claim(struct sim *sim, struct process *p, int32_t part)
 {
     if (p->claimed_at[part] == broker_client_assignments(p->broker) &&
-        sim->db->owners[part] != p->life)
+        sim->db->now.owners[part] != p->life)
         sim_fail(sim, "%s lost partition %" PRId32 " and claims it again unasked", p->name, part);
     const struct part *own = &p->worker->parts[part];
     const struct partition_row *row = database_partition(sim->db, part);

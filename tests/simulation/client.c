@@ -323,18 +323,22 @@ static struct client_limits some_limits(struct sim *sim)
     return limits;
 }
 
-/* The operator's transaction waits for the batches under way. */
+/* The operator's transaction waits for the batches under way. number 0: once only. */
 static void change_limits(struct sim *sim, void *arg, int64_t number)
 {
     struct client_limits limits = some_limits(sim);
     int client = (int)sim_between(sim, -1, sim->plan.clients - 1);
-    (void)arg, (void)number;
+    (void)arg;
     if (sim->db->down || !database_set_limits(sim, client, &limits)) {
-        sim_after_ms(sim, 1, change_limits, NULL, 0);
-        return;
+        sim_after_ms(sim, 1, change_limits, NULL, number);
+    } else if (number != 0 && !clients_are_done(sim)) {
+        sim_after_ms(sim, sim_between(sim, 1, 2 * LIMITS_MS), change_limits, NULL, number);
     }
-    if (!clients_are_done(sim))
-        sim_after_ms(sim, sim_between(sim, 1, 2 * LIMITS_MS), change_limits, NULL, 0);
+}
+
+void client_change_limits(struct sim *sim)
+{
+    change_limits(sim, NULL, 0);
 }
 
 /* Before anything is decided: they then hold for the same messages, whatever the batches are. */
@@ -483,6 +487,18 @@ int64_t client_send_to(struct sim *sim, int32_t part)
     return cluster_append_request(sim, part, token, strlen(token));
 }
 
+int64_t client_send_booking(struct sim *sim, int32_t part, const struct machine_row *machine,
+                            int64_t start_ms, int64_t length_ms)
+{
+    struct draft draft = {.id = ++sim->clients->ids, .part = part};
+    snprintf(draft.body, sizeof(draft.body),
+             "\"type\":\"booking.create\",\"start\":\"%s\",\"duration_s\":%" PRId64
+             ",\"allocations\":[{\"machine\":\"%s\",\"gpus\":%" PRId64 ",\"memory_gib\":1}]",
+             time_text(sim, start_ms), length_ms / 1000, machine->name, machine->capacity.gpus);
+    const char *token = token_sign(sim, draft.client, claims_of(sim, &draft));
+    return cluster_append_request(sim, part, token, strlen(token));
+}
+
 int64_t client_send_poison(struct sim *sim, int32_t part)
 {
     const char *token = token_sign(sim, 1, "{\"sub\":\"poison\"}");
@@ -495,7 +511,7 @@ void clients_open(struct sim *sim)
     if (sim->plan.limits && sim->batches) {
         set_all_limits(sim);
     } else if (sim->plan.limits) {
-        sim_after_ms(sim, sim_below(sim, LIMITS_MS), change_limits, NULL, 0);
+        sim_after_ms(sim, sim_below(sim, LIMITS_MS), change_limits, NULL, 1);
     }
     if (sim->batches && sim->batches->size > 0) {
         batches_open(sim);

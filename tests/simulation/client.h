@@ -3,7 +3,7 @@
 #ifndef BERTH_TESTS_SIMULATION_CLIENT_H
 #define BERTH_TESTS_SIMULATION_CLIENT_H
 
-#include "tests/simulation/sim.h"
+#include "tests/simulation/database.h"
 
 void clients_open(struct sim *sim);
 void clients_close(struct sim *sim);
@@ -15,5 +15,10 @@ int64_t client_send_poison(struct sim *sim, int32_t part);
 void client_send_one(struct sim *sim);
 /* The same, to that partition; returns its offset. */
 int64_t client_send_to(struct sim *sim, int32_t part);
+/* A booking of all GPUs of the machine, to that partition; returns its offset. */
+int64_t client_send_booking(struct sim *sim, int32_t part, const struct machine_row *machine,
+                            int64_t start_ms, int64_t length_ms);
+/* Some client's or the farm's limits are changed, as soon as no batch is under way. */
+void client_change_limits(struct sim *sim);
 
 #endif

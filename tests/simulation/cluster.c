@@ -613,6 +613,12 @@ void broker_client_fail_delivery(struct broker_client *c)
         producer_fail_next(c->producer);
 }
 
+void broker_client_cut(struct broker_client *c)
+{
+    if (c->producer)
+        producer_fail(c->producer);
+}
+
 struct process *broker_client_process(const struct broker_client *c)
 {
     return c->process;

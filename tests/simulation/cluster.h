@@ -88,6 +88,8 @@ void broker_client_gone(struct broker_client *c, bool left);
 void broker_client_disconnect(struct broker_client *c);
 /* The producer's next delivery fails. */
 void broker_client_fail_delivery(struct broker_client *c);
+/* The producer's events that are not delivered never will be. */
+void broker_client_cut(struct broker_client *c);
 /* Nothing is fetched any more, until the next start. */
 void broker_client_unassign(struct broker_client *c);
 /* How often it was assigned partitions. */
@@ -124,5 +126,7 @@ void producer_serve(struct producer *producer);
 int64_t producer_outstanding(const struct producer *producer, int32_t part); /* -1: all */
 bool producer_has_failed(const struct producer *producer);
 void producer_fail_next(struct producer *producer);
+/* All that are not delivered fail now. */
+void producer_fail(struct producer *producer);
 
 #endif

@@ -330,6 +330,32 @@ static void housekeeping(struct sim *sim, void *arg, int64_t number)
     sim_after_ms(sim, HOUSEKEEPING_MS, housekeeping, db, 0);
 }
 
+/* --- copies of all tables --- */
+
+static void *items_copy(struct sim *sim, const void *items, size_t bytes)
+{
+    void *copy = arena_alloc(sim->arena, bytes);
+    if (bytes > 0)
+        memcpy(copy, items, bytes);
+    return copy;
+}
+
+#define COPY_LIST(sim, list)                                                                       \
+    ((list)->items = items_copy((sim), (list)->items, (list)->count * sizeof(*(list)->items)),     \
+     (list)->capacity = (list)->count)
+
+static struct tables copy_of(struct sim *sim, const struct tables *from)
+{
+    struct tables copy = *from;
+    COPY_LIST(sim, &copy.partitions);
+    COPY_LIST(sim, &copy.clients);
+    COPY_LIST(sim, &copy.machines);
+    COPY_LIST(sim, &copy.bookings);
+    COPY_LIST(sim, &copy.allocations);
+    COPY_LIST(sim, &copy.decisions);
+    return copy;
+}
+
 /* --- commit --- */
 
 #define REPLACE_OR_ADD(sim, table, row, same)                                                      \
@@ -381,9 +407,20 @@ static void apply(struct sim *sim, struct session *session)
     }
 }
 
+/* The replica has all commits but the last ones, as many as one process made in a row. */
+static void replicate(struct sim *sim, const struct session *session)
+{
+    struct database *db = sim->db;
+    if (sim->plan.disaster != DISASTER_FAILED_OVER || session->life == db->ahead_life)
+        return;
+    db->replica = copy_of(sim, &db->now);
+    db->ahead_life = session->life;
+}
+
 void session_commit(struct sim *sim, struct session *session)
 {
     assert(session->alive);
+    replicate(sim, session);
     struct writes *writes = &session->writes;
     session->commit_pending = false;
     session->committed = true;
@@ -447,30 +484,6 @@ void database_up(struct sim *sim)
     sim->db->down = false;
 }
 
-static void *items_copy(struct sim *sim, const void *items, size_t bytes)
-{
-    void *copy = arena_alloc(sim->arena, bytes);
-    if (bytes > 0)
-        memcpy(copy, items, bytes);
-    return copy;
-}
-
-#define COPY_LIST(sim, list)                                                                       \
-    ((list)->items = items_copy((sim), (list)->items, (list)->count * sizeof(*(list)->items)),     \
-     (list)->capacity = (list)->count)
-
-static struct tables copy_of(struct sim *sim, const struct tables *from)
-{
-    struct tables copy = *from;
-    COPY_LIST(sim, &copy.partitions);
-    COPY_LIST(sim, &copy.clients);
-    COPY_LIST(sim, &copy.machines);
-    COPY_LIST(sim, &copy.bookings);
-    COPY_LIST(sim, &copy.allocations);
-    COPY_LIST(sim, &copy.decisions);
-    return copy;
-}
-
 void database_backup(struct sim *sim)
 {
     sim_note(sim, 90, "backup", 0, 0);
@@ -484,6 +497,19 @@ void database_restore(struct sim *sim)
     sim_note(sim, 90, "restored", 0, 0);
     sim->db->now = copy_of(sim, &sim->db->backup);
     sim->db->restored = true;
+}
+
+void database_fail_over(struct sim *sim)
+{
+    struct database *db = sim->db;
+    assert(db->ahead_life > 0);
+    database_crash(sim);
+    sim_note(sim, 90, "failed over", db->ahead_life, db->now.commits - db->replica.commits);
+    db->now = db->replica;
+    db->ahead_life = 0; /* the next commit makes a replica again */
+    while (db->limits.count > 0 &&
+           db->limits.items[db->limits.count - 1].generation > db->now.farm.key_generation)
+        db->limits.count--;
 }
 
 bool database_row_is_free(const struct database *db, int32_t part)

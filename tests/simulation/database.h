@@ -77,6 +77,7 @@ struct tables {
     LIST_OF(struct allocation_row) allocations;
     LIST_OF(struct stored_decision) decisions;
     int64_t commits;
+    int64_t owners[PLAN_PARTITIONS_MAX]; /* lives of the processes that claimed them last */
 };
 
 /* What a transaction writes, as images of rows. */
@@ -118,7 +119,9 @@ struct database {
     struct tables now;
     struct tables backup; /* DISASTER_RESTORED: taken in between */
     bool has_backup;
-    int64_t owners[PLAN_PARTITIONS_MAX]; /* lives of the processes that claimed them last */
+    /* DISASTER_FAILED_OVER: the tables without the last commits, which are all of one process. */
+    struct tables replica;
+    int64_t ahead_life; /* of that process; 0: there is none */
     LIST_OF(struct key_row) keys;
     LIST_OF(int64_t) key_since;          /* the generation from which on a key counts */
     LIST_OF(int64_t) key_revoked;        /* the generation from which on it is revoked; INT64_MAX */
@@ -186,6 +189,8 @@ void database_crash(struct sim *sim);
 void database_up(struct sim *sim);
 void database_backup(struct sim *sim);
 void database_restore(struct sim *sim);
+/* The replica, which lacks the last commits of one process, takes the place of the database. */
+void database_fail_over(struct sim *sim);
 /* For the operator's changes of single rows: they wait for nobody, so they are made only while no
  * one holds the row. False: somebody does. */
 bool database_row_is_free(const struct database *db, int32_t part);

@@ -244,6 +244,7 @@ static void happen(struct sim *sim, void *arg, int64_t number)
         break;
     case DISASTER_NONE:
     case DISASTER_OTHER_CLUSTER:
+    case DISASTER_FAILED_OVER:
     case DISASTER_KIND_COUNT:
         w->over = true;
     }
@@ -254,7 +255,10 @@ void disaster_open(struct sim *sim)
     sim->disaster = arena_alloc(sim->arena, sizeof(*sim->disaster));
     sim->disaster->part = (int32_t)sim_below(sim, sim->plan.partitions);
     int64_t at_ms = sim_between(sim, sim->plan.workload_ms / 3, sim->plan.workload_ms);
-    if (sim->plan.disaster == DISASTER_NONE || sim->plan.disaster == DISASTER_OTHER_CLUSTER) {
+    if (sim->plan.disaster == DISASTER_FAILED_OVER)
+        fail_over_open(sim);
+    if (sim->plan.disaster == DISASTER_NONE || sim->plan.disaster == DISASTER_OTHER_CLUSTER ||
+        sim->plan.disaster == DISASTER_FAILED_OVER) {
         sim->disaster->over = true;
         return;
     }

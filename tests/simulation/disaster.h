@@ -26,4 +26,7 @@ bool disaster_refuses(const struct sim *sim, const struct decision_row *row);
 void disaster_note_decisions(struct sim *sim, const struct writes *writes);
 void disaster_check_end(struct sim *sim);
 
+/* fail_over.c: from now on until the healing, the database fails over now and then. */
+void fail_over_open(struct sim *sim);
+
 #endif

@@ -24,6 +24,7 @@ enum disaster_kind {
     DISASTER_POISON,           /* a message that kills each worker that looks into it */
     DISASTER_UNWRITABLE,       /* a message whose decision the database refuses to store */
     DISASTER_OTHER_CLUSTER,    /* a worker that is pointed at another cluster does not start */
+    DISASTER_FAILED_OVER,      /* the database loses a worker's last commits, none published */
     DISASTER_KIND_COUNT
 };
 const char *disaster_name(enum disaster_kind kind);

@@ -130,7 +130,7 @@ static void start(struct sim *sim, void *arg, int64_t number)
     (void)number;
     if (p->fiber || sim->stopped)
         return;
-    if (sim->held) {
+    if (sim->held || sim->now_us < p->away_until_us) {
         sim_after_ms(sim, 100, start, p, 0);
         return;
     }

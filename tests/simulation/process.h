@@ -30,6 +30,7 @@ struct process {
     int64_t used_us, idle_us; /* its session's last use then, and since when that is the last */
     int failed_attempts;      /* of a batch, since it polled last */
     int64_t stopped_until_us; /* SIGSTOP: nothing of it runs before */
+    int64_t away_until_us;    /* its host does not start it before */
     int64_t wall_skew_ms, mono_base_ms;
     uint64_t wake_number;                    /* of the timer that may resume it */
     int64_t claimed_at[PLAN_PARTITIONS_MAX]; /* by the number of assignments then */

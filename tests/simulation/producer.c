@@ -67,7 +67,7 @@ static void append(struct sim *sim, const struct broker_event *event)
         log->ever = event->seq;
 }
 
-static void fail_rest(struct producer *producer)
+void producer_fail(struct producer *producer)
 {
     producer->failed = true;
     sim_note(producer->sim, 91, "delivery fails", producer->process->number, 0);
@@ -98,7 +98,7 @@ static void pump(struct sim *sim, void *arg, int64_t number)
         producer->fail_next = false;
         if (fails) {
             sim->count.faults++;
-            fail_rest(producer);
+            producer_fail(producer);
             return;
         }
         append(sim, event);

@@ -285,7 +285,7 @@ static enum err claim_once(struct store_client *c, int32_t part, struct partitio
     row.epoch++;
     row.connection_id = c->session->id;
     check_claim(c->sim, c->process, part);
-    c->db->owners[part] = c->process->life;
+    c->db->now.owners[part] = c->process->life;
     commit_change(c, &row);
     *out = row;
     return ERR_OK;
