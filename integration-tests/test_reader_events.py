@@ -109,6 +109,52 @@ def test_filters(farm):
         assert rejected.sent[0].type == "berth.request.rejected"
 
 
+def test_filters_compare_fields_not_text(farm):
+    """Labels and user are free text. None of it passes an event to another client's or machine's
+    listener, live or resumed, from the reader's memory or the database."""
+    farm.register("e-own", "e-text", gpus=60000)
+    text = '"client":"batch-2","machine":"e-own","subject":"machine/e-own" client=batch-2'
+    labels = {"client": "batch-2", "machine": "e-own", "name": "e-own", "user": "batch-2",
+              "subject": "machine/e-own", "type": "berth.request.rejected",
+              "outcome": "rejected", "note": text}
+    filters = [{"client": "batch-2"}, {"machine": "e-own"}, {"outcome": "rejected"},
+               {"client": "batch-2", "machine": "e-own"}]
+    start = int(time.time()) // HOUR * HOUR + 24 * HOUR
+    with contextlib.ExitStack() as stack:
+        live = [stack.enter_context(listening(farm, **params)) for params in filters]
+        for listener in live:
+            wait_until(lambda listener=listener: listener.last_id, "the position is told")
+        begin = live[0].last_id
+        # These hold the texts and concern none of the listeners; they come before what does.
+        for client, request in (
+                (farm.ops, {"type": "machine.update", "machine": "e-text", "labels": labels}),
+                (farm.ops, {"type": "machine.register", "machine": "e-texts", "gpus": 1,
+                            "memory_gib": 1, "labels": labels}),
+                (farm.batch_1, create(start, start + HOUR, share("e-text", 1)))):
+            farm.accept(client, request, user=text)
+        own = farm.accept(farm.batch_2, create(start, start + HOUR, share("e-own", 1)), user=text)
+        refused = farm.decide(farm.batch_2, create(start, start + HOUR, share("e-own", 60001)),
+                              user=text)
+        assert not refused.accepted
+        wanted = [{own.value, refused.value}, {own.value, refused.value}, {refused.value},
+                  {own.value, refused.value}]
+
+        def check(listeners):
+            for listener, values in zip(listeners, wanted, strict=True):
+                assert {item.data.encode() for item in listener.wait_for(len(values))} == values
+        check(live)
+        # All others pass a listener without a filter.
+        everything = stack.enter_context(listening(farm, after=begin))
+        assert len(everything.wait_for(5)) == 5
+        check([stack.enter_context(listening(farm, after=begin, **params)) for params in filters])
+        # More events than the reader keeps of each partition that is concerned.
+        for machine in ("e-own", "e-text", "e-texts"):
+            farm.decide_all([(farm.batch_1, create(start, start + HOUR, share(machine, 0, 1)))]
+                            * 1100, limit_s=60)
+        filters = [{**params, "client": "batch-2"} for params in filters]
+        check([stack.enter_context(listening(farm, after=begin, **params)) for params in filters])
+
+
 def test_a_machine_is_told_of_what_leaves_it(farm):
     """A booking that is cancelled, moved or displaced names the machine no more, and concerns it
     all the same: now, and for who comes later, also from the database."""

@@ -283,6 +283,27 @@ def test_history(farm, start):
     assert problem_of(farm, "/v1/bookings/3/decisions", 404)["type"].endswith("not_found")
 
 
+def test_history_of_an_occurrence(farm, start):
+    """The decisions about its series count when they touched it: not those about other occurrences,
+    nor updates of its machine, whatever text they hold."""
+    farm.register("v-series", gpus=8)
+    made = farm.accept(farm.batch_1, {
+        **create(start, start + HOUR, share("v-series", 8)),
+        "repeat": {"every": "day", "count": 4, "zone": "UTC"}})
+    first, second, third, last = (item["booking"]
+                                  for item in made.data["series"]["occurrences"])
+    text = f'{{"id":{third},{{"booking":{third},"occurrences":[{{"booking":{third}}}]'
+    farm.accept(farm.ops, {"type": "machine.update", "machine": "v-series",
+                           "labels": {"id": str(third), "booking": str(third), "note": text}})
+    farm.accept(farm.batch_1, {"type": "booking.amend", "booking": second,
+                               "end": rfc3339(start + 26 * HOUR)}, user=text)
+    gone = farm.accept(farm.batch_1, {"type": "booking.cancel", "series": first})
+    assert third in [item["booking"] for item in gone.data["series"]["occurrences"]]
+    for booking in (third, last):
+        items = farm.get_json(f"/v1/bookings/{booking}/decisions")["items"]
+        assert [item["id"] for item in items] == [made.json["id"], gone.json["id"]]
+
+
 def test_follow_a_partition(farm):
     event = farm.half
     part, last = event.data["request"]["partition"], int(json.loads(event.value)["sequence"])

@@ -231,6 +231,19 @@ bool call_name(struct call *call, enum param param, const char **name_out)
     return true;
 }
 
+void call_take_text(struct call *call, char *text, size_t len)
+{
+    call->text = text;
+    call->text_len = len;
+}
+
+enum err call_no_booking(struct call *call)
+{
+    return call_problem(call, PROBLEM_NOT_FOUND, NULL,
+                        "No booking has the id %.40s; GET /v1/bookings lists them.",
+                        call->path_args[0]);
+}
+
 enum err call_query(struct call *call, const char *what, struct buf *sql, MYSQL_RES **rows_out,
                     struct failure *f)
 {

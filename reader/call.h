@@ -65,8 +65,8 @@ struct reader {
 struct call {
     struct reader *reader;
     struct MHD_Connection *connection;
-    struct mysql_session *db;           /* NULL for a route without_database */
-    const struct lookup_query *booking; /* the answered lookup of a route that looks_up, or NULL */
+    struct mysql_session *db;           /* NULL unless the route's source is a session */
+    const struct lookup_query *booking; /* the answered lookup of a ROUTE_LOOKUP */
     struct arena *arena;
     int64_t now_ms;
     const char *path_args[CALL_PATH_ARGS];  /* the values of {…} in the route's path, decoded */
@@ -95,6 +95,21 @@ bool call_invalid(struct call *call, enum param param, const char *detail, ...)
     __attribute__((format(printf, 3, 4)));
 /* Answers that the database, or the reader, failed; the failure itself is only logged. */
 void call_failed(struct call *call, const struct failure *f);
+/* Answers that no booking has the path's first argument as its id. Returns ERR_OK. */
+enum err call_no_booking(struct call *call);
+/* Answers with text on the heap; takes it. */
+void call_take_text(struct call *call, char *text, size_t len);
+/* Runs the statement and frees its text, also on failure. The caller frees *rows_out, which is NULL
+ * on failure, with mysql_free_result. */
+enum err call_query(struct call *call, const char *what, struct buf *sql, MYSQL_RES **rows_out,
+                    struct failure *f);
+/* Answers with this JSON text; copies it. */
+void call_text(struct call *call, struct jsonout *out);
+/* Answers with a page, {"items":[…],"next":"…"}, that is written into `out`: call_page_begin, then
+ * call_page_item before each item, then call_page_end. next NULL: the last page. */
+void call_page_begin(struct call *call, struct jsonout *out);
+void call_page_item(struct jsonout *out);
+void call_page_end(struct call *call, struct jsonout *out, const char *next);
 
 /* Parsers of parameters. An absent parameter is valid and leaves *out as it is, unless said
  * otherwise. False: the value is invalid, and the answer is that problem. */
@@ -122,17 +137,5 @@ bool call_name(struct call *call, enum param param, const char **name_out);
 int64_t call_path_id(const char *text);
 /* The time, but at most the last second that RFC 3339 can write. */
 int64_t call_time_within(int64_t ms);
-
-/* Runs the statement and frees its text, also on failure. The caller frees *rows_out, which is NULL
- * on failure, with mysql_free_result. */
-enum err call_query(struct call *call, const char *what, struct buf *sql, MYSQL_RES **rows_out,
-                    struct failure *f);
-/* The answer is this JSON text; copies it. */
-void call_text(struct call *call, struct jsonout *out);
-/* A page, {"items":[…],"next":"…"}, is written into `out`: begin, then each item behind
- * call_page_item, then the end, which makes it the answer. next NULL: the last page. */
-void call_page_begin(struct call *call, struct jsonout *out);
-void call_page_item(struct jsonout *out);
-void call_page_end(struct call *call, struct jsonout *out, const char *next);
 
 #endif

@@ -10,28 +10,20 @@
 #include "lib/base/log.h"
 #include "lib/kafka/kafka_conf.h"
 
-/* Events kept of each partition, and bytes of all. */
-#define KEEP_EVENTS    1024
-#define KEEP_BYTES     ((size_t)32 * 1024 * 1024)
-/* Read before the end of each partition when the hub starts: then nothing that is published while
- * it starts is missed, and who reconnects after a restart needs no database. */
-#define TAIL_EVENTS    200
-#define WAIT_MS        100
-/* More than the attributes of an event take that stand before its data. */
-#define ATTRIBUTES_LEN 1024
-#define BATCH          500
-/* Listeners are woken this often although nothing came: they tell that they live. */
-#define TICK_MS        5000
-
-struct kept {
-    char *bytes;
-    size_t len;
-    char *machines; /* what hub_set_machines said; NULL: nothing yet */
-};
+/* Events kept of each partition, and memory for those of all. */
+#define KEEP_EVENTS 1024
+#define KEEP_BYTES  ((size_t)32 * 1024 * 1024)
+/* Events read before the end of each partition when the hub starts. So nothing that is published
+ * meanwhile is missed, and listeners that reconnect after a restart need no database. */
+#define TAIL_EVENTS 200
+#define WAIT_MS     100
+#define BATCH       500
+/* Listeners wake up this often without news, to send a heartbeat. */
+#define TICK_MS     5000
 
 /* The newest events without a gap: sequences newest - count + 1 … newest. */
 struct ring {
-    struct kept events[KEEP_EVENTS]; /* of sequence s at s % KEEP_EVENTS */
+    struct feed_event *events[KEEP_EVENTS]; /* sequence s is at s % KEEP_EVENTS */
     int64_t newest;
     int64_t count;
     size_t bytes;
@@ -45,60 +37,52 @@ struct hub {
     char requests[KAFKA_TOPIC_LEN];
     rd_kafka_queue_t *queue;
     int32_t partitions;
-    size_t keep_bytes; /* of one partition */
+    size_t keep_bytes; /* memory for the events of one partition */
     size_t listeners_max, listeners;
-    struct ring **rings; /* NULL: no event of it was seen */
+    struct ring **rings; /* by partition; NULL: no event was seen */
     uint64_t version;
     bool stopping;
     struct hub_waiter *waiters;
 };
 
-/* --- keeping events (under the mutex) ------------------------------------------------------- */
+/* --- keeping events ------------------------------------------------------------------------- */
 
+/* Under the mutex, as keep(). */
 static void drop_oldest(struct ring *ring)
 {
-    struct kept *oldest = &ring->events[(ring->newest - ring->count + 1) % KEEP_EVENTS];
-    ring->bytes -= oldest->len;
-    free(oldest->bytes);
-    free(oldest->machines);
-    *oldest = (struct kept){0};
+    struct feed_event *oldest = ring->events[(ring->newest - ring->count + 1) % KEEP_EVENTS];
+    ring->bytes -= oldest->size;
+    feed_event_unref(oldest);
     ring->count--;
 }
 
-/* Repeats are nothing new; after a gap only what follows it is kept. */
-static bool keep(struct hub *hub, int32_t part, int64_t seq, const char *bytes, size_t len)
+/* Takes the event. Ignores a repeat; after a gap, drops what was before it. Returns whether the
+ * event is new. */
+static bool keep(struct hub *hub, struct feed_event *event)
 {
-    if (!hub->rings[part])
-        hub->rings[part] = xcalloc(1, sizeof(struct ring));
-    struct ring *ring = hub->rings[part];
-    if (seq <= ring->newest)
+    int64_t seq = event->seq;
+    if (!hub->rings[event->part])
+        hub->rings[event->part] = xcalloc(1, sizeof(struct ring));
+    struct ring *ring = hub->rings[event->part];
+    if (seq <= ring->newest) {
+        feed_event_unref(event);
         return false;
+    }
     while (ring->count > 0 && seq != ring->newest + 1)
         drop_oldest(ring);
-    while (ring->count == KEEP_EVENTS || (ring->count > 0 && ring->bytes + len > hub->keep_bytes))
+    while (ring->count == KEEP_EVENTS ||
+           (ring->count > 0 && ring->bytes + event->size > hub->keep_bytes))
         drop_oldest(ring);
-    ring->events[seq % KEEP_EVENTS] = (struct kept){xstrndup(bytes, len), len, NULL};
+    ring->events[seq % KEEP_EVENTS] = event;
     ring->newest = seq;
     ring->count++;
-    ring->bytes += len;
+    ring->bytes += event->size;
     return true;
-}
-
-/* Our events begin with their attributes, so the first "sequence" is the event's. 0: not ours. */
-static int64_t sequence_of(const char *bytes, size_t len)
-{
-    static const char name[] = "\"sequence\":\"";
-    char head[ATTRIBUTES_LEN + 1];
-    if (len > ATTRIBUTES_LEN)
-        len = ATTRIBUTES_LEN;
-    memcpy(head, bytes, len);
-    head[len] = '\0';
-    const char *at = strstr(head, name);
-    return at ? strtoll(at + sizeof(name) - 1, NULL, 10) : 0;
 }
 
 static void wake_all(struct hub *hub)
 {
+    pthread_mutex_lock(&hub->mutex);
     hub->version++;
     for (struct hub_waiter *waiter = hub->waiters; waiter; waiter = waiter->next) {
         if (!waiter->suspended)
@@ -106,48 +90,63 @@ static void wake_all(struct hub *hub)
         waiter->suspended = false;
         MHD_resume_connection(waiter->connection);
     }
+    pthread_mutex_unlock(&hub->mutex);
 }
 
 /* --- the thread ----------------------------------------------------------------------------- */
 
-static bool take(struct hub *hub, const rd_kafka_message_t *message)
+/* Parses the message's event. NULL: there is none, and the log says why. */
+static struct feed_event *parse(const struct hub *hub, const rd_kafka_message_t *message)
 {
+    struct feed_event *event;
+    struct failure f;
     if (message->err) {
         log_debug("event topic", "part=%" PRId32 " err=%s", message->partition,
                   rd_kafka_err2name(message->err));
-        return false;
+        return NULL;
     }
-    int64_t seq = message->payload ? sequence_of(message->payload, message->len) : 0;
-    if (seq <= 0 || message->partition < 0 || message->partition >= hub->partitions) {
-        log_warn("not an event of Berth", "part=%" PRId32 " offset=%" PRId64, message->partition,
-                 message->offset);
-        return false;
+    if (feed_event_new(message->payload, message->len, &event, &f) == ERR_OK) {
+        if (event->part == message->partition && message->partition < hub->partitions)
+            return event;
+        feed_event_unref(event);
     }
-    return keep(hub, message->partition, seq, message->payload, message->len);
+    log_warn("not an event of Berth", "part=%" PRId32 " offset=%" PRId64, message->partition,
+             message->offset);
+    return NULL;
+}
+
+/* Consumes what there is. Returns whether a new event came, or the hub stops. */
+static bool consume(struct hub *hub, bool *stopping_out)
+{
+    rd_kafka_message_t *messages[BATCH];
+    struct feed_event *events[BATCH];
+    bool news = false;
+    ssize_t count = rd_kafka_consume_batch_queue(hub->queue, WAIT_MS, messages, BATCH);
+    for (ssize_t i = 0; i < count; i++) {
+        events[i] = parse(hub, messages[i]);
+        rd_kafka_message_destroy(messages[i]);
+    }
+    pthread_mutex_lock(&hub->mutex);
+    for (ssize_t i = 0; i < count; i++)
+        news = (events[i] && keep(hub, events[i])) || news;
+    *stopping_out = hub->stopping;
+    pthread_mutex_unlock(&hub->mutex);
+    return news;
 }
 
 static void *run(void *arg)
 {
     struct hub *hub = arg;
-    rd_kafka_message_t *messages[BATCH];
+    bool stopping = false;
     int64_t tick_ms = clock_mono_ms();
-    for (;;) {
-        ssize_t count = rd_kafka_consume_batch_queue(hub->queue, WAIT_MS, messages, BATCH);
-        bool news = false;
-        pthread_mutex_lock(&hub->mutex);
-        for (ssize_t i = 0; i < count; i++) {
-            news = take(hub, messages[i]) || news;
-            rd_kafka_message_destroy(messages[i]);
-        }
-        bool stopping = hub->stopping;
+    while (!stopping) {
+        bool news = consume(hub, &stopping);
         if (news || stopping || clock_mono_ms() - tick_ms >= TICK_MS) {
             wake_all(hub);
             tick_ms = clock_mono_ms();
         }
-        pthread_mutex_unlock(&hub->mutex);
-        if (stopping)
-            return NULL;
     }
+    return NULL;
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -257,47 +256,18 @@ int32_t hub_partitions(const struct hub *hub)
     return hub->partitions;
 }
 
-enum hub_have hub_next(struct hub *hub, int32_t part, int64_t after, struct buf *out)
+enum hub_have hub_next(struct hub *hub, int32_t part, int64_t after, struct feed_event **out)
 {
     enum hub_have have = HUB_NONE;
     pthread_mutex_lock(&hub->mutex);
     const struct ring *ring = hub->rings[part];
     if (ring && ring->newest > after) {
         have = after < ring->newest - ring->count ? HUB_BEHIND : HUB_EVENT;
-        const struct kept *event = &ring->events[(after + 1) % KEEP_EVENTS];
         if (have == HUB_EVENT)
-            buf_append(out, event->bytes, event->len);
+            *out = feed_event_ref(ring->events[(after + 1) % KEEP_EVENTS]);
     }
     pthread_mutex_unlock(&hub->mutex);
     return have;
-}
-
-/* Under the mutex. NULL: it is not kept. */
-static struct kept *find(struct hub *hub, int32_t part, int64_t seq)
-{
-    struct ring *ring = hub->rings[part];
-    bool kept = ring && seq <= ring->newest && seq > ring->newest - ring->count;
-    return kept ? &ring->events[seq % KEEP_EVENTS] : NULL;
-}
-
-bool hub_machines(struct hub *hub, int32_t part, int64_t seq, struct buf *out)
-{
-    pthread_mutex_lock(&hub->mutex);
-    const struct kept *event = find(hub, part, seq);
-    bool known = event && event->machines;
-    if (known)
-        buf_puts(out, event->machines);
-    pthread_mutex_unlock(&hub->mutex);
-    return known;
-}
-
-void hub_set_machines(struct hub *hub, int32_t part, int64_t seq, const char *text)
-{
-    pthread_mutex_lock(&hub->mutex);
-    struct kept *event = find(hub, part, seq);
-    if (event && !event->machines)
-        event->machines = xstrdup(text);
-    pthread_mutex_unlock(&hub->mutex);
 }
 
 bool hub_join(struct hub *hub, struct hub_waiter *waiter, struct MHD_Connection *connection)
@@ -337,8 +307,8 @@ size_t hub_listeners(struct hub *hub)
     return listeners;
 }
 
-/* Any thread may ask: librdkafka's clients are made for that. A time stamp of -1 asks for the end
- * (Kafka's protocol, ListOffsets), in one call for all partitions. */
+/* librdkafka allows this in any thread. The time stamp -1 means the end (Kafka protocol,
+ * ListOffsets); one call serves all partitions. */
 bool hub_request_ends(struct hub *hub, int64_t *ends_out, int timeout_ms)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(hub->partitions);

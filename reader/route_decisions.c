@@ -6,12 +6,12 @@
 #include "lib/base/mem.h"
 #include "reader/handlers.h"
 
-/* A page ends behind the event that makes it so long, and is read in pieces: together they bound
- * what a page takes in memory. */
+/* A page ends after the event that reaches this length, and is read in pieces of rows: both bound
+ * the memory of a page. */
 #define PAGE_BYTES (4 * 1024 * 1024)
 #define PIECE_ROWS 25
 
-/* The answer is the event of the decision that used the request id up, byte for byte. */
+/* Answers with the bytes of the decision's event: the decision that used the request id up. */
 enum err handle_decision(struct call *call, struct failure *f)
 {
     const char *client = call->path_args[0], *request_id = call->path_args[1];
@@ -27,8 +27,8 @@ enum err handle_decision(struct call *call, struct failure *f)
         sql_text(&sql, request_id);
         err = mysql_session_query(call->db, "read decision", sql.data, sql.len, &rows, f);
         if (err == ERR_OK && (row = mysql_fetch_row(rows))) {
-            call->text_len = mysql_fetch_lengths(rows)[0];
-            call->text = xstrndup(row[0], call->text_len);
+            size_t len = mysql_fetch_lengths(rows)[0];
+            call_take_text(call, xstrndup(row[0], len), len);
         }
     }
     if (err == ERR_OK && !row) {
@@ -44,14 +44,14 @@ enum err handle_decision(struct call *call, struct failure *f)
 
 /* --- lists of decisions: their events, byte for byte ---------------------------------------- */
 
-/* A list as it is written, and its last event's sequence. */
+/* The list that is being written. */
 struct list {
     struct buf text;
-    int64_t count, last;
-    bool more;
+    int64_t count, last; /* last: the sequence of its last event */
+    bool more;           /* more events follow */
 };
 
-/* Appends the query's rows (seq, event), at most `limit`. */
+/* Appends the query's rows (seq, event), `limit` of them at most. */
 static enum err add_events(struct call *call, const struct buf *sql, int64_t limit,
                            struct list *list, struct failure *f)
 {
@@ -70,18 +70,17 @@ static enum err add_events(struct call *call, const struct buf *sql, int64_t lim
     return ERR_OK;
 }
 
-/* {"items":[…],"next":"…"}; takes the list's text. */
+/* Answers with {"items":[…],"next":"…"}; takes the list's text. */
 static void answer_events(struct call *call, struct list *list)
 {
     buf_puts(&list->text, list->count > 0 ? "]" : "{\"items\":[]");
     if (list->more)
         buf_printf(&list->text, ",\"next\":\"%" PRId64 "\"", list->last);
     buf_puts(&list->text, "}");
-    call->text = list->text.data;
-    call->text_len = list->text.len;
+    call_take_text(call, list->text.data, list->text.len);
 }
 
-/* The partition's events after `after`, in pieces: an event may be as long as LIMIT_EVENT_LEN. */
+/* Appends the partition's events after list->last, in pieces: events are up to LIMIT_EVENT_LEN. */
 static enum err read_partition(struct call *call, int64_t part, int64_t limit, struct list *list,
                                struct failure *f)
 {
@@ -137,8 +136,19 @@ enum err handle_partition_decisions(struct call *call, struct failure *f)
     return err;
 }
 
-/* The decisions about a series bear the id of the first booking that they touched, which is never
- * behind the booking at hand. */
+/* " AND …": the list at that path of the event holds the id. LOCATE decides nothing: it spares the
+ * server from parsing events that do not have the digits anywhere. The session's literals are
+ * binary, which is no JSON to MySQL: hence _utf8mb4. */
+static void add_event_lists(struct buf *sql, const char *event, const char *path, int64_t id)
+{
+    buf_printf(sql,
+               " AND LOCATE('%" PRId64 "', %s) > 0 AND JSON_CONTAINS(JSON_EXTRACT(CONVERT(%s USING "
+               "utf8mb4), _utf8mb4'%s'), _utf8mb4'%" PRId64 "')",
+               id, event, event, path, id);
+}
+
+/* A decision about a series has the id of the first booking that it touched as its subject. That
+ * booking is never later in the series than the one at hand. */
 static void add_series_decisions(struct buf *sql, int64_t id, int64_t series)
 {
     const int64_t step = (INT64_C(1) << 32) * LIMIT_PARTITIONS;
@@ -150,12 +160,12 @@ static void add_series_decisions(struct buf *sql, int64_t id, int64_t series)
         buf_printf(sql, "%s'booking/%" PRId64 "'", separator, other);
         separator = ",";
     }
-    buf_printf(sql, ") AND outcome = 'accepted' AND LOCATE('{\"booking\":%" PRId64 ",', event) > 0",
-               id);
+    buf_puts(sql, ") AND outcome = 'accepted'");
+    add_event_lists(sql, "event", "$.data.series.occurrences[*].booking", id);
 }
 
-/* The decisions that made and changed a booking: its own (by subject), those of its series, and the
- * updates of machines of its that displaced it. */
+/* The decisions that made and changed a booking: those about it (subject), those about its series,
+ * and the updates of its machines that displaced it. */
 static void build_booking_decisions(struct buf *sql, int64_t id, int64_t series)
 {
     buf_printf(sql,
@@ -163,9 +173,9 @@ static void build_booking_decisions(struct buf *sql, int64_t id, int64_t series)
                "WHERE subject = 'booking/%" PRId64 "' UNION ALL SELECT d.part, d.seq, "
                "d.time_ms, d.event FROM (SELECT DISTINCT machine FROM allocation WHERE "
                "booking = %" PRId64 ") a JOIN machine m ON m.id = a.machine JOIN decision d "
-               "ON d.subject = CONCAT('machine/', m.name) AND d.outcome = 'accepted' WHERE "
-               "LOCATE('{\"id\":%" PRId64 ",', d.event) > 0",
-               id, id, id);
+               "ON d.subject = CONCAT('machine/', m.name) WHERE d.outcome = 'accepted'",
+               id, id);
+    add_event_lists(sql, "d.event", "$.data.displaced[*].id", id);
     add_series_decisions(sql, id, series);
     buf_printf(sql, ") h ORDER BY time_ms, part, seq LIMIT %d", PAGE_MAX);
 }
@@ -183,9 +193,7 @@ enum err handle_booking_decisions(struct call *call, struct failure *f)
         series = field_int(row[0]);
     mysql_free_result(rows);
     if (err == ERR_OK && !row) {
-        call_problem(call, PROBLEM_NOT_FOUND, NULL,
-                     "No booking has the id %.40s; GET /v1/bookings lists them.",
-                     call->path_args[0]);
+        call_no_booking(call);
     } else if (err == ERR_OK) {
         buf_clear(&sql);
         build_booking_decisions(&sql, id, series);

@@ -1,4 +1,5 @@
-#include <assert.h>
+/* GET /v1/events: the decisions' events as they happen, as server-sent events (HTML standard,
+ * "Server-sent events"). */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <microhttpd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "reader/handlers.h"
 #include "reader/hub.h"
@@ -15,29 +17,24 @@
 
 #define RETRY_TEXT        "retry: 3000\n\n"
 #define HEARTBEAT_MS      15000
-/* Text gathered before it is handed over; an event may make it longer. */
-#define GATHER_BYTES      (16 * 1024)
+/* A piece is complete at this length; its last event may exceed it. */
+#define PIECE_BYTES       (16 * 1024)
 #define DB_ROWS           100
-#define ACCEPTED          "\"type\":\"berth.request.accepted\""
-/* What is sent but not read yet, in the kernel (which doubles it). */
+/* The kernel's buffer for what is sent but not read yet (it doubles the value). */
 #define SEND_BUFFER_BYTES (128 * 1024)
 
-/* One who listens. `last` is the position: the last sequence of each partition that was given, or
- * passed over by the filter. */
 struct listener {
     struct stream stream; /* its first member */
     struct hub *hub;
     struct session_pool *pool;
     struct hub_waiter waiter;
     bool joined;
-    /* Texts that an event must hold, or NULL; of the two for a machine one will do. */
-    char *client, *machine, *machine_subject;
-    const char *outcome;
+    struct feed_filter filter; /* owns its names */
+    /* The position: of each partition, the last sequence that was sent or filtered out. */
     int64_t *last;
-    int64_t *known;     /* what the database had when the listening began */
-    struct buf *out;    /* the piece that is being written */
-    struct buf scratch; /* one event */
-    int64_t spoke_ms;   /* monotonic: of the last piece; 0: none yet */
+    int64_t *known;  /* of each partition, the last sequence in the database when listening began */
+    struct buf *out; /* the piece that is being written */
+    int64_t spoke_ms; /* monotonic: of the last piece; 0: none yet */
 };
 
 static void listener_free(struct stream *stream)
@@ -45,12 +42,10 @@ static void listener_free(struct stream *stream)
     struct listener *listener = (struct listener *)stream;
     if (listener->joined)
         hub_leave(listener->hub, &listener->waiter);
-    free(listener->machine);
-    free(listener->machine_subject);
-    free(listener->client);
+    free((char *)listener->filter.client);
+    free((char *)listener->filter.machine);
     free(listener->last);
     free(listener->known);
-    buf_fini(&listener->scratch);
     free(listener);
 }
 
@@ -64,104 +59,15 @@ static void put_id(struct listener *l)
     buf_puts(l->out, "\n");
 }
 
-/* Our events begin with their attributes, so the first "type" is the event's. */
-static void put_type(struct buf *out, const char *event)
+static void put_event(struct listener *l, const struct feed_event *event)
 {
-    static const char name[] = "\"type\":\"";
-    const char *at = strstr(event, name);
-    const char *end = at ? strchr(at + sizeof(name) - 1, '"') : NULL;
-    if (!end)
-        return;
-    at += sizeof(name) - 1;
-    buf_puts(out, "event: ");
-    buf_append(out, at, (size_t)(end - at));
-    buf_puts(out, "\n");
-}
-
-static bool holds(const char *event, const char *text)
-{
-    return !text || strstr(event, text);
-}
-
-/* A name stands in quotes, and what people wrote has its quotes escaped, so the texts mean what
- * they say: "machine":"gpu-01" or, in the event of a machine's update, "name":"gpu-01". */
-static bool names_machine(const struct listener *l, const char *event)
-{
-    return holds(event, l->machine) || holds(event, l->machine_subject);
-}
-
-/* The machines that the event's bookings have ever held, as "machine":"gpu-01"…: from the database,
- * which never forgets an allocation. */
-static enum err read_machines(struct listener *l, const char *event, struct buf *out,
-                              struct failure *f)
-{
-    static const char *const before_id[] = {"{\"id\":", "{\"booking\":"};
-    struct mysql_session *db;
-    struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
-    MYSQL_ROW row;
-    buf_puts(&sql, "SELECT DISTINCT m.name FROM allocation a FORCE INDEX (PRIMARY) STRAIGHT_JOIN "
-                   "machine m ON m.id = a.machine WHERE a.booking IN (0");
-    for (int i = 0; i < 2; i++) {
-        for (const char *at = strstr(event, before_id[i]); at; at = strstr(at, before_id[i])) {
-            at += strlen(before_id[i]);
-            if (*at >= '0' && *at <= '9') /* a label may be called id: its value is a string */
-                buf_printf(&sql, ",%lld", strtoll(at, NULL, 10));
-        }
-    }
-    buf_puts(&sql, ")");
-    enum err err = session_pool_take(l->pool, false, &db, f);
-    if (err == ERR_OK) {
-        err = mysql_session_query(db, "read machines", sql.data, sql.len, &rows, f);
-        session_pool_put(l->pool, db);
-    }
-    while (err == ERR_OK && (row = mysql_fetch_row(rows)))
-        buf_printf(out, "\"machine\":\"%s\"", row[0]);
-    mysql_free_result(rows);
-    buf_fini(&sql);
-    return err;
-}
-
-/* A booking that is cancelled, amended or displaced no longer names the machine that it leaves. */
-static enum err leaves_machine(struct listener *l, int32_t part, const char *event,
-                               bool *leaves_out, struct failure *f)
-{
-    enum err err = ERR_OK;
-    struct buf machines = {0};
-    *leaves_out = false;
-    if (!holds(event, ACCEPTED) || holds(event, "\"type\":\"booking.create\""))
-        return ERR_OK;
-    buf_puts(&machines, "");
-    if (!hub_machines(l->hub, part, l->last[part], &machines)) {
-        err = read_machines(l, event, &machines, f);
-        if (err == ERR_OK)
-            hub_set_machines(l->hub, part, l->last[part], machines.data);
-    }
-    *leaves_out = err == ERR_OK && holds(machines.data, l->machine);
-    buf_fini(&machines);
-    return err;
-}
-
-/* The event that follows in its partition: one line, with a NUL behind it. */
-static enum err give(struct listener *l, int32_t part, const char *event, struct failure *f)
-{
-    l->last[part]++;
-    if (!holds(event, l->outcome) || !holds(event, l->client))
-        return ERR_OK;
-    bool concerned = names_machine(l, event);
-    if (!concerned && leaves_machine(l, part, event, &concerned, f) != ERR_OK)
-        return f->err;
-    if (!concerned)
-        return ERR_OK;
     put_id(l);
-    put_type(l->out, event);
-    buf_puts(l->out, "data: ");
-    buf_puts(l->out, event);
+    buf_printf(l->out, "event: %s\ndata: ", event->type);
+    buf_append(l->out, event->bytes, event->len);
     buf_puts(l->out, "\n\n");
-    return ERR_OK;
 }
 
-/* What lies between was removed: the listener has to read the state anew. */
+/* The events up to `last` were removed from the database: the listener has to reread the state. */
 static void put_resync(struct listener *l, int32_t part, int64_t last)
 {
     l->last[part] = last;
@@ -169,57 +75,112 @@ static void put_resync(struct listener *l, int32_t part, int64_t last)
     buf_printf(l->out, "event: resync\ndata: {\"partition\":%" PRId32 "}\n\n", part);
 }
 
+/* --- filtering ------------------------------------------------------------------------------ */
+
+/* Adds the machines that the event's bookings have held. The database keeps all allocations. */
+static enum err read_held(struct listener *l, struct feed_event *event, struct failure *f)
+{
+    struct mysql_session *db;
+    struct buf sql = {0}, names = {0};
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    if (session_pool_take(l->pool, false, &db, f) != ERR_OK)
+        return f->err;
+    buf_puts(&sql, "SELECT DISTINCT m.name FROM allocation a FORCE INDEX (PRIMARY) STRAIGHT_JOIN "
+                   "machine m ON m.id = a.machine WHERE a.booking IN ");
+    sql_ids(&sql, event->bookings, event->booking_count);
+    enum err err = mysql_session_query(db, "read machines", sql.data, sql.len, &rows, f);
+    session_pool_put(l->pool, db);
+    while (err == ERR_OK && (row = mysql_fetch_row(rows)))
+        buf_append(&names, row[0], strlen(row[0]) + 1);
+    if (err == ERR_OK)
+        feed_event_set_held(event, &names);
+    mysql_free_result(rows);
+    buf_fini(&sql);
+    return err;
+}
+
+/* Appends the next event of its partition, unless the filter stops it, and moves the position. */
+static enum err give(struct listener *l, struct feed_event *event, struct failure *f)
+{
+    enum feed_match match = feed_event_match(event, &l->filter);
+    if (match == FEED_NEEDS_HELD) {
+        if (read_held(l, event, f) != ERR_OK)
+            return f->err;
+        match = feed_event_match(event, &l->filter);
+    }
+    l->last[event->part] = event->seq;
+    if (match == FEED_PASSES)
+        put_event(l, event);
+    return ERR_OK;
+}
+
 /* --- gathering ------------------------------------------------------------------------------ */
 
-/* The events after `last` from the database: a page of them. */
+/* The same for a row (seq, event) of the database. */
+static enum err give_row(struct listener *l, int32_t part, MYSQL_RES *rows, MYSQL_ROW row,
+                         struct failure *f)
+{
+    struct feed_event *event = NULL;
+    int64_t seq = field_int(row[0]);
+    if (seq != l->last[part] + 1)
+        put_resync(l, part, seq - 1);
+    enum err err = feed_event_new(row[1], mysql_fetch_lengths(rows)[1], &event, f);
+    if (err == ERR_OK && event->part == part && event->seq == seq) {
+        err = give(l, event, f);
+    } else {
+        log_error("a decision's event cannot be read", "part=%" PRId32 " seq=%" PRId64 " bug=1",
+                  part, seq);
+        l->last[part] = seq;
+        err = ERR_OK;
+    }
+    feed_event_unref(event);
+    return err;
+}
+
+/* Appends a page of events from the database. */
 static enum err from_database(struct listener *l, int32_t part, struct failure *f)
 {
     struct mysql_session *db;
     char sql[160];
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
+    int64_t before = l->last[part];
     int len = snprintf(sql, sizeof(sql),
                        "SELECT seq, event FROM decision WHERE part = %" PRId32 " AND seq > %" PRId64
                        " ORDER BY seq LIMIT %d",
-                       part, l->last[part], DB_ROWS);
+                       part, before, DB_ROWS);
     if (session_pool_take(l->pool, false, &db, f) != ERR_OK)
         return f->err;
     enum err err = mysql_session_query(db, "read events", sql, (size_t)len, &rows, f);
-    session_pool_put(l->pool, db); /* give() may need one */
+    session_pool_put(l->pool, db); /* read_held() may need one */
     if (err == ERR_OK && mysql_num_rows(rows) == 0)
-        l->known[part] = l->last[part];
-    while (err == ERR_OK && l->out->len < GATHER_BYTES && (row = mysql_fetch_row(rows))) {
-        if (field_int(row[0]) != l->last[part] + 1)
-            put_resync(l, part, field_int(row[0]) - 1);
-        err = give(l, part, row[1], f);
-    }
+        l->known[part] = before;
+    while (err == ERR_OK && l->out->len < PIECE_BYTES && (row = mysql_fetch_row(rows)))
+        err = give_row(l, part, rows, row, f);
     mysql_free_result(rows);
+    if (err == ERR_OK && l->last[part] > before && l->out->len == 0) {
+        put_id(l); /* all were filtered out */
+        buf_puts(l->out, "\n");
+    }
     return err;
 }
 
-/* Appends what there is of one partition. An error is the database's. */
+/* Appends the partition's events after the position. */
 static enum err gather_part(struct listener *l, int32_t part, struct failure *f)
 {
-    while (l->out->len < GATHER_BYTES) {
-        buf_clear(&l->scratch);
-        enum hub_have have = hub_next(l->hub, part, l->last[part], &l->scratch);
-        if (have == HUB_EVENT) {
-            if (give(l, part, l->scratch.data, f) != ERR_OK)
-                return f->err;
-            continue;
-        }
+    while (l->out->len < PIECE_BYTES) {
+        struct feed_event *event;
+        enum hub_have have = hub_next(l->hub, part, l->last[part], &event);
         if (have == HUB_NONE && l->last[part] >= l->known[part])
             return ERR_OK;
-        int64_t before = l->last[part];
-        if (from_database(l, part, f) != ERR_OK)
-            return f->err;
-        if (l->last[part] > before && l->out->len == 0) {
-            put_id(l); /* none of them passed the filter */
-            buf_puts(l->out, "\n");
-        }
-        /* Not there yet, or one page read: whoever comes from afar does not hold up the others that
-         * this thread serves. */
-        return ERR_OK;
+        /* One page each time: other listeners wait for this thread. */
+        if (have != HUB_EVENT)
+            return from_database(l, part, f);
+        enum err err = give(l, event, f);
+        feed_event_unref(event);
+        if (err != ERR_OK)
+            return err;
     }
     return ERR_OK;
 }
@@ -237,8 +198,8 @@ static enum err gather(struct listener *l, struct failure *f)
     return ERR_OK;
 }
 
-/* The next piece of a listener's stream. A listener that reads too slowly is not asked for, and
- * runs into the connection's time-out; what it misses costs no memory here. */
+/* A listener that reads too slowly is not asked for the next piece, and is closed by the
+ * connection's time-out. What it misses takes no memory here. */
 static enum err listener_next(struct stream *stream, struct session_pool *pool, struct buf *out,
                               enum stream_state *state_out, struct failure *f)
 {
@@ -290,7 +251,8 @@ static enum err read_last(struct call *call, struct listener *l, struct failure 
     return err;
 }
 
-/* "1042,977,31": one for each partition. Ahead of the database: nobody gave that. */
+/* "1042,977,31": the last sequence of each partition. A position ahead of the database is invalid:
+ * no reader of this farm gave it. */
 static bool parse_positions(const struct listener *l, const char *text)
 {
     int32_t count = hub_partitions(l->hub);
@@ -315,35 +277,27 @@ static bool read_positions(struct call *call, struct listener *l)
     memcpy(l->last, l->known, (size_t)hub_partitions(l->hub) * sizeof(*l->last));
     if (!after || parse_positions(l, after))
         return true;
-    call_problem(call, PROBLEM_INVALID_PARAMETER, "after",
-                 "after, and Last-Event-ID, must be an id that this farm's reader gave: the last "
-                 "sequence of each of the %" PRId32 " partitions.",
-                 hub_partitions(l->hub));
-    return false;
+    return call_invalid(
+        call, PARAM_AFTER,
+        "after, and Last-Event-ID, must be an id that this farm's reader gave: the last "
+        "sequence of each of the %" PRId32 " partitions.",
+        hub_partitions(l->hub));
 }
 
-static bool read_filter(struct call *call, struct listener *l)
+static bool read_filter(struct call *call, struct feed_filter *filter)
 {
     const char *machine, *client, *outcome = call->params[PARAM_OUTCOME];
     if (!call_name(call, PARAM_MACHINE, &machine) || !call_name(call, PARAM_CLIENT, &client))
         return false;
-    if (machine) {
-        l->machine = xasprintf("\"machine\":\"%s\"", machine);
-        l->machine_subject = xasprintf("\"subject\":\"machine/%s\"", machine);
-    }
-    if (client)
-        l->client = xasprintf("\"client\":\"%s\"", client);
+    filter->machine = machine ? xstrdup(machine) : NULL;
+    filter->client = client ? xstrdup(client) : NULL;
+    filter->outcome = EVENT_OTHER;
     if (!outcome)
         return true;
-    if (strcmp(outcome, "accepted") == 0) {
-        l->outcome = ACCEPTED;
-    } else if (strcmp(outcome, "rejected") == 0) {
-        l->outcome = "\"type\":\"berth.request.rejected\"";
-    } else {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, "outcome",
-                     "outcome must be accepted or rejected.");
-    }
-    return !call->has_problem;
+    if (strcmp(outcome, "accepted") != 0 && strcmp(outcome, "rejected") != 0)
+        return call_invalid(call, PARAM_OUTCOME, "outcome must be accepted or rejected.");
+    filter->outcome = strcmp(outcome, "accepted") == 0 ? EVENT_ACCEPTED : EVENT_REJECTED;
+    return true;
 }
 
 enum err handle_events(struct call *call, struct failure *f)
@@ -363,7 +317,7 @@ enum err handle_events(struct call *call, struct failure *f)
     call->stream = &l->stream;
     call->content_type = "text/event-stream";
     enum err err = read_last(call, l, f);
-    if (err != ERR_OK || !read_positions(call, l) || !read_filter(call, l))
+    if (err != ERR_OK || !read_positions(call, l) || !read_filter(call, &l->filter))
         return err;
     l->joined = hub_join(hub, &l->waiter, call->connection);
     if (!l->joined) {
