@@ -38,10 +38,7 @@ def test_every_route_is_described():
     names = dict(re.findall(r'X\((\w+), "(\w+)"\)', (ROOT / "reader/call.h").read_text()))
     macros = {"PAGE": {"limit", "after"}, "WINDOW": {"from", "to"}}
     routes = {}
-    for entry in re.findall(r"\{(\.path = .*?)\},?\n(?=    \{\.path|\};)", text, re.DOTALL):
-        path = re.search(r'\.path = "([^"]+)"', entry).group(1)
-        params = re.search(r"\.params = ([^,]*)", entry)
-        words = params.group(1) if params else ""
+    for path, words in re.findall(r'\{"([^"]+)", handle_\w+,\s+\w+,([^{}]*)\}', text):
         routes[path] = {names[name] for name in re.findall(r"BIT\((\w+)\)", words)}.union(
             *(macros[name] for name in re.findall(r"\b(PAGE|WINDOW)\b", words)))
     assert len(routes) > 20

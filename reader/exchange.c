@@ -37,7 +37,7 @@ struct exchange {
     struct arena *arena;       /* freed with the answer: a stream may last for days */
     const struct route *route; /* NULL: not found */
     const char *path_args[CALL_PATH_ARGS];
-    struct lookup_query booking; /* of a route that looks_up */
+    struct lookup_query booking; /* of a ROUTE_LOOKUP */
 };
 
 static struct exchange *exchange_new(struct reader *reader, struct MHD_Connection *connection,
@@ -106,7 +106,7 @@ static enum MHD_Result read_param(void *arg, enum MHD_ValueKind kind, const char
             return call->has_problem ? MHD_NO : MHD_YES;
         }
     }
-    if (reading->route->old)
+    if (reading->route->params & ROUTE_OLD)
         return MHD_YES;
     call_problem(call, PROBLEM_UNKNOWN_PARAMETER, arena_strdup(call->arena, key),
                  "%s does not take the parameter %.60s.", reading->route->path, key);
@@ -117,10 +117,10 @@ static enum MHD_Result read_param(void *arg, enum MHD_ValueKind kind, const char
 
 static enum err run_handler(const struct route *route, struct call *call, struct failure *f)
 {
-    if (route->without_database)
+    if (route->source == ROUTE_NO_DATABASE || route->source == ROUTE_LOOKUP)
         return route->handler(call, f);
     struct session_pool *pool = call->reader->pool;
-    enum err err = session_pool_take(pool, !route->one_statement, &call->db, f);
+    enum err err = session_pool_take(pool, route->source == ROUTE_SNAPSHOT, &call->db, f);
     if (err != ERR_OK)
         return err;
     err = route->handler(call, f);
@@ -159,9 +159,10 @@ static enum MHD_Result answer(struct exchange *exchange, const char *path, const
         run_route(route, path, &call);
     } else {
         call_problem(&call, PROBLEM_METHOD_NOT_ALLOWED, NULL, "%s",
-                     route && route->old ? OLD_POST
-                                         : "The reader only reads: use GET or HEAD. To book, send "
-                                           "a signed request (berth book).");
+                     route && route->params & ROUTE_OLD
+                         ? OLD_POST
+                         : "The reader only reads: use GET or HEAD. To book, send "
+                           "a signed request (berth book).");
     }
     unsigned status;
     enum MHD_Result result = answer_send(&call, &status);
@@ -225,8 +226,7 @@ enum MHD_Result exchange_on_request(void *reader, struct MHD_Connection *connect
     (void)upload_data_size;
     if (first)
         exchange = *request = exchange_new(reader, connection, url);
-    /* An answer to the first call makes libmicrohttpd refuse the content and close the connection.
-     * */
+    /* Answering the first call makes libmicrohttpd refuse the content and close the connection. */
     if (first && !has_content(connection))
         return MHD_YES;
     if (strcmp(method, "OPTIONS") == 0) {
@@ -234,8 +234,9 @@ enum MHD_Result exchange_on_request(void *reader, struct MHD_Connection *connect
         reader_metrics_answered(exchange->reader->metrics, NULL, MHD_HTTP_NO_CONTENT, 0);
         return answer_options(exchange->reader->cors_origin, connection);
     }
-    bool looks_up = exchange->route && exchange->route->looks_up && is_read(method);
-    if (looks_up && exchange->state == EXCHANGE_HEADER) {
+    bool needs_lookup = exchange->route && exchange->route->source == ROUTE_LOOKUP &&
+                        is_read(method);
+    if (needs_lookup && exchange->state == EXCHANGE_HEADER) {
         look_up(exchange, !first);
         if (exchange->state == EXCHANGE_LOOKUP)
             return MHD_YES;

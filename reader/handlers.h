@@ -1,5 +1,5 @@
-/* What the routes answer. Each reads in the call's snapshot and fills the call's answer; an error
- * is the database's. */
+/* The handlers of the routes. A handler reads from the call's session and sets the call's answer or
+ * a problem, and returns ERR_OK; or it returns an error of the database. */
 #ifndef BERTH_READER_HANDLERS_H
 #define BERTH_READER_HANDLERS_H
 
@@ -19,7 +19,7 @@ handler_fn handle_clients, handle_client;
 /* The machine with that name. *found_out false: there is none, and the answer is that problem. */
 enum err machine_find(struct call *call, const char *name, struct machine *out, bool *found_out,
                       struct failure *f);
-/* The old API's. */
+/* Of the old API. */
 handler_fn handle_flask_machines, handle_flask_machine, handle_flask_bookings, handle_flask_booking,
     handle_flask_shares, handle_flask_shares_of_machine, handle_flask_shares_of_booking;
 

@@ -8,33 +8,33 @@
 #include "db/mysql_rows.h"
 #include "lib/base/mem.h"
 
-/* Bounds a statement; more wait for the one after it. */
-#define MOST_AT_ONCE 64
+/* Queries per statement. */
+#define QUERIES_MAX 64
 
 struct lookup {
     struct session_pool *pool;
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t came; /* a question, or the end */
+    pthread_cond_t changed; /* a query was added, or the lookup stops */
     bool stopping;
     struct lookup_query *first, **last;
 };
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
-/* Behind the booking's columns: the share's, NULL if it holds none. */
+/* After the booking's columns: the share's, all NULL when the booking holds none. */
 enum { MACHINE = BOOKING_COLUMN_COUNT, GPUS, MEMORY_GIB, MACHINE_ID, SHARE_START };
 
-/* A row, and where it stands: a booking's shares are ordered by machine id, then start. They are
- * sorted here: the server would make a temporary table for it. */
-struct placed {
+/* A row and its sort key: a booking's shares are ordered by machine id, then start. The server
+ * would sort in a temporary table. */
+struct sorted_row {
     int64_t booking, machine_id, start_ms;
     MYSQL_ROW row;
 };
 
-static int compare_placed(const void *a, const void *b)
+static int compare_rows(const void *a, const void *b)
 {
-    const struct placed *left = a, *right = b;
+    const struct sorted_row *left = a, *right = b;
     if (left->booking != right->booking)
         return left->booking < right->booking ? -1 : 1;
     if (left->machine_id != right->machine_id)
@@ -42,66 +42,66 @@ static int compare_placed(const void *a, const void *b)
     return left->start_ms < right->start_ms ? -1 : left->start_ms > right->start_ms;
 }
 
-/* Heap. */
-static struct placed *sort_rows(MYSQL_RES *rows, size_t count)
+/* The rows in order; heap. */
+static struct sorted_row *sort_rows(MYSQL_RES *rows, size_t count)
 {
-    struct placed *placed = xcalloc(count + 1, sizeof(*placed));
+    struct sorted_row *sorted = xcalloc(count + 1, sizeof(*sorted));
     for (size_t i = 0; i < count; i++) {
         MYSQL_ROW row = mysql_fetch_row(rows);
-        placed[i] = (struct placed){.booking = field_int(row[0]),
-                                    .machine_id = field_int(row[MACHINE_ID]),
-                                    .start_ms = field_int(row[SHARE_START]),
-                                    .row = row};
+        sorted[i] = (struct sorted_row){.booking = field_int(row[0]),
+                                        .machine_id = field_int(row[MACHINE_ID]),
+                                        .start_ms = field_int(row[SHARE_START]),
+                                        .row = row};
     }
-    qsort(placed, count, sizeof(*placed), compare_placed);
-    return placed;
+    qsort(sorted, count, sizeof(*sorted), compare_rows);
+    return sorted;
 }
 
-/* A booking's rows, `count` of them: one for each share, or one without. */
-static void take_rows(struct lookup_query *query, const struct placed *placed, size_t count)
+/* Answers with a booking's `count` rows: one for each share, or one without a share. */
+static void answer_query(struct lookup_query *query, const struct sorted_row *sorted, size_t count)
 {
     struct booking booking;
     struct booking_view *view = &query->view;
     struct share *shares = arena_alloc(query->arena, count * sizeof(*shares));
-    query->err = booking_row_read(placed[0].row, &booking, &query->f);
+    query->err = booking_row_read(sorted[0].row, &booking, &query->f);
     query->found = query->err == ERR_OK;
     *view = booking_view_of(&booking);
     view->client = arena_strdup(query->arena, booking.client);
     view->user = arena_strdup(query->arena, booking.user);
     view->shares = shares;
-    for (size_t i = 0; i < count && placed[i].row[MACHINE]; i++) {
+    for (size_t i = 0; i < count && sorted[i].row[MACHINE]; i++) {
         shares[view->share_count++] = (struct share){
-            .machine = arena_strdup(query->arena, placed[i].row[MACHINE]),
-            .amount = {.gpus = field_int(placed[i].row[GPUS]),
-                       .memory_gib = field_int(placed[i].row[MEMORY_GIB])}};
+            .machine = arena_strdup(query->arena, sorted[i].row[MACHINE]),
+            .amount = {.gpus = field_int(sorted[i].row[GPUS]),
+                       .memory_gib = field_int(sorted[i].row[MEMORY_GIB])}};
     }
 }
 
-static void hand_out(struct lookup_query *all, MYSQL_RES *rows)
+static void answer_all(struct lookup_query *all, MYSQL_RES *rows)
 {
     size_t count = (size_t)mysql_num_rows(rows);
-    struct placed *placed = sort_rows(rows, count);
+    struct sorted_row *sorted = sort_rows(rows, count);
     for (size_t first = 0, end; first < count; first = end) {
         end = first + 1;
-        while (end < count && placed[end].booking == placed[first].booking)
+        while (end < count && sorted[end].booking == sorted[first].booking)
             end++;
         for (struct lookup_query *query = all; query; query = query->next) {
-            if (query->id == placed[first].booking)
-                take_rows(query, &placed[first], end - first);
+            if (query->id == sorted[first].booking)
+                answer_query(query, &sorted[first], end - first);
         }
     }
-    free(placed);
+    free(sorted);
 }
 
-/* --- asking ---------------------------------------------------------------------------------- */
+/* --- the statement --------------------------------------------------------------------------- */
 
-static void build(const struct lookup_query *all, struct buf *sql)
+static void build_statement(const struct lookup_query *all, struct buf *sql)
 {
-    int64_t ids[MOST_AT_ONCE];
+    int64_t ids[QUERIES_MAX];
     size_t count = 0;
     for (const struct lookup_query *query = all; query; query = query->next)
         ids[count++] = query->id;
-    /* The order of the joins is said: see read_shares in reader/route_bookings.c. */
+    /* The order of the joins is fixed: see read_shares in reader/route_bookings.c. */
     buf_puts(sql, "SELECT " BOOKING_COLUMNS_OF("b."));
     buf_puts(sql, ", m.name, a.gpus, a.memory_gib, a.machine, a.start_ms FROM booking b "
                   "LEFT JOIN (allocation a FORCE INDEX (PRIMARY) STRAIGHT_JOIN machine m "
@@ -110,19 +110,19 @@ static void build(const struct lookup_query *all, struct buf *sql)
     sql_ids(sql, ids, count);
 }
 
-/* One statement for all; the answer is in each. */
+/* Answers all queries of the list by one statement. */
 static void ask(struct lookup *lookup, struct lookup_query *all)
 {
     struct mysql_session *db = NULL;
     struct failure f;
     struct buf sql = {0};
     MYSQL_RES *rows = NULL;
-    build(all, &sql);
+    build_statement(all, &sql);
     enum err err = session_pool_take(lookup->pool, false, &db, &f);
     if (err == ERR_OK)
         err = mysql_session_query(db, "read bookings", sql.data, sql.len, &rows, &f);
     if (err == ERR_OK)
-        hand_out(all, rows);
+        answer_all(all, rows);
     for (struct lookup_query *query = all; err != ERR_OK && query; query = query->next) {
         query->err = err;
         query->f = f;
@@ -133,16 +133,17 @@ static void ask(struct lookup *lookup, struct lookup_query *all)
     buf_fini(&sql);
 }
 
-/* --- waiting --------------------------------------------------------------------------------- */
+/* --- the queue ------------------------------------------------------------------------------- */
 
-/* The first of those who wait, as a list of their own; waits for some. NULL: it is the end. */
+/* Takes up to QUERIES_MAX pending queries as a list; waits for the first. NULL: the lookup stops
+ * and nothing is pending. */
 static struct lookup_query *take(struct lookup *lookup)
 {
     pthread_mutex_lock(&lookup->mutex);
     while (!lookup->first && !lookup->stopping)
-        pthread_cond_wait(&lookup->came, &lookup->mutex);
+        pthread_cond_wait(&lookup->changed, &lookup->mutex);
     struct lookup_query *all = lookup->first, **end = &lookup->first;
-    for (int i = 0; i < MOST_AT_ONCE && *end; i++)
+    for (int i = 0; i < QUERIES_MAX && *end; i++)
         end = &(*end)->next;
     lookup->first = *end;
     if (!lookup->first)
@@ -159,7 +160,7 @@ static void *run(void *arg)
     while ((all = take(lookup))) {
         ask(lookup, all);
         for (struct lookup_query *next; all; all = next) {
-            next = all->next; /* it may be gone once it knows */
+            next = all->next; /* answered() may free the query */
             all->answered(all);
         }
     }
@@ -169,16 +170,16 @@ static void *run(void *arg)
 bool lookup_add(struct lookup *lookup, struct lookup_query *query)
 {
     pthread_mutex_lock(&lookup->mutex);
-    bool takes = !lookup->stopping;
-    if (takes) {
+    bool added = !lookup->stopping;
+    if (added) {
         if (!lookup->first)
-            pthread_cond_signal(&lookup->came);
+            pthread_cond_signal(&lookup->changed);
         query->next = NULL;
         *lookup->last = query;
         lookup->last = &query->next;
     }
     pthread_mutex_unlock(&lookup->mutex);
-    return takes;
+    return added;
 }
 
 void lookup_now(struct lookup *lookup, struct lookup_query *query)
@@ -195,7 +196,7 @@ enum err lookup_start(struct session_pool *pool, struct lookup **out, struct fai
     lookup->pool = pool;
     lookup->last = &lookup->first;
     pthread_mutex_init(&lookup->mutex, NULL);
-    pthread_cond_init(&lookup->came, NULL);
+    pthread_cond_init(&lookup->changed, NULL);
     int error = pthread_create(&lookup->thread, NULL, run, lookup);
     if (error) {
         lookup->stopping = true;
@@ -210,7 +211,7 @@ void lookup_stop(struct lookup *lookup)
 {
     pthread_mutex_lock(&lookup->mutex);
     lookup->stopping = true;
-    pthread_cond_signal(&lookup->came);
+    pthread_cond_signal(&lookup->changed);
     pthread_mutex_unlock(&lookup->mutex);
     pthread_join(lookup->thread, NULL);
 }
@@ -220,7 +221,7 @@ void lookup_free(struct lookup *lookup)
     if (!lookup)
         return;
     assert(lookup->stopping && !lookup->first);
-    pthread_cond_destroy(&lookup->came);
+    pthread_cond_destroy(&lookup->changed);
     pthread_mutex_destroy(&lookup->mutex);
     free(lookup);
 }

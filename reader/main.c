@@ -1,4 +1,4 @@
-/* berth-reader: answers GET queries from the database. Parses, wires and runs. */
+/* berth-reader: answers GET requests from the database. Parses, wires and runs. */
 #include <stdlib.h>
 
 #include "db/migrate.h"
@@ -11,12 +11,12 @@
 #include "reader/hub.h"
 #include "reader/server.h"
 
-/* Nothing happens in this thread: it waits for a signal. */
+/* The main thread only waits for a signal. */
 #define WAIT_MS            1000
 #define START_RETRY_MIN_MS 100
 #define START_RETRY_MAX_MS 5000
 
-/* The reader's own account, if there is one. */
+/* Database settings, with the reader's own account if it is configured. */
 static enum err settings_read(const struct config *cfg, struct mysql_settings *out,
                               struct failure *f)
 {
@@ -39,7 +39,7 @@ static enum err settings_read(const struct config *cfg, struct mysql_settings *o
     return ERR_OK;
 }
 
-/* Waits until the database answers and is at this program's schema version. */
+/* Waits until the database answers and has this program's schema version. */
 static enum err wait_for_database(const struct mysql_settings *settings, struct failure *f)
 {
     struct mysql_session *session = mysql_session_new(settings);
@@ -60,7 +60,7 @@ static enum err wait_for_database(const struct mysql_settings *settings, struct 
     return err;
 }
 
-/* How many partitions there are, the farm's row says. */
+/* Starts the hub for all partitions of the farm. *out stays NULL when there is no farm. */
 static enum err follow_events(const struct config *cfg, struct session_pool *pool, struct hub **out,
                               struct failure *f)
 {
@@ -97,7 +97,7 @@ static enum err serve(const struct config *cfg, const struct mysql_settings *set
     while (err == ERR_OK && !service_stopping())
         clock_sleep_ms(WAIT_MS);
     if (hub)
-        hub_stop(hub); /* its listeners end, or the server would wait for them */
+        hub_stop(hub); /* ends the listeners' streams: server_stop waits for them */
     server_stop(server);
     hub_free(hub);
     session_pool_free(pool);

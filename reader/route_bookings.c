@@ -278,9 +278,7 @@ enum err handle_booking(struct call *call, struct failure *f)
         jsonout_booking(&out, &query->view);
         call_text(call, &out);
     } else {
-        call_problem(call, PROBLEM_NOT_FOUND, NULL,
-                     "No booking has the id %.40s; GET /v1/bookings lists them.",
-                     call->path_args[0]);
+        call_no_booking(call);
     }
     return query->err;
 }

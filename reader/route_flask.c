@@ -1,8 +1,7 @@
-/* The reads of the web API that Berth replaced, in its shapes and its words (ressource = machine,
- * reservation = booking, ressource reserve = allocation), so that programs written for it go on
- * working. docs/from-the-flask-api.md maps it to the new one. Lists have no pages there: they are
- * streamed. Each piece of a stream is a snapshot of its own; what is listed by id is not shifted by
- * what is added meanwhile. */
+/* The reads of the web API that Berth replaced, with its JSON and its names (ressource = machine,
+ * reservation = booking, ressource reserve = allocation), so that its clients keep working.
+ * docs/from-the-flask-api.md maps it to the new API. Its lists have no pages, so they are streamed.
+ * Each piece is read in its own snapshot; rows added meanwhile do not shift a list. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,11 +17,12 @@
 #include "reader/stream.h"
 
 #define PIECE_ROWS    5000
-/* The bookings of a machine are found by an index on it and then sorted by id, all of them for each
- * piece. One of so many pieces has enough of them to read the table in that order instead, once. */
+/* The allocations of a machine come from an index on the machine and are then sorted by booking,
+ * all of them for each piece. After this many pieces, reading the table in order of bookings is
+ * cheaper. */
 #define SORTED_PIECES 4
 
-/* What bookings hold until their end, of bookings that were not cancelled. */
+/* The allocations that bookings hold until their end; cancelled bookings hold none. */
 #define SHARES_SELECT "SELECT a.machine, a.booking, a.gpus, a.memory_gib FROM allocation a"
 #define SHARES_OF                                                                                  \
     " STRAIGHT_JOIN booking b "                                                                    \
@@ -32,8 +32,7 @@
 #define BOOKINGS_FROM                                                                              \
     "SELECT id, user_name, start_ms, end_ms FROM booking WHERE state <> 'cancelled'"
 
-#define MACHINE_WITH_ID MACHINES_FROM " WHERE id ="
-#define BOOKING_WITH_ID BOOKINGS_FROM " AND id ="
+#define SHARES_HEAD "{\"RessourceReserve\":["
 
 /* --- items ---------------------------------------------------------------------------------- */
 
@@ -96,9 +95,9 @@ struct list {
     struct stream stream;
     const char *head; /* "{\"Ressources\":[" */
     void (*put)(struct jsonout *out, MYSQL_ROW row);
-    /* The statement for what comes after the row at hand. */
+    /* Writes the statement for the rows after the last one. */
     void (*query)(const struct list *list, struct buf *sql);
-    int64_t id;             /* the machine or booking whose shares are listed; 0: all */
+    int64_t id;             /* of the machine or booking whose allocations are listed; 0: all */
     int64_t after, machine; /* the last row: its id, or its booking and machine */
     int64_t pieces;         /* read so far */
 };
@@ -175,7 +174,7 @@ static void query_bookings(const struct list *list, struct buf *sql)
                PIECE_ROWS);
 }
 
-/* Both bounds, so that the index is entered at the booking. */
+/* The first bound is implied, and lets the server enter the index at the booking. */
 static void query_shares(const struct list *list, struct buf *sql)
 {
     buf_printf(sql,
@@ -221,91 +220,81 @@ enum err handle_flask_shares(struct call *call, struct failure *f)
 {
     (void)f;
     return answer_list(
-        call,
-        &(struct list){.head = "{\"RessourceReserve\":[", .put = put_share, .query = query_shares});
+        call, &(struct list){.head = SHARES_HEAD, .put = put_share, .query = query_shares});
 }
 
 /* --- one ------------------------------------------------------------------------------------ */
 
-/* A row and the id that the path asks for. */
-struct found {
-    int64_t id;
-    MYSQL_RES *rows;
-    MYSQL_ROW row; /* NULL: there is none */
+/* Machines or bookings, to be found by the id in the path. */
+struct kind {
+    const char *select; /* the statement up to the id */
+    const char *name;
+    void (*put)(struct jsonout *out, MYSQL_ROW row);
+    /* The statement for its allocations. */
+    void (*query_shares)(const struct list *list, struct buf *sql);
 };
 
-/* The one row with the path's id, or the problem that there is none. */
-static enum err find_one(struct call *call, const char *sql_from, const char *what,
-                         struct found *out, struct failure *f)
+static const struct kind machine_kind = {
+    .select = MACHINES_FROM " WHERE id =",
+    .name = "ressource",
+    .put = put_machine,
+    .query_shares = query_shares_of_machine,
+};
+static const struct kind booking_kind = {
+    .select = BOOKINGS_FROM " AND id =",
+    .name = "reservation",
+    .put = put_booking,
+    .query_shares = query_shares_of_booking,
+};
+
+/* Answers with the row that has the path's id or, with `shares`, with its allocations. */
+static enum err answer_one(struct call *call, const struct kind *kind, bool shares,
+                           struct failure *f)
 {
     struct buf sql = {0};
-    *out = (struct found){.id = call_path_id(call->path_args[0])};
-    buf_printf(&sql, "%s %" PRId64, sql_from, out->id);
-    enum err err = mysql_session_query(call->db, "read one", sql.data, sql.len, &out->rows, f);
-    if (err == ERR_OK)
-        out->row = mysql_fetch_row(out->rows);
-    if (err == ERR_OK && !out->row) {
-        call_problem(call, PROBLEM_NOT_FOUND, NULL, "No %s has the id %.40s.", what,
-                     call->path_args[0]);
-    }
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+    int64_t id = call_path_id(call->path_args[0]);
+    buf_printf(&sql, "%s %" PRId64, kind->select, id);
+    enum err err = mysql_session_query(call->db, "read one", sql.data, sql.len, &rows, f);
     buf_fini(&sql);
-    return err;
-}
-
-static void answer_one(struct call *call, void (*put)(struct jsonout *out, MYSQL_ROW row),
-                       MYSQL_ROW row)
-{
-    struct jsonout text;
-    jsonout_init(&text, call->arena, 256);
-    put(&text, row);
-    call->text = xstrndup(text.data, text.len);
-    call->text_len = text.len;
+    if (err != ERR_OK)
+        return err;
+    row = mysql_fetch_row(rows);
+    if (!row) {
+        call_problem(call, PROBLEM_NOT_FOUND, NULL, "No %s has the id %.40s.", kind->name,
+                     call->path_args[0]);
+    } else if (shares) {
+        answer_list(call, &(struct list){.head = SHARES_HEAD,
+                                         .put = put_share,
+                                         .query = kind->query_shares,
+                                         .id = id});
+    } else {
+        struct jsonout text;
+        jsonout_init(&text, call->arena, 256);
+        kind->put(&text, row);
+        call_text(call, &text);
+    }
+    mysql_free_result(rows);
+    return ERR_OK;
 }
 
 enum err handle_flask_machine(struct call *call, struct failure *f)
 {
-    struct found found;
-    enum err err = find_one(call, MACHINE_WITH_ID, "ressource", &found, f);
-    if (found.row)
-        answer_one(call, put_machine, found.row);
-    mysql_free_result(found.rows);
-    return err;
+    return answer_one(call, &machine_kind, false, f);
 }
 
 enum err handle_flask_booking(struct call *call, struct failure *f)
 {
-    struct found found;
-    enum err err = find_one(call, BOOKING_WITH_ID, "reservation", &found, f);
-    if (found.row)
-        answer_one(call, put_booking, found.row);
-    mysql_free_result(found.rows);
-    return err;
+    return answer_one(call, &booking_kind, false, f);
 }
 
 enum err handle_flask_shares_of_machine(struct call *call, struct failure *f)
 {
-    struct found found;
-    enum err err = find_one(call, MACHINE_WITH_ID, "ressource", &found, f);
-    mysql_free_result(found.rows);
-    if (found.row) {
-        err = answer_list(call, &(struct list){.head = "{\"RessourceReserve\":[",
-                                               .put = put_share,
-                                               .query = query_shares_of_machine,
-                                               .id = found.id});
-    }
-    return err;
+    return answer_one(call, &machine_kind, true, f);
 }
 
 enum err handle_flask_shares_of_booking(struct call *call, struct failure *f)
 {
-    struct found found;
-    enum err err = find_one(call, BOOKING_WITH_ID, "reservation", &found, f);
-    mysql_free_result(found.rows);
-    if (found.row) {
-        err = answer_list(call, &(struct list){.head = "{\"RessourceReserve\":[",
-                                               .put = put_share,
-                                               .query = query_shares_of_booking,
-                                               .id = found.id});
-    }
-    return err;
+    return answer_one(call, &booking_kind, true, f);
 }

@@ -1,5 +1,4 @@
-/* The table of routes: what is answered, with which parameters. It drives dispatch, errors and
- * the list in docs/reader.md. */
+/* The table of routes and their parameters. It drives dispatch, errors and metrics. */
 #ifndef BERTH_READER_ROUTES_H
 #define BERTH_READER_ROUTES_H
 
@@ -7,19 +6,26 @@
 
 #include "reader/handlers.h"
 
-struct route {
-    const char *path; /* "/v1/machines/{name}": {…} stands for one segment */
-    handler_fn *handler;
-    unsigned params; /* bits 1 << PARAM_… */
-    const char *doc;
-    bool without_database; /* the handler needs no session of its own */
-    bool looks_up;         /* its {id} is a booking's, which is looked up before: call->wanted */
-    bool one_statement;    /* needs no snapshot */
-    bool old;              /* the old API's: with a '/' behind it, too; parameters are ignored */
+/* What a handler reads from. */
+enum route_source {
+    ROUTE_SNAPSHOT,      /* a session with a snapshot */
+    ROUTE_ONE_STATEMENT, /* a session without a snapshot */
+    ROUTE_NO_DATABASE,   /* no session of the call's */
+    ROUTE_LOOKUP,        /* call->booking: {id} is a booking's, looked up before the handler runs */
 };
 
-/* The route of a decoded path (without its query), with its {…} segments in args (copies in the
- * arena). NULL: there is none. */
+/* Instead of parameters: a route of the old API, which ignores all and allows a trailing '/'. */
+#define ROUTE_OLD (1u << PARAM_COUNT_OF_ALL)
+
+struct route {
+    const char *path; /* "/v1/machines/{name}": {…} matches one segment */
+    handler_fn *handler;
+    enum route_source source;
+    unsigned params; /* bits 1 << PARAM_…, or ROUTE_OLD */
+};
+
+/* The route of a decoded path without its query. Copies the {…} segments into the arena and sets
+ * args. NULL: no route. */
 const struct route *route_find(const char *path, struct arena *arena,
                                const char *args[CALL_PATH_ARGS]);
 

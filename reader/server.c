@@ -16,7 +16,7 @@
 #include "reader/lookup.h"
 #include "reader/reader_metrics.h"
 
-/* Memory of one connection: bounds a request's header. */
+/* Memory of one connection, in bytes: bounds a request's header. */
 #define CONNECTION_MEMORY      (32 * 1024)
 /* Descriptors that the database, Kafka and the program itself need. */
 #define OTHER_DESCRIPTORS      200
@@ -70,6 +70,14 @@ static void server_free(struct server *server)
     free(server);
 }
 
+/* The port in use, also when the configuration said 0. */
+static uint16_t server_port(const struct server *server)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon,
+                                                           MHD_DAEMON_INFO_BIND_PORT);
+    return info ? info->port : 0;
+}
+
 enum err server_start(const struct config *cfg, struct session_pool *pool, struct hub *hub,
                       struct server **out, struct failure *f)
 {
@@ -110,13 +118,6 @@ enum err server_start(const struct config *cfg, struct session_pool *pool, struc
     log_info("reader listens", "address=%s port=%" PRIu16, listen_at, server_port(server));
     *out = server;
     return ERR_OK;
-}
-
-uint16_t server_port(const struct server *server)
-{
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon,
-                                                           MHD_DAEMON_INFO_BIND_PORT);
-    return info ? info->port : 0;
 }
 
 void server_stop(struct server *server)

@@ -1,8 +1,6 @@
-/* The HTTP side of the reader, on libmicrohttpd: connections, limits, conditional answers. */
+/* The HTTP server, on libmicrohttpd: threads, limits, life. */
 #ifndef BERTH_READER_SERVER_H
 #define BERTH_READER_SERVER_H
-
-#include <stdint.h>
 
 #include "lib/config/config.h"
 #include "reader/hub.h"
@@ -10,13 +8,12 @@
 
 struct server;
 
-/* Listens at reader.listen and answers from threads of its own until server_stop. Borrows the pool
- * and the hub (NULL: no events). Gives *out. ERR_CONFIG: an address that cannot be listened at. */
+/* Listens at reader.listen and answers in its own threads until server_stop. Borrows the pool and
+ * the hub (NULL: no events). Gives *out. ERR_CONFIG: the address is malformed or cannot be listened
+ * at. */
 enum err server_start(const struct config *cfg, struct session_pool *pool, struct hub *hub,
                       struct server **out, struct failure *f);
-/* The port that it listens at, also when the configuration said 0. */
-uint16_t server_port(const struct server *server);
-/* Finishes the answers in hand. NULL is fine. */
+/* Finishes the pending answers and joins the threads. NULL is fine. */
 void server_stop(struct server *server);
 
 #endif

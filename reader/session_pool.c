@@ -8,14 +8,11 @@
 #include "lib/base/mem.h"
 #include "lib/metrics/metrics.h"
 
-/* The server drops a session that was idle for wait_timeout: past a part of that, ask first. */
-#define ASK_AFTER_PART 2
-
 struct pooled {
     struct mysql_session *session;
-    int64_t used_ms; /* monotonic: when it was given back last */
-    bool snapshot;   /* a transaction is open */
-    bool failed;     /* its last statement did: it may be dead */
+    int64_t used_ms; /* monotonic: when it was last put back */
+    bool snapshot;   /* a transaction is open on it */
+    bool failed;     /* its last statement failed: the session may be dead */
 };
 
 struct session_pool {
@@ -24,7 +21,7 @@ struct session_pool {
     struct pooled *all;
     struct pooled **idle;
     size_t idle_count, count;
-    int64_t ask_after_ms;
+    int64_t ping_after_ms;
     metric_value connects;
 };
 
@@ -37,7 +34,8 @@ struct session_pool *session_pool_new(const struct mysql_settings *settings, siz
     pool->all = xcalloc(count, sizeof(*pool->all));
     pool->idle = xcalloc(count, sizeof(*pool->idle));
     pool->count = count;
-    pool->ask_after_ms = (int64_t)settings->idle_timeout_s * 1000 / ASK_AFTER_PART;
+    /* The server drops sessions that were idle for idle_timeout_s: ping well before. */
+    pool->ping_after_ms = (int64_t)settings->idle_timeout_s * 1000 / 2;
     for (; pool->idle_count < count; pool->idle_count++) {
         pool->all[pool->idle_count].session = mysql_session_new(settings);
         pool->idle[pool->idle_count] = &pool->all[pool->idle_count];
@@ -79,8 +77,7 @@ static void put_idle(struct session_pool *pool, struct pooled *pooled)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* A statement is a transaction of its own, and a transaction a snapshot: not as the worker has it.
- * */
+/* Unlike in the worker, each statement is its own transaction, and a transaction is a snapshot. */
 static enum err connect_session(struct session_pool *pool, struct mysql_session *session,
                                 struct failure *f)
 {
@@ -96,12 +93,12 @@ static enum err connect_session(struct session_pool *pool, struct mysql_session 
     return err;
 }
 
-/* Connected, as far as one can know without asking each time. */
+/* Connects the session, unless it was used so recently that it must still be connected. */
 static enum err make_ready(struct session_pool *pool, struct pooled *pooled, struct failure *f)
 {
     enum err err = ERR_DB_CONNECTION;
     if (mysql_session_id(pooled->session) != 0) {
-        err = !pooled->failed && clock_mono_ms() - pooled->used_ms < pool->ask_after_ms
+        err = !pooled->failed && clock_mono_ms() - pooled->used_ms < pool->ping_after_ms
                   ? ERR_OK
                   : mysql_session_ping(pooled->session, f);
     }

@@ -1,4 +1,4 @@
-/* The reader's database sessions: a bounded number, each used by one thread at a time. */
+/* A fixed number of database sessions, each used by one thread at a time. Any thread may call. */
 #ifndef BERTH_READER_SESSION_POOL_H
 #define BERTH_READER_SESSION_POOL_H
 
@@ -6,19 +6,20 @@
 
 struct session_pool;
 
-/* Borrows the settings. `count` sessions; they connect when they are first used. */
+/* A pool of `count` sessions, which connect on first use. Borrows the settings. */
 struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count);
-void session_pool_free(struct session_pool *pool); /* all must have been given back */
+void session_pool_free(
+    struct session_pool *pool); /* all sessions must have been put back; NULL is fine */
 
-/* Takes a session; waits for a free one. With `snapshot` a read-only transaction is begun on it, so
- * that what several statements read belongs together; a single statement is consistent without, and
- * costs a third. A session that the server dropped while it was idle is connected again. On success
- * give it back with session_pool_put. */
+/* Takes a session, waiting for a free one. `snapshot` begins a read-only transaction, so that
+ * several statements read the same state. A single statement is consistent without it, and costs a
+ * third. Reconnects a session that the server dropped while idle. On success the caller gives the
+ * session back with session_pool_put. */
 enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysql_session **out,
                            struct failure *f);
-/* How many sessions were opened so far. */
+/* Connections made so far. */
 int64_t session_pool_connects(const struct session_pool *pool);
-/* Ends the transaction, if there is one. */
+/* Gives a session back, and ends its snapshot. */
 void session_pool_put(struct session_pool *pool, struct mysql_session *session);
 
 #endif
