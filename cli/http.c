@@ -1,4 +1,4 @@
-/* GETs at the reader. */
+/* GET requests to the reader. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +38,7 @@ static CURLcode transfer(CURL *curl, const char *url, struct buf *answer, long *
     return result;
 }
 
-/* An answer that is not 200. The reader's own problem object goes out as it is. */
+/* Reports an answer that is not 200. With -o json, prints the reader's problem object as it is. */
 static int report(const struct cli *cli, long status, const json_t *answer, const char *url)
 {
     int code = status == 404   ? EXIT_CODE_NOT_FOUND
@@ -112,18 +112,12 @@ int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_
 
 char *cli_escape(const char *text)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    struct buf out = {0};
-    buf_puts(&out, "");
-    for (; *text; text++) {
-        if (strchr(plain, *text)) {
-            buf_append(&out, text, 1);
-        } else {
-            buf_printf(&out, "%%%02X", (unsigned)(unsigned char)*text);
-        }
-    }
-    return out.data;
+    char *escaped = curl_easy_escape(NULL, text, 0), *copy;
+    if (!escaped)
+        abort(); /* out of memory */
+    copy = xstrdup(escaped);
+    curl_free(escaped);
+    return copy;
 }
 
 void cli_add_parameter(struct buf *query, const char *name, const char *value)
