@@ -39,7 +39,7 @@ static bool starts_comment(const char *sql, size_t len, size_t at)
     return len - at >= 2 && sql[at] == '-' && sql[at + 1] == '-';
 }
 
-/* Blanks and lines that hold only a comment. */
+/* Skips blanks, and lines that hold only a comment. */
 static size_t skip_blank(const char *sql, size_t len, size_t at)
 {
     for (;;) {
@@ -128,7 +128,7 @@ static bool same_file(const struct applied *row, const struct migration *migrati
     return memcmp(row->sha256, digest, sizeof(digest)) == 0;
 }
 
-/* What no migration can mend: a newer database, an altered file. */
+/* Refuses what no migration can mend: a newer database, an altered file. */
 static enum err refuse_foreign(const struct applied_list *applied, const struct migration *list,
                                size_t count, struct failure *f)
 {
@@ -196,7 +196,7 @@ static enum err note_start(struct mysql_session *session, const struct migration
     return err ? err : mysql_session_commit(session, f);
 }
 
-/* Errors by which a statement says that it has been run already. */
+/* Errors that show that a statement has been run already. */
 static bool says_done_already(unsigned number)
 {
     static const unsigned numbers[] = {
@@ -216,11 +216,11 @@ static bool says_done_already(unsigned number)
     return false;
 }
 
-/* Runs the file's statements after the first `done`. A data definition commits by itself, so a
- * crash can leave one statement done and not counted: when a cut-off run is taken up, the first
- * statement may find its work done. */
+/* Runs the file's statements after the first `done`. A data definition commits implicitly, so a
+ * crash can leave one statement that was run and not counted: the first statement of a run that
+ * continues an interrupted one may find its work done. */
 static enum err run_statements(struct mysql_session *session, const struct migration *migration,
-                               int64_t done, bool taken_up, struct failure *f)
+                               int64_t done, bool continued, struct failure *f)
 {
     const char *sql = (const char *)migration->sql;
     const char *statement = NULL;
@@ -231,7 +231,7 @@ static enum err run_statements(struct mysql_session *session, const struct migra
         if (number <= done)
             continue;
         enum err err = mysql_session_exec(session, "run", statement, statement_len, f);
-        bool may_be_done = taken_up && number == done + 1;
+        bool may_be_done = continued && number == done + 1;
         if (err != ERR_OK && !(may_be_done && says_done_already(mysql_session_error(session)))) {
             return failure_wrap(f, "migrate to version %d: %s, statement %" PRId64,
                                 migration->version, migration->name, number);
@@ -282,9 +282,9 @@ static enum err migrate_locked(struct mysql_session *session, const struct migra
     return err;
 }
 
-/* Lock names are the server's, so the name says which database is meant. */
+/* All databases of a server share lock names, so the name contains the database's. */
 #define LOCK_NAME   "CONCAT('berth.migrate.', LEFT(SHA1(DATABASE()), 16))"
-#define LOCK_WAIT_S "2" /* one wait; they add up to half a minute */
+#define LOCK_WAIT_S "2" /* for one try; all tries take half a minute */
 
 static enum err lock(struct mysql_session *session, struct failure *f)
 {
@@ -310,7 +310,7 @@ enum err migrate_run(struct mysql_session *session, const struct migration *list
 {
     for (size_t i = 0; i < count; i++)
         assert(list[i].version == (int)i + 1);
-    /* The files' literals are text; the session's usual character set is none. */
+    /* The literals in the files are text; the session's usual character set is binary. */
     enum err err = mysql_session_execf(session, f, "set the character set", "SET NAMES utf8mb4");
     if (err == ERR_OK)
         err = lock(session, f);
@@ -319,7 +319,7 @@ enum err migrate_run(struct mysql_session *session, const struct migration *list
     err = migrate_locked(session, list, count, progress, arg, f);
     if (err != ERR_OK)
         mysql_session_rollback(session);
-    /* Neither can fail in a way that matters: a lost session has lost its lock, too. */
+    /* Errors of both do not matter: a session that is lost has lost its lock, too. */
     MYSQL_RES *res = NULL;
     if (!mysql_session_read(session, "unlock", "SELECT RELEASE_LOCK(" LOCK_NAME ")", &res, NULL))
         mysql_free_result(res);

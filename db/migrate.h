@@ -18,23 +18,24 @@ struct migration {
 extern const struct migration migrations[];
 extern const size_t migration_count;
 
-/* Whether the database is at exactly this program's version. ERR_DB_SCHEMA with what to do: it is
- * not; never migrated, migrated in part, by a newer program, from another file. Outside of
- * transactions: it leaves none open. */
+/* Checks that the database is at exactly this program's version. ERR_DB_SCHEMA, with what to do
+ * about it: it was never migrated, or in part, or by a newer program, or from another file. Not to
+ * be called in a transaction; leaves none open. */
 enum err migrate_check(struct mysql_session *session, struct failure *f);
 
 /* Called before a migration runs. */
 typedef void migrate_progress_fn(void *arg, const struct migration *migration);
-/* Brings the database to this program's version: each file once, in order, one process at a time
- * (GET_LOCK; ERR_DB_LOCK_TIMEOUT when another holds it for 30 s). A run that was cut off is taken
- * up at the statement where it stopped. ERR_DB_SCHEMA, nothing changed: the database is newer, or
- * an applied file was altered. `list` may have any length (tests); progress may be NULL. */
+/* Brings the database to this program's version: runs each file once, in order. Only one process
+ * migrates at a time (GET_LOCK); ERR_DB_LOCK_TIMEOUT: another one has been at it for 30 s. Continues
+ * an interrupted run at the statement where it stopped. ERR_DB_SCHEMA, nothing changed: the database
+ * is newer, or an applied file was altered. `list` may have any length (tests); progress may be
+ * NULL. */
 enum err migrate_run(struct mysql_session *session, const struct migration *list, size_t count,
                      migrate_progress_fn *progress, void *arg, struct failure *f);
 
-/* The next statement of SQL text from *at on, without its semicolon, comments before it skipped;
- * false: none is left. A semicolon at the end of a line ends a statement, so migrations have none
- * at a line's end within one. */
+/* Finds the next statement of an SQL text from *at on, without its semicolon and without comments
+ * before it; false: none is left. A semicolon at the end of a line ends a statement, so a statement
+ * of a migration must not have one there. */
 bool migrate_next_statement(const char *sql, size_t len, size_t *at, const char **statement,
                             size_t *statement_len);
 

@@ -1,4 +1,4 @@
-/* What the error numbers of MySQL, MariaDB and their client libraries mean for us. */
+/* The class of each error number of MySQL, MariaDB and their client libraries. */
 #include "db/mysql_session.h"
 
 struct error_row {
@@ -6,7 +6,7 @@ struct error_row {
     enum err err;
 };
 
-/* Numbers and not names: each library's headers lack some that the other one's server sends. */
+/* Numbers, because each library's headers lack names for errors of the other one's server. */
 static const struct error_row errors[] = {
     {1213, ERR_DB_DEADLOCK},     /* deadlock */
     {1020, ERR_DB_DEADLOCK},     /* MariaDB: the record changed since the snapshot */

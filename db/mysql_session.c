@@ -37,7 +37,7 @@ void mysql_session_free(struct mysql_session *session)
     free(session);
 }
 
-/* Leaves the library's number and text in f. */
+/* Fails with the library's number and text. */
 static enum err session_failed(struct mysql_session *session, const char *what, struct failure *f)
 {
     unsigned number = mysql_errno(session->mysql);
@@ -60,7 +60,7 @@ unsigned mysql_session_error(const struct mysql_session *session)
 
 /* --- connecting --- */
 
-/* The only thing that the two libraries spell differently. */
+/* The only options that the two libraries spell differently. */
 static void require_tls(MYSQL *mysql, const char *ca)
 {
     mysql_options(mysql, MYSQL_OPT_SSL_CA, ca);
@@ -84,13 +84,13 @@ static void set_options(MYSQL *mysql, const struct mysql_settings *settings)
     mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "binary");
     if (settings->tls_ca)
         require_tls(mysql, settings->tls_ca);
-    /* MYSQL_OPT_RECONNECT is off unless it is set: a session that came back by itself would have
-     * lost its transaction, its locks and its settings without anybody noticing. */
+    /* MYSQL_OPT_RECONNECT stays off: a session that reconnected by itself would lose its
+     * transaction, its locks and its settings unnoticed. */
 }
 
-/* Statements that work on both servers: transaction_isolation and tx_isolation are each other's
- * unknown variable, SET SESSION TRANSACTION is not. The sql_mode is set so that sql_quoted may
- * rely on backslashes, and so that a value that does not fit is an error. */
+/* SET SESSION TRANSACTION works on both servers; the variables transaction_isolation and
+ * tx_isolation do not. The sql_mode lets sql_quoted rely on backslashes, and makes a value that does
+ * not fit an error. */
 static enum err prepare(struct mysql_session *session, struct failure *f)
 {
     enum err err = mysql_session_execf(
@@ -162,7 +162,7 @@ enum err mysql_session_connect(struct mysql_session *session, struct failure *f)
     } else {
         err = prepare(session, f);
     }
-    /* Escaping (sql_quoted) goes byte by byte only then. */
+    /* sql_quoted relies on it: other character sets are not escaped byte by byte. */
     assert(err != ERR_OK || strcmp(mysql_character_set_name(session->mysql), "binary") == 0);
     if (err != ERR_OK)
         session_close(session);
@@ -199,15 +199,22 @@ enum err mysql_session_kill(struct mysql_session *session, uint64_t id, struct f
 
 /* --- statements --- */
 
-enum err mysql_session_exec(struct mysql_session *session, const char *what, const char *sql,
-                            size_t len, struct failure *f)
+static enum err send(struct mysql_session *session, const char *what, const char *sql, size_t len,
+                     struct failure *f)
 {
     if (!session->mysql)
         return not_connected(what, f);
     if (mysql_real_query(session->mysql, sql, (unsigned long)len))
         return session_failed(session, what, f);
-    assert(mysql_field_count(session->mysql) == 0);
     return ERR_OK;
+}
+
+enum err mysql_session_exec(struct mysql_session *session, const char *what, const char *sql,
+                            size_t len, struct failure *f)
+{
+    enum err err = send(session, what, sql, len, f);
+    assert(err != ERR_OK || mysql_field_count(session->mysql) == 0);
+    return err;
 }
 
 static void format_into(struct buf *out, const char *format, va_list args)
@@ -241,10 +248,9 @@ uint64_t mysql_session_matched(const struct mysql_session *session)
 enum err mysql_session_query(struct mysql_session *session, const char *what, const char *sql,
                              size_t len, MYSQL_RES **out, struct failure *f)
 {
-    if (!session->mysql)
-        return not_connected(what, f);
-    if (mysql_real_query(session->mysql, sql, (unsigned long)len))
-        return session_failed(session, what, f);
+    enum err err = send(session, what, sql, len, f);
+    if (err != ERR_OK)
+        return err;
     MYSQL_RES *res = mysql_store_result(session->mysql);
     if (!res)
         return session_failed(session, what, f);
@@ -261,10 +267,9 @@ enum err mysql_session_read(struct mysql_session *session, const char *what, con
 enum err mysql_session_stream(struct mysql_session *session, const char *what, const char *sql,
                               size_t len, MYSQL_RES **out, struct failure *f)
 {
-    if (!session->mysql)
-        return not_connected(what, f);
-    if (mysql_real_query(session->mysql, sql, (unsigned long)len))
-        return session_failed(session, what, f);
+    enum err err = send(session, what, sql, len, f);
+    if (err != ERR_OK)
+        return err;
     MYSQL_RES *res = mysql_use_result(session->mysql);
     if (!res)
         return session_failed(session, what, f);
@@ -278,8 +283,8 @@ enum err mysql_session_stream_end(struct mysql_session *session, const char *wha
     return mysql_errno(session->mysql) ? session_failed(session, what, f) : ERR_OK;
 }
 
-/* Errors of COMMIT after which the server has rolled back for certain: what it refuses before it
- * writes anything. All others, disk full among them, can have come after the commit record. */
+/* Errors with which the server refuses a COMMIT before it writes anything, so that it has certainly
+ * rolled back. Any other error, disk full among them, can come after the commit record. */
 static bool is_definite_rollback(unsigned number)
 {
     switch (number) {

@@ -1,9 +1,9 @@
-/* One session with MySQL 8 or MariaDB 10.11, prepared as docs/architecture.md says, and what is
- * needed to build statements for it. Only API that Oracle's and MariaDB's libmysqlclient share.
+/* One session with MySQL 8 or MariaDB 10.11, prepared as docs/architecture.md says, and functions
+ * that build statements for it. Uses only API that Oracle's and MariaDB's libmysqlclient share.
  *
  * The session's character set is binary: bytes go in and come out as they are, and a literal takes
- * the character set of the column that it meets. The caller must be done with one result before
- * the next statement. No call repeats or reconnects by itself. One thread. */
+ * the character set of the column that it is compared with or stored in. A streamed result must be
+ * freed before the next statement. No call retries or reconnects. One thread. */
 #ifndef BERTH_DB_MYSQL_SESSION_H
 #define BERTH_DB_MYSQL_SESSION_H
 
@@ -16,8 +16,8 @@
 #include "lib/base/mem.h"
 #include "lib/config/config.h"
 
-/* The smallest max_allowed_packet that a server may have: a statement is cut at SQL_CUT_BYTES, and
- * the last row that is added to it holds one event, of which each byte may have been escaped. */
+/* The smallest max_allowed_packet that a server may have. A statement is cut at SQL_CUT_BYTES; the
+ * last row that is added to it can hold an event whose bytes are all escaped. */
 #define MYSQL_MIN_PACKET (4 * 1024 * 1024)
 #define SQL_CUT_BYTES    (1024 * 1024)
 
@@ -30,7 +30,7 @@ struct mysql_settings {
     int connect_timeout_s;
     int io_timeout_s;   /* how long one read or write may take */
     int lock_timeout_s; /* innodb_lock_wait_timeout */
-    int idle_timeout_s; /* wait_timeout: an owner that is cut off loses its locks after it */
+    int idle_timeout_s; /* wait_timeout: after it, an owner that is cut off loses its locks */
 };
 /* Reads db.* keys and the password file. Gives *out. */
 enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *out,
@@ -54,26 +54,26 @@ enum err mysql_session_kill(struct mysql_session *session, uint64_t id, struct f
 /* Runs a statement without a result. `what` names it in the failure ("insert decisions"). */
 enum err mysql_session_exec(struct mysql_session *session, const char *what, const char *sql,
                             size_t len, struct failure *f);
-/* The same for a constant, or a statement whose values are all integers. */
+/* The same for a statement that is constant, or whose values are all integers. */
 enum err mysql_session_execf(struct mysql_session *session, struct failure *f, const char *what,
                              const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* Rows that the last statement matched (also those that it left as they were). */
+/* Rows that the last statement matched, changed or not. */
 uint64_t mysql_session_matched(const struct mysql_session *session);
 /* Runs a query and fetches its whole result; caller frees it with mysql_free_result. */
 enum err mysql_session_query(struct mysql_session *session, const char *what, const char *sql,
                              size_t len, MYSQL_RES **out, struct failure *f);
-/* The same for a constant. */
+/* The same for a constant statement. */
 enum err mysql_session_read(struct mysql_session *session, const char *what, const char *sql,
                             MYSQL_RES **out, struct failure *f);
 /* Runs a query whose rows are then fetched one by one. */
 enum err mysql_session_stream(struct mysql_session *session, const char *what, const char *sql,
                               size_t len, MYSQL_RES **out, struct failure *f);
-/* After mysql_fetch_row on a stream gave NULL: was it the end (ERR_OK) or an error? */
+/* Call it when mysql_fetch_row on a stream has given NULL: ERR_OK at the end, else the error. */
 enum err mysql_session_stream_end(struct mysql_session *session, const char *what,
                                   struct failure *f);
-/* ERR_DB_COMMIT_UNKNOWN unless the server said that it rolled back. */
+/* Any error is ERR_DB_COMMIT_UNKNOWN, unless the server said that it rolled back. */
 enum err mysql_session_commit(struct mysql_session *session, struct failure *f);
-/* Never fails: when it cannot be sent, the session is dead and its transaction with it. */
+/* Never fails: if it cannot be sent, the session is dead, and its transaction with it. */
 void mysql_session_rollback(struct mysql_session *session);
 
 /* The number of the last statement's error; 0: none. */
@@ -81,7 +81,7 @@ unsigned mysql_session_error(const struct mysql_session *session);
 /* The class of an error number of server or client library. */
 enum err mysql_error_class(unsigned number);
 
-/* --- text of statements: every value that is not an integer is a literal of its bytes --- */
+/* --- text of statements: a value that is not an integer becomes a literal of its bytes --- */
 void sql_int(struct buf *sql, int64_t value);
 /* x'…' */
 void sql_bytes(struct buf *sql, const void *bytes, size_t len);
@@ -90,13 +90,13 @@ void sql_text(struct buf *sql, const char *text);
 void sql_text_or_null(struct buf *sql, const char *text);
 /* '…' with escapes, half as long as x'…': for large values. */
 void sql_quoted(struct buf *sql, struct mysql_session *session, const void *bytes, size_t len);
-/* "(1,2,3)", of at least one id. */
+/* "(1,2,3)"; at least one id. */
 void sql_ids(struct buf *sql, const int64_t *ids, size_t count);
 
 /* --- fields of rows --- */
 /* A decimal integer; NULL counts as 0. */
 int64_t field_int(const char *field);
-/* Copies a text that the column's length bounds; one that is longer all the same is cut. */
+/* Copies a text; cuts it if it is longer than the column should allow. */
 void field_text(const char *field, char *out, size_t size);
 
 #endif

@@ -30,9 +30,9 @@ static enum err store_kill(void *self, uint64_t connection_id, struct failure *f
     return mysql_session_kill(store->session, connection_id, f);
 }
 
-/* Sends nothing: with autocommit = 0 the first statement begins the transaction. Plain reads of a
- * warm-up may be in it already, which matters to nobody: at READ COMMITTED each statement has a
- * snapshot of its own, and they lock nothing. */
+/* Sends nothing: with autocommit = 0 the first statement begins the transaction. Plain reads of the
+ * warm-up may be part of it already. That does no harm: at READ COMMITTED each statement has a
+ * snapshot of its own, and plain reads lock nothing. */
 static enum err store_begin(void *self, struct failure *f)
 {
     struct mysql_store *store = self;

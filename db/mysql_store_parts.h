@@ -14,6 +14,18 @@ struct mysql_store {
     struct buf sql;      /* the statement at hand; its memory is kept */
 };
 
+/* Runs the statement in store->sql. `what` names it in the failure. The caller frees *out with
+ * mysql_free_result. */
+static inline enum err store_query(struct mysql_store *store, const char *what, MYSQL_RES **out,
+                                   struct failure *f)
+{
+    return mysql_session_query(store->session, what, store->sql.data, store->sql.len, out, f);
+}
+static inline enum err store_exec(struct mysql_store *store, const char *what, struct failure *f)
+{
+    return mysql_session_exec(store->session, what, store->sql.data, store->sql.len, f);
+}
+
 /* Columns in the order in which mysql_store_row.c reads them. */
 #define PARTITION_COLUMNS                                                                          \
     "part, epoch, progress_epoch, connection_id, next_offset, last_seq, published_seq, clock_ms, " \
@@ -35,8 +47,7 @@ enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t se
 enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit, store_event_fn *fn,
                       void *arg, struct failure *f);
 
-/* After an UPDATE of one partition's row: ERR_EPOCH_LOST if it matched none, so that the row is at
- * another epoch. */
+/* Call it after an UPDATE … WHERE part = … AND epoch = …: ERR_EPOCH_LOST if no row matched. */
 enum err store_check_epoch(struct mysql_store *store, int32_t part, int64_t epoch,
                            struct failure *f);
 

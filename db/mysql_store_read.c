@@ -12,20 +12,15 @@
 #include "db/mysql_store_parts.h"
 
 /* Ids or names in one IN (…). MariaDB turns lists of 1,000 and more into joins with temporary
- * tables, which lock in any order. */
+ * tables, which lock in an order of their own. */
 #define IN_LIST_MAX   500
 /* Clients whose allocations are fetched at once: bounds the memory of one result. */
 #define TIMELINES_MAX 64
 
+/* The length of the piece that begins at `from`. */
 static size_t cut(size_t count, size_t from, size_t max)
 {
     return count - from < max ? count - from : max;
-}
-
-static enum err run_query(struct mysql_store *store, const char *what, MYSQL_RES **out,
-                          struct failure *f)
-{
-    return mysql_session_query(store->session, what, store->sql.data, store->sql.len, out, f);
 }
 
 /* The i-th text of a list. */
@@ -60,7 +55,7 @@ enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
         }
         buf_puts(sql, ") ORDER BY part FOR UPDATE");
         MYSQL_RES *res = NULL;
-        enum err err = run_query(store, "lock partitions", &res, f);
+        enum err err = store_query(store, "lock partitions", &res, f);
         if (err != ERR_OK)
             return err;
         MYSQL_ROW row;
@@ -83,7 +78,7 @@ static enum err machines_into_world(struct mysql_store *store, const char *what,
                                     struct world *world, struct id_list *ids, struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = run_query(store, what, &res, f);
+    enum err err = store_query(store, what, &res, f);
     MYSQL_ROW row;
     while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct machine machine;
@@ -162,12 +157,10 @@ static enum err clients_into_world(struct mysql_store *store, const struct clien
                                    size_t count, struct world *world, struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = run_query(store, "read clients", &res, f);
-    if (err != ERR_OK)
-        return err;
+    enum err err = store_query(store, "read clients", &res, f);
     size_t i = 0;
     MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res))) {
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         while (i < count && strcmp(clients[i].name, row[0]) != 0)
             i++;
         assert(i < count); /* rows come in the order of the names */
@@ -176,7 +169,7 @@ static enum err clients_into_world(struct mysql_store *store, const struct clien
         world_client_put(world, &client);
     }
     mysql_free_result(res);
-    return ERR_OK;
+    return err;
 }
 
 static enum err read_clients(struct mysql_store *store, const struct client *clients, size_t count,
@@ -249,7 +242,7 @@ static enum err load_some_clients(struct mysql_store *store, struct world *world
     buf_printf(sql, ") AND b.end_ms > %" PRId64 " AND a.end_ms > %" PRId64 " AND a.live = 1",
                known_from_ms, known_from_ms);
     MYSQL_RES *res = NULL;
-    enum err err = run_query(store, "load timelines of clients", &res, f);
+    enum err err = store_query(store, "load timelines of clients", &res, f);
     if (err != ERR_OK)
         return err;
     for (size_t i = 0; i < count; i++)
@@ -284,14 +277,12 @@ static enum err add_ids(struct mysql_store *store, const char *what, struct id_l
                         struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = run_query(store, what, &res, f);
-    if (err != ERR_OK)
-        return err;
+    enum err err = store_query(store, what, &res, f);
     MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res)))
+    while (err == ERR_OK && (row = mysql_fetch_row(res)))
         id_list_add(out, field_int(row[0]));
     mysql_free_result(res);
-    return ERR_OK;
+    return err;
 }
 
 enum err store_machines_of_bookings(void *self, const struct id_list *bookings, struct id_list *out,
@@ -355,11 +346,9 @@ enum err store_clients_of_bookings(void *self, const struct id_list *bookings, s
                               "WHERE id IN ");
         sql_ids(&store->sql, bookings->ids + from, n);
         MYSQL_RES *res = NULL;
-        err = run_query(store, "clients of bookings", &res, f);
-        if (err != ERR_OK)
-            break;
+        err = store_query(store, "clients of bookings", &res, f);
         MYSQL_ROW row;
-        while ((row = mysql_fetch_row(res)))
+        while (err == ERR_OK && (row = mysql_fetch_row(res)))
             fn(arg, row[0]);
         mysql_free_result(res);
     }
@@ -375,7 +364,7 @@ static enum err lock_booking_rows(struct mysql_store *store, const int64_t *ids,
     sql_ids(&store->sql, ids, count);
     buf_puts(&store->sql, " ORDER BY id FOR UPDATE");
     MYSQL_RES *res = NULL;
-    enum err err = run_query(store, "lock bookings", &res, f);
+    enum err err = store_query(store, "lock bookings", &res, f);
     MYSQL_ROW row;
     while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct booking booking;
@@ -387,7 +376,7 @@ static enum err lock_booking_rows(struct mysql_store *store, const int64_t *ids,
     return err;
 }
 
-/* A plain read: nobody writes an allocation without the booking's lock. */
+/* A plain read is enough: whoever writes an allocation holds the lock of its booking. */
 static enum err read_allocations(struct mysql_store *store, const int64_t *ids, size_t count,
                                  struct world *world, struct failure *f)
 {
@@ -397,11 +386,9 @@ static enum err read_allocations(struct mysql_store *store, const int64_t *ids, 
                           "WHERE booking IN ");
     sql_ids(&store->sql, ids, count);
     MYSQL_RES *res = NULL;
-    enum err err = run_query(store, "read allocations", &res, f);
-    if (err != ERR_OK)
-        return err;
+    enum err err = store_query(store, "read allocations", &res, f);
     MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res))) {
+    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct allocation allocation = {
             .machine_id = field_int(row[1]),
             .start_ms = field_int(row[2]),
@@ -415,7 +402,7 @@ static enum err read_allocations(struct mysql_store *store, const int64_t *ids, 
             world_allocation_add(world, booking, &allocation);
     }
     mysql_free_result(res);
-    return ERR_OK;
+    return err;
 }
 
 enum err store_lock_bookings(void *self, const struct id_list *ids, struct world *world,
@@ -442,7 +429,7 @@ static int compare_refs(const void *a, const void *b)
     return order ? order : strcmp(left->request_id, right->request_id);
 }
 
-/* One range of the index for each client. */
+/* Builds one range of the index for each client; refs are sorted by client. */
 static void priors_sql(struct buf *sql, const struct request_ref *refs, size_t count)
 {
     buf_clear(sql);
@@ -499,9 +486,7 @@ enum err store_find_priors(void *self, const struct request_ref *refs, size_t co
         n = cut(count, from, IN_LIST_MAX);
         priors_sql(&store->sql, sorted + from, n);
         MYSQL_RES *res = NULL;
-        err = run_query(store, "find used request ids", &res, f);
-        if (err != ERR_OK)
-            break;
+        err = store_query(store, "find used request ids", &res, f);
         MYSQL_ROW row;
         while (err == ERR_OK && (row = mysql_fetch_row(res)))
             err = prior_row_read(row, mysql_fetch_lengths(res), world, f);

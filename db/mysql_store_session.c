@@ -9,14 +9,14 @@
 #define HALT_TEXT_LEN  501
 #define OWNER_TEXT_LEN 129
 
-/* Ends a transaction of reads: it gives up its snapshot and its hold on the tables' definitions. */
+/* Ends a transaction of reads, and so its snapshot and its locks on the tables' definitions. */
 static enum err end_read(struct mysql_store *store, enum err err)
 {
     mysql_session_rollback(store->session);
     return err;
 }
 
-/* Commits what went well, rolls back what did not. */
+/* Commits after ERR_OK, else rolls back. */
 static enum err end_write(struct mysql_store *store, enum err err, struct failure *f)
 {
     if (err == ERR_OK)
@@ -51,7 +51,7 @@ enum err store_halt_farm(void *self, struct halt halt, struct failure *f)
     struct mysql_store *store = self;
     struct buf *sql = halt_update(store, "farm", halt);
     buf_puts(sql, "halted = ''");
-    enum err err = mysql_session_exec(store->session, "halt the farm", sql->data, sql->len, f);
+    enum err err = store_exec(store, "halt the farm", f);
     return end_write(store, err, f);
 }
 
@@ -85,8 +85,6 @@ enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
         "k.not_after_ms, k.revoked_at_ms IS NOT NULL "
         "FROM client_key k JOIN client c ON c.name = k.client ORDER BY k.kid",
         &res, f);
-    if (err != ERR_OK)
-        return end_read(store, err);
     MYSQL_ROW row;
     while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct key_row key;
@@ -98,7 +96,7 @@ enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
     return end_read(store, err);
 }
 
-/* Its own limit where it has one, else the farm's. */
+/* The client's own limit where it has one, else the farm's. */
 #define OWN_OR_FARM(column) ", IF(c." #column " > 0, c." #column ", f." #column ")"
 
 enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failure *f)
@@ -112,8 +110,6 @@ enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failur
             OWN_OR_FARM(gpus_at_once)
                 OWN_OR_FARM(gpu_hours_ahead) " FROM client c CROSS JOIN farm f ORDER BY c.name",
         &res, f);
-    if (err != ERR_OK)
-        return end_read(store, err);
     MYSQL_ROW row;
     while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct client_row client = {.name = row[0],
@@ -144,8 +140,7 @@ static enum err partition_query(struct mysql_store *store, int32_t part, const c
     buf_printf(sql,
                "SELECT " PARTITION_COLUMNS " FROM request_partition WHERE part = %" PRId32 "%s",
                part, lock);
-    enum err err = mysql_session_query(store->session, "read the partition", sql->data, sql->len,
-                                       &res, f);
+    enum err err = store_query(store, "read the partition", &res, f);
     if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
@@ -185,7 +180,7 @@ static enum err claim_once(struct mysql_store *store, int32_t part, const char *
     buf_puts(sql, ", owner = ");
     sql_text(sql, text_for_column(owner, text, sizeof(text)));
     buf_printf(sql, " WHERE part = %" PRId32, part);
-    err = mysql_session_exec(store->session, "claim the partition", sql->data, sql->len, f);
+    err = store_exec(store, "claim the partition", f);
     err = end_write(store, err, f);
     if (err == ERR_OK)
         *out = row;
@@ -226,7 +221,7 @@ enum err store_halt_partition(void *self, int32_t part, int64_t epoch, struct ha
     struct mysql_store *store = self;
     struct buf *sql = halt_update(store, "request_partition", halt);
     buf_printf(sql, "part = %" PRId32 " AND epoch = %" PRId64, part, epoch);
-    enum err err = mysql_session_exec(store->session, "halt the partition", sql->data, sql->len, f);
+    enum err err = store_exec(store, "halt the partition", f);
     if (err == ERR_OK)
         err = store_check_epoch(store, part, epoch, f);
     return end_write(store, err, f);
@@ -264,8 +259,6 @@ enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit,
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_stream(store->session, "read the outbox", sql->data, sql->len,
                                         &res, f);
-    if (err != ERR_OK)
-        return end_read(store, err);
     MYSQL_ROW row;
     while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         struct stored_event event = {

@@ -1,7 +1,7 @@
-/* What a batch writes. Rows that exist were locked by the batch, so nothing here waits, and an
- * INSERT that finds its key taken means that another partition was faster (ERR_DB_DUPLICATE).
+/* What a batch writes. The batch has locked all rows that exist, so nothing here waits. An INSERT
+ * whose key is taken fails with ERR_DB_DUPLICATE: another partition was faster.
  *
- * Many rows go into one statement, cut at SQL_CUT_BYTES: a round trip for each would take longer
+ * A statement has many rows and is cut at SQL_CUT_BYTES: a round trip for each row would take longer
  * than all the rest of a batch. */
 #include <assert.h>
 #include <inttypes.h>
@@ -16,10 +16,10 @@ struct insert {
     const char *what;
     const char *head; /* "INSERT INTO … VALUES " */
     const char *tail; /* "" or " ON DUPLICATE KEY UPDATE …" */
-    size_t count;     /* rows in the statement at hand */
+    size_t count;     /* rows in the statement so far */
 };
 
-/* The buffer to which the next row is to be added. */
+/* Begins the next row; the caller adds it to the buffer that is returned. */
 static struct buf *insert_next(struct insert *insert)
 {
     struct buf *sql = &insert->store->sql;
@@ -37,13 +37,12 @@ static enum err insert_send(struct insert *insert, struct failure *f)
 {
     if (insert->count == 0)
         return ERR_OK;
-    struct buf *sql = &insert->store->sql;
-    buf_puts(sql, insert->tail);
+    buf_puts(&insert->store->sql, insert->tail);
     insert->count = 0;
-    return mysql_session_exec(insert->store->session, insert->what, sql->data, sql->len, f);
+    return store_exec(insert->store, insert->what, f);
 }
 
-/* After each row. */
+/* Ends a row: sends the statement when it is long enough. */
 static enum err insert_added(struct insert *insert, struct failure *f)
 {
     return insert->store->sql.len >= SQL_CUT_BYTES ? insert_send(insert, f) : ERR_OK;
@@ -119,7 +118,7 @@ static enum err write_decisions(struct mysql_store *store, const struct store_ba
 /* --- bookings and allocations --- */
 
 #define BOOKING_HEAD "INSERT INTO booking (" BOOKING_COLUMNS ") VALUES "
-/* Only for rows that exist: the batch has locked them. */
+/* Only for rows that exist, which the batch has locked. */
 #define BOOKING_UPDATE                                                                             \
     " ON DUPLICATE KEY UPDATE start_ms = VALUES(start_ms), end_ms = VALUES(end_ms), "              \
     "state = VALUES(state), version = VALUES(version)"
@@ -182,8 +181,8 @@ static void allocation_row(struct buf *sql, int64_t booking, const struct alloca
     "memory_gib = VALUES(memory_gib), live = VALUES(live), "                                       \
     "machine_version = VALUES(machine_version)"
 
-/* Those of new bookings, or those of bookings that exist: of these, a row that was not live may be
- * taken for the same start again, so a new row may exist, too. */
+/* Writes the allocations of new bookings, or those of bookings that exist. A booking that exists may
+ * have a row with the same start that is not live: a new allocation then takes that row. */
 static enum err write_allocations(struct mysql_store *store, struct world *world, bool new_ones,
                                   struct failure *f)
 {
@@ -210,8 +209,8 @@ static enum err write_allocations(struct mysql_store *store, struct world *world
 
 /* --- machines --- */
 
-/* Only for rows that exist: the batch has locked them, and id and name are both theirs. A new
- * machine is never written so: it would change the machine that took its name first. */
+/* Only for rows that exist, which the batch has locked: id and name are both theirs. A new machine
+ * must fail on a name that is taken; with this tail it would overwrite the machine that has it. */
 #define MACHINE_UPDATE                                                                             \
     " ON DUPLICATE KEY UPDATE gpus = VALUES(gpus), memory_gib = VALUES(memory_gib), "              \
     "labels = VALUES(labels), state = VALUES(state), version = VALUES(version), "                  \
@@ -275,10 +274,10 @@ static enum err write_some_clients(struct mysql_store *store, struct world *worl
         sql_text(sql, world_touched_client(world, i)->name);
     }
     buf_puts(sql, ")");
-    return mysql_session_exec(store->session, "update clients", sql->data, sql->len, f);
+    return store_exec(store, "update clients", f);
 }
 
-/* The batch has locked them all; only their versions change. */
+/* Writes the versions of the clients, all of which the batch has locked. */
 static enum err write_clients(struct mysql_store *store, struct world *world, struct failure *f)
 {
     enum err err = ERR_OK;
@@ -309,8 +308,7 @@ static enum err write_partition(struct mysql_store *store, const struct partitio
         buf_puts(sql, "NULL");
     }
     buf_printf(sql, " WHERE part = %" PRId32 " AND epoch = %" PRId64, row->part, row->epoch);
-    enum err err = mysql_session_exec(store->session, "update the partition", sql->data, sql->len,
-                                      f);
+    enum err err = store_exec(store, "update the partition", f);
     return err != ERR_OK ? err : store_check_epoch(store, row->part, row->epoch, f);
 }
 

@@ -28,7 +28,7 @@
 
 #define STORE_HALT_LEN 512
 
-/* A halt's text in a row: '' means not halted. */
+/* `halted` is the sentence of a halt; "": not halted. */
 struct farm_row {
     char name[LIMIT_FARM_NAME_LEN + 1];
     int32_t partitions;
@@ -41,16 +41,18 @@ struct farm_row {
 struct partition_row {
     int32_t part;
     int64_t epoch;          /* of the current owner */
-    int64_t progress_epoch; /* the last epoch that committed a batch; + those that do not count */
-    uint64_t connection_id; /* the owner's session when it claimed: a hint */
+    int64_t progress_epoch; /* the last epoch that committed a batch, plus the epochs whose end
+                             * does not count as a death (docs/architecture.md) */
+    uint64_t connection_id; /* the owner's session when it wrote the row last: a hint */
     int64_t next_offset;    /* the first request that is not decided */
     int64_t last_seq;       /* of the last decision; 0: none yet */
-    int64_t published_seq;  /* known to be in the event topic; lags behind */
+    int64_t published_seq;  /* known to be in the event topic; may lag behind the topic */
     int64_t clock_ms;       /* the greatest now of a decision; 0: none yet */
     bool has_last_sha256;
-    uint8_t last_sha256[32];   /* of the last decided message */
-    int64_t ignore_time_until; /* offsets below it are decided whatever their append time says */
-    int64_t reject_offset;     /* the offset that an operator had rejected; -1: none */
+    uint8_t last_sha256[32]; /* of the last decided message */
+    int64_t
+        ignore_time_until; /* requests below this offset are decided whatever their append time */
+    int64_t reject_offset; /* an operator has this request rejected; -1: none */
     char halted[STORE_HALT_LEN];
     enum halt_cause halt_cause;
 };
@@ -98,9 +100,10 @@ struct store_batch {
     size_t decision_count;
     const struct decision_row *decisions; /* by partition, then seq */
     size_t partition_count;
-    const struct partition_row *partitions; /* new next_offset, last_seq, published_seq, clock_ms,
-                                             * last_sha256, progress_epoch; epoch is ours */
-    struct world *world; /* its touched machines, clients and bookings are written */
+    const struct partition_row *partitions; /* written: next_offset, last_seq, published_seq,
+                                             * clock_ms, last_sha256, progress_epoch; `epoch` must
+                                             * still be the row's */
+    struct world *world; /* what it has touched is written: machines, clients, bookings */
 };
 
 typedef void store_key_fn(void *arg, const struct key_row *row);
@@ -133,21 +136,23 @@ struct store_ops {
     /* Notes the halt, unless the farm is halted already: the first halt stays. */
     enum err (*halt_farm)(void *self, struct halt halt, struct failure *f);
     enum err (*keys)(void *self, store_key_fn *fn, void *arg, struct failure *f);
-    /* Limits change only together with the farm's key_generation, and while no batch is under way:
-     * whoever holds a partition's lock and sees the generation that it read before has them right. */
+    /* Limits change only together with the farm's key_generation, and while no batch is under way.
+     * So a caller that holds a partition's lock and finds the generation unchanged knows the limits
+     * in force. */
     enum err (*clients)(void *self, store_client_fn *fn, void *arg, struct failure *f);
-    /* epoch + 1, owner and connection id; *out is the row afterwards. ERR_NOT_FOUND: no such row.
-     * A row that stays locked for more than 3 s has its owner's session killed, then again. */
+    /* Takes the partition: counts the epoch up and writes owner and connection id. *out is the row
+     * afterwards. ERR_NOT_FOUND: no such row. If the row stays locked for more than 3 s, kills its
+     * owner's session and tries again. */
     enum err (*claim)(void *self, int32_t part, const char *owner, struct partition_row *out,
                       struct failure *f);
     enum err (*partition)(void *self, int32_t part, struct partition_row *out, struct failure *f);
-    /* Notes the halt, only while `epoch` is the row's. ERR_EPOCH_LOST: it is not. */
+    /* Notes the halt. ERR_EPOCH_LOST: the row is at another epoch, and stays as it is. */
     enum err (*halt_partition)(void *self, int32_t part, int64_t epoch, struct halt halt,
                                struct failure *f);
-    /* published_seq := max(it, seq), only while `epoch` is the row's. */
+    /* Raises published_seq to seq, if it is lower. ERR_EPOCH_LOST: as halt_partition. */
     enum err (*set_published)(void *self, int32_t part, int64_t epoch, int64_t seq,
                               struct failure *f);
-    /* Decisions of the partition with seq > after_seq, ascending, at most `limit`. */
+    /* Calls fn for the partition's decisions with seq > after_seq, ascending, at most `limit`. */
     enum err (*outbox)(void *self, int32_t part, int64_t after_seq, size_t limit,
                        store_event_fn *fn, void *arg, struct failure *f);
 
@@ -164,18 +169,18 @@ struct store_ops {
     enum err (*find_machines_by_id)(void *self, const int64_t *ids, size_t count,
                                     struct world *world, struct failure *f);
     /* Plain read, for `any`: puts each machine that is up and carries the labels into the world and
-     * adds its id to *out; there may be others among them. */
+     * adds its id to *out. May find machines that do not carry them. */
     enum err (*machines_matching)(void *self, const struct labels *labels, struct world *world,
                                   struct id_list *out, struct failure *f);
-    /* Plain read, and the same under the rows' locks, which are taken in the order of the names:
-     * puts the clients into the world, with the limits that are given and the version of the row.
+    /* Put the clients into the world, each with the limits that are given and the version of its
+     * row. find_clients is a plain read; lock_clients locks the rows in the order of their names.
      * Names ascend. */
     enum err (*find_clients)(void *self, const struct client *clients, size_t count,
                              struct world *world, struct failure *f);
     enum err (*lock_clients)(void *self, const struct client *clients, size_t count,
                              struct world *world, struct failure *f);
-    /* As load_timelines: starts the clients' timelines and adds the live allocations of their
-     * bookings. */
+    /* Starts the clients' timelines at known_from_ms and adds the live allocations of their bookings
+     * that end after it. */
     enum err (*load_client_timelines)(void *self, struct world *world,
                                       struct client *const *clients, size_t count,
                                       int64_t known_from_ms, struct failure *f);
@@ -186,8 +191,8 @@ struct store_ops {
      * after it. */
     enum err (*load_timelines)(void *self, struct world *world, struct machine *const *machines,
                                size_t count, int64_t known_from_ms, struct failure *f);
-    /* Plain reads that add to *out: the machines of the bookings; the booked bookings that hold
-     * live use of the machines ending after from_ms; the bookings of the series. */
+    /* Plain reads that add ids to *out: of the bookings' machines; of the bookings in state booked
+     * with live use of the machines that ends after from_ms; of the series' bookings. */
     enum err (*machines_of_bookings)(void *self, const struct id_list *bookings,
                                      struct id_list *out, struct failure *f);
     enum err (*bookings_on_machines)(void *self, const struct id_list *machines, int64_t from_ms,
@@ -200,7 +205,7 @@ struct store_ops {
     /* Locks the rows in id order and puts them with their allocations into the world. */
     enum err (*lock_bookings)(void *self, const struct id_list *ids, struct world *world,
                               struct failure *f);
-    /* Plain read: puts the decisions that used these request ids up into the world. */
+    /* Plain read: puts the decisions that used up these request ids into the world. */
     enum err (*find_priors)(void *self, const struct request_ref *refs, size_t count,
                             struct world *world, struct failure *f);
     enum err (*write)(void *self, const struct store_batch *batch, struct failure *f);
