@@ -106,7 +106,7 @@ static void write_page(struct call *call, const struct page *page)
     call_page_end(call, &out, page->more ? next : NULL);
 }
 
-/* What a list is asked for. */
+/* The parameters of a list. */
 struct filter {
     int64_t limit, after, from_ms, to_ms;
     const char *client, *machine, *state;

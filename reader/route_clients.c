@@ -8,14 +8,14 @@
 #include "lib/codec/jsonout.h"
 #include "reader/handlers.h"
 
-/* A client's row, then the farm's limits: what the client has none of its own for. */
+/* A client's row with its own limits, then the farm's limits, which hold where it has none. */
 #define CLIENT_COLUMNS                                                                             \
     "c.name, c.role, c.booking_s, c.ahead_s, c.allocations, c.gpus_at_once, c.gpu_hours_ahead, "   \
     "f.booking_s, f.ahead_s, f.allocations, f.gpus_at_once, f.gpu_hours_ahead"
 #define CLIENT_FROM " FROM client c JOIN farm f"
 
-/* {"client", "role", "limits": {…}: the limits in force; one that is not there is not set. The
- * object is left open. */
+/* Writes {"client", "role", "limits": {…}, and leaves the object open. `limits` has the limits in
+ * force, without those that are not set. */
 static void put_client(struct jsonout *out, MYSQL_ROW row)
 {
     static const char *const names[] = {"booking_s", "ahead_s", "allocations", "gpus_at_once",
@@ -65,8 +65,8 @@ enum err handle_clients(struct call *call, struct failure *f)
     return ERR_OK;
 }
 
-/* What the client's bookings hold from now on: the most GPUs at any instant, and GPU-hours from now
- * rounded up, as its limits count them. */
+/* Writes what the client's bookings hold from now on, as its limits count it: GPUs now, the most
+ * GPUs at any instant, and GPU-hours from the next whole second on. */
 static void put_use(struct jsonout *out, MYSQL_RES *rows, int64_t now_ms)
 {
     MYSQL_ROW row;

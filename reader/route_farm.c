@@ -4,11 +4,11 @@
 #include "reader/handlers.h"
 #include "schemas/openapi.h"
 
-/* Lets clients ask before they send: unknown fields and types of requests are rejected. */
+/* A request with an unknown field or type is rejected, so clients ask for these before they send. */
 #define REQUEST_SCHEMA_VERSION 2
 #define EVENT_SCHEMA_VERSION   2
 
-/* "halted_partitions": [{"partition", "why"}…]; what to do is in the sentence. */
+/* "halted_partitions": [{"partition", "why"}…]; `why` names the next step. */
 static enum err add_halted_partitions(struct call *call, struct failure *f)
 {
     MYSQL_RES *rows = NULL;

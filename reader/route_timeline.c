@@ -8,10 +8,10 @@
 #include "reader/handlers.h"
 
 #define WEEK_MS  (INT64_C(7) * 24 * 3600 * 1000)
-/* Rows of one answer: bounds its memory. */
+/* Rows of one answer, at most: bounds its memory. */
 #define ROWS_MAX 50000
 
-/* The answer as it is written, and the use that the rows add up to. */
+/* The answer as far as it is written, and the sum of its rows' use. */
 struct writing {
     struct jsonout out;
     struct amount capacity;
@@ -37,7 +37,7 @@ static void put_row(struct writing *w, MYSQL_ROW row)
     timeline_add(w->use, field_int(row[3]), field_int(row[4]), amount);
 }
 
-/* Use can be above a capacity that shrank: then nothing is free. */
+/* Where use exceeds a capacity that shrank, nothing is free. */
 static bool put_step(void *arg, int64_t start_ms, int64_t end_ms, struct amount use)
 {
     struct writing *w = arg;
@@ -86,7 +86,7 @@ static void write_answer(struct call *call, const struct machine *machine,
     pool_free(pool);
 }
 
-/* What bookings hold of the machine at some instant of the window, by start. */
+/* Reads what bookings hold of the machine in the window, by start, and answers. */
 static enum err read_use(struct call *call, const struct machine *machine,
                          const struct window *window, struct failure *f)
 {

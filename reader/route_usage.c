@@ -8,7 +8,7 @@
 #include "reader/handlers.h"
 
 #define WEEK_MS (INT64_C(7) * 24 * 3600 * 1000)
-/* So many digits a double holds as they were written: with all 17 of them 0.1 is
+/* The digits of a decimal number that a double keeps; with 17 of them 0.1 is printed as
  * 0.10000000000000001. */
 #define DIGITS  15
 
@@ -20,13 +20,13 @@ struct question {
     struct buf of_machines; /* a condition, or empty */
 };
 
-/* Three decimals: a GPU for four seconds is 0.001 hours. */
+/* GPU-milliseconds as hours with three decimals: a GPU for four seconds is 0.001. */
 static json_t *hours_json(double time)
 {
     return json_real((double)(int64_t)(time / 3600 + 0.5) / 1000);
 }
 
-/* GPU-milliseconds of live allocations inside the window. */
+/* Sums the GPU-milliseconds of allocations inside the window. */
 static void add_booked(struct buf *sql, const struct window *window)
 {
     buf_printf(sql,
@@ -40,8 +40,8 @@ static void add_overlap(struct buf *sql, const struct question *q)
                q->window.start_ms, q->window.end_ms, q->of_machines.data);
 }
 
-/* Names all machines, so that of each the index is entered at the window's begin: what ended before
- * is not read. */
+/* Lists all machines in a condition, so that the server can enter the index of each at the beginning
+ * of the window and skip allocations that ended before. */
 static enum err name_machines(struct call *call, struct buf *out, struct failure *f)
 {
     MYSQL_RES *rows = NULL;
@@ -63,8 +63,8 @@ static enum err name_machines(struct call *call, struct buf *out, struct failure
     return err;
 }
 
-/* [{"machine", "booked", "offered"}…] and the farm's sums. Offered is the capacity of now: of a
- * machine that is up, over the whole window. */
+/* Adds [{"machine", "booked", "offered"}…] and the farm's sums. A machine that is up offers its
+ * present capacity over the whole window. */
 static enum err by_machine(struct call *call, const struct question *q, json_t *answer,
                            struct failure *f)
 {

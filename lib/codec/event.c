@@ -22,8 +22,7 @@ char *event_id(struct arena *arena, int32_t part, int64_t seq)
     struct jsonout out;
     jsonout_init(&out, arena, 32);
     jsonout_int(&out, part);
-    JSONOUT_RAW(&out, "-");
-    jsonout_int(&out, seq);
+    JSONOUT_INT(&out, "-", seq);
     return jsonout_finish(&out);
 }
 
@@ -31,12 +30,9 @@ char *event_id(struct arena *arena, int32_t part, int64_t seq)
 
 static void put_left_out(struct jsonout *out, const struct occurrence *occurrence)
 {
-    JSONOUT_RAW(out, ",\"reason\":");
-    jsonout_string(out, reason_name(occurrence->reason));
-    if (occurrence->machine) {
-        JSONOUT_RAW(out, ",\"machine\":");
-        jsonout_string(out, occurrence->machine);
-    }
+    JSONOUT_STRING(out, ",\"reason\":", reason_name(occurrence->reason));
+    if (occurrence->machine)
+        JSONOUT_STRING(out, ",\"machine\":", occurrence->machine);
 }
 
 static void put_occurrence(struct jsonout *out, const struct occurrence *occurrence,
@@ -46,18 +42,13 @@ static void put_occurrence(struct jsonout *out, const struct occurrence *occurre
     assert(booked == (occurrence->reason == REASON_NONE));
     JSONOUT_RAW(out, "{");
     if (booked) {
-        JSONOUT_RAW(out, "\"booking\":");
-        jsonout_int(out, occurrence->booking);
-        JSONOUT_RAW(out, ",\"version\":");
-        jsonout_int(out, occurrence->version);
-        JSONOUT_RAW(out, ",\"state\":");
-        jsonout_string(out, booking_state_name(occurrence->state));
+        JSONOUT_INT(out, "\"booking\":", occurrence->booking);
+        JSONOUT_INT(out, ",\"version\":", occurrence->version);
+        JSONOUT_STRING(out, ",\"state\":", booking_state_name(occurrence->state));
         JSONOUT_RAW(out, ",");
     }
-    JSONOUT_RAW(out, "\"start\":");
-    jsonout_time(out, occurrence->window.start_ms);
-    JSONOUT_RAW(out, ",\"end\":");
-    jsonout_time(out, occurrence->window.end_ms);
+    JSONOUT_TIME(out, "\"start\":", occurrence->window.start_ms);
+    JSONOUT_TIME(out, ",\"end\":", occurrence->window.end_ms);
     if (!booked) {
         put_left_out(out, occurrence);
     } else if (with_shares) {
@@ -74,8 +65,7 @@ static void put_series(struct jsonout *out, const struct series_view *series)
 {
     size_t shown = 0;
     assert(series->count <= LIMIT_OCCURRENCES);
-    JSONOUT_RAW(out, ",\"series\":{\"id\":");
-    jsonout_int(out, series->id);
+    JSONOUT_INT(out, ",\"series\":{\"id\":", series->id);
     JSONOUT_RAW(out, ",\"occurrences\":[");
     for (size_t i = 0; i < series->count; i++) {
         const struct occurrence *occurrence = &series->occurrences[i];
@@ -94,16 +84,11 @@ static void put_displaced(struct jsonout *out, const struct displaced *displaced
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             JSONOUT_RAW(out, ",");
-        JSONOUT_RAW(out, "{\"id\":");
-        jsonout_int(out, displaced[i].id);
-        JSONOUT_RAW(out, ",\"version\":");
-        jsonout_int(out, displaced[i].version);
-        JSONOUT_RAW(out, ",\"client\":");
-        jsonout_string(out, displaced[i].client);
-        JSONOUT_RAW(out, ",\"state\":");
-        jsonout_string(out, booking_state_name(displaced[i].state));
-        JSONOUT_RAW(out, ",\"end\":");
-        jsonout_time(out, displaced[i].end_ms);
+        JSONOUT_INT(out, "{\"id\":", displaced[i].id);
+        JSONOUT_INT(out, ",\"version\":", displaced[i].version);
+        JSONOUT_STRING(out, ",\"client\":", displaced[i].client);
+        JSONOUT_STRING(out, ",\"state\":", booking_state_name(displaced[i].state));
+        JSONOUT_TIME(out, ",\"end\":", displaced[i].end_ms);
         JSONOUT_RAW(out, "}");
     }
     JSONOUT_RAW(out, "]");
@@ -132,8 +117,7 @@ static void put_frees(struct jsonout *out, const struct machine_free *frees, siz
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             JSONOUT_RAW(out, ",");
-        JSONOUT_RAW(out, "{\"machine\":");
-        jsonout_string(out, frees[i].machine);
+        JSONOUT_STRING(out, "{\"machine\":", frees[i].machine);
         JSONOUT_RAW(out, ",");
         jsonout_amount(out, frees[i].free);
         JSONOUT_RAW(out, "}");
@@ -154,32 +138,22 @@ static void put_in_use(struct jsonout *out, const int64_t *bookings, size_t coun
 
 static void put_limit(struct jsonout *out, const struct limit_view *limit)
 {
-    JSONOUT_RAW(out, ",\"limit\":{\"name\":");
-    jsonout_string(out, limit->name);
-    JSONOUT_RAW(out, ",\"limit\":");
-    jsonout_int(out, limit->limit);
-    JSONOUT_RAW(out, ",\"used\":");
-    jsonout_int(out, limit->used);
-    JSONOUT_RAW(out, ",\"asked\":");
-    jsonout_int(out, limit->asked);
+    JSONOUT_STRING(out, ",\"limit\":{\"name\":", limit->name);
+    JSONOUT_INT(out, ",\"limit\":", limit->limit);
+    JSONOUT_INT(out, ",\"used\":", limit->used);
+    JSONOUT_INT(out, ",\"asked\":", limit->asked);
     JSONOUT_RAW(out, "}");
 }
 
 static void put_rejected(struct jsonout *out, const struct decision *dec)
 {
     assert(dec->detail);
-    JSONOUT_RAW(out, ",\"reason\":");
-    jsonout_string(out, reason_name(dec->reason));
-    JSONOUT_RAW(out, ",\"detail\":");
-    jsonout_string(out, dec->detail);
-    if (dec->pointer) {
-        JSONOUT_RAW(out, ",\"pointer\":");
-        jsonout_string(out, dec->pointer);
-    }
-    if (dec->blocking_machine) {
-        JSONOUT_RAW(out, ",\"machine\":");
-        jsonout_string(out, dec->blocking_machine);
-    }
+    JSONOUT_STRING(out, ",\"reason\":", reason_name(dec->reason));
+    JSONOUT_STRING(out, ",\"detail\":", dec->detail);
+    if (dec->pointer)
+        JSONOUT_STRING(out, ",\"pointer\":", dec->pointer);
+    if (dec->blocking_machine)
+        JSONOUT_STRING(out, ",\"machine\":", dec->blocking_machine);
     if (dec->has_free) {
         JSONOUT_RAW(out, ",\"free\":{");
         jsonout_amount(out, dec->free);
@@ -187,14 +161,10 @@ static void put_rejected(struct jsonout *out, const struct decision *dec)
     }
     if (dec->free_count > 0)
         put_frees(out, dec->frees, dec->free_count);
-    if (dec->fitting >= 0) {
-        JSONOUT_RAW(out, ",\"fitting\":");
-        jsonout_int(out, dec->fitting);
-    }
-    if (dec->next_available_ms != TIME_NONE) {
-        JSONOUT_RAW(out, ",\"next_available\":");
-        jsonout_time(out, dec->next_available_ms);
-    }
+    if (dec->fitting >= 0)
+        JSONOUT_INT(out, ",\"fitting\":", dec->fitting);
+    if (dec->next_available_ms != TIME_NONE)
+        JSONOUT_TIME(out, ",\"next_available\":", dec->next_available_ms);
     if (dec->in_use_count > 0)
         put_in_use(out, dec->in_use, dec->in_use_count);
     if (dec->limit)
@@ -209,28 +179,22 @@ static void put_request(struct jsonout *out, const struct event_input *in)
         assert(in->claims);
         assert(in->credential->client);
         if (in->claims->id) {
-            JSONOUT_RAW(out, "\"id\":");
-            jsonout_string(out, in->claims->id);
+            JSONOUT_STRING(out, "\"id\":", in->claims->id);
             JSONOUT_RAW(out, ",");
         }
-        JSONOUT_RAW(out, "\"client\":");
-        jsonout_string(out, in->credential->client);
+        JSONOUT_STRING(out, "\"client\":", in->credential->client);
         JSONOUT_RAW(out, ",");
         if (in->claims->user) {
-            JSONOUT_RAW(out, "\"user\":");
-            jsonout_string(out, in->claims->user);
+            JSONOUT_STRING(out, "\"user\":", in->claims->user);
             JSONOUT_RAW(out, ",");
         }
         if (in->claims->type != REQUEST_TYPE_COUNT) {
-            JSONOUT_RAW(out, "\"type\":");
-            jsonout_string(out, request_type_name(in->claims->type));
+            JSONOUT_STRING(out, "\"type\":", request_type_name(in->claims->type));
             JSONOUT_RAW(out, ",");
         }
     }
-    JSONOUT_RAW(out, "\"partition\":");
-    jsonout_int(out, in->part);
-    JSONOUT_RAW(out, ",\"offset\":");
-    jsonout_int(out, in->log_offset);
+    JSONOUT_INT(out, "\"partition\":", in->part);
+    JSONOUT_INT(out, ",\"offset\":", in->log_offset);
     if (!in->decision->verified) {
         JSONOUT_RAW(out, ",\"sha256\":");
         jsonout_hex(out, in->message_sha256, 32);
@@ -260,8 +224,7 @@ static void put_first_answer(struct jsonout *out, const struct event_input *in, 
     size_t len = strlen(text);
     jsonout_raw(out, text, len - 1); /* all but the closing brace */
     free(text);
-    JSONOUT_RAW(out, ",\"duplicate_of\":");
-    jsonout_string(out, event_id(out->arena, prior->part, prior->seq));
+    JSONOUT_STRING(out, ",\"duplicate_of\":", event_id(out->arena, prior->part, prior->seq));
 }
 
 /* --- the event --- */
@@ -272,8 +235,7 @@ static const char *subject_text(const struct decision *dec, struct arena *arena)
     switch (dec->subject_kind) {
     case SUBJECT_BOOKING:
         jsonout_init(&out, arena, 32);
-        JSONOUT_RAW(&out, "booking/");
-        jsonout_int(&out, dec->subject_booking);
+        JSONOUT_INT(&out, "booking/", dec->subject_booking);
         return jsonout_finish(&out);
     case SUBJECT_MACHINE:
         jsonout_init(&out, arena, LIMIT_NAME_LEN + 8);
@@ -304,20 +266,14 @@ static void put_sequence(struct jsonout *out, int64_t seq)
 static void put_attributes(struct jsonout *out, const struct event_input *in,
                            const struct event *event)
 {
-    JSONOUT_RAW(out, "{\"specversion\":\"1.0\",\"id\":");
-    jsonout_string(out, event->id);
+    JSONOUT_STRING(out, "{\"specversion\":\"1.0\",\"id\":", event->id);
     JSONOUT_RAW(out, ",\"source\":\"berth://");
     jsonout_raw(out, in->farm, strlen(in->farm));
-    JSONOUT_RAW(out, "/requests/");
-    jsonout_int(out, in->part);
-    JSONOUT_RAW(out, "\",\"type\":");
-    jsonout_string(out, event->type);
-    if (event->subject) {
-        JSONOUT_RAW(out, ",\"subject\":");
-        jsonout_string(out, event->subject);
-    }
-    JSONOUT_RAW(out, ",\"time\":");
-    jsonout_time(out, in->now_ms);
+    JSONOUT_INT(out, "/requests/", in->part);
+    JSONOUT_STRING(out, "\",\"type\":", event->type);
+    if (event->subject)
+        JSONOUT_STRING(out, ",\"subject\":", event->subject);
+    JSONOUT_TIME(out, ",\"time\":", in->now_ms);
     JSONOUT_RAW(out, ",\"datacontenttype\":\"application/json\",\"sequence\":");
     put_sequence(out, in->seq);
     JSONOUT_RAW(out, ",\"data\":");

@@ -16,8 +16,8 @@ void jsonout_init(struct jsonout *out, struct arena *arena, size_t room)
     out->data = arena_alloc(arena, room + 1);
 }
 
-/* Makes room for `more` bytes and the NUL. What is left behind stays in the arena, less than the
- * text itself in sum, as it doubles. */
+/* Makes room for `more` bytes and the NUL. The old memory stays in the arena; as the room doubles,
+ * all of it together is smaller than the text. */
 static void reserve(struct jsonout *out, size_t more)
 {
     assert(more < SIZE_MAX / 4);
@@ -64,7 +64,7 @@ size_t utf8_sequence_len(const char *text)
     return 0;
 }
 
-/* Whether the byte stands for itself in a JSON string and needs no look at its neighbours. */
+/* Whether the byte is ASCII that a JSON string has without an escape. */
 static bool is_plain(char c)
 {
     return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';

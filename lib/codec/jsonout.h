@@ -1,6 +1,5 @@
-/* JSON text written straight into an arena, for what is written once per message. The escapes are
- * those that jansson writes with JSON_COMPACT, so that reading a text with jansson and dumping it
- * gives the same bytes. */
+/* Writes JSON text straight into an arena. The bytes are those that jansson writes with
+ * JSON_COMPACT, so a text that jansson reads and dumps again stays the same. */
 #ifndef BERTH_LIB_CODEC_JSONOUT_H
 #define BERTH_LIB_CODEC_JSONOUT_H
 
@@ -19,11 +18,11 @@ struct jsonout {
 
 /* Starts an empty text; `room` is the expected length in bytes. */
 void jsonout_init(struct jsonout *out, struct arena *arena, size_t room);
-/* Bytes as they are: punctuation and member names. */
+/* Copies the bytes unchanged: punctuation and member names. */
 void jsonout_raw(struct jsonout *out, const char *bytes, size_t len);
 #define JSONOUT_RAW(out, literal) jsonout_raw((out), "" literal "", sizeof(literal) - 1)
-/* A string in quotes (RFC 8259 §7). UTF-8 stays as it is; each byte that is not part of valid UTF-8
- * becomes U+FFFD, so that the text is valid JSON whatever it was given. */
+/* A string in quotes (RFC 8259 §7). A byte that is not part of valid UTF-8 becomes U+FFFD, so the
+ * text is valid JSON whatever is given. */
 void jsonout_string(struct jsonout *out, const char *text);
 void jsonout_int(struct jsonout *out, int64_t number);
 /* "gpus":4,"memory_gib":64: two members, without braces. */
@@ -37,7 +36,7 @@ void jsonout_time(struct jsonout *out, int64_t ms);
 #define JSONOUT_TIME(out, literal, ms)     (JSONOUT_RAW(out, literal), jsonout_time(out, ms))
 /* Bytes as a string of lower-case hex digits, in quotes. */
 void jsonout_hex(struct jsonout *out, const uint8_t *bytes, size_t len);
-/* Puts a NUL behind the text and gives it. */
+/* Ends the text with a NUL, which `len` does not count, and returns it. */
 char *jsonout_finish(struct jsonout *out);
 
 /* The length in bytes of the UTF-8 sequence of one character at `text` (Unicode 15, table 3-7:

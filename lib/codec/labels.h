@@ -10,15 +10,15 @@
 #include "core/request.h"
 #include "lib/codec/jsonout.h"
 
-/* What is wrong with labels; `expected` NULL: nothing. */
+/* Why labels are not valid; `expected` NULL: they are. */
 struct labels_fault {
     const char *expected; /* static, a phrase */
     const char *key;      /* the label, borrowed from the value; NULL: the whole */
 };
 
-/* Takes labels from a JSON value (NULL: missing, which is a fault). Sets *out, sorted by key, its
- * strings copied into the arena, only if there is no fault. Keys are 1..LIMIT_LABEL_KEY_LEN
- * characters A-Z a-z 0-9 . _ - /. */
+/* Reads labels from a JSON value; NULL (missing) is a fault. Without a fault *out has them, sorted
+ * by key, their strings copied into the arena; else it is unchanged. Keys have 1 to
+ * LIMIT_LABEL_KEY_LEN characters A-Z a-z 0-9 . _ - /. */
 struct labels_fault labels_from_value(const json_t *value, struct arena *arena, struct labels *out);
 
 /* Writes {"name":"value",…} in the order of the labels. */
