@@ -240,35 +240,37 @@ static void test_schema_of_another_release(void **state)
     must(OPS(&env.a)->connect(SELF(&env.a), &f));
 }
 
-/* Rows that were halted before the column for the cause: it is found in their sentences. */
+static const struct {
+    const char *why;
+    enum halt_cause cause;
+} old_halts[] = {
+    {"the last 6 owners made no progress at offset 7: if that message …", HALT_REPEATED_DEATHS},
+    {"offset 7 cannot be decided (write: no append time): when …", HALT_UNDECIDABLE},
+    {"offset 7 has no append time: set …", HALT_NO_APPEND_TIME},
+    {"requests 1 to 2 of partition 0 were deleted before they were decided (…",
+     HALT_REQUESTS_DELETED},
+    {"request partition 0 ends at 1 but was decided up to 2: its log was cut or made again; …",
+     HALT_REQUEST_LOG_REPLACED},
+    {"request partition 0 starts before offset 5, the first that init saw: …",
+     HALT_REQUEST_LOG_REPLACED},
+    {"the request before offset 5 of partition 0 is not the one that was decided last: …",
+     HALT_REQUEST_LOG_REPLACED},
+    {"event partition 0 is empty though 5 events were published: the topic was deleted and …",
+     HALT_EVENTS_DELETED},
+    {"the last events of event partition 0 are none of Berth's decisions, though …",
+     HALT_FOREIGN_EVENTS},
+    {"decision 0-5 is missing in the database: restore it; …", HALT_DECISIONS_MISSING},
+    {"decisions 0-5 to 8 are missing in the database: restore them; …", HALT_DECISIONS_MISSING},
+    {"halted by hand", HALT_OTHER},
+    {"", HALT_NONE},
+};
+
+/* Rows that were halted before the column for the cause existed: the migration finds the cause in
+ * their sentences. */
 static void test_causes_of_old_halts(void **state)
 {
     (void)state;
-    static const struct {
-        const char *why;
-        enum halt_cause cause;
-    } halts[] = {
-        {"the last 6 owners made no progress at offset 7: if that message …", HALT_REPEATED_DEATHS},
-        {"offset 7 cannot be decided (write: no append time): when …", HALT_UNDECIDABLE},
-        {"offset 7 has no append time: set …", HALT_NO_APPEND_TIME},
-        {"requests 1 to 2 of partition 0 were deleted before they were decided (…",
-         HALT_REQUESTS_DELETED},
-        {"request partition 0 ends at 1 but was decided up to 2: its log was cut or made again; …",
-         HALT_REQUEST_LOG_REPLACED},
-        {"request partition 0 starts before offset 5, the first that init saw: …",
-         HALT_REQUEST_LOG_REPLACED},
-        {"the request before offset 5 of partition 0 is not the one that was decided last: …",
-         HALT_REQUEST_LOG_REPLACED},
-        {"event partition 0 is empty though 5 events were published: the topic was deleted and …",
-         HALT_EVENTS_DELETED},
-        {"the last events of event partition 0 are none of Berth's decisions, though …",
-         HALT_FOREIGN_EVENTS},
-        {"decision 0-5 is missing in the database: restore it; …", HALT_DECISIONS_MISSING},
-        {"decisions 0-5 to 8 are missing in the database: restore them; …", HALT_DECISIONS_MISSING},
-        {"halted by hand", HALT_OTHER},
-        {"", HALT_NONE},
-    };
-    enum { COUNT = sizeof(halts) / sizeof(halts[0]) };
+    enum { COUNT = sizeof(old_halts) / sizeof(old_halts[0]) };
     struct farm_row farm;
     struct partition_row row;
     env_drop_tables();
@@ -280,7 +282,7 @@ static void test_causes_of_old_halts(void **state)
     buf_puts(&insert, "INSERT INTO request_partition (part, next_offset, halted) VALUES ");
     for (int i = 0; i < COUNT; i++) {
         buf_printf(&insert, "%s(%d, 7, ", i == 0 ? "" : ", ", i);
-        sql_text(&insert, halts[i].why);
+        sql_text(&insert, old_halts[i].why);
         buf_puts(&insert, ")");
     }
     admin_run(insert.data);
@@ -289,8 +291,8 @@ static void test_causes_of_old_halts(void **state)
     must(OPS(&env.a)->connect(SELF(&env.a), &f));
     for (int i = 0; i < COUNT; i++) {
         must(OPS(&env.a)->partition(SELF(&env.a), i, &row, &f));
-        assert_string_equal(row.halted, halts[i].why);
-        assert_int_equal(row.halt_cause, halts[i].cause);
+        assert_string_equal(row.halted, old_halts[i].why);
+        assert_int_equal(row.halt_cause, old_halts[i].cause);
     }
     must(OPS(&env.a)->farm(SELF(&env.a), &farm, &f));
     assert_int_equal(farm.halt_cause, HALT_DATABASE_OLDER);

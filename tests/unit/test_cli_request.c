@@ -24,7 +24,7 @@
 
 /* ---- words --------------------------------------------------------------------------------- */
 
-static void shares(void **state)
+static void test_a_share_is_machine_gpus_memory(void **state)
 {
     (void)state;
     static const struct {
@@ -68,6 +68,11 @@ static void shares(void **state)
         assert_int_equal(share.gpus, rows[i].gpus);
         assert_int_equal(share.memory_gib, rows[i].memory_gib);
     }
+}
+
+static void test_a_machine_name_has_64_characters_at_most(void **state)
+{
+    (void)state;
     char long_name[80];
     struct cli_share share;
     struct failure f;
@@ -79,7 +84,7 @@ static void shares(void **state)
     assert_int_equal(cli_share_parse(long_name, &share, &f), ERR_USAGE);
 }
 
-static void small_words(void **state)
+static void test_booking_ids_and_labels_are_checked(void **state)
 {
     (void)state;
     struct failure f;
@@ -153,7 +158,7 @@ static struct cli_shares shares_of(const char *one, const char *two, const char 
     return shares;
 }
 
-static void requests(void **state)
+static void test_requests_are_those_of_the_schema(void **state)
 {
     (void)state;
     struct cli_booking booking = {.window = window_of("2026-12-01 13:00", NULL, "2h"),
@@ -192,7 +197,7 @@ static void requests(void **state)
                   "\"displace\":true}");
 }
 
-static void windows(void **state)
+static void test_a_window_is_shown_in_its_zone(void **state)
 {
     (void)state;
     char buf[CLI_WINDOW_LEN];
@@ -240,7 +245,7 @@ static void windows(void **state)
 
 /* ---- any, repeat --------------------------------------------------------------------------- */
 
-static void any_machines(void **state)
+static void test_any_takes_count_amounts_and_labels(void **state)
 {
     (void)state;
     json_t *labels = json_pack("{s:s}", "gpu", "a100");
@@ -289,7 +294,7 @@ static void any_machines(void **state)
     json_decref(labels);
 }
 
-static void repeats(void **state)
+static void test_repeat_makes_a_series(void **state)
 {
     (void)state;
     struct failure f = {0};
@@ -318,7 +323,7 @@ static void repeats(void **state)
     assert_int_equal(booking.repeat.count, 0);
 }
 
-static void wrong_repeats(void **state)
+static void test_a_wrong_repeat_is_refused(void **state)
 {
     (void)state;
     static const struct {
@@ -357,8 +362,30 @@ static void wrong_repeats(void **state)
 
 /* ---- amend --------------------------------------------------------------------------------- */
 
-/* "START END" in UTC that become of a booking from 2026-12-01T12:00Z to 14:00Z; '!': the error. */
-static void changes(void **state)
+/* "START END" in UTC that the change makes of a booking from 2026-12-01T12:00Z to 14:00Z. */
+static enum err change_booking(const struct cli_change_text *text, char got[100], struct failure *f)
+{
+    struct cli_change change = {0};
+    char start[TIMETEXT_LEN] = "-", end[TIMETEXT_LEN] = "-";
+    if (cli_change_parse(text, &change, f) != ERR_OK)
+        return f->err;
+    assert_false(cli_change_is_empty(&change));
+    bool needs = cli_change_needs_booking(&change);
+    /* The booking's times are read only if they are needed. */
+    if (cli_change_resolve(&change, needs ? NOW_MS + 2 * HOUR_MS : 0,
+                           needs ? NOW_MS + 4 * HOUR_MS : 0, f) != ERR_OK)
+        return f->err;
+    if (change.window.has_start)
+        timetext_format(change.window.start_ms, start);
+    if (change.window.has_end)
+        timetext_format(change.window.end_ms, end);
+    assert_false(change.window.has_duration);
+    snprintf(got, 100, "%s %s", start, end);
+    return ERR_OK;
+}
+
+/* '!': the error. */
+static void test_a_change_moves_one_end_or_both(void **state)
 {
     (void)state;
     static const struct {
@@ -399,31 +426,22 @@ static void changes(void **state)
                                        .move = rows[i].move,
                                        .extend = rows[i].extend,
                                        .shorten = rows[i].shorten};
-        struct cli_change change = {0};
         struct failure f = {0};
-        char got[100], start[TIMETEXT_LEN] = "-", end[TIMETEXT_LEN] = "-";
-        enum err err = cli_change_parse(&text, &change, &f);
-        if (err == ERR_OK) {
-            assert_false(cli_change_is_empty(&change));
-            bool needs = cli_change_needs_booking(&change);
-            /* Without the booking its times are not looked at. */
-            err = cli_change_resolve(&change, needs ? NOW_MS + 2 * HOUR_MS : 0,
-                                     needs ? NOW_MS + 4 * HOUR_MS : 0, &f);
-        }
+        char got[100];
+        enum err err = change_booking(&text, got, &f);
         if (rows[i].expected[0] == '!') {
             if (err != ERR_USAGE || !strstr(f.text, rows[i].expected + 1))
                 fail_msg("row %zu: '%s' is not in '%s'", i, rows[i].expected, f.text);
             continue;
         }
         assert_int_equal(err, ERR_OK);
-        if (change.window.has_start)
-            timetext_format(change.window.start_ms, start);
-        if (change.window.has_end)
-            timetext_format(change.window.end_ms, end);
-        assert_false(change.window.has_duration);
-        snprintf(got, sizeof(got), "%s %s", start, end);
         assert_string_equal(got, rows[i].expected);
     }
+}
+
+static void test_a_change_without_options_is_empty(void **state)
+{
+    (void)state;
     struct cli_change_text nothing = {.window = {.now_ms = NOW_MS}};
     struct cli_change change;
     struct failure f;
@@ -432,7 +450,7 @@ static void changes(void **state)
     assert_false(cli_change_needs_booking(&change));
 }
 
-static void edited_shares(void **state)
+static void test_shares_are_set_and_dropped(void **state)
 {
     (void)state;
     struct failure f;
@@ -473,7 +491,7 @@ static const struct cli_command *find(const char *first, const char *second, str
     return command;
 }
 
-static void command_table(void **state)
+static void test_no_option_hides_another(void **state)
 {
     (void)state;
     struct failure f;
@@ -508,7 +526,7 @@ static void command_table(void **state)
 }
 
 /* A terminal has 80 columns. */
-static void help_fits(void **state)
+static void test_help_fits_80_columns(void **state)
 {
     (void)state;
     for (size_t i = 0; i < cli_command_count; i++) {
@@ -527,7 +545,7 @@ static void help_fits(void **state)
     }
 }
 
-static void documentation(void **state)
+static void test_the_documentation_is_current(void **state)
 {
     (void)state;
     char *text = NULL, *committed = NULL;
@@ -553,12 +571,20 @@ static void documentation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shares),        cmocka_unit_test(small_words),
-        cmocka_unit_test(requests),      cmocka_unit_test(windows),
-        cmocka_unit_test(any_machines),  cmocka_unit_test(repeats),
-        cmocka_unit_test(wrong_repeats), cmocka_unit_test(changes),
-        cmocka_unit_test(edited_shares), cmocka_unit_test(command_table),
-        cmocka_unit_test(help_fits),     cmocka_unit_test(documentation),
+        cmocka_unit_test(test_a_share_is_machine_gpus_memory),
+        cmocka_unit_test(test_a_machine_name_has_64_characters_at_most),
+        cmocka_unit_test(test_a_change_without_options_is_empty),
+        cmocka_unit_test(test_booking_ids_and_labels_are_checked),
+        cmocka_unit_test(test_requests_are_those_of_the_schema),
+        cmocka_unit_test(test_a_window_is_shown_in_its_zone),
+        cmocka_unit_test(test_any_takes_count_amounts_and_labels),
+        cmocka_unit_test(test_repeat_makes_a_series),
+        cmocka_unit_test(test_a_wrong_repeat_is_refused),
+        cmocka_unit_test(test_a_change_moves_one_end_or_both),
+        cmocka_unit_test(test_shares_are_set_and_dropped),
+        cmocka_unit_test(test_no_option_hides_another),
+        cmocka_unit_test(test_help_fits_80_columns),
+        cmocka_unit_test(test_the_documentation_is_current),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

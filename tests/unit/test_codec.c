@@ -18,24 +18,9 @@
 #include "lib/base/mem.h"
 #include "lib/codec/claims.h"
 #include "lib/token/jws.h"
+#include "tests/unit/support.h"
 
 #define CORPUS "schemas/corpus/claims"
-
-static struct arena *arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(arena);
-    return 0;
-}
 
 static struct claims decode(const char *payload)
 {
@@ -68,20 +53,6 @@ static void assert_fault(struct claims claims, const char *pointer, const char *
 }
 
 /* --- the corpus --- */
-
-static struct buf read_file(const char *path)
-{
-    struct buf text = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        fail_msg("cannot open %s: run the tests in the top folder", path);
-    char piece[4096];
-    size_t len;
-    while ((len = fread(piece, 1, sizeof(piece), file)) > 0)
-        buf_append(&text, piece, len);
-    fclose(file);
-    return text;
-}
 
 /* Decodes a copy that has no byte behind its end, so that ASan sees a read past it. */
 static struct claims decode_file(const char *path)
@@ -554,23 +525,23 @@ static void test_content_hash_of_corpus(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_corpus_ok, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_corpus_faults, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_claims, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_machine_register, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_machine_update, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_booking_create, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_any, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_repeat, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_booking_amend, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_booking_cancel, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_order_of_faults, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_rest_is_decoded, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_phrases, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_phrases_of_bookings, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_order_of_fields, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_content_hash, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_content_hash_of_corpus, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_corpus_ok, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_corpus_faults, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_claims, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_machine_register, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_machine_update, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_booking_create, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_any, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_repeat, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_booking_amend, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_booking_cancel, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_order_of_faults, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_the_rest_is_decoded, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_phrases, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_phrases_of_bookings, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_order_of_fields, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_content_hash, arena_setup, arena_teardown),
+        cmocka_unit_test_setup_teardown(test_content_hash_of_corpus, arena_setup, arena_teardown),
     };
     return cmocka_run_group_tests_name("codec", tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include "core/decide.h"
 #include "tests/unit/core_state.h"
 #include "tests/unit/decide_model.h"
+#include "tests/unit/support.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -84,17 +85,9 @@ static int where_farm, where_op;
 
 /* --- chance --- */
 
-static uint64_t next_random(void)
-{
-    uint64_t z = rng += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 static int64_t between(int64_t low, int64_t high)
 {
-    return low + (int64_t)(next_random() % (uint64_t)(high - low + 1));
+    return low + (int64_t)(random_next(&rng) % (uint64_t)(high - low + 1));
 }
 
 static bool chance(int percent)

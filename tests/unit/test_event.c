@@ -20,6 +20,7 @@
 #include "lib/base/mem.h"
 #include "lib/codec/event.h"
 #include "lib/codec/jsonout.h"
+#include "tests/unit/support.h"
 
 #define EXPECTED "schemas/corpus/events/ok/%s.json"
 
@@ -28,7 +29,6 @@
 #define START_MS INT64_C(1796090400000)
 #define HOUR_MS  INT64_C(3600000)
 
-static struct arena *arena;
 static uint8_t message_sha256[32];
 static struct credential credential;
 static struct claims claims;
@@ -38,8 +38,7 @@ static struct event_input input;
 /* Each test starts from a verified booking.create whose decision is still to be filled in. */
 static int setup(void **state)
 {
-    (void)state;
-    arena = arena_new();
+    arena_setup(state);
     for (size_t i = 0; i < sizeof(message_sha256); i++)
         message_sha256[i] = (uint8_t)(i * 8 + 7);
     credential = (struct credential){.client = "batch-1"};
@@ -60,13 +59,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(arena);
-    return 0;
-}
-
 static struct event encode(void)
 {
     struct event event;
@@ -74,20 +66,6 @@ static struct event encode(void)
     assert_int_equal(event.len, strlen(event.bytes));
     assert_null(strchr(event.bytes, '\n'));
     return event;
-}
-
-static struct buf read_file(const char *path)
-{
-    struct buf text = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        fail_msg("cannot open %s: run the tests in the top folder", path);
-    char piece[4096];
-    size_t len;
-    while ((len = fread(piece, 1, sizeof(piece), file)) > 0)
-        buf_append(&text, piece, len);
-    fclose(file);
-    return text;
 }
 
 static void write_expected(const char *path, const struct event *event)
@@ -730,7 +708,7 @@ static void test_numbers(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, arena_teardown)
 
 int main(void)
 {

@@ -13,9 +13,9 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/codec/event_read.h"
+#include "tests/unit/support.h"
 
 #define CORPUS     "schemas/corpus/events/"
 #define HEAD       "{\"specversion\":\"1.0\",\"id\":\"3-1042\",\"sequence\":\"0000000000000001042\","
@@ -28,33 +28,20 @@
 #define BOOKING    INT64_C(4268035)
 #define OCCURRENCE INT64_C(17592190312451)
 
-static struct arena *arena;
 static struct event_view event;
 static struct event_concern concern;
 
+/* The text of a file of the corpus; the caller frees it. */
+static char *corpus(const char *name)
+{
+    return read_file(arena_printf(arena, CORPUS "%s", name)).data;
+}
+
 static int setup(void **state)
 {
-    (void)state;
-    arena = arena_new();
+    arena_setup(state);
     event = (struct event_view){.seq = -1};
     return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(arena);
-    return 0;
-}
-
-static char *read_file(const char *name)
-{
-    struct failure f;
-    char *text = NULL, *path = xasprintf(CORPUS "%s", name);
-    if (file_read_text(path, LIMIT_EVENT_LEN, &text, &f) != ERR_OK)
-        fail_msg("%s: run the tests in the top folder", f.text);
-    free(path);
-    return text;
 }
 
 static enum err read_text(const char *text)
@@ -68,7 +55,7 @@ static enum err read_text(const char *text)
 /* Reads the document, which must be an event without a fault, and what it concerns. */
 static void read_good(const char *name)
 {
-    char *text = read_file(name);
+    char *text = corpus(name);
     if (read_text(text) != ERR_OK || event.fault)
         fail_msg("%s: %s", name, event.fault ? event.fault : "not an event");
     event_concern(&event, arena, &concern);
@@ -280,7 +267,7 @@ static const char *const tolerated[] = {
 
 static void check_bad(const char *name)
 {
-    char *text = read_file(name);
+    char *text = corpus(name);
     bool good = read_text(text) == ERR_OK && !event.fault, allowed = false;
     for (size_t i = 0; i < sizeof(tolerated) / sizeof(tolerated[0]); i++)
         allowed = allowed || strncmp(name + 4, tolerated[i], strlen(tolerated[i])) == 0;
@@ -339,7 +326,7 @@ static void what_is_damaged_is_left_out(void **state)
 /* Every beginning of an event is refused; every event with one byte changed is read or refused. */
 static void cut_and_changed(const char *name)
 {
-    char *text = read_file(name);
+    char *text = corpus(name);
     size_t len = strlen(text);
     while (len > 0 && text[len - 1] == '\n')
         len--;
@@ -414,7 +401,7 @@ static void peeking(void **state)
     assert_int_equal(peek(NULL, text, 3), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, arena_teardown)
 
 int main(void)
 {

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/support.h"
+
 #define MACHINES    6
 #define SECONDS     90
 #define BASE_S      INT64_C(1800000000)
@@ -24,10 +26,7 @@ static struct amount use[MACHINES][SECONDS], capacity[MACHINES];
 
 static int64_t between(int64_t low, int64_t high)
 {
-    uint64_t z = rng += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return low + (int64_t)((z ^ (z >> 31)) % (uint64_t)(high - low + 1));
+    return low + (int64_t)(random_next(&rng) % (uint64_t)(high - low + 1));
 }
 
 static struct machine *put_machine(struct world *world, int64_t id, struct amount size)

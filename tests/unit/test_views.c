@@ -15,22 +15,7 @@
 #include "lib/codec/labels.h"
 #include "lib/codec/problem.h"
 #include "lib/codec/views.h"
-
-static struct arena *arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(arena);
-    return 0;
-}
+#include "tests/unit/support.h"
 
 static void assert_dump(json_t *value, const char *expected)
 {
@@ -182,7 +167,7 @@ static void test_problem_codes(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, arena_setup, arena_teardown)
 
 int main(void)
 {

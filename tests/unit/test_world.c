@@ -14,27 +14,22 @@
 #include <cmocka.h>
 
 #include "tests/unit/core_state.h"
+#include "tests/unit/support.h"
 
 static uint64_t random_state = 1;
-
-static uint64_t random_next(void)
-{
-    random_state += UINT64_C(0x9e3779b97f4a7c15);
-    return map_hash_int((int64_t)random_state);
-}
 
 /* --- arena --- */
 
 static void test_arena_pieces_are_zeroed_aligned_and_apart(void **state)
 {
     (void)state;
-    struct arena *arena = arena_new();
+    struct arena *memory = arena_new();
     for (int round = 0; round < 3; round++) {
         unsigned char *pieces[300];
         size_t sizes[300];
         for (size_t i = 0; i < 300; i++) {
-            sizes[i] = i % 50 == 49 ? 200000 : random_next() % 700;
-            pieces[i] = arena_alloc(arena, sizes[i]);
+            sizes[i] = i % 50 == 49 ? 200000 : random_next(&random_state) % 700;
+            pieces[i] = arena_alloc(memory, sizes[i]);
             assert_int_equal((uintptr_t)pieces[i] % _Alignof(max_align_t), 0);
             for (size_t k = 0; k < sizes[i]; k++)
                 assert_int_equal(pieces[i][k], 0);
@@ -44,27 +39,27 @@ static void test_arena_pieces_are_zeroed_aligned_and_apart(void **state)
             for (size_t k = 0; k < sizes[i]; k++)
                 assert_int_equal(pieces[i][k], i % 255 + 1);
         }
-        arena_reset(arena);
+        arena_reset(memory);
     }
-    assert_ptr_not_equal(arena_alloc(arena, 0), arena_alloc(arena, 0));
-    arena_free(arena);
+    assert_ptr_not_equal(arena_alloc(memory, 0), arena_alloc(memory, 0));
+    arena_free(memory);
     arena_free(NULL);
 }
 
 static void test_arena_texts(void **state)
 {
     (void)state;
-    struct arena *arena = arena_new();
-    assert_string_equal(arena_strdup(arena, "berth"), "berth");
-    assert_string_equal(arena_strdup(arena, ""), "");
-    assert_string_equal(arena_strndup(arena, "berth", 2), "be");
-    assert_string_equal(arena_printf(arena, "%s-%d", "gpu", 7), "gpu-7");
+    struct arena *memory = arena_new();
+    assert_string_equal(arena_strdup(memory, "berth"), "berth");
+    assert_string_equal(arena_strdup(memory, ""), "");
+    assert_string_equal(arena_strndup(memory, "berth", 2), "be");
+    assert_string_equal(arena_printf(memory, "%s-%d", "gpu", 7), "gpu-7");
     for (int len = 250; len < 260; len++) {
-        char *text = arena_printf(arena, "%*s", len, "x");
+        char *text = arena_printf(memory, "%*s", len, "x");
         assert_int_equal(strlen(text), len);
         assert_int_equal(text[len - 1], 'x');
     }
-    arena_free(arena);
+    arena_free(memory);
 }
 
 /* --- map --- */
@@ -89,7 +84,7 @@ static void map_against_array(bool collide)
     for (int64_t i = 0; i < KEYS; i++)
         entries[i].key = i;
     for (int step = 0; step < 60000; step++) {
-        int64_t key = (int64_t)(random_next() % KEYS);
+        int64_t key = (int64_t)(random_next(&random_state) % KEYS);
         uint64_t hash = collide ? (uint64_t)(key % 5) * 61 : map_hash_int(key);
         void *found = map_get(&map, hash, entry_equals, &key);
         assert_ptr_equal(found, present[key] ? &entries[key] : NULL);
@@ -97,7 +92,7 @@ static void map_against_array(bool collide)
             map_clear(&map);
             memset(present, 0, sizeof(present));
             count = 0;
-        } else if (random_next() % 2 == 0) {
+        } else if (random_next(&random_state) % 2 == 0) {
             assert_ptr_equal(map_remove(&map, hash, entry_equals, &key), found);
             count -= present[key] ? 1 : 0;
             present[key] = false;
@@ -317,7 +312,8 @@ static void test_rows_are_ordered_whatever_the_order(void **state)
         struct booking *booking = put_booking(world, 1);
         bool seen[5][12] = {{false}};
         for (int i = 0; i < 40; i++) {
-            int64_t machine = (int64_t)(random_next() % 5), slot = (int64_t)(random_next() % 12);
+            int64_t machine = (int64_t)(random_next(&random_state) % 5),
+                    slot = (int64_t)(random_next(&random_state) % 12);
             struct allocation *found = world_allocation_find(booking, machine, slot * 10);
             assert_int_equal(found != NULL, seen[machine][slot]);
             if (!found) {
@@ -396,7 +392,7 @@ static void test_first_answer_stands(void **state)
     world_free(world);
 }
 
-static void test_machines_that_match(void **state)
+static void test_machines_that_match_are_up_and_carry_the_labels(void **state)
 {
     (void)state;
     struct world *world = world_new();
@@ -433,10 +429,21 @@ static void test_machines_that_match(void **state)
     world_machines_matching(world, &(struct labels){2, more}, &count);
     assert_int_equal(count, 1);
     world_batch_end(world, true);
+    world_free(world);
+}
 
-    /* What the next batch has not put is under no lock of its. */
+/* A machine that only another batch has put is not locked by this one. */
+static void test_machines_that_match_are_of_this_batch(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    struct machine row = machine_row(9, "a", 1), **found;
+    size_t count = 0;
     world_batch_begin(world);
-    struct machine row = machine_row(10, "z", 1);
+    world_machine_put(world, &row);
+    world_batch_end(world, true);
+    world_batch_begin(world);
+    row = machine_row(10, "z", 1);
     world_machine_put(world, &row);
     world_decision_begin(world);
     row = machine_row(11, "c", 0);
@@ -459,7 +466,7 @@ static struct client *put_client(struct world *world, const char *name, int64_t 
     return world_client_put(world, &row);
 }
 
-static void test_clients(void **state)
+static void test_a_client_counts_its_gpus_and_gpu_hours(void **state)
 {
     (void)state;
     struct world *world = world_new();
@@ -486,8 +493,20 @@ static void test_clients(void **state)
     assert_ptr_equal(world_touched_client(world, 0), client);
     world_batch_end(world, true);
     assert_false(client->touched);
+    world_free(world);
+}
 
-    /* The cache stays, but counts only where it is put again, and at its version. */
+/* The timeline of a client stays for batches that put the client again at the same version. */
+static void test_a_client_keeps_its_timeline_at_its_version(void **state)
+{
+    (void)state;
+    struct world *world = world_new();
+    world_batch_begin(world);
+    struct client *client = put_client(world, "batch-1", 4);
+    world_client_timeline_start(world, client, 1000);
+    world_client_timeline_add(world, client, 500, 3000, (struct amount){2, 99});
+    world_client_timeline_add(world, client, 2000, 4000, (struct amount){3, 99});
+    world_batch_end(world, true);
     world_batch_begin(world);
     assert_null(world_client(world, "batch-1"));
     assert_ptr_equal(put_client(world, "batch-1", 4), client);
@@ -606,8 +625,10 @@ int main(void)
         cmocka_unit_test(test_rows_are_ordered_whatever_the_order),
         cmocka_unit_test(test_bookings_on_a_machine),
         cmocka_unit_test(test_first_answer_stands),
-        cmocka_unit_test(test_machines_that_match),
-        cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_machines_that_match_are_up_and_carry_the_labels),
+        cmocka_unit_test(test_machines_that_match_are_of_this_batch),
+        cmocka_unit_test(test_a_client_counts_its_gpus_and_gpu_hours),
+        cmocka_unit_test(test_a_client_keeps_its_timeline_at_its_version),
         cmocka_unit_test(test_hours_are_rounded_up),
         cmocka_unit_test(test_forgets_the_past_bit_by_bit),
         cmocka_unit_test(test_bookings_of_a_series),
