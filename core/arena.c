@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Blocks grow by doubling, so that a worker whose batches need megabytes soon has one block that
- * serves a whole batch; a larger one than KEPT_BYTES was needed once and goes back to libc. */
+/* Each block is twice as large as the one before, so a worker whose batches need megabytes soon has
+ * one block for a whole batch. A block above KEPT_BYTES was needed once and is freed. */
 #define FIRST_BYTES ((size_t)64 * 1024)
 #define KEPT_BYTES  ((size_t)8 * 1024 * 1024)
 #define ALIGNMENT   _Alignof(max_align_t)
 
-/* Under ASan a reset gives every block back, so that a pointer that outlives its batch is found. */
+/* Under ASan a reset frees every block, so that ASan finds pointers that outlive their batch. */
 #if defined(__SANITIZE_ADDRESS__)
 #define KEEP_A_BLOCK false
 #elif defined(__has_feature)

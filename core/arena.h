@@ -1,4 +1,4 @@
-/* Memory that lives as long as one batch: allocated piece by piece, given back all at once. */
+/* Memory for one batch: allocated piece by piece, freed all at once. */
 #ifndef BERTH_CORE_ARENA_H
 #define BERTH_CORE_ARENA_H
 
@@ -8,9 +8,9 @@ struct arena;
 
 /* Heap; never NULL: out of memory prints a line and aborts. */
 struct arena *arena_new(void);
-/* Gives everything back. NULL is fine. */
+/* Frees the arena with all pieces. NULL is fine. */
 void arena_free(struct arena *arena);
-/* Forgets all pieces; keeps one block for the next batch. All pointers into it are dead. */
+/* Frees all pieces, whose pointers become invalid; keeps one block for the next batch. */
 void arena_reset(struct arena *arena);
 /* `size` zeroed bytes, aligned for any type; size 0 gives a unique pointer. Never NULL. */
 void *arena_alloc(struct arena *arena, size_t size);

@@ -1,6 +1,5 @@
-/* The decision function's frame: who sent the message, is it in time, was it answered before, may
- * its sender do that. What the request itself asks for is decided in decide_booking.c, decide_series.c
- * and decide_machine.c. */
+/* The checks that do not depend on the request's type: key, token, schema, request id, role. The
+ * request itself is decided in decide_booking.c, decide_series.c and decide_machine.c. */
 #include "core/decide.h"
 
 #include "core/decider.h"
@@ -8,7 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* Who may send what, and what decides it. */
+/* The role that a request type needs, and the function that decides it. */
 static const struct {
     bool admin_only;
     bool (*decide)(struct decider *d);
@@ -32,8 +31,8 @@ int64_t time_ceil_s(int64_t ms)
     return floor == ms ? ms : floor + 1000;
 }
 
-/* Whether the message comes from a client of the farm. Until this is known, a sentence says
- * nothing that the message says. */
+/* Whether the message comes from a client of the farm. Until this is known, no sentence repeats
+ * anything of the message. */
 static bool check_signature(struct decider *d)
 {
     const struct credential *credential = d->in->credential;
@@ -65,7 +64,7 @@ static bool check_signature(struct decider *d)
     return true;
 }
 
-/* A claim's seconds as a time for a sentence; a claim may be any number. */
+/* A claim's seconds as a time for a sentence. Any number is allowed. */
 static struct text claim_time_text(int64_t seconds)
 {
     if (seconds > LIMIT_TIME_S)
@@ -73,8 +72,8 @@ static struct text claim_time_text(int64_t seconds)
     return decide_time_text(seconds < 0 ? -1 : seconds * 1000);
 }
 
-/* Whether the token counts here and now. Whole seconds are enough, because claims have no finer
- * ones, and cannot overflow, unlike a claim in milliseconds. */
+/* Whether the token is for this farm and valid now. Times are compared in seconds, as claims have
+ * them: a claim in milliseconds could overflow. */
 static bool check_token(struct decider *d)
 {
     const struct claims *claims = d->in->claims;
@@ -102,7 +101,7 @@ static bool check_token(struct decider *d)
             early_nbf ? "nbf" : "iat", decide_time_text(d->in->now_ms).text);
     }
     if (!claims->has_iat || !claims->has_exp)
-        return true; /* the schema's matter */
+        return true; /* check_schema rejects it */
     if (claims->exp_s <= claims->iat_s)
         return decider_reject(d, REASON_LIFETIME_TOO_LONG, "exp must be later than iat.");
     if ((uint64_t)claims->exp_s - (uint64_t)claims->iat_s > LIMIT_LIFETIME_S) {
@@ -127,8 +126,8 @@ static bool check_schema(struct decider *d)
     return true;
 }
 
-/* Whether the request id is fresh. A repeat of an answered request gets the first answer again,
- * which is neither a rejection by this check nor a reason to decide anything. */
+/* Whether the request id is new. A repeated request gets its first answer again, so false means
+ * either a rejection or a duplicate. */
 static bool check_id(struct decider *d)
 {
     const struct claims *claims = d->in->claims;
@@ -150,7 +149,8 @@ static bool check_id(struct decider *d)
     return false;
 }
 
-/* What the request names; a booking.create gets its subject with its booking. */
+/* Sets the subject to what the request names. A booking.create gets its subject later, with its
+ * booking. */
 static void name_subject(struct decider *d)
 {
     struct decision *out = d->out;

@@ -1,4 +1,4 @@
-/* A question instead of a request: what would be answered, without deciding it. */
+/* The answer to a booking.create that nobody has sent: nothing is changed. */
 #include "core/plan.h"
 
 #include <assert.h>

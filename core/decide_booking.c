@@ -1,8 +1,8 @@
-/* booking.create, booking.amend and booking.cancel: what becomes of a booking's rows. A plan
- * (plan.h) says what it shall hold; its rows of before the cut are history (docs/database.md).
+/* booking.create, booking.amend and booking.cancel: the changes to a booking's rows. A plan
+ * (plan.h) says what the booking shall hold; rows before the cut are history (docs/database.md).
  *
- * A running booking that is only made longer or shorter keeps its row, with another end: else a
- * client that extends by a minute every minute would fill the table with a row per minute. */
+ * A running booking that only becomes longer or shorter keeps its row, with another end. Otherwise
+ * a client that extends by a minute every minute would add a row every minute. */
 #include "core/plan.h"
 
 #include <assert.h>
@@ -10,7 +10,7 @@
 
 /* --- rows and views --- */
 
-/* What the row says afterwards. A row that says it already is left alone, and so is its machine. */
+/* Writes the row. A row that has these values already is not touched, nor is its machine. */
 static void row_write(struct decider *d, struct allocation *row, int64_t end_ms,
                       struct amount amount, bool live)
 {
@@ -43,7 +43,7 @@ static void row_add(struct decider *d, struct booking *booking, const struct pla
                          });
 }
 
-/* Snapshots: what happens to the booking later in the batch must not show in this event. */
+/* Takes a snapshot: later changes in the same batch must not show in this event. */
 void booking_show(struct decider *d, const struct booking *booking)
 {
     struct arena *arena = world_arena(d->world);
@@ -71,7 +71,7 @@ void booking_show(struct decider *d, const struct booking *booking)
 int64_t booking_occurrence_id(const struct decider *d, size_t index)
 {
     assert(index < LIMIT_OCCURRENCES);
-    /* 9 bits of index, 32 of seq, 12 of partition: whole for those who read it as a double. */
+    /* 9 bits of index, 32 of seq, 12 of partition: exact also as a double. */
     assert(d->in->seq < INT64_C(1) << 32);
     return (((int64_t)index << 32) + d->in->seq) * LIMIT_PARTITIONS + d->in->part;
 }
@@ -125,7 +125,7 @@ bool booking_check_owner(struct decider *d, const struct booking *booking)
                           (long long)booking->id);
 }
 
-/* The booking, if it is there and the client may touch it. */
+/* The booking; NULL: it does not exist or the sender may not change it, and that is stored. */
 static struct booking *find_booking(struct decider *d, int64_t id)
 {
     struct booking *booking = world_booking(d->world, id);

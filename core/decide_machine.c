@@ -14,7 +14,7 @@ static struct labels labels_copy(struct arena *arena, struct labels labels)
     return (struct labels){.count = labels.count, .items = items};
 }
 
-/* A snapshot: what happens to the machine later in the batch must not show in this event. */
+/* Takes a snapshot: later changes in the same batch must not show in this event. */
 static void show(struct decider *d, const struct machine *machine)
 {
     struct arena *arena = world_arena(d->world);
@@ -59,13 +59,13 @@ bool decide_machine_register(struct decider *d)
 
 /* --- update --- */
 
-/* What the machine shall be, and what of its use must go for that. */
+/* The machine after the update. */
 struct change {
     struct machine *machine;
     struct amount capacity;
     enum machine_state state;
-    struct amount room; /* what bookings may use from now rounded up on: nothing if it retires */
-    bool narrows;       /* the room is less than it was, so use can stand in the way */
+    struct amount room; /* for bookings from now rounded up on: nothing if the machine retires */
+    bool narrows;       /* the room is less than the capacity before, so bookings may not fit */
 };
 
 static struct change change_of(struct machine *machine, const struct machine_update *update)
@@ -88,7 +88,8 @@ static struct change change_of(struct machine *machine, const struct machine_upd
 typedef bool row_fn(const struct change *change, int64_t start_ms, int64_t end_ms,
                     struct amount amount);
 
-/* Calls fn for what the booking holds of the machine from now rounded up on, until it says false. */
+/* Calls fn for each row of the booking on the machine, from now rounded up on, until fn returns
+ * false. */
 static bool each_row(const struct decider *d, const struct change *change,
                      const struct booking *booking, row_fn *fn)
 {
@@ -122,7 +123,7 @@ static bool row_fits(const struct change *change, int64_t start_ms, int64_t end_
     return timeline_fits(change->machine->timeline, change->room, start_ms, end_ms, amount);
 }
 
-/* The highest use from now rounded up on, and whether the new room holds it. */
+/* The highest use from now rounded up on; *fits_out: whether it fits into the new room. */
 static struct amount peak_of(const struct decider *d, const struct change *change, bool *fits_out)
 {
     struct amount peak = timeline_peak(change->machine->timeline, d->ceil_ms, TIMELINE_FOREVER);
@@ -130,11 +131,11 @@ static struct amount peak_of(const struct decider *d, const struct change *chang
     return peak;
 }
 
-/* Picks the bookings that must go, of those that the world holds: all are taken off the machine,
- * and by ascending id each goes back that still fits, so older bookings win. Then the others go
- * back too: the timeline is as it was. False: even without any of them the rest does not fit. That
- * rest are bookings that are over for a partition whose clock is ahead of this one, and what is
- * over cannot be changed. */
+/* Chooses the bookings to displace. All bookings of the world are taken off the machine, and by
+ * ascending id each one is put back that still fits, so older bookings win. At the end the others
+ * are put back, too: the timeline is what it was before. False: what remains without any of them
+ * does not fit. It belongs to bookings that a partition with a later clock has ended, and that
+ * cannot be changed any more. */
 static bool choose_displaced(struct decider *d, const struct change *change,
                              struct booking ***displaced_out, size_t *count_out)
 {
@@ -194,7 +195,7 @@ static bool displace(struct decider *d, const struct change *change)
     return true;
 }
 
-/* Lists the first of the bookings that an update with displace would end. */
+/* Lists the first bookings that an update with displace would end. */
 static void note_in_use(struct decider *d, const struct change *change)
 {
     size_t count = 0;
@@ -209,7 +210,7 @@ static void note_in_use(struct decider *d, const struct change *change)
     d->out->in_use = in_use;
 }
 
-/* Makes sure that the use from now rounded up on fits into the new room. */
+/* Checks that the use from now rounded up on fits into the new room, or displaces what does not. */
 static bool make_room(struct decider *d, const struct change *change, bool may_displace)
 {
     struct machine *machine = change->machine;

@@ -1,9 +1,9 @@
-/* Recurring bookings: booking.create with `repeat`, and booking.cancel of a whole series. Each
- * occurrence is a booking of its own; occurrences of one series that meet compete with each other.
+/* Recurring bookings: booking.create with `repeat`, and booking.cancel of a series. Each occurrence
+ * is a booking of its own; overlapping occurrences of one series compete with each other.
  *
- * A series is made in two passes: the first decides and books in the timelines only, because an
- * occurrence that does not fit may take back all before it; the second, which cannot fail, makes
- * the bookings. */
+ * A series is made in two passes. The first decides all occurrences and changes only timelines,
+ * because an occurrence that does not fit can undo those before it. The second makes the bookings
+ * and cannot fail. */
 #include "core/plan.h"
 
 #include <assert.h>
@@ -11,11 +11,11 @@
 struct series {
     int64_t id;
     size_t count, booked_count;
-    struct plan *plans;             /* of each window */
-    struct occurrence *occurrences; /* likewise; reason REASON_NONE: it fits */
+    struct plan *plans;             /* one for each window */
+    struct occurrence *occurrences; /* one for each window; REASON_NONE: it fits */
 };
 
-/* What `skip_conflicts` lets pass: what depends on the window. */
+/* Whether `skip_conflicts` may leave the occurrence out: the reason depends on its window. */
 static bool can_skip(enum reason reason)
 {
     return reason == REASON_INSUFFICIENT_CAPACITY || reason == REASON_START_IN_PAST ||
@@ -36,7 +36,8 @@ static bool reject_occurrence(struct decider *d, const struct series *series, si
     return false;
 }
 
-/* Decides and books one occurrence; false: it does not fit, which may be passed over. */
+/* Decides one occurrence and books it in the timelines. False: it does not fit; the reason is in
+ * the occurrence. */
 static bool try_occurrence(struct decider *d, struct series *series, size_t index)
 {
     struct occurrence *occurrence = &series->occurrences[index];
@@ -60,8 +61,9 @@ static void take_back(struct series *series, size_t count)
     }
 }
 
-/* Nothing fits: the reason is the first lack of capacity or, where there is none, the first of all.
- * Nothing is booked, so deciding that occurrence once more gives the same, now in full. */
+/* No occurrence fits. The answer is that of the first occurrence without capacity, else that of the
+ * first occurrence. Nothing is booked, so deciding that occurrence again gives the same reason,
+ * this time with all details. */
 static bool reject_all(struct decider *d, struct series *series)
 {
     size_t index = 0;
@@ -110,7 +112,7 @@ static void show_series(struct decider *d, const struct series *series,
     d->out->subject_booking = first->id;
 }
 
-/* What the decision's booking shows, which is this one. */
+/* Fills the occurrence from the view of its booking. */
 static void fill_occurrence(struct occurrence *occurrence, const struct booking_view *booking)
 {
     *occurrence = (struct occurrence){

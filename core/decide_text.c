@@ -1,4 +1,4 @@
-/* The sentences of decisions: how they are kept, cut and how times and amounts look in them. */
+/* The sentences of decisions: storing and cutting them, and writing times and amounts. */
 #include "core/decider.h"
 
 #include <assert.h>
@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A cut must not leave half a character: takes the bytes of the last one away if it is not whole.
- */
+/* The length without an incomplete UTF-8 character at the end. */
 static size_t cut_len(const char *text, size_t len)
 {
     size_t lead = len;
@@ -20,8 +19,7 @@ static size_t cut_len(const char *text, size_t len)
     return len - (lead - 1) >= wanted ? len : lead - 1;
 }
 
-/* The sentence as it is kept: at most LIMIT_DETAIL_LEN with its NUL. `len` is what it would have
- * been without a cut. */
+/* Copies the sentence, cut to LIMIT_DETAIL_LEN with its NUL. `len` is its length without a cut. */
 static const char *kept(struct decider *d, const char *detail, int len)
 {
     assert(len > 0);
@@ -77,8 +75,9 @@ bool decider_reject_machine(struct decider *d, enum reason reason, const char *m
     return false;
 }
 
-/* Our own, because gmtime_r takes a lock and may read files. Days to a date as in Howard Hinnant's
- * "chrono-Compatible Low-Level Date Algorithms" (civil_from_days), for days from 1970 on. */
+/* gmtime_r is not used, because it takes a lock and may read files. The date is computed as in
+ * Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms" (civil_from_days), for days from
+ * 1970 on. */
 struct text decide_time_text(int64_t ms)
 {
     struct text out;

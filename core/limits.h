@@ -1,5 +1,5 @@
-/* Every limit of the protocol in one place, a sentence each. Sizes are bytes unless the name says
- * otherwise. What a peer may send is checked at the edge (the codec) and asserted inside. */
+/* The limits of the protocol. Sizes are in bytes unless the name says otherwise. The codec checks
+ * what a peer sends; the core asserts it. */
 #ifndef BERTH_CORE_LIMITS_H
 #define BERTH_CORE_LIMITS_H
 
@@ -31,11 +31,11 @@
 #define LIMIT_LISTED_BOOKINGS   20
 /* Occurrences of one recurring booking. */
 #define LIMIT_OCCURRENCES       366
-/* Machines that all occurrences of one recurring `any` name together (count * windows): its event
- * lists them all. The codec checks it. */
+/* Machines in all occurrences of one series together: its event lists them all. The codec checks
+ * it. */
 #define LIMIT_SERIES_SHARES     2048
-/* Questions to timelines that the search for the next start that suits a whole request may ask,
- * beyond one for each machine that comes into question. */
+/* Questions to timelines in one search for the next start of a request, beyond one question for
+ * each candidate. */
 #define LIMIT_SEARCH_STEPS      1000
 /* Partitions of a farm: a booking's id is seq * 4096 + partition. */
 #define LIMIT_PARTITIONS        4096

@@ -22,7 +22,7 @@ void map_clear(struct map *map)
     map->count = 0;
 }
 
-/* The slot that holds the key, or the empty one where the search for it ends. */
+/* The slot with the key, or the empty slot where the search ends. */
 static struct map_slot *find(const struct map *map, uint64_t hash, map_equal_fn *equal,
                              const void *key)
 {
@@ -75,7 +75,7 @@ void *map_remove(struct map *map, uint64_t hash, map_equal_fn *equal, const void
     void *removed = slot->value;
     if (!removed)
         return NULL;
-    /* A follower may move into the hole unless its home lies behind the hole, in (hole, next]. */
+    /* A value behind the hole may move into it unless its home is in (hole, next]. */
     size_t mask = map->room - 1;
     size_t hole = (size_t)(slot - map->slots);
     for (size_t next = (hole + 1) & mask; map->slots[next].value; next = (next + 1) & mask) {
@@ -95,7 +95,7 @@ uint64_t map_hash_text(uint64_t seed, const char *text)
     uint64_t hash = seed;
     for (; *text != '\0'; text++)
         hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
-    /* The low bits pick the slot: let the high ones take part. */
+    /* Mix the high bits into the low ones, which choose the slot. */
     return hash ^ (hash >> 32);
 }
 

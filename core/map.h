@@ -1,7 +1,7 @@
-/* A hash map of pointers. The map knows no keys: a value holds its own key, and the caller says
- * how to compare it. Open addressing with linear probing, the hash kept beside the pointer, a
- * removal moves its followers back (no tombstones); at most three quarters full. Borrows all
- * values. Out of memory aborts. */
+/* A hash map of pointers. A value holds its own key, and the caller gives the function that
+ * compares it. Open addressing with linear probing and the hash beside the pointer; a removal moves
+ * the values behind it back, without tombstones; at most three quarters full. Borrows all values.
+ * Out of memory aborts. */
 #ifndef BERTH_CORE_MAP_H
 #define BERTH_CORE_MAP_H
 
@@ -34,8 +34,8 @@ void map_put(struct map *map, uint64_t hash, void *value);
 /* Removes and returns the value with this key; NULL: there was none. */
 void *map_remove(struct map *map, uint64_t hash, map_equal_fn *equal, const void *key);
 
-/* FNV-1a of a string, continued from `seed` (MAP_SEED to begin). Not keyed: whoever picks colliding
- * names gains a linear search through one batch's request ids, which are bounded. */
+/* FNV-1a of a string, continued from `seed` (the first one is MAP_SEED). Without a key: a client
+ * that picks colliding names only causes a linear search through the request ids of one batch. */
 #define MAP_SEED UINT64_C(0xcbf29ce484222325)
 uint64_t map_hash_text(uint64_t seed, const char *text);
 uint64_t map_hash_int(int64_t number);

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* --- what it asks for --- */
+/* --- asks --- */
 
 bool plan_row_is_current(const struct booking *booking, const struct allocation *row)
 {
@@ -19,15 +19,15 @@ size_t plan_current_count(const struct booking *booking)
     return count;
 }
 
-/* Whether the ask is more than the booking holds of the machine, anywhere in [from, end). Its live
- * rows on one machine do not meet, so each instant has at most one. */
+/* Whether the ask is more than the booking holds on the machine at some instant of [from, end).
+ * Live rows of a booking on one machine do not overlap. */
 static bool ask_grows(const struct plan *plan, const struct ask *ask)
 {
     const struct booking *booking = plan->booking;
     if (!booking || !ask->machine)
         return true;
     int64_t covered_to = plan->from_ms;
-    /* Rows are ordered by machine and start: one pass meets those of the machine in time order. */
+    /* Rows are sorted by machine and start, so one pass sees the machine's rows in time order. */
     for (size_t i = 0; i < booking->allocation_count && covered_to < plan->end_ms; i++) {
         const struct allocation *row = &booking->allocations[i];
         if (row->machine_id != ask->machine->id || !row->live || row->end_ms <= covered_to)
@@ -66,7 +66,7 @@ static void ask_shares(struct decider *d, struct plan *plan, const struct share 
     }
 }
 
-/* What the booking holds anyway. */
+/* The asks of an amend that does not name machines: what the booking holds now. */
 static void ask_current(struct decider *d, struct plan *plan)
 {
     const struct booking *booking = plan->booking;
@@ -250,7 +250,7 @@ bool plan_check_not_over(struct decider *d, const struct booking *booking)
                           decide_time_text(booking->end_ms).text);
 }
 
-/* A booking that is longer than a limit that was lowered since may still become shorter. */
+/* A booking above a limit that was lowered later may still become shorter. */
 static bool check_length(struct decider *d, const struct plan *plan)
 {
     const struct booking *booking = plan->booking;
@@ -264,7 +264,7 @@ static bool check_length(struct decider *d, const struct plan *plan)
                           (long long)(longest_ms / 86400000));
 }
 
-/* A begun booking: only its end can change, and only to a time to come. */
+/* The window of a begun booking: only the end can change, and only to a later time than now. */
 static bool check_running_window(struct decider *d, const struct plan *plan)
 {
     const struct booking *booking = plan->booking;
@@ -283,8 +283,8 @@ static bool check_running_window(struct decider *d, const struct plan *plan)
     return check_length(d, plan);
 }
 
-/* invalid_request comes out of its order here: whether a window is empty can be unknown until the
- * other half of it is read from the booking, and no later reason says what is wrong. */
+/* invalid_request is out of its order here: an amend gives only one end of the window, and the
+ * other end is known only now, from the booking. */
 static bool check_window(struct decider *d, const struct plan *plan)
 {
     if (plan->begun)

@@ -1,4 +1,5 @@
-/* What is free: whether a plan fits, which machines `any` gets, and when all of it would fit. */
+/* Capacity: whether a plan fits, which machines `any` gets, and the next start at which all
+ * fits. */
 #include "core/plan.h"
 
 #include <assert.h>
@@ -29,8 +30,8 @@ static struct amount free_on(const struct plan *plan, const struct machine *mach
 
 /* --- the next start --- */
 
-/* A machine that may carry a part of the plan, and the earliest start from where the search stands
- * at which it would. */
+/* A machine for one part of the plan, and the earliest start, from the search's position on, at
+ * which that part fits on it. */
 struct candidate {
     const struct machine *machine;
     struct amount amount;
@@ -74,7 +75,8 @@ static struct candidate heap_pop(struct search *search)
     return top;
 }
 
-/* Puts the candidate back with its earliest start from then on; one that has none drops out. */
+/* Puts the candidate into the heap with its earliest start from `from_ms` on; a candidate without
+ * any drops out. */
 static void search_add(struct search *search, struct candidate candidate, int64_t from_ms)
 {
     struct timeline_search window = search->window;
@@ -85,13 +87,14 @@ static void search_add(struct search *search, struct candidate candidate, int64_
         heap_push(search, candidate);
 }
 
-/* The least start at which `wanted` of the candidates fit at once; TIME_NONE: there is none, or the
+/* The earliest start at which `wanted` candidates fit at once; TIME_NONE: there is none, or the
  * steps ran out (steps_left is then below 0).
  *
- * Before the wanted-th of their earliest starts fewer than that many fit, so that start is the next
- * to look at, and only those with an earlier one, fewer than `wanted`, have to be asked again: each
- * step is one question to one timeline and O(log candidates). Questions to one timeline look at
- * later and later starts, so all of them together walk past each of its change points about once. */
+ * Before the wanted-th of the candidates' earliest starts, fewer than `wanted` fit. So this
+ * start is the next one to try, and only the candidates with an earlier start are asked again,
+ * for a start from there on. A step is one question to one timeline, and O(log candidates). The
+ * questions to one timeline have rising starts, so together they pass each of its change points
+ * about once. */
 static int64_t search_run(struct search *search, size_t wanted)
 {
     struct candidate popped[LIMIT_ALLOCATIONS];
@@ -115,10 +118,10 @@ static int64_t search_run(struct search *search, size_t wanted)
     return TIME_NONE;
 }
 
-/* What a rejection says about the next start. */
+/* The next start, for a rejection. */
 struct next {
     int64_t start_ms;
-    const char *hint; /* a sentence; with a start, what comes before it */
+    const char *hint; /* a sentence; if there is a start, the words before it */
 };
 
 static bool all_up(const struct plan *plan)
@@ -130,7 +133,7 @@ static bool all_up(const struct plan *plan)
     return true;
 }
 
-/* An ask that does not grow is taken to need room like the others: at another start it would. */
+/* Asks that do not grow need room like the others here: at another start they have none yet. */
 static struct next next_start(const struct decider *d, const struct plan *plan)
 {
     struct next next = {.start_ms = TIME_NONE};
@@ -213,8 +216,8 @@ static bool reject_full(struct decider *d, const struct plan *plan, const struct
         next.start_ms != TIME_NONE ? "." : "");
 }
 
-/* An ask that does not grow is not looked at: it fits because what it replaces is there. (In a
- * partition whose clock is behind, use can lawfully be above a capacity that shrank later.) */
+/* An ask that does not grow fits, because it replaces at least as much; it is not checked. (In a
+ * partition whose clock is behind, use may be above a capacity that was lowered later.) */
 static bool check_named(struct decider *d, const struct plan *plan)
 {
     for (size_t i = 0; i < plan->ask_count; i++) {
@@ -247,13 +250,13 @@ bool plan_check_candidates(struct decider *d, const struct plan *plan)
                           decide_amount_text(any->amount).text, (long long)any->count);
 }
 
-/* A machine that the request may get, with the least that is free on it over the window. */
+/* A machine with room for the request, and the minimum that is free on it in the window. */
 struct choice {
     struct machine *machine;
     struct amount free;
 };
 
-/* Least free first, so that large holes stay whole. */
+/* Least free first, so that large gaps are kept. */
 static int compare_choices(const void *a, const void *b)
 {
     const struct choice *left = a, *right = b;

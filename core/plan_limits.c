@@ -1,9 +1,9 @@
-/* What a client may book: its own limits, and by the way the farm's, which other reasons tell. */
+/* A client's limits, and the farm's limits in their place where a client has none. */
 #include "core/plan.h"
 
 #include <assert.h>
 
-/* Sentences need more than the name. */
+/* Name and meaning, for sentences. */
 static const struct {
     const char *name, *what;
 } texts[] = {
@@ -50,7 +50,8 @@ static bool reject(struct decider *d, enum limit limit, const char *client,
                           (long long)view->used, (long long)view->asked);
 }
 
-/* An amend may always shrink what is over a limit that was lowered since. */
+/* The limits of a single booking. An amend may always shrink a booking that is above a limit which
+ * was lowered later. */
 static bool check_one_booking(struct decider *d, const struct plan *plan)
 {
     const struct client_limits *own = &d->in->credential->limits;
@@ -99,7 +100,8 @@ void plan_move_client_use(const struct plan *plan, bool back)
     }
 }
 
-/* GPUs that the booking holds at that instant and that the plan replaces, and until when. */
+/* The GPUs that the booking holds at that instant and that the plan replaces. *until_ms: the next
+ * change of that number, at most the plan's end. */
 static int64_t own_gpus(const struct plan *plan, int64_t at_ms, int64_t *until_ms)
 {
     const struct booking *booking = plan->booking;
@@ -119,9 +121,9 @@ static int64_t own_gpus(const struct plan *plan, int64_t at_ms, int64_t *until_m
     return gpus;
 }
 
-/* The most GPUs of the client's other bookings at any instant from then on at which the plan wants
- * more than the booking has; -1: there is no such instant. What the booking holds is out of the
- * client's timeline. */
+/* The highest number of GPUs that the client's other bookings hold while the plan holds more than
+ * the booking does now; -1: it never does. The booking's own use must be out of the client's
+ * timeline. */
 static int64_t peak_beside(const struct plan *plan, int64_t from_ms, int64_t gpus)
 {
     int64_t peak = -1, until_ms;
@@ -134,9 +136,9 @@ static int64_t peak_beside(const struct plan *plan, int64_t from_ms, int64_t gpu
     return peak;
 }
 
-/* Only what a plan adds is asked: where it holds no more than before, and no more GPU time in all,
- * it passes, whatever the limit. The window may be one that a later check refuses: its part before
- * now is left out. */
+/* The counted limits. Only what the plan adds can exceed them: a plan that never holds more GPUs
+ * than before, and no more GPU time in all, passes whatever the limit. A later check may reject the
+ * window, so the part before now is left out here. */
 static bool check_counted(struct decider *d, const struct plan *plan)
 {
     struct client *client = plan->client;
@@ -153,7 +155,7 @@ static bool check_counted(struct decider *d, const struct plan *plan)
     gpu_ms others = quota_ahead(client, d->ceil_ms);
     plan_move_client_use(plan, true);
 
-    /* Without a limit, what a timeline takes is one. */
+    /* Without a limit, the capacity of a timeline is the limit. */
     int64_t most = client->limits.gpus_at_once > 0 ? client->limits.gpus_at_once
                                                    : TIMELINE_AMOUNT_LIMIT;
     if (peak >= 0 && peak + gpus > most) {

@@ -22,23 +22,23 @@
 /* No slot has this number: the empty link. */
 #define POOL_NIL         UINT32_C(0)
 
-/* Defined here only so that pool_at is inlined; the members belong to pool.c. */
+/* Defined here so that pool_at can be inlined; only pool.c uses the members. */
 struct pool {
     unsigned char **blocks;
     uint32_t block_count;
     uint32_t block_room;  /* pointers that `blocks` has room for */
     uint32_t next_fresh;  /* the lowest slot that was never taken */
-    uint32_t first_given; /* head of the list of slots that were given back */
+    uint32_t first_given; /* head of the list of free slots */
     size_t used_count;
 };
 
 /* Heap; never NULL: out of memory, here and in pool_take, prints a line and aborts. */
 struct pool *pool_new(void);
-/* Frees all blocks; every slot is dead, and so is every timeline built on the pool. NULL is fine.
- */
+/* Frees all blocks, with all slots and the timelines in them. NULL is fine. */
 void pool_free(struct pool *pool);
 
-/* A slot of POOL_SLOT_BYTES bytes, aligned to POOL_LINE_BYTES, contents undefined; never POOL_NIL. */
+/* A slot of POOL_SLOT_BYTES bytes, aligned to POOL_LINE_BYTES, contents undefined; never
+ * POOL_NIL. */
 uint32_t pool_take(struct pool *pool);
 /* Takes back a slot that came from pool_take of this pool; its contents are lost. */
 void pool_give(struct pool *pool, uint32_t slot);

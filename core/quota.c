@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-/* What counts of the window: its part from known_from on. */
+/* The GPU time of the window's part from known_from on. */
 static gpu_ms counted(const struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
 {
     int64_t known_ms = timeline_known_from(client->timeline);
@@ -37,7 +37,7 @@ int64_t quota_peak(const struct client *client, int64_t start_ms, int64_t end_ms
 static bool add_piece(void *arg, int64_t start_ms, int64_t end_ms, struct amount use)
 {
     gpu_ms *sum = arg;
-    /* An idle piece may begin before all time. */
+    /* The start of an idle piece may be INT64_MIN. */
     if (use.gpus > 0)
         *sum += (gpu_ms)use.gpus * ((gpu_ms)end_ms - start_ms);
     return true;

@@ -1,5 +1,5 @@
-/* A request as the decision function sees it: typed, within the limits, strings in an arena.
- * The codec (lib/codec/claims.h) makes it from a token's claims; nothing else does. */
+/* A request for the decision function: typed, within the limits, its strings in an arena. Only the
+ * codec (lib/codec/claims.h) makes one, from a token's claims. */
 #ifndef BERTH_CORE_REQUEST_H
 #define BERTH_CORE_REQUEST_H
 
@@ -42,7 +42,7 @@ bool name_is_valid(const char *text, size_t max_len, const char *extra);
 /* Whether `text` is 1..LIMIT_FARM_NAME_LEN of a-z 0-9 -. */
 bool farm_name_is_valid(const char *text);
 
-/* Labels sorted by key (bytewise), keys distinct; the strings belong to whoever made them. */
+/* Labels with distinct keys, sorted by key (bytewise). The strings are borrowed. */
 struct label {
     const char *key;
     const char *value;
@@ -58,7 +58,7 @@ struct share {
     struct amount amount;
 };
 
-/* A time that was not given. Given times are >= 0, on whole seconds. */
+/* A time that the request leaves out. Times in requests are whole seconds, and not below 0. */
 #define TIME_NONE INT64_C(-1)
 
 struct machine_register {
@@ -70,16 +70,16 @@ struct machine_register {
 struct machine_update {
     const char *machine;
     bool has_gpus, has_memory_gib, has_labels, has_state;
-    struct amount capacity; /* only the given parts */
+    struct amount capacity; /* only the components that are given */
     struct labels labels;
     enum machine_state state;
     bool displace;
 };
-/* Any machines that fit: `count` of those that are up and carry all of the labels. */
+/* Any `count` machines that fit, are up and carry all labels. */
 struct any {
     int64_t count; /* 1..LIMIT_ALLOCATIONS; 0: not asked for */
     struct amount amount;
-    struct labels labels; /* each must be on the machine, with that value */
+    struct labels labels; /* the machine must have each of them with this value */
 };
 /* One window of a recurring booking, half-open, on whole seconds. */
 struct window {
@@ -92,11 +92,11 @@ struct booking_create {
     size_t share_count; /* 0..LIMIT_ALLOCATIONS, distinct machines */
     const struct share *shares;
     struct any any; /* instead of shares */
-    /* `repeat`: the windows, ascending, of which the first is start_ms to its end. The codec has
-     * worked them out from the zone's rules, which are no business of a pure function. 0: once. */
+    /* `repeat`: the windows, ascending; the first one is the window above. The codec computes them,
+     * because a pure function cannot read the time zone database. 0: not recurring. */
     size_t window_count;
     const struct window *windows;
-    bool skip_conflicts; /* book those that fit; else all or none */
+    bool skip_conflicts; /* book the windows that fit; false: all or none */
 };
 struct booking_amend {
     int64_t booking;
@@ -106,8 +106,8 @@ struct booking_amend {
     const struct share *shares;
 };
 struct booking_cancel {
-    int64_t booking; /* or the series' id, when `series` */
-    bool series;     /* all of its occurrences that are not over */
+    int64_t booking; /* the id of the booking, or of the series */
+    bool series;     /* cancel all occurrences that are not over */
 };
 
 struct request {

@@ -55,7 +55,7 @@ static struct span root_span(const struct timeline *tl)
                           : tree_inner_span(inner_at(tl, tl->root));
 }
 
-/* The root's extremes tell it for all instants at once. */
+/* The root's extremes bound the use at all instants. */
 static void assert_uses_sane(const struct timeline *tl)
 {
     const struct amount limit = {TIMELINE_AMOUNT_LIMIT, TIMELINE_AMOUNT_LIMIT};
@@ -82,7 +82,7 @@ static void change_at(struct timeline *tl, int64_t at_ms, struct diff change)
     }
 }
 
-/* A start or end below known_from changes the base: both below cancel each other out. */
+/* A start before known_from changes the base instead. */
 static void change_window(struct timeline *tl, int64_t start_ms, int64_t end_ms,
                           struct diff at_start, struct diff at_end)
 {
@@ -138,14 +138,14 @@ struct amount timeline_use_at(const struct timeline *tl, int64_t at_ms)
     return use;
 }
 
-/* A walk in time order over what lies in (start, end); `use` is that in front of where it stands. */
+/* A walk in time order over the points in (start, end); `use` is the use before the next point. */
 struct peak_walk {
     const struct timeline *tl;
     int64_t start_ms;
     int64_t end_ms;
     struct amount use;
     struct amount peak;
-    bool inside; /* behind start: `peak` holds the use at start and all since */
+    bool inside; /* past start: `peak` covers the use from start on */
 };
 
 static void peak_enter(struct peak_walk *walk)
@@ -212,8 +212,8 @@ bool timeline_fits(const struct timeline *tl, struct amount capacity, int64_t st
     return amount_within(timeline_peak(tl, start_ms, end_ms), amount_minus(capacity, need));
 }
 
-/* The search for the earliest start, walking the points after `from_ms` in time order: either a
- * free run is at hand, which began at run_start_ms, or a blocked one. */
+/* The search for the earliest start: a walk over the points after `from_ms` in time order. The walk
+ * is in a free run, which began at run_start_ms, or in a blocked run. */
 struct search {
     const struct timeline *tl;
     struct amount limit; /* the highest use beside which the need still fits */
@@ -224,7 +224,7 @@ struct search {
     bool is_free;
 };
 
-/* Whether no point of the subtree can end the run at hand. */
+/* Whether no point of the subtree can end the current run. */
 static bool search_can_skip(const struct search *search, const struct span *span,
                             struct amount before)
 {
@@ -233,7 +233,7 @@ static bool search_can_skip(const struct search *search, const struct span *span
     return !amount_within(amount_plus(before, span->low), search->limit);
 }
 
-/* Takes the point into account; false when the search is over. */
+/* Goes past one point; false: the search is over. */
 static bool search_step(struct search *search, int64_t at_ms, struct amount use)
 {
     bool fits = amount_within(use, search->limit);
@@ -260,7 +260,7 @@ static bool search_leaf(struct search *search, const struct leaf *leaf, struct a
     return true;
 }
 
-/* Walks the subtree in front of whose first point the use is `before`; false when it is over. */
+/* Walks the subtree; `before` is the use before its first point. False: the search is over. */
 static bool search_node(struct search *search, uint32_t index, int level, struct amount before)
 {
     if (level == 0)
@@ -309,7 +309,7 @@ bool timeline_earliest(const struct timeline *tl, const struct timeline_search *
     return true;
 }
 
-/* The piece at hand of timeline_steps: it began at piece_start_ms. */
+/* The walk of timeline_steps; the current piece began at piece_start_ms. */
 struct stepper {
     const struct timeline *tl;
     int64_t start_ms;
@@ -320,7 +320,7 @@ struct stepper {
     void *arg;
 };
 
-/* Both are false when the walk is over. */
+/* False: the walk is over. */
 static bool stepper_leaf(struct stepper *stepper, const struct leaf *leaf)
 {
     for (uint32_t i = 0; i < leaf->count && leaf->at_ms[i] < stepper->end_ms; i++) {

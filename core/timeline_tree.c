@@ -49,7 +49,7 @@ struct span tree_inner_span(const struct inner *inner)
     return span;
 }
 
-/* Computes what the inner node knows of its link `i`, to a node of that level. */
+/* Computes first time and span of link `i`; `level` is that of the node behind the link. */
 static void link_update(const struct timeline *tl, struct inner *inner, uint32_t i, int level)
 {
     uint32_t index = inner->node[i];
@@ -66,7 +66,7 @@ static void link_update(const struct timeline *tl, struct inner *inner, uint32_t
 
 /* --- moving points and links --- */
 
-/* Makes room at `to` and copies `count` points, from another leaf or none, or moves them within. */
+/* Moves `count` points within a leaf or to another one. */
 static void points_move(struct leaf *to_leaf, uint32_t to, const struct leaf *leaf, uint32_t from,
                         uint32_t count)
 {
@@ -91,7 +91,8 @@ static void link_remove(struct timeline *tl, struct inner *inner, uint32_t i)
     inner->count--;
 }
 
-/* Joins the nodes of two neighbouring links, if one of them has few entries and both fit into one. */
+/* Joins the nodes of two neighbouring links, if one of them has few entries and both fit into
+ * one. */
 static void links_join(struct timeline *tl, struct inner *inner, uint32_t i, int level)
 {
     uint32_t left = i + 1 < inner->count ? i : i - 1;
@@ -120,7 +121,7 @@ static void links_join(struct timeline *tl, struct inner *inner, uint32_t i, int
     link_update(tl, inner, left, level);
 }
 
-/* Brings link `i` up to date after its node changed, which may be empty now. */
+/* Updates link `i` after a change of its node, which may be empty now. */
 static void link_changed(struct timeline *tl, struct inner *inner, uint32_t i, int level)
 {
     if (count_of(tl, inner->node[i], level) == 0) {
@@ -133,7 +134,8 @@ static void link_changed(struct timeline *tl, struct inner *inner, uint32_t i, i
 
 /* --- changing one point --- */
 
-/* Each of these returns POOL_NIL or a new node, which belongs right behind the one that changed. */
+/* The functions that change a node return POOL_NIL, or a new node if the node was split: the new
+ * node's place is behind the one that was changed. */
 static uint32_t leaf_insert(struct timeline *tl, struct leaf *leaf, uint32_t i, int64_t at_ms,
                             struct diff delta)
 {
@@ -141,7 +143,8 @@ static uint32_t leaf_insert(struct timeline *tl, struct leaf *leaf, uint32_t i, 
 
     assert(i <= leaf->count);
     if (leaf->count == LEAF_POINTS) {
-        /* Points that come in time order leave full leaves behind. */
+        /* Appending leaves a full leaf behind, so points that come in time order fill the
+         * leaves. */
         uint32_t kept = i == LEAF_POINTS ? LEAF_POINTS : LEAF_POINTS / 2;
 
         other = pool_take(tl->pool);
@@ -209,7 +212,7 @@ static uint32_t inner_insert(struct timeline *tl, struct inner *inner, uint32_t 
     return other;
 }
 
-/* Adds `change` to the point at `at_ms`, which comes into being or vanishes as needed. */
+/* Adds `change` to the point at `at_ms`, which is made or removed as needed. */
 static uint32_t node_change(struct timeline *tl, uint32_t index, int level, int64_t at_ms,
                             struct diff change)
 {
@@ -230,7 +233,7 @@ static uint32_t node_change(struct timeline *tl, uint32_t index, int level, int6
     return inner_insert(tl, inner, i + 1, new_node, level - 1);
 }
 
-/* A root that leads to one node only gives way to it. */
+/* Removes an empty root, and roots with a single link. */
 static void root_lower(struct timeline *tl)
 {
     if (tl->root != POOL_NIL && count_of(tl, tl->root, tl->level) == 0) {
@@ -285,8 +288,8 @@ static void node_free(struct timeline *tl, uint32_t index, int level)
     pool_give(tl->pool, index);
 }
 
-/* Drops all points up to `at_ms` and adds what they changed to the base. The node may be empty
- * afterwards. */
+/* Removes all points up to `at_ms` and adds their changes to the base. The node may then be
+ * empty. */
 static void node_drop_until(struct timeline *tl, uint32_t index, int level, int64_t at_ms)
 {
     uint32_t gone = 0;

@@ -2,11 +2,11 @@
  * tests that look inside.
  *
  * Why a B+ tree. On a large timeline an operation costs its cache misses, and a binary tree has one
- * for each level: about twenty for each of two changes at a million bookings. Here the points lie in
- * time order in leaves of half a KiB. Above them are six levels of inner nodes of the same size. An
- * inner node holds, beside each link, what questions ask of the subtree behind it, so that a walk
- * that skips a subtree does not read it. A point costs 16 bytes and its part of the leaf's free
- * room. A search that looks at many points reads them one after the other.
+ * for each level: about twenty for each of two changes at a million bookings. Here the points lie
+ * in time order in leaves of half a KiB. Above them are six levels of inner nodes of the same size.
+ * An inner node holds, beside each link, what questions ask of the subtree behind it, so that a
+ * walk that skips a subtree does not read it. A point costs 16 bytes and its part of the leaf's
+ * free room. A search that looks at many points reads them one after the other.
  *
  * All leaves have the same depth. A full node is split. A node that is nearly empty joins a
  * neighbour if both fit into one node with room to spare. An empty node is removed. Nothing else
@@ -31,8 +31,8 @@ struct diff {
     int32_t memory_gib;
 };
 
-/* The points of a subtree: the sum of all of them and, for each component, the highest and the lowest
- * of their prefix sums. */
+/* The points of a subtree: the sum of all of them and, for each component, the highest and the
+ * lowest of their prefix sums. */
 struct span {
     struct diff sum;
     struct diff high;
@@ -124,8 +124,8 @@ static inline uint32_t link_of(const struct inner *inner, int64_t at_ms)
 struct span tree_leaf_span(const struct leaf *leaf);
 struct span tree_inner_span(const struct inner *inner);
 
-/* Adds `change` to the point at `at_ms`, which is made or removed as needed. O(log n). The time lies
- * after known_from and within TIMELINE_MS_LIMIT (asserted). */
+/* Adds `change` to the point at `at_ms`, which is made or removed as needed. O(log n). The time
+ * lies after known_from and within TIMELINE_MS_LIMIT (asserted). */
 void tree_change(struct timeline *tl, int64_t at_ms, struct diff change);
 /* Removes all points up to `at_ms` and adds them to tl->base. O(log n + points removed). */
 void tree_drop_until(struct timeline *tl, int64_t at_ms);

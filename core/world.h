@@ -1,15 +1,17 @@
-/* The world: what decisions depend on and change, as one worker knows it.
+/* The world: a worker's copy of what decisions depend on and change.
  *
- * It has two parts. Machines with their timelines are a cache that outlives a batch: a version
- * says which state of the machine's row they show. That holds within one database session only: after
- * a lost one the database may be an older state of itself, which gives the same versions, and even
- * names and ids, to other content. So a worker that lost its session starts with a new world. Bookings and used request ids belong to one
- * batch. The loop fills the world from the store under the rows' locks, decides message by message
- * (decide.h changes the world), hands what changed to the store, and then either keeps the cache
+ * The world has two parts. Machines and clients with their timelines are a cache over batches: a
+ * version says which state of its row a timeline shows. Versions count within one database session
+ * only. After a lost session the database may be an older state of itself, in which the same
+ * versions, names and ids belong to other content, so a worker that lost its session starts with a
+ * new world. Bookings and used request ids belong to one batch.
+ *
+ * The loop fills the world from the store under the rows' locks, decides message by message
+ * (decide() changes the world) and hands the changes to the store. Then it keeps the cache
  * (world_batch_end with true: committed) or drops the timelines that the batch touched (false).
  *
- * One thread. Pointers to machines stay valid until world_free (a machine that was registered in a
- * batch which then failed is gone with the batch), pointers to bookings and prior answers until
+ * One thread. Pointers to machines are valid until world_free, except those to a machine that was
+ * registered in a batch that failed. Pointers to bookings and prior answers are valid until
  * world_batch_end. Out of memory aborts. */
 #ifndef BERTH_CORE_WORLD_H
 #define BERTH_CORE_WORLD_H
@@ -35,17 +37,17 @@ struct machine {
     struct labels labels; /* owned by the world */
     enum machine_state state;
     int64_t version;             /* of the row; +1 for each decision that touches the machine */
-    int64_t capacity_changed_ms; /* from here on use <= capacity holds at every instant */
+    int64_t capacity_changed_ms; /* from this instant on use is never above the capacity */
     struct timeline *timeline;   /* NULL: not loaded */
-    int64_t timeline_version;    /* the version that the timeline shows */
+    int64_t timeline_version;    /* the row's version that the timeline shows */
     bool is_new;                 /* registered in this batch: to be inserted */
     bool touched;                /* changed in this batch: to be written */
-    uint64_t touched_by;         /* the world's own: the last decision that touched it */
-    uint64_t seen_in;            /* the world's own: the last batch that put it */
+    uint64_t touched_by;         /* private: the last decision that touched the machine */
+    uint64_t seen_in;            /* private: the last batch that put the machine */
 };
 
-/* One row of the booking's use of a machine. `live` rows count; a row that was replaced or
- * cancelled before it began is not live. Rows are never deleted (docs/database.md). */
+/* One row of the booking's use of a machine. Only `live` rows count: a row that was replaced or
+ * cancelled before its start is not live. Rows are never deleted (docs/database.md). */
 struct allocation {
     int64_t machine_id;
     int64_t start_ms, end_ms;
@@ -55,35 +57,34 @@ struct allocation {
     bool touched;            /* new or changed in this batch */
 };
 
-/* What a client may do; 0: the farm's own limit holds (core/limits.h), and for the counted ones
- * none. A client's own limit takes the place of the farm's and may be higher. */
+/* The limits of a client. 0: the farm's limit (core/limits.h), or no limit for those that are
+ * counted. A client's limit replaces the farm's, and may be higher. */
 struct client_limits {
     int64_t booking_s;       /* the longest booking */
     int64_t ahead_s;         /* the furthest start */
     int64_t allocations;     /* the most machines in one booking */
-    int64_t gpus_at_once;    /* the most GPUs held at any instant, over all machines */
-    int64_t gpu_hours_ahead; /* the most GPU-hours booked from now rounded up on */
+    int64_t gpus_at_once;    /* counted: GPUs held at one instant on all machines */
+    int64_t gpu_hours_ahead; /* counted: GPU-hours booked from now rounded up on */
 };
 
-/* Whether one of them is counted over all bookings of a client. */
+/* Whether the client has a limit that is counted over all of its bookings. */
 static inline bool client_limits_count(const struct client_limits *limits)
 {
     return limits->gpus_at_once > 0 || limits->gpu_hours_ahead > 0;
 }
 
-/* A client with a limit that is counted over its bookings (gpus_at_once, gpu_hours_ahead). Its use
- * over all machines is a timeline of its own, cached like a machine's; quota.h works on it. The
- * version must grow whenever the use may have changed without this timeline following: also when a
- * client gets its first counted limit, since nobody counts for a client that has none. */
+/* A client with a counted limit. Its use on all machines is one more timeline, cached like a
+ * machine's; quota.h works on it. The version must grow whenever the use may have changed without
+ * this timeline, so also when a client gets its first counted limit: without one, nobody counts. */
 struct client {
     char name[LIMIT_NAME_LEN + 1];
     struct client_limits limits;
     int64_t version;           /* of the row; +1 for each decision that touches its bookings */
-    struct timeline *timeline; /* GPUs that it holds (no memory); NULL: not loaded */
+    struct timeline *timeline; /* the client's GPUs, no memory; NULL: not loaded */
     int64_t timeline_version;
     gpu_ms known_gpu_ms; /* the timeline's sum from known_from on */
     bool touched;
-    uint64_t touched_by; /* the world's own, as a machine's */
+    uint64_t touched_by; /* private, as a machine's */
     uint64_t seen_in;
 };
 
@@ -95,7 +96,7 @@ struct booking {
     int64_t start_ms, end_ms;
     enum booking_state state;
     int64_t version;                /* 1, 2, 3 … */
-    struct allocation *allocations; /* by machine id, then start: no two rows have both alike */
+    struct allocation *allocations; /* sorted by (machine id, start), which is unique */
     size_t allocation_count, allocation_capacity;
     bool is_new;
     bool touched;
@@ -110,81 +111,80 @@ struct prior {
     int64_t seq;
     enum reason reason;  /* REASON_NONE: it was accepted */
     const char *subject; /* of the event; NULL: none */
-    const char *event;   /* its bytes */
+    const char *event;   /* the bytes of the event */
     size_t event_len;
 };
 
 struct world *world_new(void);
 void world_free(struct world *world);
 
-/* Starts a batch: no bookings, no prior answers, nothing touched. */
+/* Starts a batch, without bookings, prior answers or changes. */
 void world_batch_begin(struct world *world);
-/* Ends it and gives the arena back. committed: the timelines are what the database now shows, and
- * touched machines are clean; else every touched timeline and every new machine is dropped, to be
- * loaded again, and a touched machine has version 0 until world_machine_put says what its row
- * holds. */
+/* Ends the batch and resets the arena. committed: the timelines show the database. Otherwise all
+ * touched timelines and all new machines are dropped, and a touched machine has version 0 until the
+ * next world_machine_put. */
 void world_batch_end(struct world *world, bool committed);
-/* The batch's memory: for strings of bookings, prior answers, decisions. */
+/* The batch's memory, for strings of bookings, prior answers and decisions. */
 struct arena *world_arena(struct world *world);
 
-/* --- filling it (the store does, under the rows' locks) --- */
+/* --- filling the world: by the store, under the rows' locks --- */
 
-/* Sets or replaces a machine's attributes as read from its row (copies strings; the row's timeline
- * and flags are not looked at). A timeline of another version is dropped. Not for a machine that
- * this batch has touched. */
+/* Sets a machine's attributes as read from its row. Copies strings; ignores the row's timeline and
+ * flags. Drops a timeline of another version. Not for a machine that this batch has touched
+ * (asserted). */
 struct machine *world_machine_put(struct world *world, const struct machine *row);
 /* Puts a machine that the world knows, as it is: whoever read the row found the version that the
  * world has, or an older one. */
 void world_machine_confirm(struct world *world, struct machine *machine);
-/* Sets or replaces a client with counted limits; a timeline of another version is dropped. Whoever
- * is not put in a batch does not count in it: all clients whose bookings the batch may make or
- * change must be, so that what is decided does not depend on the batch. */
+/* Sets a client with counted limits; drops a timeline of another version. A client that is not put
+ * in a batch has no counted limits in it. So a batch must put all clients whose bookings it may
+ * make or change; otherwise decisions would depend on the batch. */
 struct client *world_client_put(struct world *world, const struct client *row);
-/* The client's timeline: as a machine's. Of `use` only the GPUs count. */
+/* The same as for a machine, below. Only the GPUs of `use` count. */
 void world_client_timeline_start(struct world *world, struct client *client, int64_t known_from_ms);
 void world_client_timeline_add(struct world *world, struct client *client, int64_t start_ms,
                                int64_t end_ms, struct amount use);
-/* Gives the machine an empty timeline, complete from known_from_ms on, at the row's version; the
- * live allocations are then added with world_timeline_add. */
+/* Gives the machine an empty timeline, known from known_from_ms on, at the row's version. The
+ * caller then adds the live allocations with world_timeline_add. */
 void world_timeline_start(struct world *world, struct machine *machine, int64_t known_from_ms);
 void world_timeline_add(struct world *world, struct machine *machine, int64_t start_ms,
                         int64_t end_ms, struct amount use);
-/* Forgets use before `at_ms`: the least of (clock cut to the second) over the partitions that this
- * world still decides for, and never more, because a timeline that was cut too far has to be loaded
- * again. Between batches. One call looks at WORLD_FORGET_TIMELINES timelines at most and goes on
- * where the last one stopped, so that a call per batch costs little however large the farm is; a
- * round ends, and nothing is done, until `at_ms` has grown by WORLD_FORGET_STEP_MS. */
+/* Forgets use before `at_ms`, which is the lowest clock, cut to the second, of the partitions that
+ * this world decides: a timeline that was cut too far must be loaded again. Call it between
+ * batches. A call visits at most WORLD_FORGET_TIMELINES timelines and starts where the last call
+ * stopped, so a call per batch is cheap on a large farm. After the last timeline a new round starts
+ * when `at_ms` has grown by WORLD_FORGET_STEP_MS. */
 #define WORLD_FORGET_TIMELINES 64
 #define WORLD_FORGET_STEP_MS   INT64_C(60000)
 void world_forget_before(struct world *world, int64_t at_ms);
-/* Adds a booking as read from its row, without allocations: those of the row are not looked at, all
- * are then added with world_allocation_add. A booking that is there already is replaced unless this
- * batch has touched it (a bug). Strings are copied into the batch's arena. */
+/* Adds a booking as read from its row, without allocations: the caller then adds them with
+ * world_allocation_add. Replaces a booking with this id, which the batch must not have touched
+ * (asserted). Copies strings into the batch's arena. */
 struct booking *world_booking_put(struct world *world, const struct booking *row);
-/* Adds a row, live or not, at its place by machine id and start, so that the order in which the
- * store read them does not matter. The result is valid until the next one is added. */
+/* Adds a row, live or not, at its sorted place: the store may read rows in any order. The result is
+ * valid until the next row is added. */
 struct allocation *world_allocation_add(struct world *world, struct booking *booking,
                                         const struct allocation *row);
-/* Notes a used request id; the strings are not copied: they live in the batch's arena. The first
- * answer stands: a second one to the same id is ignored. */
+/* Adds a used request id. Borrows the strings, which live in the batch's arena. A second answer to
+ * the same id is ignored. */
 void world_prior_put(struct world *world, const struct prior *prior);
 
-/* --- looking --- */
+/* --- reading --- */
 
 struct machine *world_machine_by_name(struct world *world, const char *name); /* NULL: none */
 struct machine *world_machine_by_id(struct world *world, int64_t id);         /* NULL: none */
-/* NULL: the client has no counted limit, or was not put in this batch. */
+/* NULL: this batch has put no such client, so it has no counted limit. */
 struct client *world_client(struct world *world, const char *name);
 /* Bookings of the series in this batch, by ascending id, in the batch's arena. */
 struct booking **world_series(struct world *world, int64_t series, size_t *count_out);
-/* Machines that are up and carry the labels, by name, in the batch's arena; of those that were put
- * or registered in this batch: what is only cached is under no lock and may be long out of date. */
+/* Machines that are up and carry the labels, by name, in the batch's arena. Only machines that this
+ * batch has put or registered: others are not locked and may be out of date. */
 struct machine **world_machines_matching(struct world *world, const struct labels *labels,
                                          size_t *count_out);
 struct booking *world_booking(struct world *world, int64_t id); /* NULL: none */
 const struct prior *world_prior(struct world *world, const char *client, const char *request_id);
 
-/* --- what the batch changed, for the store; in the order in which it was first touched --- */
+/* --- the batch's changes, for the store, in the order of the first touch --- */
 
 size_t world_touched_machine_count(const struct world *world);
 struct machine *world_touched_machine(struct world *world, size_t index);
@@ -197,22 +197,22 @@ struct booking *world_touched_booking(struct world *world, size_t index);
 
 /* Begins the next decision. */
 void world_decision_begin(struct world *world);
-/* Lists the machine for the store; its version grows by 1, once per decision however often it is
- * called. Its timeline, if loaded, is taken to follow. */
+/* Lists the machine for the store and counts its version up, once per decision. A loaded timeline
+ * gets the new version, so the caller changes it in the same decision. */
 void world_touch_machine(struct world *world, struct machine *machine);
 /* The same for a client; NULL is fine. */
 void world_touch_client(struct world *world, struct client *client);
-/* Lists the booking for the store; the caller has counted its version up. */
+/* Lists the booking for the store. The caller counts its version up. */
 void world_touch_booking(struct world *world, struct booking *booking);
-/* Registers a machine (touched, version 1, with a complete empty timeline). */
+/* Registers a machine: touched, version 1, with an empty timeline known from INT64_MIN on. */
 struct machine *world_machine_register(struct world *world, const struct machine *row);
-/* Copies them into the machine. */
+/* Copies the labels into the machine. */
 void world_machine_set_labels(struct machine *machine, struct labels labels);
 /* The booking's row with this key; NULL: none. Valid until a row is added. */
 struct allocation *world_allocation_find(const struct booking *booking, int64_t machine_id,
                                          int64_t start_ms);
-/* Bookings of this batch that hold live use of the machine after `from_ms`, by ascending id, in
- * the batch's arena; for a displacing update. */
+/* Bookings of this batch with live use of the machine after `from_ms`, by ascending id, in the
+ * batch's arena. */
 struct booking **world_bookings_on(struct world *world, const struct machine *machine,
                                    int64_t from_ms, size_t *count_out);
 
