@@ -4,7 +4,7 @@
 
 /* How long a broker may take to answer one question. */
 #define ANSWER_MS 15000
-/* Without any message for so long the log is given up. */
+/* Longest wait for the next message of a log. */
 #define STALL_MS  30000
 
 static const struct kafka_setting defaults[] = {
@@ -29,7 +29,7 @@ enum err admin_kafka_open(const struct config *cfg, struct admin_kafka *out, str
         err = kafka_conf_build(cfg, defaults, topic_reader_required, &conf, f);
     if (err == ERR_OK)
         err = topic_reader_new(conf, &options, &out->reader, f);
-    /* A producer repeats at most what it had not published yet, behind what it has. */
+    /* A worker repeats at most the events that it does not know to be published. */
     out->tail_count = 2 * config_int(cfg, "worker.unpublished_max");
     return err;
 }
@@ -47,7 +47,7 @@ int64_t admin_kafka_sequence(const rd_kafka_message_t *message, int32_t part)
     return event_peek_seq(id, id_len, message->payload, message->len, part);
 }
 
-/* What the tail looks for. */
+/* The highest sequence in a tail. */
 struct tail {
     int32_t part;
     int64_t seq;

@@ -1,5 +1,4 @@
-/* Kafka as berth-admin sees it: topics are made and checked, logs are read by offset, by a
- * consumer that is in no group. */
+/* What berth-admin asks of Kafka: topics made and checked, and logs read by offset. */
 #ifndef BERTH_ADMIN_ADMIN_KAFKA_H
 #define BERTH_ADMIN_ADMIN_KAFKA_H
 

@@ -1,4 +1,4 @@
-/* Events as a client sees them: at a glance, and parsed. */
+/* Which event decides which request: at a glance, and read whole. */
 #define _GNU_SOURCE /* memmem */
 #include <string.h>
 
@@ -11,7 +11,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* The number behind a member's name; -1: there is none, or it is too long to be an offset. */
+/* The number after a member's name; -1: none, or too long to be an offset. */
 static int64_t number_at(const char *at, const char *end)
 {
     while (at < end && is_blank(*at))
@@ -29,8 +29,8 @@ static int64_t number_at(const char *at, const char *end)
     return value;
 }
 
-/* Inside of a JSON string a quote is written \", so these bytes are always a member's name. A
- * label may have that name too, but its value is a string. */
+/* A quote inside a JSON string is escaped, so these bytes are always a member name. A label may
+ * have that name, too, but its value is a string. */
 int64_t lb_event_glance(const char *bytes, size_t len)
 {
     static const char name[] = "\"offset\"";
@@ -48,8 +48,8 @@ int64_t lb_event_glance(const char *bytes, size_t len)
     return found;
 }
 
-/* Whether the event is about the outcome's request: the message at its place, or, where that is not
- * known, the one that the client signed with its request id. */
+/* Whether the event decides the outcome's request: the message at its offset or, where the offset
+ * is not known, the one that the client signed with its request id. */
 static bool is_about(const struct event_request *request, const char *client,
                      struct berth_outcome *outcome)
 {

@@ -1,5 +1,5 @@
-/* The two librdkafka clients of a berth_client: their settings, the first contact with the
- * brokers, and what librdkafka's errors mean to our callers. */
+/* The two Kafka clients of a berth_client: their settings, the first contact with the brokers, and
+ * the status of each error. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,8 +11,8 @@
 #include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
 
-/* libberth's own, unless the user says otherwise. message.timeout.ms is below the usual wait for a
- * decision, so that "nothing was published" is known in time. */
+/* libberth's defaults. message.timeout.ms is below the usual wait for a decision, so that the
+ * caller learns in time that nothing was published. */
 static const struct kafka_setting producer_defaults[] = {
     {"linger.ms", "1"},
     {"retry.backoff.ms", "20"},
@@ -30,7 +30,7 @@ static const struct kafka_setting consumer_defaults[] = {
     {NULL, NULL},
 };
 
-/* What Berth's promises rest on: order and no loss. */
+/* No loss, no reordering. */
 static const struct kafka_setting producer_required[] = {
     {"enable.idempotence", "true"},
     {"acks", "all"},
@@ -66,7 +66,7 @@ enum berth_status lb_status_of(rd_kafka_resp_err_t code)
     return status_of(kafka_error_class(code));
 }
 
-/* Called by rd_kafka_poll, so by the client's own thread. "All brokers down" says less than the
+/* Runs inside rd_kafka_poll, in the thread of the client. "All brokers down" tells less than the
  * error before it. */
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
@@ -91,7 +91,8 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct berth_client *client = rd_kafka_opaque(rk);
-    /* Settings go to producer and consumer alike, and librdkafka warns of those of the other. */
+    /* Producer and consumer get the same settings; librdkafka warns of each that is not for its
+     * kind. */
     if (strcmp(facility, "CONFWARN") == 0)
         level = LOG_LEVEL_DEBUG;
     if (client && client->logger)
@@ -106,7 +107,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *report, void *
 
 /* ---- clients ----------------------------------------------------------------------------- */
 
-/* Gives *out: a configuration of the user's settings, with our callbacks. */
+/* Gives *out: the user's settings, with libberth's callbacks. */
 static enum berth_status make_conf(struct berth_client *client,
                                    const struct kafka_setting *defaults,
                                    const struct kafka_setting *required, rd_kafka_conf_t **out,
@@ -178,7 +179,7 @@ static enum berth_status unreachable(const struct berth_client *client, struct b
                     brokers(client), client->trouble_text[0] ? ": " : "", client->trouble_text);
 }
 
-/* The number of the topic's partitions. */
+/* Finds the topic and its number of partitions. */
 static enum berth_status check_topic(const struct berth_client *client, struct topic_reader *reader,
                                      enum topic topic, int32_t *count_out,
                                      struct berth_error *error)
@@ -224,7 +225,7 @@ static enum berth_status check_both(const struct berth_client *client, struct to
     return BERTH_OK;
 }
 
-/* Asks until the brokers answer. A topic that was just made has no leader for a moment. */
+/* Repeats until the brokers answer: a new topic has no leader for a moment. */
 static enum berth_status check_topics(struct berth_client *client, struct topic_reader *reader,
                                       int32_t *count_out, struct berth_error *error)
 {
@@ -285,8 +286,8 @@ enum berth_status lb_follow(struct topic_reader *reader, int32_t partition, int6
 
 /* ---- connection -------------------------------------------------------------------------- */
 
-/* All settings are looked at before a broker is asked; and the consumer, which never makes a topic,
- * looks at both before the producer, which might. */
+/* All settings are checked before a broker is asked. The consumer, which never makes a topic,
+ * looks for both topics before the producer, which might, names one. */
 static enum berth_status connect_both(struct berth_client *client, struct berth_error *error)
 {
     enum berth_status status = make_reader(client, &client->reader, error);

@@ -1,5 +1,5 @@
-/* Following the event topic by the contract for consumers (docs/messages.md), which makes "each
- * event once, in order" of a log in which the events of a crashed worker may be repeated. */
+/* Follows the event topic by the contract for consumers (docs/messages.md): each event once and in
+ * order, although a topic may repeat the events of a crashed worker. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -101,7 +101,8 @@ enum track_verdict lb_track(struct track *track, int64_t seq, int64_t epoch)
     if (track->started && seq <= track->last) {
         take = TRACK_IGNORE;
     } else if (track->started && seq > track->last + 1) {
-        /* Events of a zombie can be the first that were seen; its successor has a higher epoch. */
+        /* The first events seen can be those of a worker that lost its partition; its successor
+         * has a higher epoch. */
         bool jump_allowed = !track->settled && epoch > track->epoch;
         take = jump_allowed ? TRACK_TAKE : TRACK_TAKE_AFTER_GAP;
         track->settled = true;
@@ -117,7 +118,7 @@ enum track_verdict lb_track(struct track *track, int64_t seq, int64_t epoch)
     return take;
 }
 
-/* One message of the topic; *found: it is in *out. */
+/* Takes one message of the topic. *found: its event is in *out. */
 static enum berth_status on_message(struct berth_watch *watch, const rd_kafka_message_t *message,
                                     bool *found, struct berth_event *out, struct berth_error *error)
 {
@@ -127,7 +128,7 @@ static enum berth_status on_message(struct berth_watch *watch, const rd_kafka_me
     arena_reset(watch->arena);
     if (event_read(message->payload, message->len, watch->arena, &event, &f) != ERR_OK ||
         event.part != message->partition)
-        return BERTH_OK; /* not an event of ours; consumers ignore what they do not know */
+        return BERTH_OK; /* no event of this partition: consumers ignore what they do not know */
     int64_t seq = event.seq, last = track->last, epoch = topic_header_int(message, "berth-epoch");
     enum track_verdict take = lb_track(track, seq, epoch < 0 ? 0 : epoch);
     if (take == TRACK_IGNORE)
@@ -151,7 +152,7 @@ static enum berth_status on_message(struct berth_watch *watch, const rd_kafka_me
                     message->partition, out->missing_from, out->missing_to);
 }
 
-/* Errors that librdkafka does not get over by itself. */
+/* Errors that do not pass by themselves. */
 static enum berth_status on_error(const rd_kafka_message_t *message, struct berth_error *error)
 {
     enum berth_status status = lb_status_of(message->err);
@@ -171,7 +172,7 @@ enum berth_status berth_watch_next(struct berth_watch *watch, int timeout_ms, bo
             return lb_error(error, BERTH_INTERRUPTED, "interrupted");
         rd_kafka_message_t *message = topic_reader_next(watch->reader, 0);
         if (!message) {
-            /* What comes after the look behind it wakes the sleep. */
+            /* A message that comes after this second look wakes the sleep. */
             lb_drain_wake(watch->client);
             message = topic_reader_next(watch->reader, 0);
         }

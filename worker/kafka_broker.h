@@ -1,4 +1,4 @@
-/* The log on Kafka with librdkafka. */
+/* The broker port, implemented with librdkafka. */
 #ifndef BERTH_WORKER_KAFKA_BROKER_H
 #define BERTH_WORKER_KAFKA_BROKER_H
 

@@ -1,10 +1,10 @@
-/* The parts of the log on Kafka: kafka_broker.c makes and frees it, kafka_consume.c is the group's
- * consumer, kafka_publish.c the producer, kafka_read.c the second, group-less consumer ("reader"),
- * kafka_shape.c looks at the topics. Only these files include this header.
+/* What the broker port's files share: kafka_broker.c makes and frees it, kafka_consume.c and
+ * kafka_poll.c are the group's consumer, kafka_publish.c the producer, kafka_read.c the look-ups
+ * in the logs, kafka_shape.c the check of the topics. Only these files include this header.
  *
- * Three librdkafka clients, because each of the others' calls must not touch the group's consumer:
- * a claim reads logs from within its rebalance callback. All run in one thread, but for
- * `connection_lost`, which librdkafka's threads set. */
+ * There are three librdkafka clients, because a claim reads logs and publishes from within the
+ * consumer's rebalance callback. All run in one thread; only `connection_lost` and `broker_up` are
+ * set by librdkafka's threads. */
 #ifndef BERTH_WORKER_KAFKA_BROKER_IMPL_H
 #define BERTH_WORKER_KAFKA_BROKER_IMPL_H
 
@@ -17,17 +17,17 @@
 #include "lib/kafka/topic_reader.h"
 #include "worker/broker.h"
 
-/* The longest that one answer of the brokers (an end of a log, the next message of a tail, the
- * settings) may take. Nothing else goes on meanwhile, so a caller that waits for all its
- * partitions must stay below max.poll.interval.ms. */
+/* Longest wait for one answer of the brokers: an end of a log, the next message of a tail, the
+ * settings. The worker does nothing else meanwhile, so a caller that waits for all its partitions
+ * must stay below max.poll.interval.ms. */
 #define KAFKA_CALL_TIMEOUT_MS 5000
-/* How long a topic or partition may be unknown before that is an error: brokers learn of one that
- * was just made one after the other. */
+/* How long a topic or partition may be unknown before it counts as missing: brokers learn of a new
+ * one one after the other. */
 #define KAFKA_NEW_TOPIC_MS    1000
-/* Brokers that are told apart when connections are lost; ids beyond share a slot, and then a loss
- * may be told twice or late. */
+/* Brokers told apart when connections are lost. Ids above share a slot: a loss may then be
+ * reported twice or late. */
 #define KAFKA_BROKER_SLOTS    1024
-/* The longest sleep in one wait: so often a wait looks at what other threads tell. */
+/* Longest sleep in one wait; then flags of other threads are looked at. */
 #define KAFKA_SLICE_MS        100
 
 struct kafka_part {
@@ -38,7 +38,7 @@ struct kafka_part {
     int64_t commit_offset; /* for the lag gauge; -1: nothing new */
 };
 
-/* Messages that librdkafka gave us and the owner has not got yet. */
+/* Messages that librdkafka handed over and that the owner has not taken yet. */
 struct kafka_inbox {
     rd_kafka_message_t **messages;
     size_t count, capacity, bytes;
@@ -67,7 +67,7 @@ struct kafka_broker {
     bool serving_reports;
     int64_t outstanding; /* over all partitions */
 
-    /* The reader. */
+    /* The look-ups. */
     struct topic_reader *reader;
 };
 
@@ -96,14 +96,14 @@ void kafka_release(void *self, struct broker_message *messages, size_t count);
  * offset dropped, -1 if none. */
 void kafka_inbox_drop(struct kafka_broker *broker, int32_t part, int64_t *lowest_out);
 void kafka_inbox_fini(struct kafka_broker *broker);
-/* Tells the group how far we are, when a second has passed since the last time, or `now`. */
+/* Commits positions to the group, at most once a second, or `now`. */
 void kafka_commit_gauge(struct kafka_broker *broker, bool now);
 
 /* kafka_publish.c */
 enum err kafka_producer_open(struct kafka_broker *broker, const struct config *cfg,
                              struct failure *f);
 void kafka_producer_free(struct kafka_broker *broker);
-/* Calls the owner for the reports that are there, waiting up to timeout_ms for the first. */
+/* Passes delivery reports on to the owner, waiting up to timeout_ms for the first. */
 void kafka_serve_reports(struct kafka_broker *broker, int timeout_ms);
 enum err kafka_publish(void *self, const struct broker_event *event, struct failure *f);
 enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f);

@@ -9,28 +9,28 @@
 #include "lib/base/mem.h"
 #include "worker/kafka_broker_impl.h"
 
-/* A seek is refused for as long as the start before it is on its way. */
+/* A seek fails while an earlier start is still under way, and is repeated for so long. */
 #define SEEK_TIMEOUT_MS 5000
 
 static const struct kafka_setting defaults[] = {
     {"client.id", "berth-worker"},
-    /* A member learns by its next heartbeat that the group assigns anew. */
+    /* A member learns of a rebalance by its next heartbeat. */
     {"heartbeat.interval.ms", "500"},
-    /* Also the time until a partition that was started or sought gets into the next fetch. */
+    /* Also bounds how long a partition waits for its first fetch after a start or seek. */
     {"fetch.wait.max.ms", "20"},
     {"fetch.error.backoff.ms", "50"},
     {"retry.backoff.ms", "10"},
-    /* librdkafka 2.0.2 looks again at a full queue only after a second, so the queue must hold
-     * more than we decide in that time. */
+    /* librdkafka 2.0.2 looks at a full queue again only after a second: the queue must hold more
+     * than the worker decides in that time. */
     {"queued.min.messages", "100000"},
     {"queued.max.messages.kbytes", "65536"},
     {NULL, NULL},
 };
 
-/* Offsets live in the database, so nothing is committed or reset by itself. Assignment is eager,
- * all or nothing: incremental assignors make partitions move while others go on, for which the
- * claim has no state. With one topic `range` and `roundrobin` give every member the same number of
- * partitions; `range` gives it neighbours, and all members must name the same one. */
+/* Offsets live in the database: nothing is committed or reset by itself. Assignment is eager, all
+ * or nothing, because incremental assignors move partitions while others continue, for which
+ * ownership has no state. With one topic `range` and `roundrobin` give every member the same
+ * number of partitions; `range` gives it neighbours. All members must name the same assignor. */
 static const struct kafka_setting required[] = {
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
@@ -42,10 +42,10 @@ static const struct kafka_setting required[] = {
     {NULL, NULL},
 };
 
-/* Called by librdkafka's threads. Errors as they reach the application are no use here: equal ones
- * within 30 s come once, and each failed attempt to connect again is one. Connections without a
- * broker's id (bootstrap) or port (the group's coordinator) fetch nothing. The signature is
- * librdkafka's. */
+/* Notes lost connections; runs in librdkafka's threads. The errors that librdkafka reports cannot
+ * serve: equal ones within 30 s are reported once, and each failed attempt to reconnect is
+ * reported, too. Connections without a broker id (bootstrap) or port (the group's coordinator)
+ * fetch nothing. The signature is librdkafka's. */
 static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker_id, const char *protocol,
                                            const char *name, int port, const char *state,
                                            void *opaque)
@@ -70,7 +70,7 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
     return rd_kafka_interceptor_add_on_broker_state_change(rk, "berth", on_broker_state, opaque);
 }
 
-/* Assigns these partitions instead of all that were assigned. NULL gives the assignment back. */
+/* Replaces the assignment by these partitions. NULL gives the assignment back. */
 static enum err assign(struct kafka_broker *broker, const rd_kafka_topic_partition_list_t *list,
                        struct failure *f)
 {
@@ -101,7 +101,7 @@ static void on_assigned(struct kafka_broker *broker, const int32_t *parts, size_
     broker->assign_called = false;
     broker->owner.assigned(broker->owner.arg, parts, count);
     struct failure f = {0};
-    /* The group waits for an answer, also when the owner takes none of them. */
+    /* The group waits for an answer even if the owner starts no partition. */
     if (!broker->assign_called && assign_none(broker, &f)) {
         log_error("no answer to an assignment", "text=%s",
                   log_quote(&(struct log_quoted){0}, f.text));
@@ -197,7 +197,7 @@ void kafka_consumer_free(struct kafka_broker *broker)
 {
     if (!broker->consumer)
         return;
-    /* Without a close before it, the owner is gone or dying: no callbacks any more. */
+    /* Without a close before, the owner is gone or ending: callbacks must not run. */
     rd_kafka_destroy_flags(broker->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     broker->consumer = NULL;
 }
@@ -214,8 +214,8 @@ enum err kafka_subscribe(void *self, const struct broker_callbacks *events, stru
     return code ? kafka_failure(f, code, "subscribe", NULL) : ERR_OK;
 }
 
-/* A subscription that replaces an equal one revokes all and joins again as the same member. Leaving
- * the group in between gives the same, but makes all other members stop and start as well. */
+/* Subscribing again revokes all partitions and joins as the same member. Leaving the group first
+ * would do the same and make all other members stop and start as well. */
 enum err kafka_resubscribe(void *self, struct failure *f)
 {
     struct kafka_broker *broker = self;
@@ -283,8 +283,8 @@ enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
     int64_t deadline = clock_mono_ms() + SEEK_TIMEOUT_MS;
     rd_kafka_resp_err_t code;
     while ((code = seek_once(broker, part, offset)) != 0) {
-        /* Right behind a start librdkafka may not have come so far (outdated: the start's own
-         * operation overtook this one). */
+        /* Soon after a start librdkafka may not be ready (__OUTDATED: the start's own operation
+         * came after the seek). */
         bool too_early = code == RD_KAFKA_RESP_ERR__STATE || code == RD_KAFKA_RESP_ERR__OUTDATED ||
                          code == RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS ||
                          code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
@@ -317,8 +317,8 @@ enum err kafka_pause(void *self, int32_t part, struct failure *f)
     enum err err = set_paused(broker, part, true, f);
     if (err != ERR_OK)
         return err;
-    /* librdkafka goes on behind the last message that it gave us, the owner's position is before
-     * those that it has not got yet. */
+    /* librdkafka continues after the last message that it handed over; the owner's position is
+     * before those in the inbox. */
     int64_t lowest;
     kafka_inbox_drop(broker, part, &lowest);
     return lowest >= 0 ? kafka_seek(broker, part, lowest, f) : ERR_OK;
@@ -342,7 +342,7 @@ int64_t kafka_request_end(void *self, int32_t part)
     const struct kafka_broker *broker = self;
     int64_t lo, hi;
     assert(kafka_part_is_valid(part));
-    /* What came with the last fetch: negative before the first one. */
+    /* From the last fetch; negative before the first one. */
     if (!broker->parts[part].started ||
         rd_kafka_get_watermark_offsets(broker->consumer, broker->requests, part, &lo, &hi) != 0)
         return -1;

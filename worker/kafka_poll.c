@@ -1,9 +1,10 @@
-/* Messages on their way from librdkafka to the owner.
+/* Messages between librdkafka and the owner.
  *
- * They are taken one by one: rd_kafka_consume_batch_queue calls the rebalance callback while it
- * holds messages of the partitions that are revoked, and gives them out afterwards; it also hides
- * where between the messages an error was. All messages rest in the inbox until a poll ends, so a
- * callback can drop those of a partition from it, and an error does not lose those before it. */
+ * They are consumed one by one, since rd_kafka_consume_batch_queue has two faults: it calls the
+ * rebalance callback while it holds messages of the revoked partitions and returns these
+ * afterwards, and it hides at which message an error occurred. Messages stay in the inbox until a
+ * poll ends, so that a callback can drop those of a partition and an error loses none of those
+ * before it. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ static struct broker_message message_of(rd_kafka_message_t *from)
     };
 }
 
-/* Gives out at most max messages in order; what is left stays. */
+/* Hands over at most max messages in order; the rest stays. */
 static size_t inbox_take(struct kafka_inbox *inbox, struct broker_message *out, size_t max)
 {
     if (inbox->count == 0)
@@ -113,7 +114,7 @@ void kafka_commit_gauge(struct kafka_broker *broker, bool now)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* An error that came instead of a message. */
+/* Notes an error that came instead of a message. */
 static void note_trouble(struct kafka_broker *broker, const rd_kafka_message_t *message)
 {
     struct failure *f = &broker->trouble;
@@ -138,8 +139,8 @@ static void take_in(struct kafka_broker *broker, rd_kafka_message_t *message)
     rd_kafka_message_destroy(message);
 }
 
-/* How long to sleep in librdkafka: its two clients cannot be waited for together, and delivery
- * reports want to be served while there are any to come. */
+/* How long to wait in librdkafka for a message. Consumer and producer cannot be waited for
+ * together, so the wait is short while delivery reports are outstanding. */
 static int slice_ms(const struct kafka_broker *broker, int64_t deadline)
 {
     int64_t left = deadline - clock_mono_ms();

@@ -1,10 +1,10 @@
-/* The producer: one event after the other per partition, without a gap (docs/architecture.md,
- * Publishing).
+/* The producer: publishes the events of each partition in order and without a gap
+ * (docs/architecture.md, Publishing).
  *
- * message.timeout.ms=0 means that librdkafka never gives up on an event by itself, so a delivery
- * report fails only when the broker refuses for good. enable.gapless.guarantee turns that into a
- * fatal error of the whole client: without it librdkafka goes on with the events behind the failed
- * one, and the topic has a gap. */
+ * With message.timeout.ms=0 librdkafka never gives up on an event, so a delivery report fails only
+ * when the broker refuses the event for good. enable.gapless.guarantee turns that into a fatal
+ * error of the client: without it librdkafka would deliver the events after the failed one, and
+ * leave a gap. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@
 
 static const struct kafka_setting defaults[] = {
     {"client.id", "berth-worker"},
-    /* Events of one commit are handed over together; without a moment's wait the first ones go out
-     * by themselves, and the broker pays for many small requests (a quarter of its time). */
+    /* The events of one commit are handed over together. Without this wait the first ones would be
+     * sent alone, and the broker would spend a quarter of its time on small requests. */
     {"linger.ms", "1"},
     {"batch.size", "1000000"},
     {"retry.backoff.ms", "10"},
@@ -32,12 +32,12 @@ static const struct kafka_setting required[] = {
     {"enable.gapless.guarantee", "true"},
     {"acks", "all"},
     {"message.timeout.ms", "0"},
-    /* The least that the check of the event topic demands of max.message.bytes (kafka_shape.c). */
+    /* The least max.message.bytes that the check of the event topic accepts (topic_settings.c). */
     {"message.max.bytes", "1000000"},
     {NULL, NULL},
 };
 
-/* A report's opaque: partition and sequence in one number, as in a booking's id, so that there is
+/* A report's opaque holds partition and sequence in one number, as a booking's id does: there is
  * nothing to free. */
 _Static_assert(sizeof(uintptr_t) == 8, "an opaque holds 64 bits");
 
@@ -58,7 +58,7 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
     broker->outstanding--;
     assert(broker->parts[part].outstanding >= 0);
     if (message->err && !broker->producer_failed) {
-        /* Not rd_kafka_message_errstr: of a message that was sent it returns the payload. */
+        /* Not rd_kafka_message_errstr: for a sent message it returns the payload. */
         struct log_quoted quoted;
         log_warn("an event was not delivered", "part=%" PRId32 " seq=%" PRId64 " code=%s text=%s",
                  part, seq, rd_kafka_err2name(message->err),
@@ -86,7 +86,7 @@ static enum err producer_new(struct kafka_broker *broker, struct failure *f)
     return ERR_OK;
 }
 
-/* Forgets the producer and all that it has not delivered. */
+/* Drops the producer with all events that it has not delivered. */
 static void producer_drop(struct kafka_broker *broker)
 {
     rd_kafka_t *old = broker->producer;
@@ -98,7 +98,7 @@ static void producer_drop(struct kafka_broker *broker)
     if (broker->producer_topic)
         rd_kafka_topic_destroy(broker->producer_topic);
     broker->producer_topic = NULL;
-    /* Not rd_kafka_purge before it: what was in flight would be a gap, hence a fatal error. */
+    /* No rd_kafka_purge before: events in flight would be a gap, hence a fatal error. */
     if (old)
         rd_kafka_destroy(old);
 }

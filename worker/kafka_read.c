@@ -1,5 +1,4 @@
-/* Looks things up in the logs, by a consumer of its own that is in no group. Nothing is fetched
- * between two calls. */
+/* Look-ups in the logs, by a consumer that is in no group. Nothing is fetched between two calls. */
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -11,7 +10,7 @@
 
 static const struct kafka_setting defaults[] = {
     {"client.id", "berth-worker"},
-    /* How long the end of a log takes to show when nothing follows a hole. */
+    /* Bounds how long it takes to learn that a log ends in a hole. */
     {"fetch.wait.max.ms", "5"},
     {"fetch.error.backoff.ms", "20"},
     {"retry.backoff.ms", "10"},
@@ -57,7 +56,7 @@ enum err kafka_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi, s
     return range(self, &(struct topic_piece){TOPIC_EVENTS, part, 0, 0}, lo, hi, f);
 }
 
-/* The last message that was seen. */
+/* The last message that was read. */
 struct last_message {
     int64_t offset;
     uint8_t sha256[32];
@@ -97,7 +96,7 @@ enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t 
     return ERR_OK;
 }
 
-/* What event_tail hands to its caller. */
+/* A tail being read. */
 struct tail {
     int32_t part;
     broker_tail_fn *fn;

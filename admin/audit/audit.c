@@ -27,7 +27,7 @@ void audit_differ(struct audit *audit, const char *kind, const char *at, const c
     va_start(args, detail);
     vsnprintf(text, sizeof(text), detail, args);
     va_end(args);
-    /* Tables and topics may hold any bytes when something is wrong with them. */
+    /* Damaged tables and topics may hold any bytes. */
     struct arena *arena = arena_new();
     json_array_append_new(audit->differences,
                           json_pack("{s:s, s:s, s:s}", "kind", kind, "at", utf8_cleaned(arena, at),
@@ -52,7 +52,7 @@ static enum err take_snapshot(struct audit *audit, struct failure *f)
 {
     struct mysql_session *session = audit->admin->session;
     MYSQL_RES *res = NULL;
-    /* In a transaction that is open MySQL would not heed the level, not even for the next one. */
+    /* MySQL ignores the level while a transaction is open, also for the next one. */
     mysql_session_rollback(session);
     enum err err = mysql_session_execf(session, f, "take the snapshot",
                                        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");

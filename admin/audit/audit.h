@@ -1,8 +1,8 @@
-/* berth-admin audit (docs/database.md): what its files share.
+/* What the files of berth-admin audit share (docs/database.md).
  *
- * The order matters, since the farm goes on meanwhile. First the event log's ends are noted, then
- * one snapshot of the database is taken: every event below the ends must then have its row. What
- * the snapshot has and the topic has not is waited for. */
+ * The farm works on during an audit, so the order of the checks matters: first the ends of the
+ * logs are noted, then one snapshot of the database is taken. Every event below those ends must
+ * have its row. An event that the snapshot has and the topic lacks is waited for. */
 #ifndef BERTH_ADMIN_AUDIT_AUDIT_H
 #define BERTH_ADMIN_AUDIT_AUDIT_H
 
@@ -15,7 +15,7 @@
 #include "admin/audit/event_fold.h"
 #include "admin/farm.h"
 
-/* Differences that are listed; further ones are only counted. */
+/* Differences listed; further ones are only counted. */
 #define AUDIT_LISTED_MAX 1000
 
 /* One partition: its row in the snapshot, its logs, and how far the comparison came. */

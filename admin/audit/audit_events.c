@@ -1,5 +1,5 @@
-/* Events against decisions: the event topic is, per partition, a dense prefix of the sequence plus
- * repeats, and each event is its row, byte by byte. */
+/* Compares events with decisions: each event partition holds every sequence in order, plus
+ * repeats, and each event equals its decision's row, byte by byte. */
 #include "admin/audit/audit.h"
 
 #include <inttypes.h>
@@ -8,7 +8,7 @@
 
 #include "lib/base/clock.h"
 
-/* Rows that are held at a time. */
+/* Rows read at a time. */
 #define WINDOW_ROWS 200
 /* Between two looks at a topic that is behind. */
 #define LOOK_MS     200
@@ -18,7 +18,7 @@ struct event_row {
     const char *event, *subject;
     size_t event_len;
 };
-/* Some consecutive rows of a partition. */
+/* Consecutive rows of a partition. */
 struct row_window {
     MYSQL_RES *res;
     struct event_row rows[WINDOW_ROWS];
@@ -126,7 +126,7 @@ static enum err on_event(void *arg, const rd_kafka_message_t *message, struct fa
     if (newer_than_snapshot)
         return ERR_OK;
     if (p->first_seq == 0) {
-        /* What retention has removed is not compared. */
+        /* Events that retention removed are not compared. */
         p->first_seq = p->events.lo > 0 ? seq : 1;
         p->next_seq = p->first_seq;
     }
@@ -164,7 +164,7 @@ static enum err compare_noted(struct comparison *c, struct failure *f)
     struct topic_piece piece = {TOPIC_EVENTS, p->part, now.lo, p->events.hi};
     err = topic_reader_read(c->audit->kafka.reader, &piece, on_event, c, f);
     if (err == ERR_OK &&
-        p->first_seq == 0) /* nothing is kept: what follows the last that was published */
+        p->first_seq == 0) /* the topic is empty: what follows the last published event */
         p->next_seq = p->events.lo > 0 ? p->published_seq + 1 : 1;
     return err;
 }

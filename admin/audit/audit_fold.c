@@ -1,5 +1,5 @@
-/* Reads every decision of the snapshot in order, checks that its columns say what its event says,
- * and folds the events. */
+/* Reads every decision of the snapshot in order, compares its columns with its event, and folds
+ * the events. */
 #include "admin/audit/audit.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@ static bool same_text(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-/* The first column that says something else than the event, or NULL. */
+/* The first column that contradicts the event; NULL: none. */
 static const char *find_contradiction(MYSQL_ROW row, const struct event_view *event)
 {
     bool accepted = strcmp(row[OUTCOME], "accepted") == 0;

@@ -1,5 +1,6 @@
-/* Requests against decisions: each message of the request log below a partition's position has
- * one decision, which names its SHA-256; and no decision is about a message that is not there. */
+/* Compares requests with decisions: each message of the request log below a partition's position
+ * has one decision, with the message's SHA-256, and no decision is about a message that the log
+ * lacks. */
 #include "admin/audit/audit.h"
 
 #include <inttypes.h>
@@ -9,7 +10,7 @@
 
 #define CHUNK_ROWS 2000
 
-/* The partition's decisions by offset, read in chunks. */
+/* A cursor over the partition's decisions by offset, read in chunks. */
 struct cursor {
     struct audit *audit;
     struct audit_part *part;
@@ -50,7 +51,7 @@ static enum err cursor_next(struct cursor *cursor, struct failure *f)
     return ERR_OK;
 }
 
-/* Rows below `offset` have no message: the log has none there. */
+/* Reports rows below `offset`: the log has no message for them. */
 static enum err skip_to(struct cursor *cursor, int64_t offset, struct failure *f)
 {
     enum err err = ERR_OK;

@@ -1,4 +1,4 @@
-/* The fold against the tables, and no machine over capacity at any instant. */
+/* Compares the fold with the tables, and looks for machines over capacity at any instant. */
 #include "admin/audit/audit.h"
 
 #include <inttypes.h>
@@ -97,7 +97,7 @@ static void compare_allocation(struct audit *audit, MYSQL_ROW row)
                      "a live allocation of %s lasts longer than the booking", machine);
         return;
     }
-    /* What ended before is history, which no event repeats. */
+    /* Allocations that ended before are history, which no event repeats. */
     if (end_ms < booking->end_ms || !booking->shares_known)
         return;
     struct amount amount = {field_int(row[4]), field_int(row[5])};
@@ -128,7 +128,7 @@ static enum err compare_allocations(struct audit *audit, struct failure *f)
     return err;
 }
 
-/* What the decisions made and the tables do not show. */
+/* Reports what the decisions made and the tables lack. */
 static void find_missing(struct audit *audit)
 {
     char at[AUDIT_AT_LEN];
@@ -173,7 +173,7 @@ static const char *find_machine_difference(MYSQL_ROW row, const struct fold_mach
         return "labels";
     if (machine_state_from_name(row[5]) != machine->state)
         return "state";
-    /* It grows with every booking, too. */
+    /* The version grows with every booking on the machine, too. */
     return field_int(row[6]) < machine->version ? "version" : NULL;
 }
 
@@ -209,10 +209,10 @@ static enum err compare_machines(struct audit *audit, struct failure *f)
 
 /* --- over-booking --- */
 
-/* From each machine's last change of capacity on: every live allocation adds at its start and takes
- * away at its end. The window's frame takes all changes at one instant together (RANGE), so that a
- * booking that ends where another begins does not meet it. The first such instant of each machine.
- */
+/* For each machine the first instant at which it is over-booked, from its last change of capacity
+ * on. Every live allocation adds at its start and subtracts at its end. The window frame (RANGE)
+ * takes all changes at one instant together, so that a booking that ends when another begins does
+ * not overlap it. */
 #define OVERBOOKED_SQL                                                                             \
     "SELECT m.name, m.gpus, m.memory_gib, s.gpus, s.memory_gib, s.at_ms FROM ("                    \
     "SELECT machine, at_ms, "                                                                      \

@@ -113,8 +113,7 @@ static void set_shares(struct event_fold *fold, struct fold_booking *booking,
     }
 }
 
-/* Notes the booking's new state: what it holds (`told` without a client: what is left of it by a
- * displacement). */
+/* Sets the booking's newest state. `told` has no client after a displacement. */
 static void move_on(struct event_fold *fold, struct fold_booking *booking,
                     const struct booking_view *told)
 {
@@ -163,7 +162,7 @@ static void take_series(struct event_fold *fold, const struct series_view *serie
     }
 }
 
-/* What a released booking has held is not told; a cancelled one holds nothing. */
+/* A displacement does not tell what a released booking held; a cancelled one holds nothing. */
 static void take_displaced(struct event_fold *fold, const struct displaced *displaced)
 {
     static const struct share nothing[1];

@@ -1,6 +1,6 @@
-/* What the events leave each booking and machine with: the one fold, of the audit and of
- * audit --follow. The highest version of each thing counts, whatever the order in which events
- * come. What is kept of a thing is as long as its newest state, however many events there were. */
+/* The state in which events leave each booking and machine: one fold for audit and audit --follow.
+ * The highest version of each booking and machine counts, in whatever order events arrive. Memory
+ * grows with the number of bookings and machines, not of events. */
 #ifndef BERTH_ADMIN_AUDIT_EVENT_FOLD_H
 #define BERTH_ADMIN_AUDIT_EVENT_FOLD_H
 
@@ -37,19 +37,21 @@ struct fold_booking {
     struct fold_share *shares; /* what it holds until its end */
     size_t share_count;
     bool shares_known; /* the newest event may not repeat them */
-    /* A displacement does not tell these; version 0, client and user NULL: no other event came. */
+    /* From the newest event but displacements, which do not tell them; told_version 0, client and
+     * user NULL: there was none. */
     int64_t told_version, series, start_ms; /* series 0: none */
     char *client, *user;
     bool seen; /* the audit's mark: the table has it */
 };
 
-/* Who is told of changes, after each; functions may be NULL. */
+/* Functions called after each change; each may be NULL. */
 struct fold_watch {
     void *arg;
-    /* The booking moved on from that version; `displaced`: by a change of a machine. */
+    /* The booking has a newer version than `old_version`; `displaced`: a change of a machine ended
+     * it. */
     void (*booking)(void *arg, struct fold_booking *booking, int64_t old_version, bool displaced);
-    /* An event told of the machine, perhaps of an older version than it has: `told`. `before` is
-     * the machine as it was, without its labels. */
+    /* An event told of the machine, perhaps of an older version than the machine has (`told`).
+     * `before`: the machine before the event, without its labels. */
     void (*machine)(void *arg, struct fold_machine *machine, const struct fold_machine *before,
                     const struct machine_view *told);
 };
@@ -66,8 +68,8 @@ struct event_fold {
 void event_fold_init(struct event_fold *fold, const struct fold_watch *watch);
 /* Zeroed is fine. */
 void event_fold_fini(struct event_fold *fold);
-/* Takes what an accepted event says; others, and duplicates, change nothing. `scratch` holds
- * nothing afterwards that the fold needs. */
+/* Takes an accepted event; others, and duplicates, change nothing. The fold keeps nothing in
+ * `scratch`. */
 void event_fold_take(struct event_fold *fold, const struct event_view *event,
                      struct arena *scratch);
 struct fold_booking *event_fold_booking(const struct event_fold *fold, int64_t id); /* NULL: none */

@@ -1,8 +1,8 @@
-/* berth-admin audit --follow: reads on and on, and judges what looks over-booked.
+/* berth-admin audit --follow: follows the event topic and reports over-booking.
  *
- * A suspicion is judged in a round. It opens when the oldest suspicion has settled: the ends of all
- * partitions are asked for, and when all is read up to there, the suspicions that had settled are
- * looked at again. */
+ * A suspicion is judged in a round. The round opens when the oldest suspicion is old enough: the
+ * ends of all partitions are noted, and once everything below them is read, the suspicions that
+ * were old enough when the round opened are checked again. */
 #include "admin/audit/follow.h"
 
 #include <inttypes.h>
@@ -19,16 +19,16 @@
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 
-/* How long an event of another partition may be late; --wait. An alarm comes that much later. */
+/* How long an event of another partition may be late (--wait). Alarms are delayed by as much. */
 #define SETTLE_MS       500
-/* Between two looks at suspicions and alarms. */
+/* Between two checks of suspicions and alarms. */
 #define LOOK_MS         50
-/* A broker that does not say within this where its partitions end is not waited for. */
+/* Longest wait for the ends of the partitions; a round opens without them. */
 #define ENDS_TIMEOUT_MS 300
-/* Alarms that are looked at until they are over. */
+/* Alarms checked again until they are over. */
 #define ALARMS_MAX      1000
 
-/* One partition and the contract of docs/messages.md, "Reading events". */
+/* What was read of one partition (docs/messages.md, "Reading events"). */
 struct follow_part {
     int64_t next_offset;
     int64_t last_seq; /* -1: none yet, and the log's start is not known */
@@ -65,7 +65,7 @@ static void on_signal(int number)
 
 static void watch_signals(void)
 {
-    /* A second one ends the program at once. */
+    /* A second signal ends the program at once. */
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
@@ -146,7 +146,8 @@ static void alarm_of(struct follow *follow, const struct follow_suspicion *suspi
         follow->alarms[follow->alarm_count++] = *suspicion;
 }
 
-/* A machine that no event registered. When the topic's start is gone, that is as it must be. */
+/* Reports a machine that no event registered. If the topic's beginning was deleted, that is no
+ * fault. */
 static void tell_unknown(struct follow *follow, const struct follow_suspicion *suspicion)
 {
     char at[AT_LEN], id[AT_LEN];
@@ -277,7 +278,7 @@ static void tell_foreign(struct follow *follow, const rd_kafka_message_t *messag
          "a message of the event topic is no event of this partition, or is damaged");
 }
 
-/* False: it repeats one that was taken. */
+/* Returns false for a repeat. */
 static bool take(struct follow *follow, const rd_kafka_message_t *message, int64_t seq)
 {
     struct follow_part *part = &follow->parts[message->partition];
@@ -312,7 +313,7 @@ static void on_message(struct follow *follow, const rd_kafka_message_t *message)
     }
 }
 
-/* What can pass is waited for; the client tries again by itself. */
+/* Transport errors pass: librdkafka tries again by itself. */
 static enum err on_error(struct follow *follow, const rd_kafka_message_t *message,
                          struct failure *f)
 {
@@ -339,7 +340,7 @@ static enum err read_some(struct follow *follow, struct failure *f)
         follow->away = false;
         if (!end)
             on_message(follow, message);
-        /* At the end there may be offsets without a message. */
+        /* The last offsets before the end may hold no message. */
         int64_t next = message->offset + (end ? 0 : 1);
         part->next_offset = next > part->next_offset ? next : part->next_offset;
     }
@@ -384,7 +385,7 @@ static enum err read_options(struct follow *follow, struct failure *f)
     return err;
 }
 
-/* Where each partition begins, and where it ends now: up to there it is the past. */
+/* Notes where each partition begins and ends now: events below the end are the past. */
 static enum err note_spans(struct follow *follow, struct failure *f)
 {
     for (int32_t part = 0; part < follow->part_count; part++) {

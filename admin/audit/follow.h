@@ -1,8 +1,8 @@
-/* berth-admin audit --follow (docs/database.md): what its files share.
+/* What the files of berth-admin audit --follow share (docs/database.md).
  *
- * The events alone say what each machine has and who holds it. Those of different partitions come in
- * any order, so what looks over-booked is at first only suspected: it is judged once half a second
- * has passed and all is read that the topic held then. */
+ * The events alone tell each machine's capacity and bookings. Events of different partitions
+ * arrive in any order, so a machine that looks over-booked is only suspected at first. A suspicion
+ * is judged half a second later, when everything is read that the topic held then. */
 #ifndef BERTH_ADMIN_AUDIT_FOLLOW_H
 #define BERTH_ADMIN_AUDIT_FOLLOW_H
 
@@ -22,7 +22,7 @@ struct follow_event {
     int64_t floor_ms, ceil_ms; /* its time in whole seconds */
 };
 
-/* What the watch keeps of a machine beside the fold. */
+/* What --follow keeps of a machine, beside the fold. */
 struct follow_machine {
     struct fold_machine *base;
     bool told;                 /* that no event registered it */
@@ -46,7 +46,7 @@ struct follow_booking {
     size_t piece_count;
 };
 
-/* Part of a machine's timeline that an event made too full, or seems to have. */
+/* A part of a machine's timeline that an event made too full, or seems to have made too full. */
 struct follow_suspicion {
     struct follow_machine *machine;
     struct follow_event event;
@@ -76,7 +76,8 @@ void follow_fold_fini(struct follow_fold *fold);
  * sequence, or does not say what it must; whatever of it could be read counts. */
 bool follow_fold_event(struct follow_fold *fold, int32_t part, int64_t seq, const char *bytes,
                        size_t len);
-/* The past is read: suspects each machine that is too full anywhere, and from now on each event. */
+/* To be called when the past is read: suspects each machine that is too full anywhere; from now on
+ * every event is checked. */
 void follow_fold_look(struct follow_fold *fold);
 
 /* Whether an event said what the machine has. */
@@ -86,7 +87,8 @@ struct follow_excess {
     int64_t at_ms;
     struct amount use, capacity;
 };
-/* Whether the machine is too full anywhere in the window; *out then says where first. */
+/* Whether the suspicion's machine is too full anywhere in its window; *out then says where
+ * first. */
 bool follow_exceeds(const struct follow_suspicion *suspicion, struct follow_excess *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* The use of each machine over time, by what the events leave bookings with. */
+/* Each machine's use over time, by what the events leave bookings with. */
 #include "admin/audit/follow.h"
 
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 
-/* Suspicions that are looked at after each event. */
+/* Suspicions checked after each event. */
 #define EXPLAINED_MAX 256
 /* Room of a list at first. */
 #define FIRST_ROOM    256
@@ -108,7 +108,7 @@ bool follow_exceeds(const struct follow_suspicion *suspicion, struct follow_exce
     const struct follow_machine *machine = suspicion->machine;
     struct finding finding = {.excess.capacity = machine->base->capacity};
     int64_t start_ms = max_ms(suspicion->start_ms, machine->changed_ms);
-    /* A machine retires only when it holds nothing from then on. */
+    /* A machine retires only when no booking holds any of it from then on. */
     if (machine->base->state == MACHINE_RETIRED) {
         finding.excess.capacity = (struct amount){0};
         start_ms = max_ms(start_ms, machine->event.ceil_ms);
@@ -122,7 +122,7 @@ bool follow_exceeds(const struct follow_suspicion *suspicion, struct follow_exce
     return finding.found;
 }
 
-/* Looks at what the event did to the machine. */
+/* Suspects the machine if the event made it too full. */
 static void look(struct follow_fold *fold, struct follow_suspicion suspicion)
 {
     struct follow_excess excess;
@@ -135,8 +135,8 @@ static void look(struct follow_fold *fold, struct follow_suspicion suspicion)
     fold->suspicions[fold->suspicion_count++] = suspicion;
 }
 
-/* After each event. With very many suspicions they are only looked at when they are judged, which
- * names too many events and none too few. */
+/* Notes, after each event, which suspicions it explains. Very many suspicions are only checked
+ * when they are judged, which reports too many events and never too few. */
 static void explain(struct follow_fold *fold)
 {
     struct follow_excess excess;
@@ -160,8 +160,8 @@ static bool holds_at(const struct follow_booking *booking, const struct follow_m
     return false;
 }
 
-/* Which event made the past too full is not known any more: the latest one that can have done so,
- * a booking's or the last change of capacity. */
+/* Which event made the past too full is not known any more. Names the latest one that can have
+ * done so: a booking's, or the last change of capacity. */
 static struct follow_event find_culprit(const struct follow_fold *fold,
                                         const struct follow_machine *machine, int64_t at_ms)
 {
@@ -199,8 +199,8 @@ void follow_fold_look(struct follow_fold *fold)
 
 /* --- what a booking holds --- */
 
-/* Sums on a timeline have a limit, which only somebody else's events can reach: what goes beyond it
- * is cut, and is far over any capacity nevertheless. */
+/* Cuts the piece to what the timeline's sums can still take. Only forged events reach that limit,
+ * and it is far over any capacity. */
 static void cut_to_limit(struct follow_piece *piece)
 {
     struct amount peak = timeline_peak(piece->machine->use, piece->start_ms, piece->end_ms);
@@ -222,7 +222,7 @@ static void add_piece(struct follow_booking *booking, struct follow_piece piece)
     booking->pieces[booking->piece_count++] = piece;
 }
 
-/* Takes all away from the instant on, and leaves room for `more` pieces. */
+/* Removes what the booking holds from the instant on, and makes room for `more` pieces. */
 static void cut_pieces(struct follow_booking *booking, int64_t cut_ms, size_t more)
 {
     struct follow_piece *old = booking->pieces;
@@ -238,8 +238,9 @@ static void cut_pieces(struct follow_booking *booking, int64_t cut_ms, size_t mo
     free(old);
 }
 
-/* Takes away what the booking held from the event on, or, where that is not known, all: a version
- * that is missing may have moved it. Gives the instant from which on the event says what it holds. */
+/* Removes what the booking held from the event on or, if a version is missing that may have moved
+ * the booking, all of it. Returns the instant from which on the event tells what the booking
+ * holds. */
 static int64_t renew(struct follow_fold *fold, struct follow_booking *booking, int64_t old_version,
                      int64_t start_ms)
 {
@@ -256,7 +257,7 @@ static int64_t renew(struct follow_fold *fold, struct follow_booking *booking, i
     return begun ? now_ms : start_ms;
 }
 
-/* The fold's booking has moved on. */
+/* The booking has a newer version. */
 static void on_booking(void *arg, struct fold_booking *base, int64_t old_version, bool displaced)
 {
     struct follow_fold *fold = arg;
@@ -291,8 +292,9 @@ static bool is_same(struct amount a, struct amount b)
     return a.gpus == b.gpus && a.memory_gib == b.memory_gib;
 }
 
-/* A capacity that is not the first one counts from the latest change on. When events were seen in
- * another order than they were made, it may count from later on than it does, never from earlier. */
+/* Notes from when on the capacity counts: from the latest change, unless it is the first one. If
+ * events arrive in another order than they were made, it may count from later on than it does,
+ * never from earlier. */
 static void note_change(struct follow_machine *machine, const struct fold_machine *before,
                         const struct machine_view *told, const struct follow_event *event)
 {
@@ -306,7 +308,7 @@ static void note_change(struct follow_machine *machine, const struct fold_machin
     }
 }
 
-/* An event told of the fold's machine. */
+/* An event told of the machine. */
 static void on_machine(void *arg, struct fold_machine *base, const struct fold_machine *before,
                        const struct machine_view *told)
 {

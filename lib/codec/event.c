@@ -9,8 +9,8 @@
 #include "core/limits.h"
 #include "lib/codec/views.h"
 
-/* Expected lengths, so that most events are written without growing: what every event has, and what
- * one item of a list adds. */
+/* Expected lengths, so that the buffer of most events never grows: what every event has, and what
+ * each item of a list adds. */
 #define EVENT_ROOM     1024
 #define DISPLACED_ROOM 160
 #define SHARE_ROOM     96
@@ -58,9 +58,10 @@ static void put_occurrence(struct jsonout *out, const struct occurrence *occurre
     JSONOUT_RAW(out, "}");
 }
 
-/* A series begins with at most LIMIT_SERIES_SHARES machines in all, but each of its bookings can be
- * amended to hold LIMIT_ALLOCATIONS. Many that run at once and are released together could then fill
- * more than an event: those that come behind that many machines are shown without theirs. */
+/* Writes a series. Its bookings name at most LIMIT_SERIES_SHARES machines when it is made, but
+ * each can be amended to hold LIMIT_ALLOCATIONS: many that run at once and are released together
+ * would not fit into an event. Occurrences after the first LIMIT_SERIES_SHARES machines are
+ * written without their allocations. */
 static void put_series(struct jsonout *out, const struct series_view *series)
 {
     size_t shown = 0;
@@ -171,7 +172,7 @@ static void put_rejected(struct jsonout *out, const struct decision *dec)
         put_limit(out, dec->limit);
 }
 
-/* What may be said of the request: of one that did not verify, nothing that it says. */
+/* Writes the request. A request that did not verify shows none of its claims. */
 static void put_request(struct jsonout *out, const struct event_input *in)
 {
     JSONOUT_RAW(out, "{\"request\":{");
@@ -206,10 +207,10 @@ static void put_request(struct jsonout *out, const struct event_input *in)
 
 static void must(int result)
 {
-    assert(result == 0); /* jansson fails here only when memory is out */
+    assert(result == 0); /* jansson fails here only when it is out of memory */
 }
 
-/* The first answer's data, but for the message at this position. */
+/* Writes the first answer's data with this message's partition and offset. */
 static void put_first_answer(struct jsonout *out, const struct event_input *in, json_t *first)
 {
     const struct prior *prior = in->decision->duplicate_of;
@@ -248,7 +249,7 @@ static const char *subject_text(const struct decision *dec, struct arena *arena)
     return NULL;
 }
 
-/* Exactly 19 digits, so that sequences sort as text. */
+/* Writes exactly 19 digits: sequences sort as text. */
 static void put_sequence(struct jsonout *out, int64_t seq)
 {
     char digits[19];
@@ -262,7 +263,7 @@ static void put_sequence(struct jsonout *out, int64_t seq)
     JSONOUT_RAW(out, "\"");
 }
 
-/* All attributes up to data. */
+/* Writes all attributes before data. */
 static void put_attributes(struct jsonout *out, const struct event_input *in,
                            const struct event *event)
 {

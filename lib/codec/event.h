@@ -1,5 +1,5 @@
-/* From a decision to the bytes of its event (docs/messages.md): structured-mode CloudEvents JSON,
- * UTF-8, one line. The same input gives the same bytes. */
+/* Writes the event of a decision (docs/messages.md): structured-mode CloudEvents JSON, UTF-8, one
+ * line. The same input gives the same bytes. lib/codec/event_read.h reads them. */
 #ifndef BERTH_LIB_CODEC_EVENT_H
 #define BERTH_LIB_CODEC_EVENT_H
 
@@ -33,7 +33,7 @@ struct event {
     const char *id;      /* "<part>-<seq>" */
 };
 
-/* Encodes. `time` carries milliseconds when they are not zero: it is the broker's append time.
+/* Writes the event. `time` is the broker's append time, with milliseconds when they are not zero.
  * A duplicate (decision->duplicate_of) takes type, subject and data from the first event's bytes,
  * which must be an event of ours (asserted). */
 void event_encode(const struct event_input *in, struct arena *arena, struct event *out);

@@ -8,41 +8,42 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 
-/* All clients of Berth want an answer soon, from a broker that can be gone for a while. */
+/* For all clients: quick answers, and quick recovery when a broker was away. */
 static const struct kafka_setting common_defaults[] = {
     {"client.id", "berth"},
     {"socket.nagle.disable", "true"},
-    /* Finds a peer that is gone without a word: the default of 60 s is longer than a session. */
+    /* Detects a peer that vanished without closing the connection. */
     {"socket.keepalive.enable", "true"},
     {"socket.timeout.ms", "10000"},
     {"socket.connection.setup.timeout.ms", "5000"},
-    /* For the workers' group, but a user who changes one of them must not find another consumer in
-     * the same program refusing it: librdkafka wants the second not to be shorter. */
+    /* The workers' group needs these two; all other clients get them as well, because librdkafka
+     * wants max.poll.interval.ms not shorter than session.timeout.ms, and a user who changes one
+     * must not find another client refusing it. */
     {"session.timeout.ms", "6000"},
     {"max.poll.interval.ms", "60000"},
-    /* max.message.bytes counts for whole batches, and a refused batch is not made smaller: this fits
-     * the smallest limit that a worker accepts of a request topic (64 KiB; `init` sets 1 MiB). The
-     * events' producer has its own size. */
+    /* A topic's max.message.bytes limits whole batches, and a refused batch is not split: this
+     * fits the smallest limit that a worker accepts of a request topic (64 KiB; `init` sets 1
+     * MiB). The events' producer has its own size. */
     {"batch.size", "60000"},
     {"reconnect.backoff.ms", "50"},
     {"reconnect.backoff.max.ms", "1000"},
     {NULL, NULL},
 };
 
-/* A topic that a typing error makes would have neither our settings nor our partitions. */
+/* A topic made by a mistyped name would have neither Berth's settings nor its partitions. */
 static const struct kafka_setting common_required[] = {
     {"allow.auto.create.topics", "false"},
     {NULL, NULL},
 };
 
-/* syslog's levels, as librdkafka gives them. A lost connection is made again by librdkafka: it
- * concerns the operator, but nothing has failed for good. */
+/* The log level of librdkafka's syslog level. librdkafka makes a lost connection again: the
+ * operator should know, but nothing has failed for good. */
 static enum log_level level_of(int syslog_level, const char *facility)
 {
     if (strcmp(facility, "CONFWARN") == 0)
         return LOG_DEBUG; /* kafka.* keys go to producers and consumers alike */
     if (strcmp(facility, "TERMINATE") == 0)
-        return LOG_INFO; /* a producer given up with messages; whoever did it says why */
+        return LOG_INFO; /* a producer destroyed with messages in it; the caller logs why */
     if (syslog_level <= 3)
         return strcmp(facility, "FAIL") == 0 ? LOG_WARN : LOG_ERROR;
     if (syslog_level == 4)
@@ -57,7 +58,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
              rk ? rd_kafka_name(rk) : "-", facility, log_quote(&quoted, text));
 }
 
-/* Errors of connections come as log lines too, so those are not said twice. */
+/* Connection errors come as log lines, too: they are not logged twice. */
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     (void)opaque;
@@ -86,7 +87,7 @@ static enum err set_all(rd_kafka_conf_t *conf, const struct kafka_setting *table
     return err;
 }
 
-/* The user's keys; one that contradicts what Berth needs is refused, not overruled. */
+/* Sets the user's keys. A key that contradicts what Berth needs is refused, not overruled. */
 static enum err set_users(rd_kafka_conf_t *conf, const struct kafka_setting *users,
                           const struct kafka_setting *required, struct failure *f)
 {
@@ -112,7 +113,7 @@ static enum err check_servers(const rd_kafka_conf_t *conf, struct failure *f)
 {
     char servers[2];
     size_t size = sizeof(servers);
-    /* A buffer that is too small gives the size, which is all that matters here. */
+    /* The size tells whether the value is empty, even when the buffer is too small. */
     rd_kafka_conf_res_t res = rd_kafka_conf_get(conf, "bootstrap.servers", servers, &size);
     if (res != RD_KAFKA_CONF_OK || size <= 1) {
         return failure_set(f, ERR_CONFIG,
