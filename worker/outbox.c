@@ -48,10 +48,8 @@ static enum err tail_ahead(struct worker *w, const struct part *part, int64_t ta
     struct partition_row row;
     if (w->store->ops->partition(w->store->self, part->number, &row, f) != ERR_OK)
         return failure_wrap(f, "read partition %" PRId32 " again", part->number);
-    if (row.epoch > part->row.epoch) {
-        return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
-                           part->number);
-    }
+    if (row.epoch > part->row.epoch)
+        return part_epoch_lost(part, f);
     return halt_set(f, ERR_FARM_HALTED, HALT_DATABASE_OLDER,
                     "event partition %" PRId32 " holds event %" PRId32 "-%" PRId64
                     " but the database ends at %" PRId64
@@ -94,13 +92,23 @@ enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f
     return ERR_OK;
 }
 
-static enum err send(struct worker *w, struct part *part, const struct broker_event *event,
+static enum err send(struct worker *w, struct part *part, const struct stored_event *stored,
                      struct failure *f)
 {
-    assert(event->seq == part->sent_seq + 1);
-    enum err err = w->broker->ops->publish(w->broker->self, event, f);
+    const struct broker_event event = {
+        .part = part->number,
+        .epoch = part->row.epoch,
+        .seq = stored->seq,
+        .key = stored->subject,
+        .type = stored->accepted ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED,
+        .value = stored->event,
+        .len = stored->event_len,
+    };
+    assert(part->tail_known);
+    assert(event.seq == part->sent_seq + 1);
+    enum err err = w->broker->ops->publish(w->broker->self, &event, f);
     if (err == ERR_OK) {
-        part->sent_seq = event->seq;
+        part->sent_seq = event.seq;
     } else if (err != ERR_LOG_FULL) {
         worker_producer_broke(w);
     }
@@ -122,16 +130,7 @@ static enum err send_stored(void *arg, const struct stored_event *stored, struct
                         " is missing in the database: restore it; see docs/operations.md",
                         part->number, part->sent_seq + 1);
     }
-    struct broker_event event = {
-        .part = part->number,
-        .epoch = part->row.epoch,
-        .seq = stored->seq,
-        .key = stored->subject,
-        .type = stored->accepted ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED,
-        .value = stored->event,
-        .len = stored->event_len,
-    };
-    return send(sending->w, part, &event, f);
+    return send(sending->w, part, stored, f);
 }
 
 enum err outbox_catch_up(struct worker *w, struct part *part, struct failure *f)
@@ -158,18 +157,15 @@ enum err outbox_catch_up(struct worker *w, struct part *part, struct failure *f)
 
 void outbox_send(struct worker *w, struct part *part, const struct decision_row *row)
 {
-    /* Without a tail, sent_seq is what a producer that is gone was given. */
+    struct failure f;
+    /* Without a tail, sent_seq is the last event that an earlier producer was given. */
     if (w->producer.broken || !part->tail_known || row->seq != part->sent_seq + 1)
         return;
-    struct broker_event event = {
-        .part = part->number,
-        .epoch = part->row.epoch,
-        .seq = row->seq,
-        .key = row->subject,
-        .type = row->reason == REASON_NONE ? EVENT_TYPE_ACCEPTED : EVENT_TYPE_REJECTED,
-        .value = row->event,
-        .len = row->event_len,
-    };
-    struct failure f;
-    (void)send(w, part, &event, &f); /* a full queue, or a broken producer, is seen by the loop */
+    const struct stored_event stored = {.part = row->part,
+                                        .seq = row->seq,
+                                        .accepted = row->reason == REASON_NONE,
+                                        .subject = row->subject,
+                                        .event = row->event,
+                                        .event_len = row->event_len};
+    (void)send(w, part, &stored, &f); /* upkeep sees a full queue and a broken producer */
 }

@@ -90,16 +90,23 @@ static void advance_claiming(struct worker *w, struct part *part)
     worker_part_set(w, part, PART_CHECKING, NULL);
 }
 
+/* Begins a transaction and locks the partition's row in it. */
+static enum err lock_row(struct worker *w, const struct part *part, struct partition_row *row,
+                         struct failure *f)
+{
+    struct farm_row farm;
+    enum err err = w->store->ops->begin(w->store->self, f);
+    return err != ERR_OK
+               ? err
+               : w->store->ops->lock_partitions(w->store->self, &part->number, 1, row, &farm, f);
+}
+
 /* After a lost session or an unknown COMMIT: the row, read under its lock, says what happened. */
 static enum err reread_row(struct worker *w, struct part *part, struct failure *f)
 {
-    const struct store_ops *store = w->store->ops;
     struct partition_row row;
-    struct farm_row farm;
-    enum err err = store->begin(w->store->self, f);
-    if (err == ERR_OK)
-        err = store->lock_partitions(w->store->self, &part->number, 1, &row, &farm, f);
-    store->rollback(w->store->self);
+    enum err err = lock_row(w, part, &row, f);
+    w->store->ops->rollback(w->store->self);
     if (err != ERR_OK)
         return failure_wrap(f, "read partition %" PRId32 " again", part->number);
     if (row.epoch < part->row.epoch ||
@@ -111,10 +118,8 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
                         "docs/operations.md",
                         part->number, part->row.epoch, part->row.last_seq, row.epoch, row.last_seq);
     }
-    if (row.epoch != part->row.epoch) {
-        return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
-                           part->number);
-    }
+    if (row.epoch != part->row.epoch)
+        return part_epoch_lost(part, f);
     if (row.halted[0])
         return halt_set(f, ERR_PARTITION_HALTED, row.halt_cause, "%s", row.halted);
     if (part->tail_known && row.last_seq < part->sent_seq) {
@@ -189,14 +194,9 @@ static enum err set_progress(struct worker *w, struct part *part, int64_t progre
 {
     const struct store_ops *store = w->store->ops;
     struct partition_row row;
-    struct farm_row farm;
-    enum err err = store->begin(w->store->self, f);
-    if (err == ERR_OK)
-        err = store->lock_partitions(w->store->self, &part->number, 1, &row, &farm, f);
-    if (err == ERR_OK && row.epoch != part->row.epoch) {
-        err = failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner",
-                          part->number);
-    }
+    enum err err = lock_row(w, part, &row, f);
+    if (err == ERR_OK && row.epoch != part->row.epoch)
+        err = part_epoch_lost(part, f);
     struct partition_row to = part->row;
     to.progress_epoch = progress_epoch;
     struct store_batch batch = {.partition_count = 1, .partitions = &to, .world = w->world};

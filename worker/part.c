@@ -62,6 +62,11 @@ void part_stop(struct part *part, enum part_state state, struct halt halt)
     part_set(part, state, halt.why);
 }
 
+enum err part_epoch_lost(const struct part *part, struct failure *f)
+{
+    return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner", part->number);
+}
+
 bool part_is_claimed(const struct part *part)
 {
     return part->state == PART_CHECKING || part->state == PART_RUNNING ||

@@ -11,8 +11,9 @@
  *                                     |                                                       |
  *                       resumed by an operator: HALTED <---- will not pass by itself ---------+
  *
- * Only RUNNING partitions are consumed. A LOST one is claimed again only on a later assignment:
- * else two workers would claim it in turns for ever (docs/architecture.md, Owning a partition). */
+ * Only RUNNING partitions are consumed. A LOST partition is claimed again only after a later
+ * assignment: otherwise two workers would claim it in turns for ever (docs/architecture.md, Owning a
+ * partition). */
 #ifndef BERTH_WORKER_PART_H
 #define BERTH_WORKER_PART_H
 
@@ -24,47 +25,49 @@
 
 enum part_state {
     PART_FOREIGN,  /* not ours */
-    PART_CLAIMING, /* assigned; its row is to be claimed */
-    PART_CHECKING, /* claimed; row, event tail and position are to be checked */
+    PART_CLAIMING, /* assigned; the row must be claimed */
+    PART_CHECKING, /* claimed; row, event tail and position must be checked */
     PART_RUNNING,  /* consumed */
-    PART_WAITING,  /* a fault that can pass: checked again at look_again_ms */
+    PART_WAITING,  /* stopped by a fault that can pass; checked again at look_again_ms */
     PART_HALTED,   /* until an operator resumes it */
-    PART_LOST,     /* another owner's epoch: until a later assignment */
+    PART_LOST,     /* another owner holds the epoch; until a later assignment */
     PART_STATE_COUNT
 };
 
 struct part {
     int32_t number;
     enum part_state state;
-    /* The row as we last wrote or read it; row.epoch is ours unless the state is FOREIGN,
-     * CLAIMING or LOST. */
+    /* The row as last read or written; row.epoch is this worker's in the states after CLAIMING. */
     struct partition_row row;
-    bool row_known;        /* row is what the database shows; false after an unknown outcome */
-    bool tail_known;       /* sent_seq and acked_seq stand on a tail that was read */
-    int64_t sent_seq;      /* the last event that the producer was given */
-    int64_t acked_seq;     /* the last event that is in the topic; events arrive there in order */
-    bool full;             /* paused: too many events are not acknowledged */
-    bool seek_back;        /* messages behind row.next_offset were dropped: fetch them again */
-    int64_t hole_at;       /* the offset above the expected one that a seek back was made for */
-    int64_t one_by_one;    /* suspect: so many messages are taken alone, see arrival.c */
-    bool wait_told;        /* why it waits is in the log already */
-    enum err told;         /* the last fault of a step that was logged; ERR_OK: none since it ran */
-    bool has_suspect;      /* arrival.c's own: such a message has arrived */
-    bool excused;          /* progress_epoch does not count this owner, see ownership_excuse */
-    int64_t look_again_ms; /* monotonic; nothing is tried before */
+    bool row_known;          /* row equals the stored one; false after an unknown outcome */
+    bool tail_known;         /* sent_seq and acked_seq follow from a tail that was read */
+    int64_t sent_seq;        /* last event handed to the producer */
+    int64_t acked_seq;       /* last event acknowledged; events arrive in the topic in order */
+    bool full;               /* fetching is paused: too many events are unacknowledged */
+    bool seek_back;          /* messages from row.next_offset on were dropped: fetch them again */
+    int64_t hole_at;         /* offset behind a hole for which a seek back was made; -1: none */
+    int64_t one_by_one;      /* a suspect's messages that are still decided alone; 0: no suspect */
+    bool has_suspect;        /* of arrival.c: a message of this suspect has arrived */
+    bool excused;            /* progress_epoch does not count this owner (ownership_excuse) */
+    bool wait_told;          /* the reason of the wait is in the log */
+    enum err told;           /* last logged fault of a step; ERR_OK: none since it ran */
+    int64_t look_again_ms;   /* monotonic: the next step not before */
     int64_t published_noted; /* published_seq as stored */
-    enum halt_cause cause;   /* of its last wait or halt: for the metrics */
-    int64_t log_end; /* of the request partition, as last seen, for the metrics; -1: not known */
+    enum halt_cause cause;   /* of the last wait or halt */
+    int64_t log_end; /* end of the request partition as last seen, for the metrics; -1: unknown */
 };
 
 const char *part_state_name(enum part_state state);
-/* Changes the state; asserts that the diagram has that arrow; logs it with `why` (may be NULL).
- * The same state again changes nothing and logs nothing. */
+/* Changes the state and logs the change with `why` (NULL: no reason). Asserts that the diagram has
+ * the arrow. Setting the state that the partition is in does nothing. */
 void part_set(struct part *part, enum part_state state, const char *why);
 /* part_set for PART_WAITING and PART_HALTED, which have a cause. */
 void part_stop(struct part *part, enum part_state state, struct halt halt);
-/* Whether the partition's row carries our epoch, as far as we know. */
+/* Whether the partition's row carries this worker's epoch, as far as the worker knows. */
 bool part_is_claimed(const struct part *part);
+/* Decisions whose events are not acknowledged. */
 int64_t part_unpublished(const struct part *part);
+/* failure_set for a partition whose row carries another owner's epoch. */
+enum err part_epoch_lost(const struct part *part, struct failure *f);
 
 #endif
