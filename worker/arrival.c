@@ -37,7 +37,7 @@ void arrival_pause(struct worker *w, int64_t ms)
 
 /* --- one message ----------------------------------------------------------------------------- */
 
-/* What is special about a message, before anybody looks into it. */
+/* What to do with a message, judged without reading its value. */
 enum arrival { TAKE, DROP, STOP_HERE };
 
 static enum arrival wait_for_clock(struct worker *w, struct part *part,
@@ -69,7 +69,7 @@ static enum arrival judge_time(struct worker *w, struct part *part,
     bool no_time = message->append_ms == BROKER_NO_TIME;
     if (!no_time && message->append_ms <= worker_wall_ms(w) + WORKER_CLOCK_AHEAD_MS)
         return TAKE;
-    if (!first) { /* decide what is before it; it will come again as the first */
+    if (!first) { /* decide the messages before it; it comes again as the first */
         part->seek_back = true;
         return STOP_HERE;
     }
@@ -86,15 +86,16 @@ static enum arrival judge_time(struct worker *w, struct part *part,
 
 /* --- suspects ------------------------------------------------------------------------------
  *
- * A partition whose owners died without progress is suspect: one of its messages may have killed
- * them (docs/architecture.md, Owning a partition). They had other partitions in hand, too, which
- * are suspect by now as well. To find out, messages of suspects are taken one at a time, in turns
- * of their own, in which nothing else is taken. Who survives its turn has made progress, and a
- * death counts only against those whose turn it was: the others are excused from it before. */
+ * A partition whose owners died without progress is a suspect: one of its messages may have killed
+ * them (docs/architecture.md, Owning a partition). All other partitions of those owners have become
+ * suspects as well. To find the guilty one, the worker takes messages of suspects one at a time, in
+ * a turn of their own, in which it takes nothing else. A partition that survives its turn has made
+ * progress. A death counts only against the partition whose turn it was: before each turn, all other
+ * partitions are excused. */
 
-/* Whose messages a turn takes: one suspect's, or: */
-#define TURN_OF_ALL    (-1)
-#define TURN_OF_OTHERS (-2) /* those that are not suspect */
+/* A turn takes the messages of one suspect (its number), or: */
+#define TURN_OF_ALL    (-1) /* of every partition: there is no suspect */
+#define TURN_OF_OTHERS (-2) /* of the partitions that are no suspects */
 #define TURN_OF_NOBODY (-3)
 
 static bool is_its_turn(const struct part *part, int32_t turn)
@@ -103,7 +104,7 @@ static bool is_its_turn(const struct part *part, int32_t turn)
            (turn == TURN_OF_OTHERS && part->one_by_one == 0);
 }
 
-/* Also one that is not consumed yet. */
+/* Also true of a suspect that is not consumed yet. */
 static bool is_suspect(const struct part *part)
 {
     int64_t fruitless = part->row.epoch - part->row.progress_epoch + part->excused;
@@ -124,7 +125,7 @@ static bool excuse_others(struct worker *w, int32_t turn)
     return true;
 }
 
-/* The suspect behind the last one; the first again behind the last. */
+/* The next suspect with a message, in the order of partitions, round robin. */
 static int32_t next_suspect(const struct worker *w)
 {
     int32_t count = w->farm.row.partitions, at = w->suspects.last;
@@ -160,9 +161,9 @@ static int32_t choose_turn(struct worker *w, const struct broker_message *messag
     return excuse_others(w, turn) ? turn : TURN_OF_NOBODY;
 }
 
-/* --- one message after the other ----------------------------------------------------------- */
+/* --- gathering ------------------------------------------------------------------------------- */
 
-/* `expected`: the offset that the partition is at, with what this turn has taken already. */
+/* `expected`: the offset behind the messages that this turn has taken of the partition. */
 static enum arrival judge(struct worker *w, struct part *part, const struct broker_message *message,
                           int64_t expected, int32_t turn)
 {
@@ -173,7 +174,7 @@ static enum arrival judge(struct worker *w, struct part *part, const struct brok
         return STOP_HERE;
     }
     if (message->offset > expected && (part->hole_at != message->offset || part->seek_back)) {
-        part->hole_at = message->offset; /* taken if it comes again: offsets may have holes */
+        part->hole_at = message->offset; /* taken if it comes again */
         part->seek_back = true;
         return STOP_HERE;
     }
@@ -184,8 +185,8 @@ static enum arrival judge(struct worker *w, struct part *part, const struct brok
     return judge_time(w, part, message, expected == part->row.next_offset);
 }
 
-/* `expected` as above: an operator is told the offset that the partition is at, and if a hole is
- * there, means the message behind it. */
+/* An operator rejects the offset at which the partition stands. If there is a hole, the rejection
+ * means the message behind the hole: hence the range. `expected` as in judge. */
 static void take(struct worker *w, struct item *item, const struct broker_message *message,
                  int64_t expected)
 {

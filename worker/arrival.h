@@ -23,11 +23,11 @@ struct item {
 size_t arrival_poll(struct worker *w, struct broker_message *messages, size_t max, int timeout_ms);
 /* Sleeps, but polls first: messages that arrive are dropped, and fetched again later. */
 void arrival_pause(struct worker *w, int64_t ms);
-/* Takes the messages (ordered by partition and offset) that are next in line in partitions that
- * run, authenticates them, and fills `items` (room for `count`); returns how many. A message below
- * the expected offset is dropped. One above it causes one seek back, and is taken if it comes
- * again: offsets may have holes. One without append time halts its partition; one that is far
- * ahead of our clock makes it wait. */
+/* Chooses the next messages of the running partitions, authenticates them, and fills `items` (room
+ * for `count`). Returns the number of items. `messages` are ordered by partition and offset, and
+ * must outlive the items. A message below the expected offset is dropped. A message above it causes
+ * one seek back, and is taken if it comes again: offsets may have holes. A message without append
+ * time halts its partition; one far ahead of the worker's clock makes its partition wait. */
 size_t arrival_gather(struct worker *w, const struct broker_message *messages, size_t count,
                       struct item *items);
 

@@ -9,8 +9,8 @@ static void fail(struct credential *credential, enum reason reason, const char *
     credential->detail = detail;
 }
 
-/* The key that the header names, if the header's algorithm is the key's: the key's record decides
- * how a token is verified, never the token (RFC 8725 §3.1). */
+/* The key that the header names. NULL, with the failure set: there is none, or the header names
+ * another algorithm than the key's record, which alone decides (RFC 8725 §3.1). */
 static const struct keyring_entry *choose_key(const struct keyring *ring,
                                               const struct jws_parts *parts, struct arena *arena,
                                               struct credential *credential)

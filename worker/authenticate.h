@@ -1,5 +1,5 @@
-/* From a message's bytes to who sent it and what it claims. Pure but for the keyring: no clock, no
- * lock. What depends on now (expiry, a key's validity) is left to decide(). */
+/* Finds the sender and the claims of a message. Depends on the bytes and the keyring only: decide()
+ * checks what depends on the time (expiry, a key's validity). */
 #ifndef BERTH_WORKER_AUTHENTICATE_H
 #define BERTH_WORKER_AUTHENTICATE_H
 
@@ -9,14 +9,13 @@
 #include "core/decide.h"
 #include "worker/keyring.h"
 
-/* What a message turned out to be. */
 struct authentication {
     struct credential credential;
-    bool verified; /* the signature is that of the key's owner: claims are set */
+    bool verified; /* the signature verifies under the key; claims are set */
     struct claims claims;
 };
 
-/* Takes a token apart and verifies it; sets *out completely. All strings live in the arena. */
+/* Parses and verifies a token; sets all of *out. Strings of *out live in the arena. */
 void authenticate(const struct keyring *ring, const void *token, size_t len, struct arena *arena,
                   struct authentication *out);
 

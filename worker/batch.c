@@ -13,14 +13,14 @@
 #include "worker/lockset.h"
 #include "worker/outbox.h"
 
-/* One attempt's work space. Items are those whose partitions still run. */
+/* The work space of one attempt. `items` holds the messages whose partitions still run. */
 struct batch {
     struct worker *w;
     struct item **items;
     size_t count;
     struct part **parts; /* of the items, ascending */
     int32_t *numbers;
-    struct partition_row *rows; /* as locked, then as they are to be */
+    struct partition_row *rows; /* as locked; then as they will be written */
     size_t part_count;
     struct decision_row *decisions;
     struct lockset set;
@@ -63,7 +63,7 @@ static bool choose_items(struct batch *b, struct item *items, size_t count)
     return b->count > 0;
 }
 
-/* A decision's now: the append time, but a partition's clock never runs backwards. */
+/* A decision's now is the append time, unless the partition's clock is ahead of it. */
 static void set_times(struct batch *b)
 {
     const struct part *part = NULL;
@@ -224,7 +224,7 @@ static enum err decide_and_write(struct batch *b, struct failure *f)
     return b->w->store->ops->commit(b->w->store->self, f);
 }
 
-/* Committed: the rows are the truth, and the events may go out. */
+/* After the COMMIT: the written rows are the stored ones, and the events may be published. */
 static void adopt_and_publish(struct batch *b)
 {
     worker_stage_end(b->w, STAGE_COMMIT);
@@ -268,7 +268,7 @@ static enum err attempt(struct batch *b, struct failure *f)
     return err;
 }
 
-/* Keys were added or revoked: they count from this batch on. */
+/* Keys or limits have changed: the new ones count from this batch on. */
 static enum err load_keys(struct worker *w, struct failure *f)
 {
     struct farm_row farm;
@@ -279,8 +279,8 @@ static enum err load_keys(struct worker *w, struct failure *f)
     return ERR_OK;
 }
 
-/* With the keys as they are now: they may have been loaded for another part of a batch that was
- * split. */
+/* Authenticates items again whose keys are not current. Another part of a split batch may have
+ * loaded newer keys. */
 static void authenticate_again(struct worker *w, struct item *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -294,8 +294,8 @@ static void authenticate_again(struct worker *w, struct item *items, size_t coun
 
 enum outcome { DONE, SPLIT, ABANDONED };
 
-/* Tries the items as one transaction until it is committed, nothing is left of it, or the same
- * fault has come too often. */
+/* Tries the items as one transaction until it is committed (DONE), no item is left or the session or
+ * farm is gone (ABANDONED), or WORKER_BATCH_ATTEMPTS have failed (SPLIT, with the last fault). */
 static enum outcome try_batch(struct worker *w, struct item *items, size_t count, struct failure *f)
 {
     struct batch b;
@@ -319,7 +319,7 @@ static enum outcome try_batch(struct worker *w, struct item *items, size_t count
             break;
         }
         if (err == ERR_OK || err == ERR_EPOCH_LOST)
-            continue; /* each time a partition leaves, or the keys are newer */
+            continue; /* bounded: a partition leaves, or the keys are newer, each time */
         if (worker_failed(w, NULL, f)) {
             outcome = ABANDONED;
             break;
@@ -335,7 +335,7 @@ static enum outcome try_batch(struct worker *w, struct item *items, size_t count
     return outcome;
 }
 
-/* One message that fails alone, again and again, stops its partition only. */
+/* A message that fails in every attempt of its own stops its partition only. */
 static void give_up(struct worker *w, const struct item *item, const struct failure *f)
 {
     char why[STORE_HALT_LEN];

@@ -1,16 +1,16 @@
-/* A batch: messages that are decided in one transaction (docs/architecture.md, One batch). */
+/* A batch: messages decided in one transaction (docs/architecture.md, One batch). */
 #ifndef BERTH_WORKER_BATCH_H
 #define BERTH_WORKER_BATCH_H
 
 #include "worker/arrival.h"
 #include "worker/worker_state.h"
 
-/* Decides the items, ordered by partition and offset, each RUNNING partition's starting at its
- * row.next_offset (or behind a hole); stores and publishes the decisions.
+/* Decides the items, stores and publishes the decisions. Items are ordered by partition and offset;
+ * those of a RUNNING partition begin at its row.next_offset, or behind a hole.
  *
- * Retries what may pass, then splits the batch per partition, then per message. What is not
- * decided in the end is still in the log: its partition is then WAITING, HALTED, LOST, FOREIGN or
- * CHECKING, or has seek_back set. */
+ * Tries again after a fault that can pass, then splits the batch per partition, then per message. A
+ * message that stays undecided is fetched again: its partition has left RUNNING, or the consumer's
+ * positions are stale. */
 void batch_run(struct worker *w, struct item *items, size_t count);
 
 #endif

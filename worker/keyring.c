@@ -17,7 +17,7 @@ struct keyring {
     size_t count, capacity;
     struct ring_client *clients; /* sorted by name */
     size_t client_count, client_capacity;
-    size_t counted_count; /* of them, those with a counted limit */
+    size_t counted_count; /* clients with a counted limit */
     int64_t generation;
 };
 
@@ -125,7 +125,7 @@ enum err keyring_load(struct keyring *ring, const struct store *store, int64_t g
         qsort(fresh.entries, fresh.count, sizeof(*fresh.entries), by_kid);
     for (size_t i = 0; i < fresh.count; i++) {
         const struct ring_client *client = find_client(&fresh, fresh.entries[i].client);
-        if (client) /* else it was added in between, and the generation is a new one */
+        if (client) /* else it was added in between, which made a later generation */
             fresh.entries[i].limits = client->limits;
     }
     clear(ring);

@@ -1,5 +1,5 @@
-/* The clients, with their limits, and their public keys, parsed once and kept until the database says
- * that they changed. */
+/* All clients with their limits and public keys. Each key is parsed once, and kept until the farm's
+ * key_generation changes. */
 #ifndef BERTH_WORKER_KEYRING_H
 #define BERTH_WORKER_KEYRING_H
 
@@ -22,7 +22,7 @@ struct keyring_entry {
     enum jws_alg alg;
     bool revoked;
     int64_t not_before_ms, not_after_ms;
-    struct jws_key *key; /* owned; NULL: the stored PEM does not parse, nothing verifies under it */
+    struct jws_key *key; /* owned; NULL: the stored PEM does not parse, and no token verifies */
 };
 
 struct keyring *keyring_new(void);
@@ -36,12 +36,12 @@ enum err keyring_load(struct keyring *ring, const struct store *store, int64_t g
 void keyring_expire(struct keyring *ring);
 /* The farm's key_generation that the ring was loaded as; 0: expired. */
 int64_t keyring_generation(const struct keyring *ring);
-/* The client's limits, if one of them is counted over its bookings; NULL: none is. Lives until the
- * next load. */
+/* The client's limits, valid until the next load. NULL: none of them is counted over the client's
+ * bookings. */
 const struct client_limits *keyring_counted(const struct keyring *ring, const char *client);
 /* Whether any client has such a limit. */
 bool keyring_counts(const struct keyring *ring);
-/* NULL: no such key. The entry lives until the next load. */
+/* NULL: no such key. The entry is valid until the next load. */
 const struct keyring_entry *keyring_find(const struct keyring *ring, const char *kid);
 
 #endif

@@ -37,7 +37,7 @@ void lockset_collect(struct lockset *set, struct item *const *items, size_t coun
 
 /* --- clients --- */
 
-/* Adds the client if a limit of it is counted; false: it is there, or need not be. */
+/* Adds the client if it has a counted limit. Returns whether it was added. */
 static bool need_client(struct lockset *set, const struct keyring *keys, const char *name)
 {
     const struct client_limits *limits = keyring_counted(keys, name);
@@ -73,8 +73,8 @@ static void need_owner(void *arg, const char *name)
     need_client(owners->set, owners->keys, name);
 }
 
-/* Those whose use the batch may change: who asks for bookings, and whose bookings it may touch. They
- * are found anew in each attempt, since limits may have changed in between. */
+/* Finds the clients whose use the batch may change: those with a booking.create, and the owners of
+ * bookings that it may touch. Each attempt starts anew, since limits may have changed. */
 static enum err find_clients(struct lockset *set, struct worker *w, struct failure *f)
 {
     const struct store_ops *store = w->store->ops;
@@ -92,7 +92,7 @@ static enum err find_clients(struct lockset *set, struct worker *w, struct failu
     return err;
 }
 
-/* Under the bookings' locks: one that appeared since may be another client's. */
+/* Under the bookings' locks: a booking that appeared since may belong to another client. */
 static void add_owners(struct lockset *set, struct worker *w)
 {
     if (!keyring_counts(w->keys))
@@ -158,8 +158,7 @@ static enum err load_timelines(struct lockset *set, struct worker *w, struct fai
 
 /* --- machines and bookings --- */
 
-/* Adds the ids of the machines that the names stand for. A name that is not there is not cached
- * as missing: each batch looks again. */
+/* Adds the ids of the named machines. An unknown name is not remembered: each batch looks it up. */
 static void add_named(struct lockset *set, struct world *world)
 {
     for (size_t i = 0; i < set->wants.machine_count; i++) {
@@ -169,8 +168,8 @@ static void add_named(struct lockset *set, struct world *world)
     }
 }
 
-/* Whether the update may leave the machine with less room than it has then: by its row, or by one of
- * the updates that come before it in the batch. */
+/* Whether the update may leave less capacity than the machine has by its row, or by an earlier update
+ * of the batch. */
 static bool may_shrink(const struct wants *wants, size_t index, const struct machine *machine)
 {
     const struct machine_update *update = wants->updates[index];
@@ -202,8 +201,8 @@ static void find_shrinking(struct lockset *set, struct world *world)
     }
 }
 
-/* The bookings of series, and those that an update may have to name or to end, join the set: the
- * latter only of machines that may shrink, for a busy machine has many. */
+/* Adds the bookings of series, and those that an update may have to name or end. The latter only on
+ * machines that may shrink, since a busy machine has many bookings. */
 static enum err find_bookings(struct lockset *set, struct worker *w, struct failure *f)
 {
     const struct store_ops *store = w->store->ops;
@@ -262,7 +261,7 @@ enum err lockset_warm(struct lockset *set, struct worker *w, struct failure *f)
     return load_timelines(set, w, f);
 }
 
-/* Under the locks: does the set still hold all that the requests touch? */
+/* Under the locks: ERR_WORLD_GREW if the requests touch rows that are not in the set. */
 static enum err check_grown(struct lockset *set, struct worker *w, struct failure *f)
 {
     size_t machines = set->machines.count, bookings = set->bookings.count;

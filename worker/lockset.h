@@ -1,4 +1,5 @@
-/* What a batch must have locked and loaded before it is decided (docs/architecture.md, One batch). */
+/* The rows that a batch must lock, and the timelines that it must load, before it is decided
+ * (docs/architecture.md, One batch). */
 #ifndef BERTH_WORKER_LOCKSET_H
 #define BERTH_WORKER_LOCKSET_H
 
@@ -8,30 +9,29 @@
 
 struct lockset {
     struct wants wants;
-    /* To be locked, in this order. Machines and bookings that earlier attempts of the same batch
-     * found stay: ids only grow. */
-    struct client *clients; /* those that count: with a counted limit; by name */
+    /* Locked in this order. Machines and bookings found by earlier attempts of the batch stay. */
+    struct client *clients; /* with a counted limit; by name */
     size_t client_count, client_capacity;
     struct id_list machines;
     struct id_list bookings;
-    struct id_list shrinking; /* machines that an update of the batch may leave with less room */
-    int64_t known_from_ms;    /* nobody in the batch looks below it */
-    size_t loaded;            /* timelines, by this attempt */
+    struct id_list shrinking; /* machines to which an update of the batch may leave less capacity */
+    int64_t known_from_ms;    /* least now of the batch: no decision looks before it */
+    size_t loaded;            /* timelines loaded by this attempt */
 };
 
 void lockset_fini(struct lockset *set);
-/* From the requests alone: which rows they name. */
+/* Begins an attempt: collects the rows that the requests name. */
 void lockset_collect(struct lockset *set, struct item *const *items, size_t count);
-/* Plain reads before any lock: names to ids, candidates of `any`, bookings of series and of
- * machines that shrink, the machines and clients of bookings, timelines that are missing or stale.
- * A cold timeline loaded under locks would make others time out. */
+/* Reads without locks: ids of names, candidates of `any`, bookings of series and of shrinking
+ * machines, machines and clients of bookings, and missing or stale timelines. Loading a cold
+ * timeline under locks would make other workers time out. */
 enum err lockset_warm(struct lockset *set, struct worker *w, struct failure *f);
-/* Under the partitions' locks: locks clients, machines and bookings, each in the order of its keys;
- * reads again what the lock set was made from (ERR_WORLD_GREW: more must be locked; roll back and
- * begin again, the set has grown), reloads timelines that changed, looks up request ids.
+/* Under the partitions' locks: locks clients, machines and bookings, each by ascending key; reads
+ * again what the lock set was made from; reloads timelines that changed; looks up request ids.
+ * ERR_WORLD_GREW: more rows must be locked, and the set holds them now; roll back and start over.
  *
- * Candidates of `any` are not looked for again: of those that were locked the core sees the rows as
- * they are now, and a machine that came up meanwhile is one that this batch comes before. */
+ * Candidates of `any` are not searched again. The core sees the locked rows of those found before,
+ * and the batch is decided as if before any machine that came up since. */
 enum err lockset_take(struct lockset *set, struct worker *w, struct failure *f);
 
 #endif

@@ -75,7 +75,7 @@ static enum err work(const struct config *cfg, struct store *store, struct broke
     return ERR_OK;
 }
 
-/* With /metrics, if it is asked for: also while the servers cannot be reached yet. */
+/* Serves /metrics, if configured, from before the servers are reached. */
 static enum err work_measured(const struct config *cfg, struct store *store, struct broker *broker,
                               struct failure *f)
 {

@@ -17,7 +17,7 @@ static void see_event(void *arg, int64_t offset, int64_t seq)
         tail->highest_seq = seq; /* repeats of older ones may follow the newest */
 }
 
-/* What an event log without a decision in sight says about the last published one. */
+/* The last published sequence, if the tail of the event log holds no decision. */
 static enum err tail_without_events(const struct part *part, int64_t lo, int64_t hi, int64_t *tail,
                                     struct failure *f)
 {
@@ -41,7 +41,8 @@ static enum err tail_without_events(const struct part *part, int64_t lo, int64_t
     return ERR_OK;
 }
 
-/* The topic is ahead of the row as we know it: ahead of the database, or another owner went on. */
+/* The topic is ahead of the known row. Either it is ahead of the database, or another owner has
+ * published. */
 static enum err tail_ahead(struct worker *w, const struct part *part, int64_t tail,
                            struct failure *f)
 {
@@ -57,7 +58,7 @@ static enum err tail_ahead(struct worker *w, const struct part *part, int64_t ta
                     part->number, part->number, tail, row.last_seq);
 }
 
-/* Retention may have taken the events between the look at the range and the reading. */
+/* Fails if retention has deleted events since the range was read: the tail may have lost them. */
 static enum err range_is_stable(struct worker *w, int32_t number, int64_t lo, struct failure *f)
 {
     int64_t lo_now, hi_now;

@@ -28,11 +28,11 @@ static bool nothing_outstanding(const struct part *part)
            part->acked_seq == part->row.last_seq;
 }
 
-/* Earlier owners took the partition but never committed: a message may have killed them. */
+/* Earlier owners claimed the partition but never committed: a message may have killed them. */
 static enum err check_poison(const struct worker *w, struct part *part, struct failure *f)
 {
     int64_t fruitless = part->row.epoch - part->row.progress_epoch;
-    /* As many as they can have had in hand: the one that killed them is among these. */
+    /* The message that killed them is in the first batch, which has at most batch_max messages. */
     if (fruitless > WORKER_POISON_ONE_BY_ONE)
         part->one_by_one = (int64_t)w->settings.batch_max;
     if (fruitless <= WORKER_POISON_HALT || part->row.reject_offset == part->row.next_offset)
@@ -49,8 +49,8 @@ static enum err claim(struct worker *w, struct part *part, struct failure *f)
 {
     const struct store_ops *store = w->store->ops;
     struct partition_row row;
-    /* Ours still, and nothing outstanding: no new epoch, no tail (a rebalance that gave the
-     * partition back). */
+    /* A rebalance gave the partition back, and nobody else owned it in between: it needs no new
+     * epoch and no tail. */
     if (nothing_outstanding(part)) {
         if (store->partition(w->store->self, part->number, &row, f) != ERR_OK)
             return failure_wrap(f, "read partition %" PRId32, part->number);
@@ -139,7 +139,7 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
     return ERR_OK;
 }
 
-/* The message before next_offset must be the one that was decided last. */
+/* The message before next_offset must be the last decided message. */
 static enum err compare_last(struct worker *w, struct part *part, struct failure *f)
 {
     const struct partition_row *row = &part->row;
@@ -273,7 +273,7 @@ static void catch_up(struct worker *w, struct part *part)
         step_failed(w, part, &f);
 }
 
-/* A halted partition is not consumed, but what was decided is still published. */
+/* A halted partition is not consumed, but its decisions are still published. */
 static void advance_halted(struct worker *w, struct part *part)
 {
     struct failure f;
@@ -304,7 +304,7 @@ static void advance(struct worker *w, struct part *part)
         advance_checking(w, part);
         break;
     case PART_WAITING:
-        part->row_known = false; /* an operator may have said how to go on */
+        part->row_known = false; /* an operator may have changed the row */
         worker_part_set(w, part, PART_CHECKING, NULL);
         break;
     case PART_HALTED:
@@ -348,7 +348,7 @@ enum err ownership_check_tails(struct worker *w, struct failure *f)
     return ERR_OK;
 }
 
-/* A database that comes back may be an older one: whether this session's is known not to be. */
+/* Whether this session's database is known not to be an older copy. */
 static bool tails_are_checked(struct worker *w)
 {
     struct failure f;
@@ -382,7 +382,7 @@ void ownership_advance(struct worker *w)
     if (!can_advance(w) || !tails_are_checked(w))
         return;
     for (struct part *part = w->parts; part < w->parts_end; part++) {
-        /* CLAIMING and CHECKING may follow each other at once; nothing takes more than two steps. */
+        /* CHECKING may follow CLAIMING at once; no partition takes more than two steps. */
         for (int step = 0; step < 2; step++) {
             if (!can_advance(w))
                 return;

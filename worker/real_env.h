@@ -1,4 +1,4 @@
-/* The machine's clocks, as the loop sees them; tests have simulated ones. */
+/* The machine's clocks for the loop; tests use simulated clocks. */
 #ifndef BERTH_WORKER_REAL_ENV_H
 #define BERTH_WORKER_REAL_ENV_H
 

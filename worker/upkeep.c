@@ -39,8 +39,8 @@ static void ensure_session(struct worker *w)
     log_info("database session opened", "connection=%" PRIu64, w->session.connection_id);
 }
 
-/* A failed delivery leaves a hole in what this producer sends, so it must not send another event:
- * a new one starts behind the tail (docs/architecture.md, Publishing). */
+/* After a failed delivery this producer must not send another event, since the topic would have a
+ * gap. A new producer starts behind the tail (docs/architecture.md, Publishing). */
 static void ensure_producer(struct worker *w)
 {
     struct failure f;
@@ -89,12 +89,12 @@ static void seek_back(struct worker *w, struct part *part)
     }
 }
 
-/* Stops and continues fetching by the number of events that are not acknowledged. */
+/* Pauses and resumes fetching by the number of unacknowledged events. */
 static void bound_unpublished(struct worker *w, struct part *part)
 {
     struct failure f;
     if (!part->full && part_unpublished(part) >= w->settings.unpublished_max) {
-        /* Should that fail, what arrives is dropped, and fetched again when there is room. */
+        /* If that fails, messages are dropped as they arrive, and fetched again when there is room. */
         (void)w->broker->ops->pause(w->broker->self, part->number, &f);
         part->full = true;
     } else if (part->full && part_unpublished(part) <= w->settings.unpublished_max / 2) {
@@ -171,10 +171,10 @@ static void note_now_and_then(struct worker *w)
     }
 }
 
-/* Memory: nobody looks at use that ended before the least clock of all partitions that are decided
- * here, and never may one partition's clock alone say so: another one may be hours behind. One that
- * has decided nothing yet, or stands halted, does not hold the others up; should it bring older
- * messages, what they need is loaded again. */
+/* Frees memory: no decision looks at use that ended before the least clock of the partitions that this
+ * worker decides. One partition's clock alone is not enough, since another partition may be hours
+ * behind. A partition that has decided nothing yet, or is halted, does not count; timelines that its
+ * older messages need are loaded again. */
 static void forget_past(struct worker *w)
 {
     int64_t least_ms = INT64_MAX;

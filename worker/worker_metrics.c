@@ -8,7 +8,7 @@
 #include "core/limits.h"
 #include "worker/broker.h"
 
-/* So often the partitions are shown anew. */
+/* Interval between two copies of the loop's state into the metrics. */
 #define SHOW_MS 100
 #define UNKNOWN INT64_C(-1)
 
@@ -23,7 +23,7 @@ struct part_metrics {
     metric_value halted, waiting; /* enum halt_cause; HALT_NONE: it is not */
     metric_value epoch, unpublished;
     metric_value lag; /* or UNKNOWN */
-    /* The loop's own: by sequence modulo metrics->timed_count. NULL until the first decision. */
+    /* Of the loop's thread; index: sequence modulo timed_count. NULL until the first decision. */
     struct timed *timed;
 };
 
@@ -38,7 +38,7 @@ struct worker_metrics {
     metric_value partitions;  /* of the farm; 0: not known yet */
     metric_value loop_us;     /* wall clock; 0: the loop has not begun */
     struct part_metrics parts[LIMIT_PARTITIONS];
-    /* The loop's own. */
+    /* Of the loop's thread. */
     size_t timed_count; /* a power of two */
     int64_t shown_ms;
 };
@@ -66,7 +66,7 @@ void worker_metrics_free(struct worker_metrics *m)
 
 /* --- counting ------------------------------------------------------------------------------- */
 
-/* Twice the bound: it is looked at between batches, and one may be as large as it. */
+/* Twice the bound, which is checked between batches only: a batch may add as many again. */
 void worker_metrics_open(struct worker_metrics *m, int64_t unpublished_max)
 {
     if (m->timed_count > 0)
@@ -132,7 +132,7 @@ void worker_metrics_happened(struct worker_metrics *m, enum happening what)
     metric_add(&m->happened[what], 1);
 }
 
-/* Also while it looks again: else it would seem to go on every other second. */
+/* Includes each check in between; otherwise the wait would seem to end every other second. */
 static bool part_still_waits(const struct part *part)
 {
     return part->state == PART_WAITING ||
@@ -240,7 +240,7 @@ static void render_decisions(const struct worker_metrics *m, struct buf *out)
         for (int reason = 0; reason < REASON_COUNT; reason++) {
             int64_t count = metric_get(&m->decisions[type][reason]);
             bool accepted = reason == REASON_NONE;
-            /* A rate needs a 0 to begin at, but few of these pairs ever come. */
+            /* A rate needs a 0 to begin with, but most of these pairs never occur. */
             if (count == 0 && (!accepted || type == REQUEST_TYPE_COUNT))
                 continue;
             metric_sample(
@@ -329,7 +329,7 @@ void worker_metrics_render(const struct worker_metrics *m, struct buf *out)
         metric_single(out, &happenings[what], metric_get(&m->happened[what]));
     metric_single(out, &metric_database_up, metric_get(&m->database_up));
     if (metric_get(&m->loop_us) == 0)
-        return; /* nothing is known of the farm */
+        return; /* the loop has not begun: the farm is unknown */
     metric_single(out, &loop_time, metric_get(&m->loop_us));
     metric_head(out, &metric_farm_halted);
     metric_cause(out, &metric_farm_halted, NULL,

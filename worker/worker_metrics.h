@@ -1,5 +1,5 @@
-/* What a worker counts, for Prometheus. The loop's thread is the only one that writes; others
- * render at any time, and the loop waits for nobody. */
+/* A worker's metrics for Prometheus. Only the loop's thread writes; any thread renders at any time,
+ * without a lock. */
 #ifndef BERTH_WORKER_WORKER_METRICS_H
 #define BERTH_WORKER_WORKER_METRICS_H
 
@@ -9,7 +9,7 @@
 #include "lib/metrics/metrics.h"
 #include "worker/part.h"
 
-/* The stages of a batch, in their order: see worker/batch.c. */
+/* The stages of a batch, in order (worker/batch.c). */
 #define STAGE_TABLE(X)                                                                             \
     X(AUTHENTICATE, "authenticate", "taking messages apart and verifying their signatures")        \
     X(WARM, "warm", "plain reads and the loading of timelines, before any lock")                   \
@@ -36,8 +36,8 @@ void worker_metrics_render(const struct worker_metrics *metrics, struct buf *out
 
 /* --- for the modules of this folder, in the loop's thread --- */
 
-/* Room for the decisions of one partition that may be unpublished at a time. Once, before the
- * others. */
+/* Makes room to time unpublished_max unpublished decisions per partition. Call it before the others;
+ * later calls do nothing. */
 void worker_metrics_open(struct worker_metrics *metrics, int64_t unpublished_max);
 /* Whether the loop's state is to be shown now; false: that was done just before. */
 bool worker_metrics_due(struct worker_metrics *metrics, int64_t mono_ms);
@@ -55,17 +55,17 @@ void worker_metrics_show(struct worker_metrics *metrics, const struct worker_vie
 void worker_metrics_stage(struct worker_metrics *metrics, enum stage stage, int64_t took_us);
 /* A batch of that many messages was committed. */
 void worker_metrics_batch(struct worker_metrics *metrics, size_t messages);
-/* A decision was committed; type REQUEST_TYPE_COUNT: the message could not be read. append_ms may be
- * BROKER_NO_TIME. */
+/* A decision was committed. type is REQUEST_TYPE_COUNT if the message could not be read. append_ms
+ * may be BROKER_NO_TIME. */
 void worker_metrics_decided(struct worker_metrics *metrics, const struct decision_row *row,
                             enum request_type type, int64_t append_ms);
-/* Its event is in the topic. A decision that another process made is not timed. */
+/* The decision's event was acknowledged. Only decisions of this process are timed. */
 void worker_metrics_acknowledged(struct worker_metrics *metrics, int32_t part, int64_t seq,
                                  int64_t wall_ms);
 void worker_metrics_rolled_back(struct worker_metrics *metrics, enum err cause);
 void worker_metrics_timelines(struct worker_metrics *metrics, size_t reused, size_t loaded);
 
-/* What happened how often: counters without labels. */
+/* Events of the loop that are counted without labels. */
 enum happening {
     HAPPENED_DATABASE_RECONNECT,
     HAPPENED_PRODUCER_RESET,

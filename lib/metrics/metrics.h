@@ -1,9 +1,9 @@
-/* Numbers for Prometheus, and their text (exposition format 0.0.4). Values are atomics: any thread
- * may count, and whoever renders them holds nobody up. Two values are not read at one instant, which
- * Prometheus does not ask for; a histogram's count is the sum of what its buckets showed.
+/* Metrics for Prometheus in its text format (exposition format 0.0.4). Values are atomics: any thread
+ * may count or render, without a lock. A rendering is no snapshot, which Prometheus does not need; a
+ * histogram's count is the sum of the buckets as rendered.
  *
- * A family is a constant with a name, a type and a sentence; who owns the values writes them, family
- * by family: the head, then its samples. */
+ * A family is a constant: name, type, unit and help. The owner of the values writes each family: its
+ * head, then its samples. */
 #ifndef BERTH_LIB_METRICS_METRICS_H
 #define BERTH_LIB_METRICS_METRICS_H
 
@@ -34,18 +34,18 @@ struct metric {
     const char *help; /* a sentence */
 };
 
-/* What worker and reader both show. */
+/* Families of both worker and reader. */
 extern const struct metric metric_database_up, metric_farm_halted, metric_farm_partitions,
     metric_partition_halted;
 
-/* Upper bounds (inclusive) of a histogram's buckets, ascending; what is above the last goes to a
- * bucket of its own. */
+/* Upper bounds (inclusive) of a histogram's buckets, ascending. A last bucket without bound takes
+ * larger values. */
 struct histogram_bounds {
     size_t count; /* at most HISTOGRAM_BUCKETS_MAX */
     int64_t bounds[HISTOGRAM_BUCKETS_MAX];
 };
-extern const struct histogram_bounds histogram_work;  /* 50 us to 10 s: a step of some work */
-extern const struct histogram_bounds histogram_delay; /* 1 ms to an hour: what somebody waits for */
+extern const struct histogram_bounds histogram_work;  /* 50 us to 10 s: a step of work */
+extern const struct histogram_bounds histogram_delay; /* 1 ms to 1 h: a wait of a user */
 extern const struct histogram_bounds histogram_sizes; /* 1 to 100,000 */
 
 struct histogram {
@@ -55,20 +55,20 @@ struct histogram {
 };
 
 void histogram_init(struct histogram *histogram, const struct histogram_bounds *bounds);
-/* A negative value (clocks of two hosts) counts as 0. */
+/* Counts a negative value, from clocks of two hosts, as 0. */
 void histogram_observe(struct histogram *histogram, int64_t value);
 int64_t histogram_count(const struct histogram *histogram);
 
-/* A list of these ends with one whose name is NULL. */
+/* Lists of labels end with a NULL name. */
 struct metric_label {
     const char *name;
     const char *value;
 };
 #define METRIC_LABELS(...) ((const struct metric_label[]){__VA_ARGS__, {NULL, NULL}})
 
-/* Its # HELP and # TYPE lines: once, before its samples. */
+/* Writes the # HELP and # TYPE lines: once, before the family's samples. */
 void metric_head(struct buf *out, const struct metric *metric);
-/* labels NULL: none. */
+/* labels: NULL for none. */
 void metric_sample(struct buf *out, const struct metric *metric, const struct metric_label *labels,
                    int64_t value);
 /* A sample of a family whose label `cause` says why something stands still: 1, or 0 for the cause
