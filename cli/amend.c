@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "cli/typed_request.h"
 
 /* What was typed. */
@@ -101,10 +102,9 @@ static enum err held_shares(const json_t *booking, struct cli_shares *out, struc
     enum err err = ERR_OK;
     json_array_foreach(json_object_get(booking, "allocations"), i, share)
     {
-        const char *name = json_string_value(json_object_get(share, "machine"));
-        struct cli_share item = {
-            .gpus = json_integer_value(json_object_get(share, "gpus")),
-            .memory_gib = json_integer_value(json_object_get(share, "memory_gib"))};
+        const char *name = member_text(share, "machine");
+        struct cli_share item = {.gpus = member_number(share, "gpus"),
+                                 .memory_gib = member_number(share, "memory_gib")};
         if (!name || strlen(name) > LIMIT_NAME_LEN)
             return failure_set(f, ERR_FAILED, "the reader does not say what the booking holds");
         snprintf(item.machine, sizeof(item.machine), "%s", name);
@@ -138,7 +138,7 @@ static enum err edit_shares(const struct cli *cli, const json_t *booking, struct
 static enum err resolve(const struct cli *cli, const json_t *booking, struct amend *amend,
                         struct failure *f)
 {
-    int64_t start_ms = cli_time_of(booking, "start"), end_ms = cli_time_of(booking, "end");
+    int64_t start_ms = member_time_ms(booking, "start"), end_ms = member_time_ms(booking, "end");
     if (cli_change_needs_booking(&amend->change) && (start_ms == 0 || end_ms == 0))
         return failure_set(f, ERR_FAILED, "the reader does not say when the booking is");
     enum err err = cli_change_resolve(&amend->change, start_ms, end_ms, f);

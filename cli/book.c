@@ -4,15 +4,11 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "cli/typed_request.h"
 #include "lib/base/mem.h"
 
 /* ---- whole machines ------------------------------------------------------------------------ */
-
-static int64_t number_of(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
 
 int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares)
 {
@@ -31,8 +27,8 @@ int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares)
             }
             return code;
         }
-        share->gpus = number_of(machine, "gpus");
-        share->memory_gib = number_of(machine, "memory_gib");
+        share->gpus = member_number(machine, "gpus");
+        share->memory_gib = member_number(machine, "memory_gib");
         share->whole = false;
         json_decref(machine);
     }
@@ -60,8 +56,9 @@ static enum err common_size(const json_t *machines, struct cli_any *any, struct 
     const char *first = NULL;
     json_array_foreach(machines, i, machine)
     {
-        int64_t gpus = number_of(machine, "gpus"), memory_gib = number_of(machine, "memory_gib");
-        const char *name = json_string_value(json_object_get(machine, "name"));
+        int64_t gpus = member_number(machine, "gpus"),
+                memory_gib = member_number(machine, "memory_gib");
+        const char *name = member_text(machine, "name");
         if (!name || !carries(machine, any->labels))
             continue;
         if (first && (gpus != any->gpus || memory_gib != any->memory_gib)) {

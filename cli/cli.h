@@ -92,6 +92,8 @@ enum problem_code cli_problem_code_of(enum berth_status status);
 void cli_print_json(const json_t *value);
 /* One TSV row of strings; NULL and "" become "-"; tabs and line ends become blanks. */
 void cli_print_tsv(const char *const *fields, size_t count);
+/* The names of the columns, in TSV and without --no-headers only. */
+void cli_print_header(const struct cli *cli, const char *const *names, size_t count);
 
 /* ---- cli_show.c: how things look */
 /* A booking, a machine, as objects of events and the reader. */
@@ -102,8 +104,6 @@ void cli_print_machine(const struct cli *cli, const json_t *machine);
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN]);
 /* Machines and amounts, a line each. */
 void cli_print_shares(const json_t *shares);
-/* The time in this member; 0: there is none. */
-int64_t cli_time_of(const json_t *object, const char *name);
 /* All items of a collection ("machines") that the filter ("&state=up", or "") lets through; gives a
  * new array and returns 0, else the problem was reported. */
 int cli_get_all(const struct cli *cli, const char *collection, const char *filter,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "cli/typed_request.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
@@ -134,11 +135,11 @@ static void print_window(const struct cli *cli, const json_t *window)
     char text[CLI_WINDOW_LEN];
     char *shares = cli_shares_text(json_object_get(window, "allocations"));
     if (cli->format == CLI_TSV) {
-        const char *row[] = {json_string_value(json_object_get(window, "start")),
-                             json_string_value(json_object_get(window, "end")), shares};
+        const char *row[] = {member_text(window, "start"), member_text(window, "end"), shares};
         cli_print_tsv(row, 3);
     } else {
-        cli_time_window(cli_time_of(window, "start"), cli_time_of(window, "end"), cli->zone, text);
+        cli_time_window(member_time_ms(window, "start"), member_time_ms(window, "end"), cli->zone,
+                        text);
         printf("%s  %s\n", text, shares);
     }
     free(shares);
@@ -147,11 +148,12 @@ static void print_window(const struct cli *cli, const json_t *window)
 static int nothing_free(const struct cli *cli, const struct question *q, const json_t *answer)
 {
     char until[CLI_WINDOW_LEN], length[TIMETEXT_LEN];
-    const char *why = json_string_value(json_object_get(answer, "detail"));
+    const char *why = member_text(answer, "detail");
     char *detail = why ? xasprintf("nothing is free: %s", why)
-                       : xasprintf("nothing is free for %s until %s; --horizon looks further",
-                                   timetext_duration(q->length_ms, length),
-                                   cli_time_show(cli_time_of(answer, "until"), cli->zone, until));
+                       : xasprintf(
+                             "nothing is free for %s until %s; --horizon looks further",
+                             timetext_duration(q->length_ms, length),
+                             cli_time_show(member_time_ms(answer, "until"), cli->zone, until));
     struct problem problem = {.code = PROBLEM_NOT_FOUND, .detail = detail};
     json_t *extra = json_pack("{s:O, s:O, s:O}", "from", json_object_get(answer, "from"), "until",
                               json_object_get(answer, "until"), "matching",
@@ -172,13 +174,12 @@ static int print_answer(const struct cli *cli, const struct question *q, const j
         cli_print_json(answer);
         return EXIT_CODE_OK;
     }
-    if (cli->format == CLI_TSV && cli->headers)
-        cli_print_tsv(header, 3);
+    cli_print_header(cli, header, 3);
     json_array_foreach(windows, i, window) print_window(cli, window);
     if (cli->format == CLI_TSV || cli->quiet)
         return EXIT_CODE_OK;
     window = json_array_get(windows, 0);
-    char *command = cli_command_book(cli, q->share, cli_time_of(window, "start"), q->length_ms);
+    char *command = cli_command_book(cli, q->share, member_time_ms(window, "start"), q->length_ms);
     fflush(stdout);
     cli_note(cli, "to have the first one:");
     fprintf(stderr, "%s\n", command);

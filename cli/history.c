@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
@@ -20,16 +21,6 @@ struct step {
     char *shares;        /* of `after`; NULL: not told there */
 };
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    return json_string_value(json_object_get(object, name));
-}
-
-static int64_t number_of(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
 /* The element of the array whose member `name` is the booking; NULL: none. */
 static const json_t *find(const json_t *array, const char *name, int64_t booking)
 {
@@ -37,7 +28,7 @@ static const json_t *find(const json_t *array, const char *name, int64_t booking
     const json_t *item;
     json_array_foreach(array, i, item)
     {
-        if (number_of(item, name) == booking)
+        if (member_number(item, name) == booking)
             return item;
     }
     return NULL;
@@ -48,21 +39,21 @@ static void read_step(const json_t *event, int64_t booking, struct step *step)
     const json_t *data = json_object_get(event, "data");
     const json_t *request = json_object_get(data, "request"),
                  *own = json_object_get(data, "booking");
-    const char *type = text_of(event, "type");
+    const char *type = member_text(event, "type");
     bool accepted = type && strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
     *step = (struct step){
-        .id = text_of(event, "id"),
-        .time = text_of(event, "time"),
-        .type = text_of(request, "type"),
+        .id = member_text(event, "id"),
+        .time = member_text(event, "time"),
+        .type = member_text(request, "type"),
         .outcome = accepted ? "accepted" : "rejected",
-        .reason = text_of(data, "reason"),
-        .detail = text_of(data, "detail"),
-        .client = text_of(request, "client"),
-        .user = text_of(request, "user"),
-        .request = text_of(request, "id"),
-        .subject = text_of(event, "subject"),
+        .reason = member_text(data, "reason"),
+        .detail = member_text(data, "detail"),
+        .client = member_text(request, "client"),
+        .user = member_text(request, "user"),
+        .request = member_text(request, "id"),
+        .subject = member_text(event, "subject"),
     };
-    if (number_of(own, "id") == booking)
+    if (member_number(own, "id") == booking)
         step->after = own;
     if (!step->after) {
         step->after = find(json_object_get(json_object_get(data, "series"), "occurrences"),
@@ -81,9 +72,7 @@ static void read_step(const json_t *event, int64_t booking, struct step *step)
 
 static void print_row(const struct step *step)
 {
-    char version[24] = "";
-    if (json_object_get(step->after, "version"))
-        snprintf(version, sizeof(version), "%" PRId64, number_of(step->after, "version"));
+    char version[MEMBER_DIGITS_LEN];
     const char *row[COLUMN_COUNT] = {step->id,
                                      step->time,
                                      step->type,
@@ -93,10 +82,10 @@ static void print_row(const struct step *step)
                                      step->client,
                                      step->user,
                                      step->request,
-                                     version,
-                                     text_of(step->after, "state"),
-                                     text_of(step->after, "start"),
-                                     text_of(step->after, "end"),
+                                     member_digits(step->after, "version", version),
+                                     member_text(step->after, "state"),
+                                     member_text(step->after, "start"),
+                                     member_text(step->after, "end"),
                                      step->shares};
     cli_print_tsv(row, COLUMN_COUNT);
 }
@@ -105,8 +94,9 @@ static void print_row(const struct step *step)
 static void print_after(const struct cli *cli, const struct step *step)
 {
     char window[CLI_WINDOW_LEN];
-    int64_t start_ms = cli_time_of(step->after, "start"), end_ms = cli_time_of(step->after, "end");
-    const char *state = text_of(step->after, "state");
+    int64_t start_ms = member_time_ms(step->after, "start"),
+            end_ms = member_time_ms(step->after, "end");
+    const char *state = member_text(step->after, "state");
     printf(": %s", state ? state : "changed");
     if (start_ms != 0 && end_ms != 0)
         printf(", %s", cli_time_window(start_ms, end_ms, cli->zone, window));
@@ -141,8 +131,7 @@ static void print_steps(const struct cli *cli, const json_t *events, int64_t boo
         "user",  "request", "version", "state",   "start",  "end",    "machines"};
     size_t i;
     const json_t *event;
-    if (cli->format == CLI_TSV && cli->headers)
-        cli_print_tsv(header, COLUMN_COUNT);
+    cli_print_header(cli, header, COLUMN_COUNT);
     json_array_foreach(events, i, event)
     {
         struct step step;

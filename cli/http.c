@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 #include "lib/base/version.h"
@@ -44,7 +45,7 @@ static int report(const struct cli *cli, long status, const json_t *answer, cons
     int code = status == 404   ? EXIT_CODE_NOT_FOUND
                : status == 400 ? EXIT_CODE_USAGE
                                : EXIT_CODE_FAILURE;
-    const char *detail = json_string_value(json_object_get(answer, "detail"));
+    const char *detail = member_text(answer, "detail");
     if (!detail) {
         struct failure f;
         failure_set(&f, status == 404 ? ERR_NOT_FOUND : ERR_FAILED,

@@ -77,8 +77,7 @@ static void print_key(const struct cli *cli, const struct jws_key *key,
     } else if (cli->format == CLI_TSV) {
         static const char *const header[] = {"kid", "alg", "private_key", "public_key"};
         const char *row[] = {kid, alg, files->private_path, files->public_path};
-        if (cli->headers)
-            cli_print_tsv(header, 4);
+        cli_print_header(cli, header, 4);
         cli_print_tsv(row, 4);
     } else {
         printf("kid: %s\nalg: %s\nprivate key: %s\npublic key: %s\n", kid, alg, files->private_path,

@@ -4,34 +4,26 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 
 /* Characters of the bar that shows how full a machine is. */
 #define BAR_LEN 10
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
 /* ---- TSV ----------------------------------------------------------------------------------- */
 
 static void print_row(const char *kind, const json_t *item)
 {
-    char gpus[24], memory[24], booking[24] = "";
-    snprintf(gpus, sizeof(gpus), "%" PRId64, number_of(item, "gpus"));
-    snprintf(memory, sizeof(memory), "%" PRId64, number_of(item, "memory_gib"));
-    if (json_object_get(item, "booking"))
-        snprintf(booking, sizeof(booking), "%" PRId64, number_of(item, "booking"));
-    const char *row[] = {kind,    text_of(item, "start"),  text_of(item, "end"), gpus, memory,
-                         booking, text_of(item, "client"), text_of(item, "user")};
+    char gpus[MEMBER_DIGITS_LEN], memory[MEMBER_DIGITS_LEN], booking[MEMBER_DIGITS_LEN];
+    const char *row[] = {kind,
+                         member_text(item, "start"),
+                         member_text(item, "end"),
+                         member_digits(item, "gpus", gpus),
+                         member_digits(item, "memory_gib", memory),
+                         member_digits(item, "booking", booking),
+                         member_text(item, "client"),
+                         member_text(item, "user")};
     cli_print_tsv(row, 8);
 }
 
@@ -41,8 +33,7 @@ static void print_rows(const struct cli *cli, const json_t *timeline)
                                          "memory_gib", "booking", "client", "user"};
     const json_t *item;
     size_t i;
-    if (cli->headers)
-        cli_print_tsv(header, 8);
+    cli_print_header(cli, header, 8);
     json_array_foreach(json_object_get(timeline, "bookings"), i, item) print_row("booking", item);
     json_array_foreach(json_object_get(timeline, "free"), i, item) print_row("free", item);
 }
@@ -52,8 +43,8 @@ static void print_rows(const struct cli *cli, const json_t *timeline)
 /* "####------": the part of the GPUs, or of the memory where there are none, that is held. */
 static const char *bar_of(const json_t *timeline, const json_t *step, char buf[BAR_LEN + 1])
 {
-    const char *name = number_of(timeline, "gpus") > 0 ? "gpus" : "memory_gib";
-    int64_t all = number_of(timeline, name), free_part = number_of(step, name);
+    const char *name = member_number(timeline, "gpus") > 0 ? "gpus" : "memory_gib";
+    int64_t all = member_number(timeline, name), free_part = member_number(step, name);
     int64_t held = all > free_part ? all - free_part : 0;
     /* What is held at all is seen. */
     int64_t marks = all > 0 ? (held * BAR_LEN + all - 1) / all : 0;
@@ -65,7 +56,8 @@ static const char *bar_of(const json_t *timeline, const json_t *step, char buf[B
 
 static const char *window_of(const struct cli *cli, const json_t *item, char buf[CLI_WINDOW_LEN])
 {
-    return cli_time_window(cli_time_of(item, "start"), cli_time_of(item, "end"), cli->zone, buf);
+    return cli_time_window(member_time_ms(item, "start"), member_time_ms(item, "end"), cli->zone,
+                           buf);
 }
 
 static void print_text(const struct cli *cli, const json_t *timeline)
@@ -73,16 +65,17 @@ static void print_text(const struct cli *cli, const json_t *timeline)
     const json_t *bookings = json_object_get(timeline, "bookings"), *item;
     char window[CLI_WINDOW_LEN], amount[CLI_AMOUNT_LEN], bar[BAR_LEN + 1];
     size_t i;
-    cli_time_window(cli_time_of(timeline, "from"), cli_time_of(timeline, "to"), cli->zone, window);
+    cli_time_window(member_time_ms(timeline, "from"), member_time_ms(timeline, "to"), cli->zone,
+                    window);
     printf("free within %s:\n", window);
     json_array_foreach(json_object_get(timeline, "free"), i, item)
         printf("  [%s] %s  %s\n", bar_of(timeline, item, bar), cli_amount_show(item, amount),
                window_of(cli, item, window));
     puts(json_array_size(bookings) > 0 ? "held:" : "nothing of it is held then");
     json_array_foreach(bookings, i, item)
-        printf("  %-12" PRId64 " %s  %s  %s, by %s\n", number_of(item, "booking"),
-               cli_amount_show(item, amount), window_of(cli, item, window), text_of(item, "user"),
-               text_of(item, "client"));
+        printf("  %-12" PRId64 " %s  %s  %s, by %s\n", member_number(item, "booking"),
+               cli_amount_show(item, amount), window_of(cli, item, window),
+               member_shown(item, "user"), member_shown(item, "client"));
 }
 
 int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_ms, int64_t to_ms)

@@ -4,21 +4,12 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/event.h"
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    return json_string_value(json_object_get(object, name));
-}
-
-static int64_t number_of(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
 
 /* The numbers of an array, with `separator` between them; caller frees. */
 static char *numbers_text(const json_t *array, const char *separator)
@@ -144,9 +135,9 @@ static void put_help(struct row *row, const json_t *data)
         put(row, COLUMN_IN_USE, numbers_text(in_use, ","));
     if (limit) {
         put(row, COLUMN_LIMIT,
-            xasprintf("%s:%" PRId64 ":%" PRId64 ":%" PRId64, text_of(limit, "name"),
-                      number_of(limit, "limit"), number_of(limit, "used"),
-                      number_of(limit, "asked")));
+            xasprintf("%s:%" PRId64 ":%" PRId64 ":%" PRId64, member_text(limit, "name"),
+                      member_number(limit, "limit"), member_number(limit, "used"),
+                      member_number(limit, "asked")));
     }
     if (displaced)
         put(row, COLUMN_DISPLACED, numbers_text(displaced, ","));
@@ -172,12 +163,6 @@ static void print_occurrence_rows(struct row *row, const json_t *series)
     }
 }
 
-static void print_header(const struct cli *cli)
-{
-    if (cli->headers)
-        cli_print_tsv(column_names, COLUMN_COUNT);
-}
-
 /* One row, or one for each occurrence of a series. */
 static void print_rows(const struct cli *cli, const json_t *event)
 {
@@ -186,7 +171,7 @@ static void print_rows(const struct cli *cli, const json_t *event)
     const json_t *booking = json_object_get(data, "booking");
     const json_t *machine = json_object_get(data, "machine"),
                  *series = json_object_get(data, "series");
-    const char *type = text_of(event, "type");
+    const char *type = member_text(event, "type");
     const char *outcome = type ? strrchr(type, '.') : NULL;
     struct row row = {0};
     if (outcome)
@@ -202,7 +187,7 @@ static void print_rows(const struct cli *cli, const json_t *event)
     put_member(&row, COLUMN_BOOKING, booking, "id");
     put_window(&row, booking ? booking : json_is_object(machine) ? machine : NULL);
     put_help(&row, data);
-    print_header(cli);
+    cli_print_header(cli, column_names, COLUMN_COUNT);
     if (series) {
         print_occurrence_rows(&row, series);
     } else {
@@ -226,7 +211,7 @@ void cli_print_published_row(const struct cli *cli, const char *request_id, int3
     put(&row, COLUMN_PARTITION, xasprintf("%" PRId32, partition));
     if (offset >= 0)
         put(&row, COLUMN_OFFSET, xasprintf("%" PRId64, offset));
-    print_header(cli);
+    cli_print_header(cli, column_names, COLUMN_COUNT);
     print_row(&row);
     row_fini(&row);
 }
@@ -238,8 +223,8 @@ static void print_displaced(const json_t *data)
     size_t i;
     const json_t *booking;
     json_array_foreach(json_object_get(data, "displaced"), i, booking)
-        printf("displaced: booking %" PRId64 " of %s, now %s\n", number_of(booking, "id"),
-               text_of(booking, "client"), text_of(booking, "state"));
+        printf("displaced: booking %" PRId64 " of %s, now %s\n", member_number(booking, "id"),
+               member_text(booking, "client"), member_text(booking, "state"));
 }
 
 /* Of the series' occurrences: what all of them hold that hold something; NULL: they differ. */
@@ -270,7 +255,7 @@ static void print_counts(const json_t *occurrences)
         size_t count = 0;
         json_array_foreach(occurrences, i, item)
         {
-            const char *state = text_of(item, "state");
+            const char *state = member_text(item, "state");
             count += state && strcmp(state, states[s]) == 0;
         }
         left -= count;
@@ -287,17 +272,17 @@ static void print_counts(const json_t *occurrences)
 static void print_occurrence(const struct cli *cli, const json_t *item, bool with_shares)
 {
     char window[CLI_WINDOW_LEN];
-    const char *reason = text_of(item, "reason"), *machine = text_of(item, "machine");
-    const char *state = text_of(item, "state");
+    const char *reason = member_text(item, "reason"), *machine = member_text(item, "machine");
+    const char *state = member_text(item, "state");
     bool ended = state && strcmp(state, "booked") != 0;
     const json_t *shares = json_object_get(item, "allocations");
-    cli_time_window(cli_time_of(item, "start"), cli_time_of(item, "end"), cli->zone, window);
+    cli_time_window(member_time_ms(item, "start"), member_time_ms(item, "end"), cli->zone, window);
     if (reason) {
         printf("  %-16s  %s\n", "left out", window);
         printf("  %-16s  %s%s%s\n", "", reason, machine ? ": " : "", machine ? machine : "");
         return;
     }
-    printf("  %-16" PRId64 "  %s%s%s\n", number_of(item, "booking"), window, ended ? ", " : "",
+    printf("  %-16" PRId64 "  %s%s%s\n", member_number(item, "booking"), window, ended ? ", " : "",
            ended ? state : "");
     if (with_shares && json_array_size(shares) > 0) {
         char *text = cli_shares_text(shares);
@@ -313,9 +298,9 @@ static void print_series(const struct cli *cli, const json_t *data)
     const json_t *booking = json_object_get(data, "booking");
     const json_t *common = common_shares(occurrences);
     size_t i;
-    printf("series %" PRId64, number_of(series, "id"));
+    printf("series %" PRId64, member_number(series, "id"));
     print_counts(occurrences);
-    printf("  for %s, by %s\n", text_of(booking, "user"), text_of(booking, "client"));
+    printf("  for %s, by %s\n", member_text(booking, "user"), member_text(booking, "client"));
     cli_print_shares(common);
     json_array_foreach(occurrences, i, item) print_occurrence(cli, item, !common);
 }
@@ -326,7 +311,7 @@ static void print_accepted(const struct cli *cli, const json_t *event)
     const json_t *booking = json_object_get(data, "booking");
     const json_t *machine = json_object_get(data, "machine"),
                  *series = json_object_get(data, "series");
-    const char *type = text_of(json_object_get(data, "request"), "type");
+    const char *type = member_text(json_object_get(data, "request"), "type");
     if (series) {
         print_series(cli, data);
     } else if (booking) {
@@ -340,7 +325,7 @@ static void print_accepted(const struct cli *cli, const json_t *event)
         strcmp(type, "booking.cancel") == 0) {
         cli_note(cli,
                  "the others of its series stay; `berth cancel --series %" PRId64 "` ends them",
-                 number_of(booking, "series"));
+                 member_number(booking, "series"));
     }
 }
 
@@ -355,13 +340,13 @@ static void note_free(const struct cli *cli, const json_t *data)
     if (json_array_size(frees) < 2)
         return;
     json_array_foreach(frees, i, item)
-        cli_note(cli, "%s %-20s %s", i == 0 ? "free then:" : "          ", text_of(item, "machine"),
-                 cli_amount_show(item, amount));
+        cli_note(cli, "%s %-20s %s", i == 0 ? "free then:" : "          ",
+                 member_text(item, "machine"), cli_amount_show(item, amount));
 }
 
 static void note_next(const struct cli *cli, const json_t *data, const struct cli_asked *asked)
 {
-    int64_t ms = cli_time_of(data, "next_available");
+    int64_t ms = member_time_ms(data, "next_available");
     char moment[CLI_WINDOW_LEN];
     if (ms == 0)
         return;
@@ -397,7 +382,7 @@ static void print_rejected(const struct cli *cli, const json_t *event,
                            const struct cli_asked *asked)
 {
     const json_t *data = json_object_get(event, "data");
-    const char *reason = text_of(data, "reason"), *detail = text_of(data, "detail");
+    const char *reason = member_text(data, "reason"), *detail = member_text(data, "detail");
     fprintf(stderr, "berth: rejected: %s: %s\n", reason ? reason : "unknown",
             detail ? detail : "no detail was given");
     if (asked && asked->window && *asked->window)
@@ -418,10 +403,10 @@ static void print_rejected(const struct cli *cli, const json_t *event,
 static void print_problem(const json_t *event)
 {
     const json_t *data = json_object_get(event, "data");
-    const char *reason = text_of(data, "reason"), *detail = text_of(data, "detail");
+    const char *reason = member_text(data, "reason"), *detail = member_text(data, "detail");
     struct problem problem = {.code = PROBLEM_REJECTED,
                               .detail = detail ? detail : "no detail was given",
-                              .pointer = text_of(data, "pointer")};
+                              .pointer = member_text(data, "pointer")};
     json_t *object = problem_json(&problem);
     json_object_set_new(object, "reason", json_string(reason ? reason : "unknown"));
     json_object_set(object, "event", json_object_get(event, "id"));
@@ -433,10 +418,10 @@ static void print_problem(const json_t *event)
 int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
                        const struct cli_asked *asked)
 {
-    const char *type = text_of(event, "type");
+    const char *type = member_text(event, "type");
     const json_t *data = json_object_get(event, "data");
     bool accepted = type && strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
-    const char *first = text_of(data, "duplicate_of");
+    const char *first = member_text(data, "duplicate_of");
     if (cli->format == CLI_TSV) {
         print_rows(cli, event);
     } else if (cli->format == CLI_JSON && accepted) {

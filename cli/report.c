@@ -39,6 +39,12 @@ void cli_print_tsv(const char *const *fields, size_t count)
     putchar('\n');
 }
 
+void cli_print_header(const struct cli *cli, const char *const *names, size_t count)
+{
+    if (cli->format == CLI_TSV && cli->headers)
+        cli_print_tsv(names, count);
+}
+
 int cli_problem(const struct cli *cli, int code, const struct problem *problem, json_t *extra)
 {
     if (cli->json_problems) {

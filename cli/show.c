@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
@@ -12,65 +13,37 @@
 /* Rows asked for at once. */
 #define PAGE_ROWS 1000
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
-int64_t cli_time_of(const json_t *object, const char *name)
-{
-    int64_t ms = 0;
-    const char *text = text_of(object, name);
-    return timetext_parse(text, strlen(text), &ms) ? ms : 0;
-}
-
-static void put_number(char buf[24], const json_t *object, const char *name)
-{
-    snprintf(buf, 24, "%" PRId64, number_of(object, name));
-}
-
 /* ---- bookings ------------------------------------------------------------------------------ */
 
-static void cli_print_booking_header(const struct cli *cli)
+static void print_booking_header(const struct cli *cli)
 {
     static const char *const header[] = {"booking", "state",   "client",   "user",  "start",
                                          "end",     "version", "machines", "series"};
-    if (cli->headers && cli->format == CLI_TSV)
-        cli_print_tsv(header, 9);
+    cli_print_header(cli, header, 9);
 }
 
-static void print_booking_row(const json_t *booking)
+static void print_booking_tsv(const json_t *booking)
 {
-    char id[24], version[24], series[24] = "";
+    char id[MEMBER_DIGITS_LEN], version[MEMBER_DIGITS_LEN], series[MEMBER_DIGITS_LEN];
     char *shares = cli_shares_text(json_object_get(booking, "allocations"));
-    put_number(id, booking, "id");
-    put_number(version, booking, "version");
-    if (json_object_get(booking, "series"))
-        put_number(series, booking, "series");
-    const char *row[] = {id,
-                         text_of(booking, "state"),
-                         text_of(booking, "client"),
-                         text_of(booking, "user"),
-                         text_of(booking, "start"),
-                         text_of(booking, "end"),
-                         version,
+    const char *row[] = {member_digits(booking, "id", id),
+                         member_text(booking, "state"),
+                         member_text(booking, "client"),
+                         member_text(booking, "user"),
+                         member_text(booking, "start"),
+                         member_text(booking, "end"),
+                         member_digits(booking, "version", version),
                          shares,
-                         series};
+                         member_digits(booking, "series", series)};
     cli_print_tsv(row, 9);
     free(shares);
 }
 
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN])
 {
-    int64_t gpus = number_of(object, "gpus");
+    int64_t gpus = member_number(object, "gpus");
     snprintf(buf, CLI_AMOUNT_LEN, "%3" PRId64 " %-4s %6" PRId64 " GiB", gpus,
-             gpus == 1 ? "GPU" : "GPUs", number_of(object, "memory_gib"));
+             gpus == 1 ? "GPU" : "GPUs", member_number(object, "memory_gib"));
     return buf;
 }
 
@@ -80,42 +53,44 @@ void cli_print_shares(const json_t *shares)
     size_t i;
     const json_t *share;
     json_array_foreach(shares, i, share)
-        printf("  %-20s %s\n", text_of(share, "machine"), cli_amount_show(share, amount));
+        printf("  %-20s %s\n", member_shown(share, "machine"), cli_amount_show(share, amount));
 }
 
 void cli_print_booking(const struct cli *cli, const json_t *booking)
 {
     char window[CLI_WINDOW_LEN];
     if (cli->format == CLI_TSV) {
-        print_booking_row(booking);
+        print_booking_tsv(booking);
         return;
     }
-    cli_time_window(cli_time_of(booking, "start"), cli_time_of(booking, "end"), cli->zone, window);
-    printf("booking %" PRId64 " %s: %s\n", number_of(booking, "id"), text_of(booking, "state"),
-           window);
-    printf("  for %s, by %s, version %" PRId64, text_of(booking, "user"),
-           text_of(booking, "client"), number_of(booking, "version"));
+    cli_time_window(member_time_ms(booking, "start"), member_time_ms(booking, "end"), cli->zone,
+                    window);
+    printf("booking %" PRId64 " %s: %s\n", member_number(booking, "id"),
+           member_shown(booking, "state"), window);
+    printf("  for %s, by %s, version %" PRId64, member_shown(booking, "user"),
+           member_shown(booking, "client"), member_number(booking, "version"));
     if (json_object_get(booking, "series"))
-        printf(", of series %" PRId64, number_of(booking, "series"));
+        printf(", of series %" PRId64, member_number(booking, "series"));
     putchar('\n');
     cli_print_shares(json_object_get(booking, "allocations"));
 }
 
-static void cli_print_booking_row(const struct cli *cli, const json_t *booking)
+static void print_booking_row(const struct cli *cli, const json_t *booking)
 {
     char window[CLI_WINDOW_LEN];
     if (cli->format == CLI_TSV) {
-        print_booking_row(booking);
+        print_booking_tsv(booking);
         return;
     }
     char *shares = cli_shares_text(json_object_get(booking, "allocations"));
-    cli_time_window(cli_time_of(booking, "start"), cli_time_of(booking, "end"), cli->zone, window);
-    printf("%-10" PRId64 " %-9s %s  %s  %s\n", number_of(booking, "id"), text_of(booking, "state"),
-           window, text_of(booking, "user"), shares);
+    cli_time_window(member_time_ms(booking, "start"), member_time_ms(booking, "end"), cli->zone,
+                    window);
+    printf("%-10" PRId64 " %-9s %s  %s  %s\n", member_number(booking, "id"),
+           member_shown(booking, "state"), window, member_shown(booking, "user"), shares);
     free(shares);
 }
 
-static void cli_print_bookings(const struct cli *cli, const json_t *page)
+static void print_bookings(const struct cli *cli, const json_t *page)
 {
     size_t i;
     const json_t *booking;
@@ -123,9 +98,8 @@ static void cli_print_bookings(const struct cli *cli, const json_t *page)
         cli_print_json(page);
         return;
     }
-    cli_print_booking_header(cli);
-    json_array_foreach(json_object_get(page, "items"), i, booking)
-        cli_print_booking_row(cli, booking);
+    print_booking_header(cli);
+    json_array_foreach(json_object_get(page, "items"), i, booking) print_booking_row(cli, booking);
 }
 
 /* ---- machines ------------------------------------------------------------------------------ */
@@ -142,30 +116,32 @@ static char *labels_text(const json_t *machine)
     return text.data;
 }
 
-static void cli_print_machine_header(const struct cli *cli)
+static void print_machine_header(const struct cli *cli)
 {
     static const char *const header[] = {"machine", "state",   "gpus",  "memory_gib",
                                          "id",      "version", "labels"};
-    if (cli->headers && cli->format == CLI_TSV)
-        cli_print_tsv(header, 7);
+    cli_print_header(cli, header, 7);
 }
 
 void cli_print_machine(const struct cli *cli, const json_t *machine)
 {
     char *labels = labels_text(machine);
     if (cli->format == CLI_TSV) {
-        char gpus[24], memory[24], id[24], version[24];
-        put_number(gpus, machine, "gpus");
-        put_number(memory, machine, "memory_gib");
-        put_number(id, machine, "id");
-        put_number(version, machine, "version");
-        const char *row[] = {
-            text_of(machine, "name"), text_of(machine, "state"), gpus, memory, id, version, labels};
+        char gpus[MEMBER_DIGITS_LEN], memory[MEMBER_DIGITS_LEN], id[MEMBER_DIGITS_LEN],
+            version[MEMBER_DIGITS_LEN];
+        const char *row[] = {member_text(machine, "name"),
+                             member_text(machine, "state"),
+                             member_digits(machine, "gpus", gpus),
+                             member_digits(machine, "memory_gib", memory),
+                             member_digits(machine, "id", id),
+                             member_digits(machine, "version", version),
+                             labels};
         cli_print_tsv(row, 7);
     } else {
         char amount[CLI_AMOUNT_LEN];
-        printf("machine %-20s %-8s %s%s%s\n", text_of(machine, "name"), text_of(machine, "state"),
-               cli_amount_show(machine, amount), *labels ? "  " : "", labels);
+        printf("machine %-20s %-8s %s%s%s\n", member_shown(machine, "name"),
+               member_shown(machine, "state"), cli_amount_show(machine, amount),
+               *labels ? "  " : "", labels);
     }
     free(labels);
 }
@@ -182,10 +158,10 @@ static int show_at(const struct cli *cli, const char *collection, const char *na
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(thing);
     } else if (code == EXIT_CODE_OK && machine) {
-        cli_print_machine_header(cli);
+        print_machine_header(cli);
         cli_print_machine(cli, thing);
     } else if (code == EXIT_CODE_OK) {
-        cli_print_booking_header(cli);
+        print_booking_header(cli);
         cli_print_booking(cli, thing);
     }
     json_decref(thing);
@@ -246,7 +222,7 @@ static int show_series(const struct cli *cli, const char *text)
     char *path = xasprintf("/v1/series/%" PRId64, id);
     int code = cli_get(cli, path, &page, NULL);
     if (code == EXIT_CODE_OK)
-        cli_print_bookings(cli, page);
+        print_bookings(cli, page);
     json_decref(page);
     free(path);
     return code;
@@ -355,7 +331,7 @@ static int list_page(const struct cli *cli, struct listing *listing, char **afte
             listing->row(cli, item);
         }
     }
-    const char *next = json_string_value(json_object_get(page, "next"));
+    const char *next = member_text(page, "next");
     if (next && listing->count < listing->limit)
         *after = xstrdup(next);
     json_decref(page);
@@ -438,8 +414,8 @@ int cli_list(struct cli *cli)
     struct listing listing = {.collection = "bookings",
                               .filter = filter.data,
                               .limit = limit,
-                              .header = cli_print_booking_header,
-                              .row = cli_print_booking_row};
+                              .header = print_booking_header,
+                              .row = print_booking_row};
     int code = list_all(cli, &listing);
     buf_fini(&filter);
     return code;
@@ -454,7 +430,7 @@ int cli_machine_list(struct cli *cli)
     struct listing listing = {.collection = "machines",
                               .filter = filter.data,
                               .limit = INT64_MAX,
-                              .header = cli_print_machine_header,
+                              .header = print_machine_header,
                               .row = cli_print_machine};
     int code = list_all(cli, &listing);
     buf_fini(&filter);

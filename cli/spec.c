@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/member.h"
 #include "core/request.h"
 #include "lib/base/mem.h"
 #include "lib/codec/claims.h"
@@ -139,10 +140,9 @@ char *cli_shares_text(const json_t *shares)
     buf_puts(&text, "");
     json_array_foreach(shares, i, share)
     {
-        const char *machine = json_string_value(json_object_get(share, "machine"));
-        buf_printf(&text, "%s%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT, i > 0 ? "," : "",
-                   machine ? machine : "", json_integer_value(json_object_get(share, "gpus")),
-                   json_integer_value(json_object_get(share, "memory_gib")));
+        buf_printf(&text, "%s%s:%" PRId64 ":%" PRId64, i > 0 ? "," : "",
+                   member_shown(share, "machine"), member_number(share, "gpus"),
+                   member_number(share, "memory_gib"));
     }
     return text.data;
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "cli/progress.h"
 #include "cli/spec.h"
 #include "lib/base/mem.h"
@@ -49,8 +50,7 @@ static void print_header(const struct submit *s)
 {
     static const char *const header[] = {"line",  "outcome", "reason",    "subject",
                                          "event", "request", "partition", "offset"};
-    if (s->cli->format == CLI_TSV && s->cli->headers)
-        cli_print_tsv(header, 8);
+    cli_print_header(s->cli, header, 8);
 }
 
 /* Neither accepted nor rejected. request_id may be NULL. */
@@ -91,8 +91,8 @@ static void print_decided(const struct submit *s, uint64_t line, const struct be
     snprintf(offset, sizeof(offset), "%" PRId64, of->offset);
     json_t *event = json_loadb(of->event, of->event_len, 0, NULL);
     const char *rest[6] = {of->reason,
-                           json_string_value(json_object_get(event, "subject")),
-                           json_string_value(json_object_get(event, "id")),
+                           member_text(event, "subject"),
+                           member_text(event, "id"),
                            of->request_id,
                            partition,
                            offset};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/member.h"
 #include "cli/spec.h"
 #include "core/limits.h"
 #include "lib/base/cli_time.h"
@@ -25,11 +26,6 @@ struct watching {
 
 /* ---- filter -------------------------------------------------------------------------------- */
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    return json_string_value(json_object_get(object, name));
-}
-
 static bool equal(const char *a, const char *b)
 {
     return a && strcmp(a, b) == 0;
@@ -38,11 +34,11 @@ static bool equal(const char *a, const char *b)
 /* "berth.request.accepted", its last word, or the request's type. */
 static bool has_type(const json_t *event, const char *type)
 {
-    const char *own = text_of(event, "type");
+    const char *own = member_text(event, "type");
     const json_t *request = json_object_get(json_object_get(event, "data"), "request");
     const char *last = own ? strrchr(own, '.') : NULL;
     return equal(own, type) || (last && equal(last + 1, type)) ||
-           equal(text_of(request, "type"), type);
+           equal(member_text(request, "type"), type);
 }
 
 /* Whether one of these shares is of this machine. */
@@ -52,7 +48,7 @@ static bool has_share(const json_t *shares, const char *name)
     const json_t *share;
     json_array_foreach(shares, i, share)
     {
-        if (equal(text_of(share, "machine"), name))
+        if (equal(member_text(share, "machine"), name))
             return true;
     }
     return false;
@@ -65,13 +61,13 @@ static bool has_machine(const json_t *event, const char *name)
     const json_t *booking = json_object_get(data, "booking");
     const json_t *series = json_object_get(data, "series"), *item;
     size_t i;
-    if (equal(json_string_value(machine), name) || equal(text_of(machine, "name"), name) ||
+    if (equal(json_string_value(machine), name) || equal(member_text(machine, "name"), name) ||
         has_share(json_object_get(booking, "allocations"), name) ||
         has_share(json_object_get(data, "machines_free"), name))
         return true;
     json_array_foreach(json_object_get(series, "occurrences"), i, item)
     {
-        if (equal(text_of(item, "machine"), name) ||
+        if (equal(member_text(item, "machine"), name) ||
             has_share(json_object_get(item, "allocations"), name))
             return true;
     }
@@ -83,7 +79,7 @@ static bool passes(const struct filter *filter, const json_t *event)
     const json_t *request = json_object_get(json_object_get(event, "data"), "request");
     return (!filter->type || has_type(event, filter->type)) &&
            (!filter->machine || has_machine(event, filter->machine)) &&
-           (!filter->client || equal(text_of(request, "client"), filter->client));
+           (!filter->client || equal(member_text(request, "client"), filter->client));
 }
 
 /* ---- output -------------------------------------------------------------------------------- */
@@ -92,26 +88,25 @@ static void print_header(const struct cli *cli)
 {
     static const char *const header[] = {"event",  "time", "outcome", "type",  "subject",
                                          "client", "user", "request", "reason"};
-    if (cli->format == CLI_TSV && cli->headers)
-        cli_print_tsv(header, 9);
+    cli_print_header(cli, header, 9);
 }
 
 static void print_event(const struct cli *cli, const json_t *event, const struct berth_event *raw)
 {
     const json_t *data = json_object_get(event, "data");
     const json_t *request = json_object_get(data, "request");
-    const char *type = text_of(event, "type");
+    const char *type = member_text(event, "type");
     const char *last = type ? strrchr(type, '.') : NULL;
     const char *row[] = {
-        text_of(event, "id"),     text_of(event, "time"),    last ? last + 1 : type,
-        text_of(request, "type"), text_of(event, "subject"), text_of(request, "client"),
-        text_of(request, "user"), text_of(request, "id"),    text_of(data, "reason")};
+        member_text(event, "id"),     member_text(event, "time"),    last ? last + 1 : type,
+        member_text(request, "type"), member_text(event, "subject"), member_text(request, "client"),
+        member_text(request, "user"), member_text(request, "id"),    member_text(data, "reason")};
     if (cli->format == CLI_JSON) {
         printf("%s\n", raw->json);
     } else if (cli->format == CLI_TSV) {
         cli_print_tsv(row, 9);
     } else {
-        const char *detail = text_of(data, "detail");
+        const char *detail = member_text(data, "detail");
         printf("%s %s %s %s", row[1], row[0], row[2], row[3] ? row[3] : "request");
         if (row[4])
             printf(" %s", row[4]);

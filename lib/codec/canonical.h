@@ -1,7 +1,9 @@
-/* JSON values in one agreed form: no blanks, members sorted by name (bytewise, which is by code
- * point), strings as jsonout_string writes them. It is what jansson writes with JSON_COMPACT and
- * JSON_SORT_KEYS and Python with json.dumps(value, sort_keys=True, separators=(",", ":"),
- * ensure_ascii=False), but without their bookkeeping: for the content hash of every request. */
+/* The canonical form of a JSON value: no blanks, members sorted by name (bytewise, which is by code
+ * point), strings as jsonout_string writes them. The content hash of each request is made of it.
+ *
+ * jansson writes the same bytes with JSON_COMPACT and JSON_SORT_KEYS, and a test compares the two, but
+ * needs 1.5 us more for a request (2.6 us instead of 1.1: tests/bench/bench_codec.c), 4 % of a
+ * decision. Python: json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False). */
 #ifndef BERTH_LIB_CODEC_CANONICAL_H
 #define BERTH_LIB_CODEC_CANONICAL_H
 
