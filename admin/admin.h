@@ -1,5 +1,5 @@
-/* berth-admin: what its files share. One const table (admin_commands.c) holds the commands; it
- * drives dispatch, help and the nearest name for a misspelt one. */
+/* What the files of berth-admin share. The table in admin_commands.c drives dispatch, help and the
+ * suggestion for a misspelt command. */
 #ifndef BERTH_ADMIN_ADMIN_H
 #define BERTH_ADMIN_ADMIN_H
 
@@ -28,20 +28,20 @@ struct admin {
 struct admin_command {
     struct command_spec spec; /* its name is "berth-admin WORD [WORD]" */
     enum err (*run)(struct admin *admin, struct failure *f);
-    size_t operand_count; /* exactly so many */
+    size_t operand_count; /* exactly this many */
 };
 /* Ends with a row without a name. */
 extern const struct admin_command admin_commands[];
 extern const struct option_spec admin_common_options[];
 
-/* The command that the first words of `words` name, and how many words those are. ERR_USAGE with
- * the nearest name. */
+/* The command that the words begin with, and the number of words in its name. ERR_USAGE: unknown;
+ * the failure names the nearest command. */
 enum err admin_find(const char *const *words, size_t count, const struct admin_command **out,
                     size_t *used_out, struct failure *f);
 void admin_help(FILE *out);
 
-/* Opens admin->session with the patience of a person, who waits longer for a result than a worker
- * and holds no locks meanwhile. checked: the schema must be this program's. */
+/* Opens admin->session with longer time limits than a worker's: nobody waits for this session's
+ * locks. checked: the schema must have this program's version. */
 enum err admin_open_database(struct admin *admin, bool checked, struct failure *f);
 
 /* --- operands and options --- */
@@ -58,7 +58,7 @@ const char *admin_operand(const struct admin *admin, size_t index);
 
 /* --- output: data on stdout in the format of -o, remarks on stderr unless -q --- */
 
-/* A column of a table: the member of each row's JSON object, which is also its heading. */
+/* A column of a table: a member of each row's JSON object. */
 struct admin_column {
     const char *key;     /* NULL ends the table */
     const char *heading; /* of text output */

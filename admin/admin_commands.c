@@ -212,13 +212,13 @@ const struct admin_command admin_commands[] = {
     {.spec = {0}},
 };
 
-/* What is typed behind "berth-admin ". */
+/* The words of the command, without "berth-admin ". */
 static const char *words_of(const struct admin_command *command)
 {
     return command->spec.name + sizeof("berth-admin");
 }
 
-/* How many of the given words the command has; 0: it is another one. */
+/* The number of given words that name this command; 0: they name another one. */
 static size_t match(const struct admin_command *command, const char *const *words, size_t count)
 {
     const char *rest = words_of(command);
@@ -241,7 +241,7 @@ enum err admin_find(const char *const *words, size_t count, const struct admin_c
     char typed[128];
     snprintf(typed, sizeof(typed), "%s%s%s", words[0], count > 1 ? " " : "",
              count > 1 ? words[1] : "");
-    /* Half of a command's words are more telling than all of another's letters. */
+    /* A command whose first word matches is a better suggestion than one with similar letters. */
     struct buf completions = {0};
     struct nearest nearest;
     nearest_init(&nearest, typed);

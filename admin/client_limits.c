@@ -181,7 +181,7 @@ static enum err finish(struct admin *admin, struct failure *f)
 
 /* --- client limit --- */
 
-/* ERR_NOT_FOUND. */
+/* ERR_NOT_FOUND: there is no such client. */
 static enum err client_limits(struct admin *admin, const char *name, const char *lock,
                               struct limits *out, struct failure *f)
 {
@@ -260,8 +260,8 @@ enum err admin_client_limit(struct admin *admin, struct failure *f)
 
 /* --- farm limit --- */
 
-/* All clients, also those with limits of their own: which of them the farm's concern is no matter
- * worth a mistake, and a version costs one load. */
+/* Counts up the version of every client, also of those with limits of their own: a needless version
+ * costs one load, a missing one an over-booked client. */
 static enum err bump_clients(struct admin *admin, struct failure *f)
 {
     MYSQL_RES *res = NULL;

@@ -120,7 +120,7 @@ enum err admin_client_list(struct admin *admin, struct failure *f)
 
 /* --- keys --- */
 
-/* A key to be added. */
+/* A key to add. */
 struct new_key {
     const char *client;
     char *kid, *pem;
@@ -189,7 +189,7 @@ static enum err read_new_key(const struct admin *admin, struct new_key *out, str
     return err ? err : read_public_key(path, out, f);
 }
 
-/* Keys are read again by the workers whose batch sees another generation. */
+/* A worker reads the keys again when a batch sees another generation. */
 static enum err bump_generation(struct admin *admin, struct failure *f)
 {
     enum err err = mysql_session_execf(admin->session, f, "note the change of keys",
@@ -225,7 +225,8 @@ static enum err insert_key(struct admin *admin, const struct new_key *key, struc
     return err ? err : bump_generation(admin, f);
 }
 
-/* A kid that is taken: by the same key (*same), or by another one, which is refused. */
+/* Looks for a key with this kid. *same: this key is registered already. Another key with the same
+ * kid is refused. */
 static enum err find_key(struct admin *admin, const struct new_key *key, bool *same,
                          struct failure *f)
 {
@@ -331,7 +332,7 @@ enum err admin_key_list(struct admin *admin, struct failure *f)
     return ERR_OK;
 }
 
-/* The moment of the revocation, which may have been made before. */
+/* The time of the revocation, which an earlier run may have made. */
 static enum err revoke(struct admin *admin, const char *kid, int64_t *at_ms, struct failure *f)
 {
     struct buf sql = {0};

@@ -118,7 +118,7 @@ static enum err read_plan(const struct admin *admin, struct init_plan *out, stru
     return err;
 }
 
-/* A farm that is there already must be the one that is asked for. */
+/* If the database has a farm already, it must have the requested name and partitions. */
 static enum err check_same(const struct admin_farm *farm, const struct init_plan *plan,
                            bool partitions_given, const char *cluster_id, struct failure *f)
 {
@@ -167,7 +167,7 @@ static enum err record_farm(struct admin *admin, struct admin_kafka *kafka,
     return err ? err : mysql_session_commit(admin->session, f);
 }
 
-/* An event topic with events in it belongs to a farm that the database has forgotten. */
+/* An event topic that is not empty belongs to a farm that is missing in the database. */
 static enum err check_events_empty(struct admin_kafka *kafka, int32_t partitions, struct failure *f)
 {
     for (int32_t part = 0; part < partitions; part++) {
@@ -260,8 +260,8 @@ enum err admin_init(struct admin *admin, struct failure *f)
 
 /* --- farm resume --- */
 
-/* No event topic may be ahead of the decisions: the database would then be an older copy of
- * itself, and would book machines that events have given away. */
+/* The event topic must not be ahead of the decisions. If it is, the database was restored from an
+ * older copy and would book machines that events have given away. */
 static enum err check_not_ahead(struct admin *admin, struct admin_kafka *kafka,
                                 const struct admin_farm *farm, struct failure *f)
 {
@@ -273,7 +273,7 @@ static enum err check_not_ahead(struct admin *admin, struct admin_kafka *kafka,
         err = admin_kafka_event_tail(kafka, part, &tail, f);
         last_seq[part] = tail;
     }
-    /* The rows after the topic: they can only have grown since. */
+    /* Reads the rows after the topic: meanwhile they can only have grown. */
     if (err == ERR_OK) {
         err = mysql_session_read(admin->session, "read the partitions",
                                  "SELECT part, last_seq FROM request_partition ORDER BY part", &res,

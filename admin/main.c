@@ -16,7 +16,7 @@ static const struct command_spec program = {
     .stop_at_operand = true,
 };
 
-/* Options may stand before the command or behind it; what stands behind wins. */
+/* Options may precede or follow the command; those that follow win. */
 static enum err configure(struct config *cfg, const struct options *before,
                           const struct options *behind, struct failure *f)
 {
@@ -68,7 +68,7 @@ static enum err run(struct admin *admin, const struct admin_command *command,
     return command->run(admin, f);
 }
 
-/* What needs no command. */
+/* Options that need no command. */
 static enum err about_itself(const struct options *opts, struct admin *admin, struct failure *f)
 {
     if (options_has(opts, "version")) {
@@ -96,7 +96,7 @@ static enum err dispatch(struct admin *admin, const struct options *before, int 
     enum err err = admin_find(before->operands, before->operand_count, &command, &words, f);
     if (err != ERR_OK)
         return err;
-    /* The command's last word stands where a program's name does. */
+    /* options_parse skips argv[0]: here the command's last word. */
     int first = argc - (int)(before->operand_count - words) - 1;
     struct options opts;
     err = options_parse(&command->spec, argc - first, argv + first, &opts, f);
@@ -127,7 +127,7 @@ int main(int argc, char **argv)
     } else if (err == ERR_OK) {
         err = dispatch(&admin, &before, argc, argv, &f);
     }
-    /* stdout is data: that it could not be written must not look like success. */
+    /* stdout is data, so a failed write must not end with exit code 0. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && err == ERR_OK)
         err = failure_set(&f, ERR_FAILED, "cannot write the output");
     if (err != ERR_OK)

@@ -96,7 +96,8 @@ static char *members_text(const json_t *object)
     return text.data ? text.data : xstrdup("");
 }
 
-/* The cell as text; caller frees. Tabs and line ends would end the cell. */
+/* The cell as text; caller frees. Tabs and line ends become blanks, since they would end the cell.
+ * */
 static char *cell_text(const json_t *row, const char *key)
 {
     const json_t *value = json_object_get(row, key);
@@ -144,7 +145,7 @@ static void print_tsv_row(const struct admin_column *columns, const json_t *row)
 
 static void print_text_row(const struct admin_column *columns, const int *widths, const json_t *row)
 {
-    int missing = 0; /* blanks that the cell before still needs: none at the end of a line */
+    int missing = 0; /* blanks owed to the cell before; a line ends without any */
     for (size_t i = 0; columns[i].key; i++) {
         char *text = row ? cell_text(row, columns[i].key) : xstrdup(columns[i].heading);
         printf("%*s%s", missing, "", text);

@@ -1,4 +1,4 @@
-/* berth-admin partition …, reject: what an operator does about a partition that stands still. */
+/* berth-admin partition …, reject: for partitions that are halted. */
 #include "admin/admin.h"
 
 #include <inttypes.h>
@@ -56,7 +56,7 @@ enum err admin_partition_list(struct admin *admin, struct failure *f)
     return ERR_OK;
 }
 
-/* What a command needs to know of the partition's row, which it locks. */
+/* The columns of a locked partition row that the commands need. */
 struct part_row {
     int64_t next_offset;
     bool halted;
@@ -88,8 +88,8 @@ static enum err lock_part(struct admin *admin, int64_t part, struct part_row *ou
     return err;
 }
 
-/* progress_epoch := epoch: the owners that made no progress before are forgiven, else the next one
- * would halt the partition again at once. */
+/* Sets progress_epoch to epoch, which forgets earlier owners without progress: otherwise the next
+ * owner would halt the partition again at once. */
 #define UNHALT "halted = '', halt_cause = NULL, progress_epoch = epoch"
 
 static void print_part(const struct admin *admin, int64_t part, const struct part_row *row)

@@ -68,8 +68,8 @@ static enum err add_limits(struct admin *admin, json_t *object, struct failure *
     return ERR_OK;
 }
 
-/* The logs' ends against the rows. The rows are read first, so that a busy farm cannot look ahead
- * of its own requests. */
+/* Compares the ends of the logs with the rows. The rows are read first, so that a busy farm does
+ * not seem to be ahead of its own requests. */
 static enum err add_backlog(struct admin *admin, struct admin_kafka *kafka, json_t *object,
                             struct failure *f)
 {

@@ -7,14 +7,14 @@
 #include "cli/member.h"
 #include "cli/typed_request.h"
 
-/* What was typed. */
+/* The command line, parsed. */
 struct amend {
     int64_t booking;
     struct cli_change change;
-    struct cli_window shown;  /* that it shall have, as far as that is known */
-    bool replaces;            /* its machines, by `shares` */
+    struct cli_window shown;  /* the new window, as far as it is known */
+    bool replaces;            /* the booking's machines, by `shares` */
     struct cli_shares shares; /* operands, or those of --set */
-    bool edits;               /* --set or --drop: the others stay */
+    bool edits;               /* --set or --drop: other machines stay */
 };
 
 /* ---- what was typed ------------------------------------------------------------------------ */
@@ -32,7 +32,7 @@ static enum err take_change(const struct cli *cli, struct cli_change *out, struc
     return cli_change_parse(&text, out, f);
 }
 
-/* Each --drop: a machine's name, once, and not one that --set names. */
+/* Checks each --drop: a machine's name, given once, and not in --set, too. */
 static enum err check_drops(const struct cli *cli, struct cli_shares *set, struct failure *f)
 {
     const struct options *opts = &cli->after;
@@ -115,7 +115,7 @@ static enum err held_shares(const json_t *booking, struct cli_shares *out, struc
     return ERR_OK;
 }
 
-/* Makes amend->shares all that it shall hold. */
+/* Merges --set and --drop with the booking's machines into amend->shares. */
 static enum err edit_shares(const struct cli *cli, const json_t *booking, struct amend *amend,
                             struct failure *f)
 {
@@ -154,7 +154,7 @@ static enum err resolve(const struct cli *cli, const json_t *booking, struct ame
     return err;
 }
 
-/* Asks the reader for the booking, if it takes that to know what is asked for. */
+/* Gets the booking from the reader if the change is relative to it. */
 static int look_up(const struct cli *cli, struct amend *amend)
 {
     struct failure f;

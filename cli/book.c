@@ -47,8 +47,8 @@ static bool carries(const json_t *machine, const json_t *labels)
     return true;
 }
 
-/* The size that all of these machines have that carry the labels. ERR_NOT_FOUND: none does.
- * ERR_USAGE: their sizes differ. */
+/* The common size of all machines that carry the labels. ERR_NOT_FOUND: no machine does. ERR_USAGE:
+ * their sizes differ. */
 static enum err common_size(const json_t *machines, struct cli_any *any, struct failure *f)
 {
     size_t i;
@@ -147,7 +147,7 @@ static enum err take_machines(const struct cli *cli, struct cli_booking *out, st
 
 static enum err take_booking(struct cli *cli, struct cli_booking *out, struct failure *f)
 {
-    /* Who says by which clock it recurs types the start by that clock, too. */
+    /* A --zone of a recurring booking also applies to its --start. */
     const char *zone = cli_value(cli, "zone");
     enum err err = ERR_OK;
     if (zone && !cli->zone) {
@@ -166,7 +166,7 @@ static enum err take_booking(struct cli *cli, struct cli_booking *out, struct fa
 
 /* ---- the command --------------------------------------------------------------------------- */
 
-/* Caller frees; NULL: it does not recur. */
+/* Caller frees; NULL: the booking does not recur. */
 static char *show_repeat(const struct cli_repeat *repeat)
 {
     return repeat->count == 0

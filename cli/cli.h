@@ -1,4 +1,4 @@
-/* What the commands of `berth` share. One const table (cli_commands.c) drives dispatch, --help,
+/* What the commands of `berth` share. The table in cli/commands.c drives dispatch, --help,
  * completion and docs/cli.md. */
 #ifndef BERTH_CLI_CLI_H
 #define BERTH_CLI_CLI_H
@@ -19,10 +19,10 @@ enum cli_format { CLI_TEXT, CLI_JSON, CLI_TSV, CLI_FORMAT_COUNT };
 struct cli;
 
 struct cli_command {
-    struct command_spec spec; /* its name begins with "berth " */
+    struct command_spec spec; /* the name begins with "berth " */
     const char *summary;      /* for the list of commands */
-    enum cli_format format;   /* when -o does not say */
-    bool sends;               /* it takes the options of commands that send requests */
+    enum cli_format format;   /* without -o */
+    bool sends;               /* sends requests, and takes the options for that */
     /* Returns the exit code. */
     int (*run)(struct cli *cli);
 };
@@ -30,16 +30,16 @@ struct cli_command {
 /* One run of one command. */
 struct cli {
     const struct cli_command *command;
-    struct options before, after; /* options before and behind the command's name */
+    struct options before, after; /* options before and after the command's name */
     struct config *cfg;
     enum cli_format format;
-    bool json_problems; /* -o json was asked for: problems are objects on stdout */
+    bool json_problems; /* -o json: problems are objects on stdout */
     bool headers;       /* of TSV */
     bool quiet;
     int verbose;
     const char *zone;            /* --tz, or else --zone; NULL: the system's */
     int64_t now_ms;              /* when the command began */
-    char *user;                  /* for whom requests are */
+    char *user;                  /* the user of requests */
     struct berth_client *client; /* cli_client; closed at the end */
 };
 
@@ -47,12 +47,12 @@ struct cli {
 extern const struct cli_command cli_commands[];
 extern const size_t cli_command_count;
 extern const struct command_spec cli_program; /* "berth" itself: options before the command */
-/* The command of these words ("machine", "add"); *used says how many words name it. NULL, with a
- * sentence that names the nearest one. */
+/* The command that the words ("machine", "add") begin with; *used is the number of words in its
+ * name. NULL: unknown; the failure names the nearest command. */
 const struct cli_command *cli_command_find(const char *const *words, size_t count, size_t *used,
                                            struct failure *f);
 void cli_print_help(FILE *out);
-/* docs/cli.md, which a test compares with the file. */
+/* The text of docs/cli.md; a test compares it with the file. */
 void cli_print_markdown(FILE *out);
 
 /* ---- cli_run.c: options, configuration, the client */
@@ -61,30 +61,30 @@ int cli_main(int argc, char **argv);
 bool cli_has(const struct cli *cli, const char *option);
 /* The value given last; NULL: none. */
 const char *cli_value(const struct cli *cli, const char *option);
-/* The open client; NULL: the problem was reported, exit with *code. */
+/* Opens the client, once. NULL: the problem was reported; exit with *code. */
 struct berth_client *cli_client(struct cli *cli, int *code);
-/* The user whom requests are for: --user, client.user, the account. */
+/* The user of requests: --user, else client.user, else the account's name. */
 const char *cli_user(struct cli *cli);
-/* What was given as --label; a new reference, or NULL without any. ERR_USAGE. */
+/* The --label options as an object, a new reference; NULL: none given. ERR_USAGE. */
 enum err cli_labels(const struct cli *cli, json_t **labels_out, struct failure *f);
-/* The time given as this option, 0: none was. ERR_USAGE. */
+/* The time that the option gives; 0: not given. ERR_USAGE. */
 enum err cli_moment(const struct cli *cli, const char *option, int64_t *ms_out, struct failure *f);
-/* --from and --to; 0: not given. Says on stderr how they were understood. ERR_USAGE. */
+/* --from and --to; 0: not given. Prints on stderr how they were understood. ERR_USAGE. */
 enum err cli_from_to(const struct cli *cli, int64_t *from_ms, int64_t *to_ms, struct failure *f);
-/* How long to wait for decisions; negative: not at all. ERR_USAGE. */
+/* The time to wait for decisions; negative: do not wait. ERR_USAGE. */
 enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f);
-/* A signal that asks to stop came; 0: none. */
+/* The signal that asked to stop; 0: none. */
 int cli_signal(void);
 
 /* ---- cli_report.c: messages, problems */
 /* "berth: text" on stderr, unless -q. */
 void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Tells a problem: as text on stderr, with -o json as a problem object on stdout. Takes `extra`
- * (members to add, or NULL). Returns code. */
+/* Prints a problem: as text on stderr, with -o json as a problem object on stdout. Takes `extra`
+ * (more members, or NULL). Returns code. */
 int cli_problem(const struct cli *cli, int code, const struct problem *problem, json_t *extra);
-/* The same for a failure; usage and configuration give 2. */
+/* The same for a failure; the exit code follows from its error (err_exit_code). */
 int cli_fail(const struct cli *cli, const struct failure *f);
-/* The same for what libberth says. request_id may be NULL. */
+/* The same for an error of libberth. request_id may be NULL. */
 int cli_fail_client(const struct cli *cli, const struct berth_error *error, const char *request_id);
 int cli_exit_code_of(enum berth_status status);
 enum problem_code cli_problem_code_of(enum berth_status status);
@@ -96,60 +96,59 @@ void cli_print_tsv(const char *const *fields, size_t count);
 void cli_print_header(const struct cli *cli, const char *const *names, size_t count);
 
 /* ---- cli_show.c: how things look */
-/* A booking, a machine, as objects of events and the reader. */
+/* Print a booking or a machine, an object of an event or of the reader. */
 void cli_print_booking(const struct cli *cli, const json_t *booking);
 void cli_print_machine(const struct cli *cli, const json_t *machine);
-/* "  4 GPUs     64 GiB", of the object's own members. Returns buf. */
+/* "  4 GPUs     64 GiB", of the object's members gpus and memory_gib. Returns buf. */
 #define CLI_AMOUNT_LEN 64
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN]);
 /* Machines and amounts, a line each. */
 void cli_print_shares(const json_t *shares);
-/* All items of a collection ("machines") that the filter ("&state=up", or "") lets through; gives a
- * new array and returns 0, else the problem was reported. */
+/* Gets all items of a collection ("machines") that pass the filter ("&state=up", or ""). Returns 0
+ * and gives a new array; otherwise the problem was reported. */
 int cli_get_all(const struct cli *cli, const char *collection, const char *filter,
                 json_t **items_out);
 
 /* ---- cli_decision.c: sending one request */
-/* What was asked for, as far as messages about its decision need it. */
+/* The parts of a request that messages about its decision need. */
 struct cli_asked {
-    const char *window; /* how its times were understood; NULL or "": it has none */
-    int64_t length_ms;  /* of its window; 0: not known */
-    const char *repeat; /* how it recurs; NULL: it does not */
+    const char *window; /* how the times were understood; NULL or "": none */
+    int64_t length_ms;  /* of the window; 0: not known */
+    const char *repeat; /* how the booking recurs; NULL: it does not */
 };
-/* Signs and sends the request (takes it), waits, prints the decision; or what --dry-run prints.
- * `asked` may be NULL. Returns the exit code. */
+/* Signs and sends the request (takes it), waits for the decision and prints it; with --dry-run
+ * prints the request. `asked` may be NULL. Returns the exit code. */
 int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked);
 
 /* ---- cli_outcome.c: how a decision looks */
-/* Prints a decision (the event's JSON and its bytes); `asked` may be NULL: only what the event says
- * is known. Returns the exit code: 0 accepted, 3 rejected. */
+/* Prints a decision (the event's JSON and its bytes); `asked` may be NULL: only the event is known.
+ * Returns the exit code: 0 accepted, 3 rejected. */
 int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
                        const struct cli_asked *asked);
-/* PARTITION:OFFSET, or PARTITION:? where the broker did not say. Heap. */
+/* PARTITION:OFFSET, or PARTITION:? if the offset is not known; caller frees. */
 char *cli_place_text(int32_t partition, int64_t offset);
-/* TSV of a message that was published, and whose decision nobody waits for. */
+/* The TSV row of a published message whose decision is not awaited. */
 void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
                              int64_t offset);
 /* "`outcome`, `reason`, …": the columns of a decision in TSV, for the documentation. */
 void cli_print_columns(FILE *out);
 
 /* ---- cli_paste.c: commands that are ready to be pasted into a shell; caller frees */
-/* The command that was typed, with another start and with this length. It gets a request id of its
- * own. */
+/* The command that was typed, with this start and length, and without its request id. */
 char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms);
-/* `berth book` of this share ("gpu-01:4:64", as it was typed), or NULL: of the --any, --gpus, --mem
- * and --label that the command at hand was given. */
+/* `berth book` for this share ("gpu-01:4:64", as typed), or, if NULL, for the command's own --any,
+ * --gpus, --mem and --label. */
 char *cli_command_book(const struct cli *cli, const char *share, int64_t start_ms,
                        int64_t length_ms);
 
 /* ---- cli_http.c */
-/* GET of a path ("/v1/machines/gpu-01"; parts already escaped) at reader.url. 200: gives the JSON
- * and returns 0. Else the problem was reported, and the exit code is returned: 5 when there is no
- * such thing. *bytes_out (may be NULL) gets the answer's bytes; caller frees. */
+/* GETs a path ("/v1/machines/gpu-01"; its parts already escaped) at reader.url. 200: gives the JSON
+ * and returns 0. Otherwise the problem was reported, and the exit code is returned: 5 for 404.
+ * *bytes_out (may be NULL) gets the answer's bytes; caller frees. */
 int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_out);
 /* A part of a path or a query value, escaped; caller frees. */
 char *cli_escape(const char *text);
-/* Query parameters, each with '&' in front; nothing for NULL, or a time that is 0. */
+/* Append a query parameter, with '&' in front; nothing for NULL or a time of 0. */
 struct buf;
 void cli_add_parameter(struct buf *query, const char *name, const char *value);
 void cli_add_time(struct buf *query, const char *name, int64_t ms);
@@ -158,16 +157,16 @@ void cli_add_labels(struct buf *query, const struct cli *cli);
 
 /* ---- cli_book.c */
 struct cli_shares;
-/* Asks the reader how much the whole of each bare MACHINE is; returns the exit code. */
+/* Asks the reader for the amounts of each bare MACHINE, which means the whole machine. Returns the
+ * exit code. */
 int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares);
 struct cli_any;
-/* The same for any machines, where it is not said how much: all that carry the labels must be
- * alike. */
+/* The same for --any without amounts: all machines that carry the labels must be alike. */
 int cli_resolve_any(const struct cli *cli, struct cli_any *any);
 
 /* ---- cli_timeline.c */
-/* Asks for the machine's timeline from ms to ms (0: the reader's own) and prints it in the format
- * of -o. Returns the exit code. */
+/* Gets the machine's timeline between two times (0: the reader's default) and prints it in the
+ * format of -o. Returns the exit code. */
 int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_ms, int64_t to_ms);
 
 /* ---- cli_history.c */

@@ -1,4 +1,4 @@
-/* The table of commands. What a command takes, says and does is here and nowhere else. */
+/* The table of commands: operands, options, help and function of each. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* `berth completion` and `berth config`: both made from tables. */
+/* `berth completion` and `berth config`, which print the tables of commands and settings. */
 #include <string.h>
 
 #include "cli/cli.h"

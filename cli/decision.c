@@ -9,7 +9,7 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 
-/* Quiet for so long: most decisions come sooner. */
+/* Says nothing for this long, because most decisions arrive sooner. */
 #define PROGRESS_AFTER_MS 300
 
 /* ---- dry run ------------------------------------------------------------------------------- */
@@ -61,7 +61,7 @@ static void on_published(void *tag, int32_t partition, int64_t offset)
     *waiting = (struct waiting){.published = true, .partition = partition, .offset = offset};
 }
 
-/* Sleeps for the outcome; on a terminal it says what it is waiting for. */
+/* Waits for the outcome; on a terminal it says so. */
 static enum berth_status await(struct cli *cli, const struct waiting *waiting,
                                const char *request_id, struct berth_outcome **out)
 {
@@ -130,7 +130,7 @@ static int print_outcome(const struct cli *cli, const struct berth_outcome *outc
     return code;
 }
 
-/* Takes message. */
+/* Takes the message. */
 static int send_and_wait(struct cli *cli, struct berth_message *message, int64_t wait_ms,
                          const struct cli_asked *asked)
 {

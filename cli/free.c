@@ -1,4 +1,4 @@
-/* `berth free`: when something is free, as the reader's own timelines say. */
+/* `berth free`: asks the reader when machines are free. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +13,11 @@
 /* Windows in one answer of the reader. */
 #define WINDOWS_MAX 1000
 
-/* What is asked for. */
+/* The question. */
 struct question {
-    const char *machine; /* NULL: any that carry the labels */
-    struct cli_any any;  /* the amounts of each, also when a machine is named */
-    char *share;         /* of the named machine, as `berth book` takes it */
+    const char *machine; /* NULL: any machine that carries the labels */
+    struct cli_any any;  /* amounts per machine, also of a named one */
+    char *share;         /* the named machine as an operand of `berth book` */
     int64_t length_ms, from_ms, horizon_ms;
     int64_t limit; /* 0: the reader's own */
 };
@@ -82,7 +82,7 @@ static enum err take_question(const struct cli *cli, struct question *q, struct 
     return err == ERR_OK ? take_times(cli, q, f) : err;
 }
 
-/* How much is wanted of a machine that is named: all of it, unless it is said. */
+/* The amounts wanted of a named machine: the whole machine unless they are given. */
 static int resolve_machine(const struct cli *cli, struct question *q)
 {
     struct cli_shares shares = {.count = 1};

@@ -13,12 +13,12 @@
 
 #define COLUMN_COUNT 14
 
-/* One decision, as far as it is about the booking. Borrowed from the event, but for the shares. */
+/* The part of a decision that concerns the booking. Borrowed from the event, except `shares`. */
 struct step {
     const char *id, *time, *type, *outcome, *reason, *detail, *client, *user, *request, *subject;
-    const json_t *after; /* the booking after it, in whole or in part; NULL: it was not changed */
-    bool displaced;      /* by a change of a machine */
-    char *shares;        /* of `after`; NULL: not told there */
+    const json_t *after; /* the booking after the decision, or a part of it; NULL: unchanged */
+    bool displaced;      /* changed by an update of its machine */
+    char *shares;        /* the machines in `after`; NULL: it has none */
 };
 
 /* The element of the array whose member `name` is the booking; NULL: none. */

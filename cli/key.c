@@ -21,7 +21,7 @@
 
 /* ---- generate ------------------------------------------------------------------------------ */
 
-/* A new file; one that exists is never touched. */
+/* Writes a new file; an existing one is never changed. */
 static enum err write_new(const char *path, mode_t mode, const char *text, struct failure *f)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -114,7 +114,7 @@ int cli_key_generate(struct cli *cli)
 
 /* ---- show ---------------------------------------------------------------------------------- */
 
-/* The public key of a file that holds one, or a private one. Gives *out. */
+/* Reads a public key, or the public half of a private one. Gives *out. */
 static enum err read_public(const char *path, struct jws_key **out, struct failure *f)
 {
     char *text;
@@ -137,7 +137,7 @@ static enum err read_public(const char *path, struct jws_key **out, struct failu
     return err;
 }
 
-/* The key of the option or operand, or the client's own. */
+/* The key file of the option or operand; otherwise the client's own. */
 static enum err find_public(const struct cli *cli, const char *path, struct jws_key **out,
                             struct failure *f)
 {
@@ -174,7 +174,7 @@ int cli_key_show(struct cli *cli)
 
 /* ---- verify -------------------------------------------------------------------------------- */
 
-/* What was found, for people or as JSON. */
+/* Prints the result as text or JSON. */
 struct findings {
     struct claims claims;
     struct jws_parts parts;
@@ -254,7 +254,7 @@ static void print_findings(const struct cli *cli, const struct findings *found)
     json_decref(payload);
 }
 
-/* Gives *out, without blanks around it. */
+/* Gives *out, without surrounding blanks. */
 static enum err read_token(const char *operand, char **out, struct failure *f)
 {
     static char text[LIMIT_TOKEN_LEN * 2];

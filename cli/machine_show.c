@@ -1,4 +1,4 @@
-/* A machine's timeline: who holds what of it, and what is free. */
+/* A machine's timeline: its bookings and its free amounts. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +46,7 @@ static const char *bar_of(const json_t *timeline, const json_t *step, char buf[B
     const char *name = member_number(timeline, "gpus") > 0 ? "gpus" : "memory_gib";
     int64_t all = member_number(timeline, name), free_part = member_number(step, name);
     int64_t held = all > free_part ? all - free_part : 0;
-    /* What is held at all is seen. */
+    /* Rounds up, so that any use shows. */
     int64_t marks = all > 0 ? (held * BAR_LEN + all - 1) / all : 0;
     for (int64_t i = 0; i < BAR_LEN; i++)
         buf[i] = i < marks ? '#' : '-';

@@ -32,7 +32,7 @@ static char *numbers_text(const json_t *array, const char *separator)
 /* Columns of a decision; new ones only at the end. */
 #define COLUMN_TABLE(X)                                                                            \
     X(OUTCOME, "outcome")                                                                          \
-    X(REASON, "reason") /* of a rejection, or why an occurrence was left out */                    \
+    X(REASON, "reason") /* of a rejection or of an occurrence that was left out */                 \
     X(SUBJECT, "subject")                                                                          \
     X(EVENT, "event")                                                                              \
     X(REQUEST, "request")                                                                          \
@@ -78,14 +78,14 @@ struct row {
     char *cells[COLUMN_COUNT];
 };
 
-/* Takes text. */
+/* Takes the text. */
 static void put(struct row *row, enum column column, char *text)
 {
     free(row->cells[column]);
     row->cells[column] = text;
 }
 
-/* A string or a number; what is missing is an empty cell. */
+/* The member, a string or a number; an empty cell if it is missing. */
 static void put_member(struct row *row, enum column column, const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
@@ -120,7 +120,7 @@ static void put_window(struct row *row, const json_t *thing)
         put(row, COLUMN_MACHINES, cli_shares_text(json_object_get(thing, "allocations")));
 }
 
-/* What helps a rejected client. */
+/* Hints for a rejected client. */
 static void put_help(struct row *row, const json_t *data)
 {
     const json_t *frees = json_object_get(data, "machines_free");
@@ -227,7 +227,7 @@ static void print_displaced(const json_t *data)
                member_text(booking, "client"), member_text(booking, "state"));
 }
 
-/* Of the series' occurrences: what all of them hold that hold something; NULL: they differ. */
+/* The shares that all booked occurrences of the series have in common; NULL: they differ. */
 static const json_t *common_shares(const json_t *occurrences)
 {
     const json_t *first = NULL, *item;
@@ -320,7 +320,8 @@ static void print_accepted(const struct cli *cli, const json_t *event)
     if (json_is_object(machine))
         cli_print_machine(cli, machine);
     print_displaced(data);
-    /* A series has the id of its first booking: easily meant, and not what was done. */
+    /* A series has the id of its first booking: `cancel ID` cancels that one only, so hint at
+     * --series. */
     if (!series && json_object_get(booking, "series") && type &&
         strcmp(type, "booking.cancel") == 0) {
         cli_note(cli,
@@ -331,7 +332,7 @@ static void print_accepted(const struct cli *cli, const json_t *event)
 
 /* ---- rejected, as text --------------------------------------------------------------------- */
 
-/* The sentence names one machine; of several each is told. */
+/* The detail names one machine; if several are missing, list them all. */
 static void note_free(const struct cli *cli, const json_t *data)
 {
     const json_t *frees = json_object_get(data, "machines_free"), *item;
@@ -399,7 +400,7 @@ static void print_rejected(const struct cli *cli, const json_t *event,
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
-/* The problem object of a rejection, with what the event says. */
+/* The problem object of a rejection, with the event's data. */
 static void print_problem(const json_t *event)
 {
     const json_t *data = json_object_get(event, "data");

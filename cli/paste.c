@@ -1,4 +1,4 @@
-/* Commands that are offered to be pasted into a shell. */
+/* Suggested commands, quoted for a shell. */
 #include <string.h>
 
 #include "cli/cli.h"
@@ -6,7 +6,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 
-/* Options that say when it is, or that belong to one request only. */
+/* Options that are not copied: the window, and what belongs to one request only. */
 static bool is_replaced(const char *option)
 {
     static const char *const names[] = {"start",  "end",     "for",       "move",
@@ -54,7 +54,7 @@ static void add_options(struct buf *out, const struct options *opts)
     }
 }
 
-/* Those of these names, as they were given. */
+/* Copies the given options that have one of these names. */
 static void add_some(struct buf *out, const struct options *opts, const char *const *names,
                      size_t count)
 {

@@ -22,7 +22,7 @@ void cli_progress_begin(struct cli_progress *progress, bool quiet)
                                       .next_ms = now_ms + (terminal ? FIRST_MS : LINE_EVERY_MS)};
 }
 
-/* The part of the work that is done, when the size of the input is known; else -1. */
+/* The fraction of the input that is done; -1: its size is not known. */
 static double fraction(const struct cli_progress_state *state)
 {
     if (state->input_size <= 0 || state->sent == 0)

@@ -1,4 +1,4 @@
-/* From argv to a command that runs: options, configuration, signals, the client. */
+/* Parses argv and runs the command: options, configuration, signals, the client. */
 #include <assert.h>
 #include <inttypes.h>
 #include <pwd.h>
@@ -37,7 +37,7 @@ static void watch_signals(struct berth_client *client)
 {
     struct sigaction action = {.sa_handler = on_signal};
     interruptible = client;
-    /* A second one ends the program at once. */
+    /* A second signal ends the program at once. */
     action.sa_flags = (int)SA_RESETHAND;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
@@ -216,7 +216,7 @@ static void add_setting(void *arg, const char *name, const char *value)
     settings->items[settings->count++] = (struct berth_setting){name, value};
 }
 
-/* What a command cannot do without, in the words of the configuration. */
+/* Checks that the settings which the command needs are there. */
 static enum err check_required(const struct cli *cli, struct failure *f)
 {
     static const char *const to_sign[] = {"farm.name", "client.name", "client.key_file"};
@@ -234,7 +234,7 @@ static enum berth_status open_client(struct cli *cli, struct berth_error *error)
                                        "client.key_file", "client.kid"};
     struct settings settings = {0};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        /* Who only follows events needs no key. */
+        /* Commands that only follow events need no key. */
         bool skipped = !cli->command->sends && strcmp(keys[i], "client.key_file") == 0;
         if (!skipped)
             add_setting(&settings, keys[i], config_string(cli->cfg, keys[i]));
@@ -268,7 +268,7 @@ struct berth_client *cli_client(struct cli *cli, int *code)
 
 /* ---- running ------------------------------------------------------------------------------- */
 
-/* Whether `-o json` stands somewhere, for errors before the options are understood. */
+/* Whether argv holds `-o json`: for errors before the options are parsed. */
 static bool wants_json(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -281,7 +281,7 @@ static bool wants_json(int argc, char **argv)
     return false;
 }
 
-/* What needs no command. */
+/* Options that need no command. */
 static int run_program(struct cli *cli)
 {
     struct failure f;
@@ -301,7 +301,7 @@ static int run_program(struct cli *cli)
     return EXIT_CODE_OK;
 }
 
-/* `words` are the command's name and all behind it. */
+/* `words` are the command's name, its options and operands. */
 static int run_command(struct cli *cli, const char *const *words, size_t count)
 {
     struct failure f;
@@ -318,7 +318,7 @@ static int run_command(struct cli *cli, const char *const *words, size_t count)
     cli->command = cli_command_find(words, count, &used, &f);
     if (!cli->command)
         return cli_fail(cli, &f);
-    /* The last word of the name stands where a program's name would. */
+    /* options_parse skips argv[0]: here the last word of the command's name. */
     int argc = (int)(count - used) + 1;
     char *const *argv = (char *const *)(words + used - 1);
     if (options_parse(&cli->command->spec, argc, argv, &cli->after, &f) != ERR_OK)
@@ -332,7 +332,7 @@ static int run_command(struct cli *cli, const char *const *words, size_t count)
     return cli->command->run(cli);
 }
 
-/* stdout is data: that it could not be written must not look like success. */
+/* stdout is data, so a failed write must not end with exit code 0. */
 static int close_output(const struct cli *cli, int code)
 {
     bool failed = fflush(stdout) != 0 || ferror(stdout);

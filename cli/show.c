@@ -1,4 +1,4 @@
-/* Bookings, machines and decisions as the reader knows them, and how they look. */
+/* `berth show`, `list`, `why`, `machine list|show`: gets and prints what the reader has. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 
-/* Rows asked for at once. */
+/* Rows per page. */
 #define PAGE_ROWS 1000
 
 /* ---- bookings ------------------------------------------------------------------------------ */
@@ -170,7 +170,7 @@ static int show_at(const struct cli *cli, const char *collection, const char *na
     return code;
 }
 
-/* NULL: no decision was found, and that was reported (exit with *code). */
+/* NULL: the problem was reported; exit with *code. */
 static json_t *get_decision(const struct cli *cli, const char *client, const char *id, int *code,
                             char **bytes)
 {
@@ -195,7 +195,7 @@ static const char *client_name(const struct cli *cli, const char *given, struct 
     return client;
 }
 
-/* Prints the decision; its own exit code. */
+/* Prints the decision and returns its exit code. */
 static int tell_decision(const struct cli *cli, const char *client, const char *id)
 {
     int code;
@@ -294,18 +294,18 @@ int cli_machine_show(struct cli *cli)
 
 /* ---- lists --------------------------------------------------------------------------------- */
 
-/* What to list, how it looks, and how far it came. */
+/* A list in progress. */
 struct listing {
     const char *collection; /* "bookings" */
     char *filter;           /* "&state=up" … */
     int64_t limit;
     void (*header)(const struct cli *cli);
-    void (*row)(const struct cli *cli, const json_t *item); /* NULL: only collected */
-    json_t *items; /* collected; for JSON all are in one object */
+    void (*row)(const struct cli *cli, const json_t *item); /* NULL: only collect the items */
+    json_t *items; /* collected items; JSON prints them as one object */
     int64_t count;
 };
 
-/* One page; *after becomes where the next one begins, NULL at the end. */
+/* Lists one page. *after becomes the start of the next page, NULL after the last. */
 static int list_page(const struct cli *cli, struct listing *listing, char **after)
 {
     json_t *page = NULL, *item;
@@ -376,7 +376,7 @@ static int list_all(const struct cli *cli, struct listing *listing)
     return code;
 }
 
-/* The reader has a series as a whole. */
+/* The reader answers a series as a whole, without pages. */
 static int list_series(const struct cli *cli)
 {
     static const char *const others[] = {"client", "user", "machine", "state",

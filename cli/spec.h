@@ -1,4 +1,4 @@
-/* The small words of the command line: MACHINE[:GPUS[:GIB]], k=v, numbers, booking ids. Pure. */
+/* Operands and values of options: MACHINE[:GPUS[:GIB]], k=v, numbers, booking ids. Pure. */
 #ifndef BERTH_CLI_SPEC_H
 #define BERTH_CLI_SPEC_H
 
@@ -10,14 +10,14 @@
 #include "core/limits.h"
 #include "lib/base/err.h"
 
-/* What is asked of one machine. */
+/* The amounts wanted on one machine. */
 struct cli_share {
     char machine[LIMIT_NAME_LEN + 1];
-    bool whole; /* a bare name: all that the machine has; the amounts are 0 until asked */
+    bool whole; /* a bare name: the whole machine; amounts are 0 until resolved */
     int64_t gpus, memory_gib;
 };
 
-/* Distinct machines. */
+/* Shares on distinct machines. */
 struct cli_shares {
     struct cli_share items[LIMIT_ALLOCATIONS];
     size_t count;
@@ -25,17 +25,16 @@ struct cli_shares {
 
 /* `MACHINE[:GPUS[:GIB]]`. GPUS without GIB takes no memory. ERR_USAGE. */
 enum err cli_share_parse(const char *text, struct cli_share *out, struct failure *f);
-/* Parses one more. ERR_USAGE, also for a machine that is there and for too many. */
+/* Parses and adds a share. ERR_USAGE, also for a machine given twice and for too many machines. */
 enum err cli_shares_add(struct cli_shares *shares, const char *text, struct failure *f);
 /* The share of this machine; NULL: none. */
 struct cli_share *cli_shares_find(struct cli_shares *shares, const char *machine);
-/* Takes the share into `held`, in the place of what it holds of that machine. ERR_USAGE: too many
- * machines. */
+/* Adds the share to `held`, or replaces the share on that machine. ERR_USAGE: too many machines. */
 enum err cli_shares_set(struct cli_shares *held, const struct cli_share *share, struct failure *f);
-/* Takes the machine out of `held`. ERR_NOT_FOUND: it is not there. */
+/* Removes the machine from `held`. ERR_NOT_FOUND: it has none. */
 enum err cli_shares_drop(struct cli_shares *held, const char *machine, struct failure *f);
-/* "gpu-01:4:64,gpu-02:8:0", as `berth book` takes them, of a JSON array (NULL: empty) as in events;
- * caller frees. */
+/* The shares of an event's JSON array (NULL: empty) as `berth book` takes them:
+ * "gpu-01:4:64,gpu-02:8:0"; caller frees. */
 char *cli_shares_text(const json_t *shares);
 
 /* A whole number within [min, max]. `what` names it in the message ("--gpus"). ERR_USAGE. */
@@ -48,11 +47,11 @@ enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *ou
 
 /* A machine's name. ERR_USAGE. */
 enum err cli_name_check(const char *text, struct failure *f);
-/* The id of a booking or of a series of them. ERR_USAGE. */
+/* The id of a booking or of a series. ERR_USAGE. */
 enum err cli_booking_parse(const char *text, int64_t *out, struct failure *f);
 enum err cli_series_parse(const char *text, int64_t *out, struct failure *f);
 
-/* Adds `key=value` to an object of labels. ERR_USAGE, also for a key that is there already. */
+/* Adds `key=value` to an object of labels. ERR_USAGE, also for a key given twice. */
 enum err cli_label_add(json_t *labels, const char *text, struct failure *f);
 
 #endif

@@ -14,7 +14,7 @@
 
 /* A token has 16 KiB; a longer line cannot become one. */
 #define LINE_LEN     (64 * 1024)
-/* Requests sent between two looks at what has come back. */
+/* Requests sent between two polls for outcomes. */
 #define SEND_AT_ONCE 32
 
 struct submit {
@@ -25,7 +25,7 @@ struct submit {
     struct cli_progress_state state;
     uint64_t line;
     uint64_t accepted, rejected, published, unknown, invalid, failed;
-    bool ended;       /* nothing more is to be read */
+    bool ended;       /* no more input */
     bool interrupted; /* by a signal */
     char text[LINE_LEN];
 };
@@ -53,7 +53,7 @@ static void print_header(const struct submit *s)
     cli_print_header(s->cli, header, 8);
 }
 
-/* Neither accepted nor rejected. request_id may be NULL. */
+/* A line without a decision. request_id may be NULL. */
 static void print_failure(const struct submit *s, uint64_t line, const char *outcome,
                           const struct berth_error *error, const struct berth_outcome *of)
 {
@@ -116,7 +116,7 @@ static void print_published(const struct submit *s, uint64_t line, const struct 
     }
 }
 
-/* Takes outcome. */
+/* Takes the outcome. */
 static void on_outcome(struct submit *s, struct berth_outcome *outcome)
 {
     uint64_t line = (uint64_t)(uintptr_t)outcome->tag;
@@ -139,7 +139,7 @@ static void on_outcome(struct submit *s, struct berth_outcome *outcome)
 
 /* ---- in and out ---------------------------------------------------------------------------- */
 
-/* Prints what has come, and waits up to timeout_ms for the first of it. */
+/* Waits up to timeout_ms for an outcome, then prints all that have arrived. */
 static void collect(struct submit *s, int timeout_ms)
 {
     struct berth_outcome *outcome;
@@ -160,7 +160,8 @@ static void collect(struct submit *s, int timeout_ms)
     cli_progress_update(&s->progress, &s->state);
 }
 
-/* One line into s->text, without its end. False: there is none. *fits: it is all of it. */
+/* Reads one line into s->text, without its line end. False: end of input. *fits: the whole line
+ * fitted. */
 static bool read_line(struct submit *s, size_t *len_out, bool *fits)
 {
     size_t len = 0;
@@ -205,7 +206,7 @@ static void print_dry_run(struct submit *s, struct berth_message *message)
     s->state.done++;
 }
 
-/* Takes message. */
+/* Takes the message. */
 static void send(struct submit *s, struct berth_message *message)
 {
     struct berth_error error;
@@ -221,7 +222,7 @@ static void send(struct submit *s, struct berth_message *message)
         return;
     }
     berth_message_free(message);
-    s->ended = true; /* nothing goes out any more; later lines would fail alike */
+    s->ended = true; /* sending failed for good: later lines would fail, too */
     if (status == BERTH_INTERRUPTED || status == BERTH_FULL) {
         s->interrupted = true;
         return;

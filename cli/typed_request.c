@@ -193,7 +193,7 @@ enum err cli_any_parse(const struct cli_any_text *text, struct cli_any *out, str
     return ERR_OK;
 }
 
-/* "day" also as Slurm's reservations call it. NULL: neither. */
+/* Also takes the names of Slurm's reservations. NULL: neither day nor week. */
 static const char *every_of(const char *text)
 {
     static const char *const words[][2] = {{"day", "daily"}, {"week", "weekly"}};
@@ -210,7 +210,7 @@ static enum err choose_zone(const struct cli_repeat_text *text, const char **zon
     const char *zone = text->zone ? text->zone : text->default_zone;
     struct failure inner;
     if (zone && *zone == ':')
-        zone++; /* as TZ may have it */
+        zone++; /* as in TZ */
     if (text->zone && cli_zone_check(text->zone, f) != ERR_OK)
         return failure_wrap(f, "--zone");
     if (!zone || !*zone) {

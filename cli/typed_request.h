@@ -1,4 +1,5 @@
-/* From what was typed to the `request` object of a token. Pure: no configuration, no network. */
+/* Makes the `request` object of a token from command-line arguments. Pure: no configuration, no
+ * network. */
 #ifndef BERTH_CLI_TYPED_REQUEST_H
 #define BERTH_CLI_TYPED_REQUEST_H
 
@@ -11,10 +12,10 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/err.h"
 
-/* Of --start, --end and --for, what was given. */
+/* The values of --start, --end and --for. */
 struct cli_window {
     bool has_start, has_end, has_duration;
-    bool starts_now; /* "--start now": the broker's now, so it is left out of a booking.create */
+    bool starts_now; /* "--start now": means the broker's now, so booking.create omits it */
     int64_t start_ms, end_ms, duration_ms;
 };
 /* The texts may be NULL. ERR_USAGE: one of them is wrong, --end and --for together, an end that is
@@ -26,36 +27,37 @@ struct cli_window_text {
 };
 enum err cli_window_parse(const struct cli_window_text *text, struct cli_window *out,
                           struct failure *f);
-/* How long it lasts; 0: not known before it is decided, or not given. */
+/* The window's length; 0: not given, or not known before the decision. */
 int64_t cli_window_length_ms(const struct cli_window *window);
-/* What was understood, for people; "" when nothing was given. Returns buf. */
+/* The window for people; "" when nothing was given. Returns buf. */
 const char *cli_window_show(const struct cli_window *window, const char *zone,
                             char buf[CLI_WINDOW_LEN]);
 
-/* --move, --extend and --shorten beside them: what amend does to the window that a booking has. */
+/* A change of a booking's window: --move, --extend and --shorten besides the above. */
 struct cli_change {
     struct cli_window window;
-    bool moves;        /* to window.start_ms, as long as before */
-    int64_t growth_ms; /* of its end; negative: shorter */
+    bool moves;        /* to window.start_ms, keeping the length */
+    int64_t growth_ms; /* added to the end; negative: shorter */
 };
 struct cli_change_text {
     struct cli_window_text window;
     const char *move, *extend, *shorten;
 };
-/* ERR_USAGE: as above, or two of them say the same. */
+/* ERR_USAGE: as above, or options that exclude each other. */
 enum err cli_change_parse(const struct cli_change_text *text, struct cli_change *out,
                           struct failure *f);
 bool cli_change_is_empty(const struct cli_change *change);
-/* Whether it takes the booking's own times to know what is asked for. */
+/* Whether the change is relative to the booking's present times. */
 bool cli_change_needs_booking(const struct cli_change *change);
-/* Makes a start and an end of it, for a booking with these times. ERR_USAGE: nothing is left. */
+/* Turns the change into a start and an end, for a booking with these times. ERR_USAGE: nothing
+ * would be left of the window. */
 enum err cli_change_resolve(struct cli_change *change, int64_t start_ms, int64_t end_ms,
                             struct failure *f);
 
-/* Any machines: amounts are of each one. */
+/* --any: the amounts are per machine. */
 struct cli_any {
-    int64_t count;            /* 0: not asked for */
-    int64_t gpus, memory_gib; /* both < 0: the whole machine, until asked */
+    int64_t count;            /* 0: no --any */
+    int64_t gpus, memory_gib; /* both < 0: the whole machine; resolved later */
     json_t *labels;           /* borrowed; NULL: none */
 };
 struct cli_any_text {
@@ -76,21 +78,21 @@ struct cli_repeat_text {
     bool skip_conflicts;
     const char *default_zone; /* a zone of the database, or anything that TZ may hold, or NULL */
 };
-/* ERR_USAGE, also when the window does not say when it begins. */
+/* ERR_USAGE, also if the window has no start. */
 enum err cli_repeat_parse(const struct cli_repeat_text *text, const struct cli_window *window,
                           struct cli_repeat *out, struct failure *f);
 
-/* What `berth book` asks for. */
+/* The arguments of `berth book`. */
 struct cli_booking {
     struct cli_window window;
-    struct cli_shares shares; /* none when `any` is asked for */
+    struct cli_shares shares; /* none with --any */
     struct cli_any any;
     struct cli_repeat repeat;
 };
 
-/* Each gives a new reference. No share may be `whole` any more. */
+/* Each gives a new reference. Shares must be resolved: none is `whole`. */
 json_t *cli_request_create(const struct cli_booking *booking);
-/* shares NULL: as they are. A duration must have become an end. */
+/* shares NULL: unchanged. The window must have an end instead of a duration. */
 json_t *cli_request_amend(int64_t booking, const struct cli_window *window,
                           const struct cli_shares *shares);
 json_t *cli_request_cancel(int64_t booking);

@@ -41,7 +41,7 @@ static bool has_type(const json_t *event, const char *type)
            equal(member_text(request, "type"), type);
 }
 
-/* Whether one of these shares is of this machine. */
+/* Whether one of the shares is on this machine. */
 static bool has_share(const json_t *shares, const char *name)
 {
     size_t i;
@@ -213,7 +213,7 @@ static int follow(struct watching *w, struct berth_watch *watch)
     struct berth_event raw;
     bool found;
     while (w->count > 0 && !ferror(stdout)) {
-        /* What was printed must be seen before it waits. */
+        /* Flush before waiting. */
         enum berth_status status = berth_watch_next(watch, 0, &found, &raw, &error);
         if (status == BERTH_OK && !found) {
             fflush(stdout);
@@ -235,7 +235,7 @@ static int follow(struct watching *w, struct berth_watch *watch)
         if (found)
             on_event(w, &raw);
     }
-    if (cli_signal()) /* it came while a slow reader of our output had us wait */
+    if (cli_signal()) /* it arrived while stdout blocked */
         return cli_exit_code_of(BERTH_INTERRUPTED);
     return w->gap ? EXIT_CODE_DIFFERENCES : EXIT_CODE_OK;
 }

@@ -1,4 +1,4 @@
-/* "127.0.0.1:8080" and "[::1]:8080" as socket addresses. */
+/* Socket addresses from text: "127.0.0.1:8080", "[::1]:8080". */
 #ifndef BERTH_LIB_BASE_ADDRESS_H
 #define BERTH_LIB_BASE_ADDRESS_H
 
@@ -13,7 +13,7 @@ union address {
 };
 
 bool address_parse(const char *text, union address *out);
-/* The wildcard address becomes loopback, for a client on the same host. */
+/* Turns a wildcard address into loopback, for a client on the same host. */
 void address_loopback(union address *address);
 socklen_t address_len(const union address *address);
 

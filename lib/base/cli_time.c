@@ -141,7 +141,7 @@ static enum err resolve(reading at, const char *zone, int64_t *ms_out, struct fa
     }
     bool missing = count == 0;
     if (missing) {
-        /* As the clocks before and after the change would have it. */
+        /* Both readings: by the offset before and after the change. */
         found[0] = at - offset_at(at + OFFSET_REACH_S);
         found[1] = at - offset_at(at - OFFSET_REACH_S);
     }
@@ -269,7 +269,7 @@ static int day_word(const char *text, const char **rest)
     return -1;
 }
 
-/* A time of day, on the day that the word says. */
+/* A time of day on the day of the word ("today 03:00"). */
 static enum err parse_day(const char *text, int64_t now_ms, const char *zone, int64_t *ms_out,
                           struct failure *f)
 {
@@ -329,7 +329,7 @@ static enum err not_a_duration(const char *text, const char *why, struct failure
     return failure_set(f, ERR_USAGE, "'%.60s' is not a duration: %s", text, why);
 }
 
-/* Why a text that is not a duration was perhaps meant as one. */
+/* Refuses a text that is no duration, with a reason for common mistakes. */
 static enum err refuse_duration(const char *text, struct failure *f)
 {
     size_t digits = strspn(text, "0123456789");
@@ -488,7 +488,7 @@ const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN
     int64_t offset = offset_at(ms / 1000);
     int64_t minutes = (offset < 0 ? -offset : offset) / 60;
     char local[TIMETEXT_LEN];
-    if (offset % 60 != 0) { /* as zones had it long ago; RFC 3339 cannot say it */
+    if (offset % 60 != 0) { /* offsets with seconds, as long ago, have no form in RFC 3339 */
         offset = 0;
         minutes = 0;
     }

@@ -27,7 +27,7 @@ enum err cli_zone_check(const char *zone, struct failure *f);
  */
 enum err cli_time_parse(const char *text, int64_t now_ms, const char *zone, int64_t *ms_out,
                         struct failure *f);
-/* Just "now": a request says it by leaving its start out, since "now" is the broker's. */
+/* Whether the text is "now". A request then omits its start, which means the broker's now. */
 bool cli_time_is_now(const char *text);
 
 /* `1w2d3h4m5s` in that order, each part optional; `D-HH:MM:SS`; `HH:MM:SS`. ERR_USAGE for anything
@@ -40,8 +40,8 @@ const char *cli_time_window(int64_t start_ms, int64_t end_ms, const char *zone,
                             char buf[CLI_WINDOW_LEN]);
 /* "Tue 2026-12-01 03:00 CET". Returns buf. */
 const char *cli_time_show(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN]);
-/* "2026-12-01T03:00:00+01:00", RFC 3339 on whole seconds, or with "Z" where the zone has UTC's
- * time: to be typed again, in whatever zone. Returns buf. */
+/* "2026-12-01T03:00:00+01:00", or with "Z" where the zone has UTC's time: RFC 3339 in whole
+ * seconds, which reads alike in every zone. Returns buf. */
 const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN]);
 
 #endif

@@ -31,6 +31,6 @@ void clock_sleep_ms(int64_t ms)
     if (ms <= 0)
         return;
     struct timespec pause = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    /* EINTR is a return to the caller, who looks at its stop flag. */
+    /* Returns on EINTR, so that the caller can check its stop flag. */
     (void)nanosleep(&pause, NULL);
 }

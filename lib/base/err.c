@@ -22,7 +22,7 @@ enum err failure_set(struct failure *f, enum err err, const char *format, ...)
     assert(err < ERR_COUNT);
     if (!f)
         return err;
-    /* Not straight into f->text, which may be one of the arguments. */
+    /* Formats into a buffer, because f->text may be one of the arguments. */
     char text[FAILURE_TEXT_LEN];
     va_list args;
     va_start(args, format);

@@ -12,34 +12,32 @@
 #define ERR_TABLE(X)                                                                               \
     X(OK, "ok")                                                                                    \
     X(FAILED, "failed")                                                                            \
-    X(USAGE, "usage")                     /* wrong usage */                                        \
-    X(CONFIG, "config")                   /* wrong configuration */                                \
-    X(NOT_FOUND, "not_found")             /* not found */                                          \
-    X(TIMEOUT, "timeout")                 /* timed out */                                          \
-    X(IO, "io")                           /* input or output failed */                             \
-    X(INTERRUPTED, "interrupted")         /* interrupted by a signal */                            \
-    X(DB_DEADLOCK, "db_deadlock")         /* deadlock */                                           \
-    X(DB_LOCK_TIMEOUT, "db_lock_timeout") /* lock wait timed out */                                \
-    X(DB_DUPLICATE, "db_duplicate")       /* duplicate key */                                      \
-    X(DB_CONNECTION, "db_connection")     /* no connection to the database */                      \
-    X(DB_COMMIT_UNKNOWN,                                                                           \
-      "db_commit_unknown") /* connection lost in COMMIT: the outcome is not known */               \
-    X(DB_SERVER,                                                                                   \
-      "db_server") /* the database server refuses (disk full, read-only, too many connections) */  \
-    X(DB_SCHEMA, "db_schema")     /* the database is not at this program's schema version */       \
-    X(DB_ERROR, "db_error")       /* database error */                                             \
-    X(EPOCH_LOST, "epoch_lost")   /* another worker owns the partition */                          \
-    X(FARM_HALTED, "farm_halted") /* the farm is halted */                                         \
-    X(PARTITION_HALTED, "partition_halted") /* the partition is halted */                          \
-    X(WORLD_GREW, "world_grew")             /* rows appeared that were not locked: lock again */   \
-    X(KEYS_CHANGED, "keys_changed")         /* the clients' keys changed: authenticate again */    \
-    X(LOG_TRANSPORT, "log_transport")       /* Kafka cannot be reached */                          \
-    X(LOG_FULL, "log_full")                 /* the producer's queue is full */                     \
-    X(LOG_FATAL, "log_fatal")         /* the Kafka client failed for good and must be made anew */ \
-    X(LOG_TOPIC, "log_topic")         /* a topic is missing or not as it should be */              \
+    X(USAGE, "usage")                                                                              \
+    X(CONFIG, "config")                                                                            \
+    X(NOT_FOUND, "not_found")                                                                      \
+    X(TIMEOUT, "timeout")                                                                          \
+    X(IO, "io")                                                                                    \
+    X(INTERRUPTED, "interrupted") /* interrupted by a signal */                                    \
+    X(DB_DEADLOCK, "db_deadlock")                                                                  \
+    X(DB_LOCK_TIMEOUT, "db_lock_timeout")                                                          \
+    X(DB_DUPLICATE, "db_duplicate")                                                                \
+    X(DB_CONNECTION, "db_connection")         /* no connection to the database */                  \
+    X(DB_COMMIT_UNKNOWN, "db_commit_unknown") /* connection lost in COMMIT: outcome unknown */     \
+    X(DB_SERVER, "db_server")                 /* server refuses: full, read-only, too busy */      \
+    X(DB_SCHEMA, "db_schema")                 /* another schema version than this program */       \
+    X(DB_ERROR, "db_error")                                                                        \
+    X(EPOCH_LOST, "epoch_lost") /* another worker owns the partition */                            \
+    X(FARM_HALTED, "farm_halted")                                                                  \
+    X(PARTITION_HALTED, "partition_halted")                                                        \
+    X(WORLD_GREW, "world_grew")       /* rows appeared that are not locked */                      \
+    X(KEYS_CHANGED, "keys_changed")   /* keys changed: authenticate again */                       \
+    X(LOG_TRANSPORT, "log_transport") /* Kafka cannot be reached */                                \
+    X(LOG_FULL, "log_full")           /* the producer's queue is full */                           \
+    X(LOG_FATAL, "log_fatal")         /* the Kafka client must be opened anew */                   \
+    X(LOG_TOPIC, "log_topic")         /* a topic is missing or misconfigured */                    \
     X(LOG_DENIED, "log_denied")       /* Kafka denies access */                                    \
     X(LOG_TOO_LARGE, "log_too_large") /* a message is too large for its topic */                   \
-    X(LOG_ERROR, "log_error")         /* Kafka error */
+    X(LOG_ERROR, "log_error")
 
 enum err {
 #define ERR_ENUM(id, name) ERR_##id,
@@ -66,9 +64,9 @@ enum err failure_wrap(struct failure *f, const char *format, ...)
 
 const char *err_name(enum err err); /* "db_deadlock" */
 
-/* The transaction rolled back, or was never begun, and may be tried again as it is. */
+/* The transaction was rolled back or never begun, and may be retried unchanged. */
 bool err_is_retryable(enum err err);
-/* The database session is gone or not to be trusted: connect again first. */
+/* The database session is lost or in doubt: connect again first. */
 bool err_is_connection(enum err err);
 
 /* Exit codes of all programs. */

@@ -101,7 +101,7 @@ void log_line(enum log_level level, const char *msg, const char *fields, ...)
     for (const char *c = raw; *c && len + 6 < sizeof(line); c++)
         len += escape((unsigned char)*c, false, line + len);
     line[len++] = '\n';
-    /* A log that cannot be written stops nothing. */
+    /* A failed write of a log line is ignored. */
     if (write(STDERR_FILENO, line, len) < 0)
         return;
 }

@@ -1,4 +1,4 @@
-/* Memory for the adapters: out of memory prints one line and aborts, so nobody checks. */
+/* Memory for the adapters. Out of memory prints one line and aborts, so callers do not check. */
 #ifndef BERTH_LIB_BASE_MEM_H
 #define BERTH_LIB_BASE_MEM_H
 
@@ -11,7 +11,7 @@ char *xstrdup(const char *text);
 char *xstrndup(const char *text, size_t len);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A byte string that grows; `data` always has a NUL behind `len` bytes. Zeroed is empty. */
+/* A growing byte string; `data` always has a NUL after `len` bytes. All zero: empty, data NULL. */
 struct buf {
     char *data;
     size_t len, capacity;

@@ -1,4 +1,4 @@
-/* Which known name did somebody mean? For "unknown option --strat: did you mean --start?". */
+/* The known name that a misspelt word means: "unknown option --strat: did you mean --start?". */
 #ifndef BERTH_LIB_BASE_NEAREST_H
 #define BERTH_LIB_BASE_NEAREST_H
 
@@ -6,14 +6,14 @@
 
 struct nearest {
     const char *word; /* borrowed */
-    const char *best; /* borrowed from the caller's names; NULL: none offered yet */
+    const char *best; /* borrowed from the caller; NULL: none offered yet */
     size_t distance;
 };
 
 void nearest_init(struct nearest *n, const char *word);
-/* Keeps the name if it is nearer than all before; letter case counts nothing. */
+/* Keeps the name if it is nearer than all earlier ones; ignores case. */
 void nearest_offer(struct nearest *n, const char *name);
-/* The nearest name, or NULL when none is near enough to be meant. */
+/* The nearest name; NULL: none is near enough. */
 const char *nearest_result(const struct nearest *n);
 
 #endif

@@ -46,8 +46,7 @@ static struct civil civil_from_days(int64_t days)
 const char *timetext_format(int64_t ms, char buf[TIMETEXT_LEN])
 {
     if (ms < 0 || ms / 1000 > LIMIT_TIME_S) {
-        /* Not a time that RFC 3339 or Berth knows; shown for what it is, since logs show what
-         * others sent. */
+        /* Outside of RFC 3339 and Berth; shown as a number, since logs show what others sent. */
         snprintf(buf, TIMETEXT_LEN, "@%" PRId64 "ms", ms);
         return buf;
     }

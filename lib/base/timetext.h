@@ -1,5 +1,4 @@
-/* Times as text. RFC 3339 for JSON and HTTP; what people type is the command line's
- * (lib/base/cli_time.h). */
+/* Times as RFC 3339 text, for JSON and HTTP. lib/base/cli_time.h has those that people type. */
 #ifndef BERTH_LIB_BASE_TIMETEXT_H
 #define BERTH_LIB_BASE_TIMETEXT_H
 
@@ -11,8 +10,8 @@
 
 /* "2026-12-01T02:00:00Z", or with milliseconds "….123Z" when they are not zero. Returns buf. */
 const char *timetext_format(int64_t ms, char buf[TIMETEXT_LEN]);
-/* Strict RFC 3339 date-time ('T' and 'Z' upper case, offset allowed, leap second refused): whole
- * seconds, years 1970-9999. False: not one. */
+/* Parses a strict RFC 3339 date-time ('T' and 'Z' in upper case, offset allowed, no leap second) of
+ * whole seconds in the years 1970-9999. False: not one. */
 bool timetext_parse(const char *text, size_t len, int64_t *ms_out);
 /* "2h", "1d12h", "45m10s": the largest units first, without zeros; 0 is "0s". Returns buf. */
 const char *timetext_duration(int64_t ms, char buf[TIMETEXT_LEN]);

@@ -85,7 +85,7 @@ static void zone_free(struct zone *zone)
     free(zone);
 }
 
-/* Where the next zone goes: a free place, or that of the zone that was not used for longest. */
+/* The place for the next zone: a free one, or that of the least recently used zone. */
 static struct zone **place_for_one(void)
 {
     if (cache.count < ZONE_CACHE_COUNT)
@@ -141,7 +141,7 @@ static int interval_at(struct zone *zone, int64_t utc_s)
     return interval;
 }
 
-/* How far GLib's interval reaches from `utc_s` in a direction (1 or -1): the last second of it. */
+/* The last second of GLib's interval around `utc_s` in a direction (1 or -1). */
 static int64_t reach(struct zone *zone, int64_t utc_s, int interval, int64_t direction)
 {
     const int64_t bound_s = direction > 0 ? ZONE_TIME_MAX_S + 2 * DAY_S : -2 * DAY_S;

@@ -1,7 +1,7 @@
-/* Time zones by name, as the system's zone database (tzdata) has them: for requests that hold a
- * wall clock's time over days. People's times on the command line are lib/base/cli_time.h's, which
- * follows TZ through libc as every program does; here a name comes from a message, and nothing of
- * the process or the machine but the database may decide what it means. */
+/* Time zones of the system's zone database (tzdata) by name, for requests that recur by a wall
+ * clock. The name comes from a message, so only the database may decide what it means: no
+ * environment variable, no setting of the machine. Times on the command line follow TZ instead
+ * (lib/base/cli_time.h). */
 #ifndef BERTH_LIB_BASE_ZONE_H
 #define BERTH_LIB_BASE_ZONE_H
 
@@ -12,7 +12,7 @@
 #define ZONE_NAME_LEN    64
 /* Rules are worked out until the end of 2899, in seconds since 1970; GLib knows those of 2998. */
 #define ZONE_TIME_MAX_S  INT64_C(29348006399)
-/* How many zones a thread remembers. */
+/* Zones that a thread caches. */
 #define ZONE_CACHE_COUNT 32
 
 struct zone;
@@ -29,7 +29,7 @@ bool zone_name_is_valid(const char *name);
  * and does not see a database that was replaced since. The result is borrowed until the thread's
  * next zone_find or zone_forget; threads share nothing. */
 struct zone *zone_find(const char *name);
-/* Gives back what the thread remembers. Its end does not do that. */
+/* Frees the thread's cache, which the end of the thread does not. */
 void zone_forget(void);
 
 /* Seconds east of UTC at an instant, at most ZONE_TIME_MAX_S and two days. Which spans of constant
@@ -39,7 +39,8 @@ int64_t zone_offset_s(struct zone *zone, int64_t utc_s);
  * 1970-01-01T00:00:00 on that clock): the first one if they show it twice; if they skip it, as the
  * offset before the gap has it, so that 02:30 in a gap of an hour is 03:30 (RFC 5545 §3.3.5). */
 int64_t zone_utc_s(struct zone *zone, int64_t local_s);
-/* All instants at which they show it, ascending: none if they skip it, two if they show it twice. */
+/* All instants at which the clocks show it, ascending: none if they skip it, two if they show it
+ * twice. Returns their number. */
 int zone_instants(struct zone *zone, int64_t local_s, int64_t utc_s_out[2]);
 
 #endif

@@ -8,7 +8,7 @@ struct member {
     const json_t *value;
 };
 
-/* The members by name; insertion, because requests have few and often have them in order. */
+/* Sorts the members by name; by insertion, because requests have few, often in order. */
 static size_t sort_members(const json_t *object, struct member members[CANONICAL_MEMBERS_MAX])
 {
     size_t count = 0;

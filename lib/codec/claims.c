@@ -68,7 +68,7 @@ static void decode_request(struct decoder *d, json_t *value)
         return;
     }
     if (d->out->pointer)
-        return; /* the first fault is known, and nobody looks at the request */
+        return; /* the first fault is known, so the request is not needed */
     set_defaults(&d->out->request, d->out->type);
     decoder_object(d, &at, request_shapes[d->out->type], value, &d->out->request);
 }
@@ -85,7 +85,7 @@ static const struct field claim_fields[] = {
 };
 #undef AT
 
-/* Goes on after a fault, so that the decision can judge what is there. */
+/* Continues after a fault, so that the decision can use the valid claims. */
 static void decode_claims(struct decoder *d, const json_t *payload)
 {
     struct claims *out = d->out;
@@ -121,8 +121,8 @@ static void hash_content(struct decoder *d, const json_t *payload, size_t payloa
     sha256(text.data, text.len, d->out->content_sha256);
 }
 
-/* Whether lists and objects are nested at most CLAIMS_DEPTH_MAX deep. Only for what is JSON is the
- * answer right, and jansson, which looks next, refuses everything else. */
+/* Whether lists and objects are nested at most CLAIMS_DEPTH_MAX deep. The answer is right for JSON
+ * only; jansson refuses everything else afterwards. */
 static bool is_shallow(const char *text, size_t len)
 {
     size_t depth = 0;
@@ -156,7 +156,7 @@ void claims_decode(const char *payload, size_t len, struct arena *arena, struct 
         decoder_fault(&d, NULL, "JSON that is nested at most 32 levels deep");
         return;
     }
-    /* NULs are let in to be refused where they are, with a pointer. */
+    /* JSON_ALLOW_NUL: a NUL is refused later, with a pointer to it. */
     json_t *root = json_loadb(payload, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     if (!json_is_object(root)) {
         decoder_fault(&d, NULL, "one JSON object (RFC 8259) without duplicate members, the claims");

@@ -141,7 +141,7 @@ static const struct field repeat_fields[] = {
 #undef AT
 static const struct shape repeat_shape = {repeat_fields, DECODER_COUNT(repeat_fields), NULL};
 
-/* Into the decoder: the request has the windows instead. */
+/* Parses into the decoder; the request gets the windows that follow from it. */
 static bool parse_repeat(struct decoder *d, const struct path *at, const struct field *field,
                          const json_t *value, void *target)
 {
@@ -152,7 +152,7 @@ static bool parse_repeat(struct decoder *d, const struct path *at, const struct 
     return decoder_object(d, at, &repeat_shape, value, &d->repeat);
 }
 
-/* Each occurrence lists its machines in the event of the series, so there is a limit to them all. */
+/* The event of a series lists the machines of each occurrence, so their total is limited. */
 static bool check_series_size(struct decoder *d, const struct path *at,
                               const struct booking_create *create)
 {

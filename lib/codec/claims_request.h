@@ -1,5 +1,4 @@
-/* The shapes of the requests, each of which decodes into struct request; only for schemas/claims*.c.
- */
+/* The shapes of the requests; each decodes into struct request. For lib/codec/claims*.c. */
 #ifndef BERTH_LIB_CODEC_CLAIMS_REQUEST_H
 #define BERTH_LIB_CODEC_CLAIMS_REQUEST_H
 

@@ -24,7 +24,7 @@ int problem_status(enum problem_code code)
 
 static void set(json_t *object, const char *name, json_t *value)
 {
-    assert(value); /* else memory is out */
+    assert(value); /* otherwise out of memory */
     int result = json_object_set_new(object, name, value);
     assert(result == 0);
 }

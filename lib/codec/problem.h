@@ -35,7 +35,7 @@ enum problem_code {
 
 struct problem {
     enum problem_code code;
-    const char *detail;    /* a sentence that says what to do; never NULL */
+    const char *detail;    /* a sentence that says what to do; not NULL */
     const char *pointer;   /* JSON pointer into what was sent, or NULL */
     const char *parameter; /* a query parameter's or option's name, or NULL */
     enum reason reason;    /* PROBLEM_REJECTED: why; else REASON_NONE */

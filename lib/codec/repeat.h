@@ -1,5 +1,5 @@
-/* The windows of a recurring booking: a wall clock's times, held over changes of the clock. Only for
- * schemas/claims*.c; docs/messages.md says the same for people. */
+/* The windows of a recurring booking: fixed times of a wall clock, across its changes. For
+ * lib/codec/claims*.c; docs/messages.md has the rules. */
 #ifndef BERTH_LIB_CODEC_REPEAT_H
 #define BERTH_LIB_CODEC_REPEAT_H
 
@@ -9,16 +9,16 @@
 #include "core/request.h"
 #include "lib/base/zone.h"
 
-/* `repeat` as it was asked for. */
+/* The request's member `repeat`. */
 struct repeat {
     int64_t step_days; /* 0: not given */
     int64_t count;     /* 1..LIMIT_OCCURRENCES */
-    struct zone *zone; /* as zone_find gave it */
+    struct zone *zone; /* from zone_find */
 };
 
 enum repeat_fault {
     REPEAT_OK,
-    REPEAT_EMPTY, /* an occurrence ends before it begins, around a change of the clock */
+    REPEAT_EMPTY, /* an occurrence would end before it begins, at a change of the clock */
     REPEAT_LATE,  /* an occurrence may end after ZONE_TIME_MAX_S, or two days before */
 };
 

@@ -26,7 +26,7 @@
 
 extern char **environ; /* POSIX: the program declares it */
 
-/* A setting of higher rank wins over one of lower rank, in whatever order they come. */
+/* Ranks of origins: the higher wins, in whatever order they are read. */
 enum rank { RANK_FILE = 1, RANK_PROFILE, RANK_ENVIRONMENT, RANK_FLAG };
 
 struct setting {
@@ -46,7 +46,7 @@ struct config {
     int files; /* read so far */
 };
 
-/* Where settings come from while they are read. */
+/* The origin of the settings that are being read. */
 struct source {
     struct config *cfg;
     const char *name; /* the file's path, the variable or the flag */
@@ -103,7 +103,7 @@ static bool ends_with(const char *text, const char *end)
 
 static const char *value_of(const struct config *cfg, const struct config_key *key);
 
-/* log.level takes effect where it is set, so that no program can forget it. */
+/* log.level takes effect here, so that no program can forget it. */
 static void apply_log_level(const struct config *cfg)
 {
     log_set_level(log_level_from_name(value_of(cfg, config_key_find("log.level"))));
@@ -112,7 +112,7 @@ static void apply_log_level(const struct config *cfg)
 /* ---- setting one key ---------------------------------------------------------------------------
  */
 
-/* Takes the strings of `new`, which hold unless a setting of higher rank is there. */
+/* Takes the strings of `new`. Drops it if a setting of higher rank exists. */
 static enum err store(struct source *from, struct setting new, struct failure *f)
 {
     struct config *cfg = from->cfg;
@@ -369,8 +369,8 @@ static char *kafka_key_of(const char *variable)
     return name;
 }
 
-/* Others may use BERTH_ for what is none of our business (container platforms do); only what looks
- * like a slip of the pen is refused. */
+/* Other software, such as container platforms, sets BERTH_… variables, too; only those that look
+ * like a misspelt key are refused. */
 static enum err check_stranger(const char *variable, const struct nearest *nearest,
                                struct failure *f)
 {

@@ -19,7 +19,7 @@ enum program { PROGRAM_BERTH = 1, PROGRAM_ADMIN = 2, PROGRAM_WORKER = 4, PROGRAM
 
 struct config;
 
-/* Defaults only. */
+/* Holds the defaults. */
 struct config *config_new(enum program program);
 void config_free(struct config *cfg);
 /* Reads the file(s): `path` (from --config) or, when NULL, $BERTH_CONFIG, or the program's usual
@@ -27,34 +27,34 @@ void config_free(struct config *cfg);
  * $XDG_CONFIG_HOME/berth/berth.conf); then the environment. ERR_CONFIG with file, line and what to
  * do. For `berth`, keys under `profile.NAME.` count only when that profile is chosen. */
 enum err config_load(struct config *cfg, const char *path, const char *profile, struct failure *f);
-/* Sets one key as a flag would (wins over all). `key` may also be "kafka.…". */
+/* Sets one key with the rank of a flag, the highest. `key` may also be "kafka.…". */
 enum err config_set(struct config *cfg, const char *key, const char *value, const char *origin,
                     struct failure *f);
 /* The same from "KEY=VALUE", the argument of --set. */
 enum err config_set_pair(struct config *cfg, const char *pair, struct failure *f);
-/* Checks that all required keys of the program are there. For `berth` these are what sending a
- * request takes; its other commands, and berth-admin's, ask for what they need one by one. */
+/* Checks that all required keys of the program are set. For `berth` these are the keys for sending
+ * a request; other commands, and those of berth-admin, use config_require. */
 enum err config_check(const struct config *cfg, struct failure *f);
-/* ERR_CONFIG, with a sentence that says how to set it, if the key is not set. */
+/* ERR_CONFIG if the key is not set; the failure says how to set it. */
 enum err config_require(const struct config *cfg, const char *name, struct failure *f);
 
-/* The key must be in the table, of that type and the program's (asserted). NULL: not set. */
+/* The key's value. Asserts that the table has the key, with that type and for the program. NULL:
+ * not set. */
 const char *config_string(const struct config *cfg, const char *key);
 int64_t config_int(const struct config *cfg, const char *key);
 /* Reads the secret in the file that the key names, without a trailing newline; caller frees.
  * *out is NULL when the key is not set. */
 enum err config_secret(const struct config *cfg, const char *file_key, char **out,
                        struct failure *f);
-/* Calls fn for each librdkafka setting (its key, "kafka.NAME"), kafka.bootstrap.servers among them.
- * Both texts are the configuration's. */
+/* Calls fn for each setting of librdkafka, kafka.bootstrap.servers included, with its key
+ * ("kafka.NAME") and value, both borrowed. */
 void config_each_kafka(const struct config *cfg,
                        void (*fn)(void *arg, const char *name, const char *value), void *arg);
 
-/* `key = value   # origin` lines of all the program's keys, which are a configuration file
- * themselves. Secrets do not appear: they are in files. */
+/* Prints `key = value   # origin` for all of the program's keys, itself a valid configuration file.
+ * Secrets stay in their files. */
 void config_print(const struct config *cfg, FILE *out);
-/* The table as Markdown, for docs/configuration.md (the file is generated and compared in a test).
- */
+/* Prints docs/configuration.md; a test compares it with the file. */
 void config_print_markdown(FILE *out);
 
 #endif

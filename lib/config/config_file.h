@@ -4,10 +4,11 @@
 
 #include "lib/base/err.h"
 
-/* One setting; the strings live until it returns. An error ends the reading. */
+/* Gets one setting; the strings live until it returns. An error ends the parse. */
 typedef enum err config_file_fn(void *arg, const char *key, const char *value, int line,
                                 struct failure *f);
-/* Calls fn for each setting in the text, which it changes. Failures begin with "NAME:LINE: ". */
+/* Calls fn for each setting in the text, and modifies the text. Failures begin with "NAME:LINE: ".
+ * */
 enum err config_file_parse(const char *name, char *text, config_file_fn *fn, void *arg,
                            struct failure *f);
 

@@ -1,5 +1,5 @@
-/* The one table of configuration keys, for config.c. A new setting is a row in config_table.c, and
- * docs/configuration.md made anew (the unit test says how). */
+/* The table of configuration keys, for config.c. A new key is a row in config_table.c; then
+ * generate docs/configuration.md again (UPDATE_DOCS=1 make unit). */
 #ifndef BERTH_LIB_CONFIG_CONFIG_TABLE_H
 #define BERTH_LIB_CONFIG_CONFIG_TABLE_H
 
@@ -14,11 +14,11 @@ enum config_type { CONFIG_STRING, CONFIG_INT, CONFIG_PATH, CONFIG_TYPE_COUNT };
 struct config_key {
     const char *name;
     enum config_type type;
-    unsigned programs;    /* enum program bits: who takes it */
-    unsigned required;    /* which of them cannot do without (config_check) */
+    unsigned programs;    /* enum program bits: programs that take it */
+    unsigned required;    /* programs that require it (config_check) */
     const char *fallback; /* the default as text; NULL: not set */
     int64_t min, max;     /* of a CONFIG_INT, both included */
-    /* Of a CONFIG_STRING: whether the value is one, and what one is; NULL: any. */
+    /* Of a CONFIG_STRING: the check of a value, and the phrase for a valid one; NULL: any. */
     bool (*valid)(const char *value);
     const char *expected;
     const char *doc; /* sentences */
@@ -31,9 +31,9 @@ extern const size_t config_key_count;
 const struct config_key *config_key_find(const char *name);
 /* "BERTH_A_B_C" of "a.b_c"; caller frees. */
 char *config_key_environment(const char *name);
-/* NULL: the value suits the key. Else a sentence that says what does; caller frees. */
+/* NULL: the value is valid. Otherwise a sentence that says what is; caller frees. */
 char *config_key_refuse(const struct config_key *key, const char *value);
-/* The value of a CONFIG_INT that was not refused. */
+/* The number of a valid CONFIG_INT. */
 int64_t config_key_number(const char *value);
 
 #endif

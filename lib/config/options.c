@@ -7,13 +7,13 @@
 #include "lib/base/mem.h"
 #include "lib/base/nearest.h"
 
-/* What --help is laid out to. */
+/* Columns of --help. */
 #define HELP_WIDTH  80
 #define HELP_COLUMN 28
 
 static const struct option_spec help_option = {"help", 'h', NULL, "print this text and exit"};
 
-/* Where a parse stands. */
+/* The state of a parse. */
 struct parse {
     const struct command_spec *command;
     int argc;
@@ -66,7 +66,7 @@ static enum err wrong_usage(const struct command_spec *command, const char *text
     return failure_set(f, ERR_USAGE, "%s (see `%s --help`)", text, command->name);
 }
 
-/* An operand that begins with a dash, as a key's thumbprint may, is taken for options. */
+/* A key's thumbprint may begin with a dash, and then looks like options: say how to pass it. */
 static const char *hint_of_operands(const struct command_spec *command)
 {
     return command->operands ? "; an argument that begins with a dash goes behind --" : "";
@@ -99,7 +99,7 @@ static void add_given(struct options *out, const struct option_spec *spec, const
     }
 }
 
-/* Adds an option that takes an argument but has none attached: the next word is it. */
+/* Adds an option whose argument is the next word. */
 static enum err add_with_next(struct parse *parse, const struct option_spec *spec,
                               struct failure *f)
 {

@@ -28,7 +28,7 @@ struct option_spec {
     const char *name; /* without dashes; NULL ends the table */
     char letter;      /* 0: none */
     const char *arg;  /* NULL: takes none. "TIME": takes one. "[=TIME]": one, only after '=' */
-    const char *help; /* one sentence without a full stop; long ones are wrapped */
+    const char *help; /* one sentence without a full stop; wrapped when long */
 };
 
 struct command_spec {
@@ -38,8 +38,8 @@ struct command_spec {
     const char *example;     /* one or more lines; NULL: none */
     const struct option_spec *options; /* NULL: none */
     const struct option_spec *common;  /* a second table, shared by commands; NULL: none */
-    /* The first operand ends the options, and it and all behind it are operands: for a program
-     * whose first word is a command ("berth --config F book …"). */
+    /* The first operand ends the options: it and all later words are operands. For a program whose
+     * first word is a command ("berth --config F book …"). */
     bool stop_at_operand;
 };
 
@@ -49,13 +49,13 @@ struct option_given {
     const char *value; /* NULL: none was given */
 };
 
-/* All that was given, in its order. Strings are argv's. */
+/* All options and operands in the order given. Strings are borrowed from argv. */
 struct options {
     struct option_given *given;
     size_t given_count;
     const char **operands;
     size_t operand_count;
-    bool help; /* --help: the rest was not looked at; print it and exit 0 */
+    bool help; /* --help, which ends the parse: print help and exit 0 */
 };
 
 /* Parses argv[1] … argv[argc - 1]. Operands of a command without `operands` are ERR_USAGE.
@@ -64,13 +64,14 @@ enum err options_parse(const struct command_spec *command, int argc, char *const
                        struct options *out, struct failure *f);
 void options_fini(struct options *opts);
 
-/* How often it was given. `name` must be in the table (not checked here). */
+/* How often the option was given. `name` must be in the table (not checked here). */
 size_t options_count(const struct options *opts, const char *name);
 static inline bool options_has(const struct options *opts, const char *name)
 {
     return options_count(opts, name) > 0;
 }
-/* The value given last; NULL: not given, or without one. For repeated options walk opts->given. */
+/* The last value given; NULL: not given, or given without a value. For repeated options iterate
+ * over opts->given. */
 const char *options_value(const struct options *opts, const char *name);
 
 /* Usage line, description, options, example. */

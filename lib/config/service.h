@@ -21,9 +21,9 @@ struct service {
 /* Returns the exit code: 0 also after SIGTERM or SIGINT; 2 when starting again unchanged does not
  * help (usage, configuration, no farm, other schema version, topics not as they should be). */
 int service_main(const struct service *service, int argc, char **argv);
-/* SIGTERM or SIGINT came. */
+/* Whether SIGTERM or SIGINT has arrived. */
 bool service_stopping(void);
-/* Whether the error could pass while the program waits: not one of those that exit with 2. */
+/* Whether waiting can cure the error: false for those that exit with 2. */
 bool service_can_pass(enum err err);
 
 #endif

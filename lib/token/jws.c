@@ -77,7 +77,7 @@ bool base64url_decode(const char *text, size_t len, unsigned char *out, size_t *
         if (i % 4 != 0)
             out[written++] = (unsigned char)(bits >> left);
     }
-    /* What the last character holds beyond the last byte must be zero: else one value has several
+    /* The unused bits of the last character must be zero: otherwise one value has several
      * spellings. */
     unsigned unused = len % 4 == 2 ? 15 : len % 4 == 3 ? 3 : 0;
     if (bits & unused)
@@ -188,7 +188,7 @@ static const char *parse_header(struct jws_parts *parts, const char *text, size_
         return "the header is not one JSON object";
     }
     parts->header = header;
-    /* Each of them would let the sender choose the key, or change what is signed. */
+    /* Each of these would let the sender choose the key or change what is signed. */
     static const struct {
         const char *name, *sentence;
     } refused[] = {
@@ -221,7 +221,7 @@ static bool decode_part(const char *text, size_t len, unsigned char **out, size_
     return true;
 }
 
-/* The three parts as text. */
+/* Splits the token at its dots. */
 struct dotted {
     const char *header, *payload, *signature;
     size_t header_len, payload_len, signature_len;

@@ -27,7 +27,7 @@ struct member {
     const char *param; /* in OpenSSL */
 };
 
-/* RFC 7518 §6.3: the public members first. */
+/* RFC 7518 §6.3; the public members first. */
 #define RSA_PUBLIC_MEMBERS 2
 static const struct member rsa_members[] = {
     {"n", OSSL_PKEY_PARAM_RSA_N},          {"e", OSSL_PKEY_PARAM_RSA_E},
@@ -83,7 +83,7 @@ enum jws_alg pkey_alg(const EVP_PKEY *pkey)
 /* ---- PEM ---------------------------------------------------------------------------------------
  */
 
-/* Keys with a passphrase are refused, never asked for: a service has nobody to ask. */
+/* Keys with a passphrase are refused: a service cannot ask for one. */
 static int no_passphrase(char *buf, int size, int writing, void *arg)
 {
     (void)buf;
@@ -212,7 +212,7 @@ static EVP_PKEY *build(const char *type, OSSL_PARAM_BLD *builder, bool private)
     return pkey;
 }
 
-/* "alg" and "use" need not be there, but must not contradict. */
+/* "alg" and "use" are optional, but must match the key. */
 static enum err check_purpose(const json_t *jwk, const char *alg, struct failure *f)
 {
     const json_t *given_alg = json_object_get(jwk, "alg");
