@@ -89,7 +89,6 @@ enum err store_write(void *self, const struct store_batch *batch, struct failure
 
 /* --- mysql_store_row.c: from fields to structs; ERR_DB_ERROR for what cannot be in a row --- */
 void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partition_row *out);
-void farm_row_read(MYSQL_ROW row, struct farm_row *out);
 /* At most max_len - 1 bytes of `text`, cut between characters; bytes that are not UTF-8 become
  * '?'. Returns out. */
 const char *text_for_column(const char *text, char *out, size_t max_len);

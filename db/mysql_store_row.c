@@ -26,7 +26,7 @@ void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partiti
     out->halt_cause = halt_cause_read(row[11], row[12]);
 }
 
-void farm_row_read(MYSQL_ROW row, struct farm_row *out)
+static void farm_row_read(MYSQL_ROW row, struct farm_row *out)
 {
     *out = (struct farm_row){
         .partitions = (int32_t)field_int(row[1]),

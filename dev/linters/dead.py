@@ -20,9 +20,6 @@ EXEMPT = {
     "cli_print_markdown": "makes docs/cli.md",
     "config_print_markdown": "makes docs/configuration.md",
 }
-# On their way out, or waiting for their first caller.
-EXEMPT.update(dict.fromkeys(("arena_used", "id_list_has", "mysql_session_is_mariadb",
-                             "farm_row_read"), ""))
 PUBLIC_HEADER = "producer/include/berth.h"
 
 DECLARATION = re.compile(r"^[a-z][^;{}#=]*?\b(\w+)\((?:[^()]|\([^()]*\))*\)[^;{}=]*;", re.S | re.M)

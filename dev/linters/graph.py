@@ -57,7 +57,7 @@ def check_level(all_edges, name_of, at_most, kind):
             graph[one].add(two)
             places.setdefault((one, two), (path, line))
     for circle in circles(graph):
-        if len(circle) > at_most and circle[0] != "worker/arrival":
+        if len(circle) > at_most:
             place = next(places[pair] for pair in sorted(places)
                          if pair[0] in circle and pair[1] in circle)
             yield *place, f"{kind} include each other in a circle: {', '.join(circle)}"
