@@ -8,7 +8,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "lib/kafka/kafka_conf.h"
+#include "lib/kafka/topic_reader.h"
 
 /* Events kept of each partition, and memory for those of all. */
 #define KEEP_EVENTS 1024
@@ -32,10 +32,7 @@ struct ring {
 struct hub {
     pthread_t thread;
     pthread_mutex_t mutex;
-    rd_kafka_t *consumer;
-    rd_kafka_topic_t *topic;
-    char requests[KAFKA_TOPIC_LEN];
-    rd_kafka_queue_t *queue;
+    struct topic_reader *reader; /* the thread's, once that runs */
     int32_t partitions;
     size_t keep_bytes; /* memory for the events of one partition */
     size_t listeners_max, listeners;
@@ -95,14 +92,29 @@ static void wake_all(struct hub *hub)
 
 /* --- the thread ----------------------------------------------------------------------------- */
 
+/* Follows a partition from its beginning, after its log lost the position: retention removed
+ * events, or the topic was created anew. */
+static void restart(struct hub *hub, int32_t part)
+{
+    struct failure f;
+    topic_reader_stop(hub->reader, TOPIC_EVENTS, part);
+    if (topic_reader_start(hub->reader, TOPIC_EVENTS, part, RD_KAFKA_OFFSET_BEGINNING, &f) !=
+        ERR_OK) {
+        struct log_quoted quoted;
+        log_error("event topic", "part=%" PRId32 " err=%s", part, log_quote(&quoted, f.text));
+    }
+}
+
 /* Parses the message's event. NULL: there is none, and the log says why. */
-static struct feed_event *parse(const struct hub *hub, const rd_kafka_message_t *message)
+static struct feed_event *parse(struct hub *hub, const rd_kafka_message_t *message)
 {
     struct feed_event *event;
     struct failure f;
     if (message->err) {
         log_debug("event topic", "part=%" PRId32 " err=%s", message->partition,
                   rd_kafka_err2name(message->err));
+        if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
+            restart(hub, message->partition);
         return NULL;
     }
     if (feed_event_new(message->payload, message->len, &event, &f) == ERR_OK) {
@@ -121,7 +133,9 @@ static bool consume(struct hub *hub, bool *stopping_out)
     rd_kafka_message_t *messages[BATCH];
     struct feed_event *events[BATCH];
     bool news = false;
-    ssize_t count = rd_kafka_consume_batch_queue(hub->queue, WAIT_MS, messages, BATCH);
+    ssize_t count = rd_kafka_consume_batch_queue(topic_reader_queue(hub->reader), WAIT_MS, messages,
+                                                 BATCH);
+    topic_reader_serve(hub->reader);
     for (ssize_t i = 0; i < count; i++) {
         events[i] = parse(hub, messages[i]);
         rd_kafka_message_destroy(messages[i]);
@@ -159,34 +173,21 @@ static const struct kafka_setting defaults[] = {
     {NULL, NULL},
 };
 
-static const struct kafka_setting required[] = {
-    {"enable.auto.commit", "false"},
-    {"enable.auto.offset.store", "false"},
-    {"auto.offset.reset", "smallest"},
-    {"isolation.level", "read_uncommitted"},
-    {NULL, NULL},
-};
-
 static enum err open_topic(struct hub *hub, const struct config *cfg, struct failure *f)
 {
-    char name[KAFKA_TOPIC_LEN];
+    char requests[KAFKA_TOPIC_LEN], events[KAFKA_TOPIC_LEN];
+    const struct topic_reader_options options = {
+        .names = {[TOPIC_REQUESTS] = kafka_requests_topic(cfg, requests),
+                  [TOPIC_EVENTS] = kafka_events_topic(cfg, events)}};
     rd_kafka_conf_t *conf;
-    enum err err = kafka_conf_build(cfg, defaults, required, &conf, f);
+    enum err err = kafka_conf_build(cfg, defaults, topic_reader_required, &conf, f);
     if (err == ERR_OK)
-        err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &hub->consumer, f);
-    if (err != ERR_OK)
-        return err;
-    hub->topic = rd_kafka_topic_new(hub->consumer, kafka_events_topic(cfg, name), NULL);
-    kafka_requests_topic(cfg, hub->requests);
-    hub->queue = rd_kafka_queue_new(hub->consumer);
-    for (int32_t p = 0; p < hub->partitions; p++) {
-        if (rd_kafka_consume_start_queue(hub->topic, p, RD_KAFKA_OFFSET_TAIL(TAIL_EVENTS),
-                                         hub->queue) != 0) {
-            return failure_set(f, ERR_LOG_ERROR, "read events: %s",
-                               rd_kafka_err2str(rd_kafka_last_error()));
-        }
+        err = topic_reader_new(conf, &options, &hub->reader, f);
+    for (int32_t p = 0; err == ERR_OK && p < hub->partitions; p++) {
+        err = topic_reader_start(hub->reader, TOPIC_EVENTS, p, RD_KAFKA_OFFSET_TAIL(TAIL_EVENTS),
+                                 f);
     }
-    return ERR_OK;
+    return err;
 }
 
 enum err hub_start(const struct config *cfg, int32_t partitions, struct hub **out,
@@ -223,14 +224,7 @@ void hub_free(struct hub *hub)
     if (!hub)
         return;
     assert(!hub->waiters);
-    for (int32_t p = 0; hub->topic && p < hub->partitions; p++)
-        rd_kafka_consume_stop(hub->topic, p);
-    if (hub->queue)
-        rd_kafka_queue_destroy(hub->queue);
-    if (hub->topic)
-        rd_kafka_topic_destroy(hub->topic);
-    if (hub->consumer)
-        rd_kafka_destroy(hub->consumer);
+    topic_reader_free(hub->reader);
     for (int32_t p = 0; p < hub->partitions; p++) {
         while (hub->rings[p] && hub->rings[p]->count > 0)
             drop_oldest(hub->rings[p]);
@@ -307,20 +301,14 @@ size_t hub_listeners(struct hub *hub)
     return listeners;
 }
 
-/* librdkafka allows this in any thread. The time stamp -1 means the end (Kafka protocol,
- * ListOffsets); one call serves all partitions. */
 bool hub_request_ends(struct hub *hub, int64_t *ends_out, int timeout_ms)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(hub->partitions);
-    for (int32_t p = 0; p < hub->partitions; p++)
-        rd_kafka_topic_partition_list_add(list, hub->requests, p)->offset = RD_KAFKA_OFFSET_END;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(hub->consumer, list, timeout_ms);
-    for (int i = 0; i < list->cnt; i++) {
-        const rd_kafka_topic_partition_t *at = &list->elems[i];
-        ends_out[at->partition] = code == 0 && at->err == 0 ? at->offset : -1;
+    topic_reader_ends(hub->reader, TOPIC_REQUESTS, hub->partitions, timeout_ms, ends_out, NULL);
+    for (int32_t p = 0; p < hub->partitions; p++) {
+        if (ends_out[p] >= 0)
+            return true;
     }
-    rd_kafka_topic_partition_list_destroy(list);
-    return code == 0;
+    return false;
 }
 
 uint64_t hub_version(struct hub *hub)
