@@ -8,6 +8,7 @@ import time
 
 import pytest
 import requests
+from confluent_kafka import TopicPartition
 
 from berthtest.farm import create, share
 from berthtest.sse import Listener
@@ -258,6 +259,27 @@ def test_slow_listener_is_dropped(farm):
         wait_until(cut_off, "the slow one is cut off", 30)
         assert not quick.ended
     slow.close()
+    reader.stop()
+
+
+def test_a_reader_starts_after_retention(farm):
+    """Most of the event log is gone: a reader that starts then gives what comes, and what was."""
+    begin = ",".join(["0"] * 8)
+    last = max(bookings(farm, 5), key=lambda event: event.sequence)
+    for future in farm.broker.admin.delete_records([TopicPartition(
+            farm.event_topic, last.partition, last.message.offset - 1)]).values():
+        future.result()
+    reader = farm.start("berth-reader")
+    port = reader.wait_log(r"reader listens.* port=(\d+)").group(1)
+    url = f"http://127.0.0.1:{port}"
+    with contextlib.closing(Listener(url)) as live, \
+            contextlib.closing(Listener(url, after=begin)) as all_of_it:
+        wait_until(lambda: live.last_id, "the position is told")
+        events = bookings(farm, 3)
+        assert [item.data.encode() for item in live.wait_for(3)] == \
+            [event.value for event in sorted(events, key=lambda event: event.sequence)]
+        total = farm.row("SELECT COUNT(*) AS n FROM decision")["n"]
+        all_of_it.wait_for(total)
     reader.stop()
 
 
