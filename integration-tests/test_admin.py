@@ -10,18 +10,14 @@ from berthtest.process import program
 from berthtest.wait import wait_until
 
 
-def as_json(farm, *arguments, status=0):
-    return json.loads(farm.admin_command(*arguments, "-o", "json", status=status).stdout)
-
-
 def test_init(new_farm):
     farm = new_farm(partitions=4)
-    made = as_json(farm, "init", "--farm", farm.name, "--partitions", 4, "--retention", "30d")
+    made = farm.admin_json("init", "--farm", farm.name, "--partitions", 4, "--retention", "30d")
     assert made["farm"] == farm.name and made["partitions"] == 4
     assert made["requests_topic"] == farm.request_topic
-    again = as_json(farm, "init", "--farm", farm.name, "--partitions", 4)
+    again = farm.admin_json("init", "--farm", farm.name, "--partitions", 4)
     assert again == made
-    assert as_json(farm, "init", "--farm", farm.name) == made
+    assert farm.admin_json("init", "--farm", farm.name) == made
     assert [row["next_offset"] for row in farm.rows("SELECT * FROM request_partition")] == [0] * 4
     topics = farm.broker.topics()
     assert len(topics[farm.request_topic].partitions) == 4
@@ -76,8 +72,8 @@ def test_topics_must_fit(new_farm):
 
 def test_migrate(new_farm):
     farm = new_farm()
-    assert as_json(farm, "migrate")["schema_version"] >= 1
-    assert as_json(farm, "migrate")["schema_version"] >= 1
+    assert farm.admin_json("migrate")["schema_version"] >= 1
+    assert farm.admin_json("migrate")["schema_version"] >= 1
     done = farm.admin_command("client", "list", status=0)
     assert "CLIENT" in done.stdout
     with farm.sql.cursor() as cursor:
@@ -87,7 +83,7 @@ def test_migrate(new_farm):
 
 
 def test_clients_and_keys(farm):
-    names = [item["client"] for item in as_json(farm, "client", "list")["items"]]
+    names = [item["client"] for item in farm.admin_json("client", "list")["items"]]
     assert names == ["batch-1", "batch-2", "ops"]
     farm.admin_command("client", "add", "batch-1", "--role", "submitter")
     farm.admin_command("client", "add", "batch-1", "--role", "admin", status=1)
@@ -96,9 +92,9 @@ def test_clients_and_keys(farm):
     generation = farm.row("SELECT key_generation AS n FROM farm")["n"]
     path = farm.folder / "new.pem"
     path.write_bytes(public_pem(private_key("ES256", "new")))
-    kid = as_json(farm, "key", "add", "batch-1", "--public-key", path)["kid"]
+    kid = farm.admin_json("key", "add", "batch-1", "--public-key", path)["kid"]
     assert len(kid) == 43
-    assert as_json(farm, "key", "add", "batch-1", "--public-key", path)["kid"] == kid
+    assert farm.admin_json("key", "add", "batch-1", "--public-key", path)["kid"] == kid
     assert farm.row("SELECT key_generation AS n FROM farm")["n"] == generation + 1
     farm.admin_command("key", "add", "ops", "--public-key", path, status=1)
     farm.admin_command("key", "add", "nobody", "--public-key", path, status=5)
@@ -135,7 +131,7 @@ def test_usage(farm):
             (("key", "revoke", "-x3Wk"), "goes behind --"),
             (("reject", "1"), "PARTITION OFFSET")]:
         assert sentence in farm.admin_command(*arguments, status=2).stderr
-    problem = as_json(farm, "partition", "resume", "4000", status=5)
+    problem = farm.admin_json("partition", "resume", "4000", status=5)
     assert problem["type"] == "urn:berth:problem:not_found"
     assert "init" in farm.admin_command("--help").stdout
     for command in ("init", "client add", "key add", "partition resume", "audit"):
@@ -154,15 +150,15 @@ def test_partition_commands(farm):
     with farm.sql.cursor() as cursor:
         cursor.execute("UPDATE request_partition SET halted = 'why', halt_cause = 'no_row', epoch = 9"
                        " WHERE part = 2")
-    rows = as_json(farm, "partition", "list")["items"]
+    rows = farm.admin_json("partition", "list")["items"]
     assert [row["halted"] for row in rows] == [None, None, "why", None, None, None, None, None]
-    assert as_json(farm, "status")["halted_partitions"] == 1
-    assert as_json(farm, "partition", "resume", 2, "--ignore-time-until", 7)["was_halted"]
+    assert farm.admin_json("status")["halted_partitions"] == 1
+    assert farm.admin_json("partition", "resume", 2, "--ignore-time-until", 7)["was_halted"]
     row = farm.partition_row(2)
     assert (row["halted"], row["halt_cause"]) == ("", None)
     assert (row["progress_epoch"], row["ignore_time_until"]) == (9, 7)
     farm.admin_command("reject", 2, 5, status=2)
-    assert as_json(farm, "reject", 2, 0)["partition"] == 2
+    assert farm.admin_json("reject", 2, 0)["partition"] == 2
     assert farm.partition_row(2)["reject_offset"] == 0
 
 
@@ -187,8 +183,8 @@ def test_farm_resume(farm, ahead):
     if ahead:
         done = farm.admin_command("farm", "resume", status=1)
         assert "older copy" in done.stderr
-        assert as_json(farm, "status")["halted"] == "restored"
+        assert farm.admin_json("status")["halted"] == "restored"
     else:
-        assert as_json(farm, "farm", "resume")["was_halted"] == "restored"
-        wait_until(lambda: as_json(farm, "status")["halted"] is None, "it goes on")
+        assert farm.admin_json("farm", "resume")["was_halted"] == "restored"
+        wait_until(lambda: farm.admin_json("status")["halted"] is None, "it goes on")
         assert farm.row("SELECT halt_cause FROM farm")["halt_cause"] is None

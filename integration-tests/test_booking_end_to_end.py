@@ -10,7 +10,7 @@ import time
 import pytest
 
 from berthtest.check import check_farm, millis
-from berthtest.farm import create, rfc3339, share
+from berthtest.farm import create, rfc3339, share, tomorrow
 from berthtest.wait import wait_until
 
 HOUR = 3600
@@ -30,10 +30,6 @@ def fixture_running(served):
     names = [f"m{next(numbers)}-{letter}" for letter in "abc"]
     served.register(*names, gpus=8, memory_gib=64)
     return served, *names
-
-
-def tomorrow():
-    return int(time.time()) // HOUR * HOUR + 24 * HOUR
 
 
 def rows_of(farm, booking):

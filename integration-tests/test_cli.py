@@ -16,7 +16,7 @@ import pytest
 
 from berthtest.check import check_farm
 from berthtest.events import read_topic
-from berthtest.farm import rfc3339, share, write_key_file
+from berthtest.farm import rfc3339, share, tomorrow, write_key_file
 from berthtest.preload import compile_preload
 from berthtest.process import program
 from berthtest.wait import wait_until
@@ -75,17 +75,9 @@ def fixture_berth(served):
     return Cli(served, served.batch_1)
 
 
-def tomorrow():
-    return int(time.time()) // HOUR * HOUR + 24 * HOUR
-
-
 def moment(text):
     """An RFC 3339 time in UTC."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def message_count(farm):
-    return sum(map(len, read_topic(farm.broker.bootstrap, farm.request_topic).values()))
 
 
 def test_life_of_a_booking(served, berth, ops):
@@ -566,7 +558,7 @@ def test_a_duplicate_ends_as_the_first_answer_did(served, berth):
 
 
 def test_dry_run_sends_nothing(served, berth):
-    before = message_count(served)
+    before = served.message_count()
     said = berth.json("book", "gpu-01:1", "--for", "1h", "--dry-run",
                       BERTH_KAFKA_BOOTSTRAP_SERVERS=UNREACHABLE)
     public = served.batch_1.key.public_key()
@@ -583,11 +575,11 @@ def test_dry_run_sends_nothing(served, berth):
     lines = '{"type": "booking.cancel", "booking": 7}\n' * 3
     done = berth("submit", "--dry-run", stdin=lines)
     assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["dry_run"] * 3
-    assert message_count(served) == before
+    assert served.message_count() == before
 
 
 def test_wrong_words_are_refused_before_anything_is_sent(served, berth):
-    before = message_count(served)
+    before = served.message_count()
     for words in (("bok",), ("machine",), ("book",), ("book", "gpu-01:1"), ("book", "--for", "1h"),
                   ("book", "gpu-01:1", "--for", "90"), ("book", "gpu-01:x", "--for", "1h"),
                   ("book", "gpu-01:1", "gpu-01:2", "--for", "1h"),
@@ -634,7 +626,7 @@ def test_wrong_words_are_refused_before_anything_is_sent(served, berth):
         assert done.stdout == "" and done.stderr.startswith("berth: "), words
     said = berth.json("book", "gpu-01:1", "--for", "90", status=2)
     assert said["type"] == "urn:berth:problem:usage"
-    assert message_count(served) == before
+    assert served.message_count() == before
     # What does not fit the schema is the farm's to judge if that is asked for.
     done = berth("submit", "--no-check", stdin='{"type": "unheard.of"}\n', status=3)
     assert json.loads(done.stdout)["event"]["data"]["reason"] == "invalid_request"
@@ -784,7 +776,7 @@ def test_no_decision_in_time(farm):
     assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["unknown"] * 3
 
     with berth.running("book", "--empty", "--for", "1h", "--request-id", "stopped-1") as child:
-        wait_until(lambda: message_count(farm) == 7, "the request is published")
+        wait_until(lambda: farm.message_count() == 7, "the request is published")
         child.send_signal(signal.SIGINT)
         assert child.wait(10) == 130
         assert "--request-id stopped-1" in child.stderr.read()

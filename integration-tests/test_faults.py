@@ -208,11 +208,6 @@ def make_again(farm, topic, settings):
                f"{topic} has its partitions")
 
 
-def halted(farm):
-    return {row["part"]: row["halted"] for row in
-            farm.rows("SELECT part, halted FROM request_partition") if row["halted"]}
-
-
 def test_request_topic_made_again(farm):
     worker = farm.start_worker()
     used = {farm.events.decision(farm.publish(b"garbage", partition=part)).partition
@@ -226,8 +221,8 @@ def test_request_topic_made_again(farm):
     farm.flush(positions)
 
     worker = farm.start_worker()
-    wait_until(lambda: set(halted(farm)) == used, "the partitions are halted")
-    reasons = halted(farm)
+    wait_until(lambda: set(farm.halted()) == used, "the partitions are halted")
+    reasons = farm.halted()
     assert "is not the one that was decided last" in reasons[1]
     assert "ends at 0 but was decided up to 3" in reasons[2]
     assert all("docs/operations.md" in reason for reason in reasons.values())
@@ -241,7 +236,7 @@ def test_request_topic_made_again(farm):
     assert "is not the one that was decided last" in listing
     # An operator who only says "go on" is told again.
     farm.admin_command("partition", "resume", "2")
-    wait_until(lambda: set(halted(farm)) == used, "partition 2 is halted again")
+    wait_until(lambda: set(farm.halted()) == used, "partition 2 is halted again")
     worker.stop()
 
 
@@ -250,7 +245,7 @@ def test_request_topic_made_again_under_a_running_worker(farm):
     position = farm.publish(b"garbage", partition=5)
     farm.events.decision(position)
     make_again(farm, farm.request_topic, REQUEST_SETTINGS)
-    wait_until(lambda: set(halted(farm)) == {5}, "the partition is halted", 60)
+    wait_until(lambda: set(farm.halted()) == {5}, "the partition is halted", 60)
     assert worker.running()
     assert farm.partition_row(5)["last_seq"] == 1
     worker.stop()
@@ -263,8 +258,8 @@ def test_event_topic_made_again(farm):
     worker.stop()
     make_again(farm, farm.event_topic, {"cleanup.policy": "delete"})
     worker = farm.start_worker()
-    wait_until(lambda: set(halted(farm)) == {3}, "the partition is halted")
-    assert "the topic was deleted and made again" in halted(farm)[3]
+    wait_until(lambda: set(farm.halted()) == {3}, "the partition is halted")
+    assert "the topic was deleted and made again" in farm.halted()[3]
     position = farm.publish(b"garbage", partition=4)
     assert farm.new_consumer().decision(position).reason == "malformed"
     worker.stop()
@@ -322,7 +317,7 @@ def test_messages_ahead_of_the_clock_wait(farm, wrong_clock):
     behind.wait_log(r"part=6 .*to=waiting.*ahead of this host's clock", limit_s=15)
     with pytest.raises(NotInTime):
         farm.events.decision(positions[0], limit_s=1)
-    assert not halted(farm) and behind.running()
+    assert not farm.halted() and behind.running()
     # An operator lets one message through: it is decided with the partition's clock.
     farm.admin_command("partition", "resume", "2", "--ignore-time-until", positions[0][1] + 1)
     farm.events.decision(positions[0])

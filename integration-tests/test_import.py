@@ -18,7 +18,6 @@ import pytest
 import requests
 
 from berthtest.check import check_farm
-from berthtest.events import read_topic
 from berthtest.farm import write_key_file
 from berthtest.process import program
 from berthtest.wait import wait_until
@@ -107,10 +106,6 @@ def fixture_served(farm):
     farm.start_reader()
     yield farm
     farm.database.drop(f"old{farm.id}")
-
-
-def message_count(farm):
-    return sum(map(len, read_topic(farm.broker.bootstrap, farm.request_topic).values()))
 
 
 def outcomes(items, kind):
@@ -222,9 +217,9 @@ def test_the_old_data_is_taken(served):
     now, _ = fill(old)
     options = ("--zone", "Europe/Paris")
 
-    before = message_count(served)
+    before = served.message_count()
     planned = old.report(*options, "--dry-run", status=3)
-    assert message_count(served) == before
+    assert served.message_count() == before
     booking = planned["booking", None, 2]
     assert booking["outcome"] == "planned" and booking["request"] == "flask-reservation-2"
     assert booking["claims"]["sub"] == "Rémi" and booking["claims"]["iss"] == "ops"
@@ -385,10 +380,10 @@ def test_what_is_refused_at_once(farm):
         # An old system without any rows; and no worker, who would decide.
         assert old.report() == {}
         old.add("Ressource", (1, 1, 1))
-        before = message_count(farm)
+        before = farm.message_count()
         told = old.take(status=1, BERTH_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1").stderr
         assert "run it again, nothing is taken twice: cannot reach Kafka" in told
-        assert message_count(farm) == before == 0
+        assert farm.message_count() == before == 0
         items = old.report("--wait", "1s", status=4)
         assert items["machine", 1, None]["outcome"] == "unknown"
         farm.start_worker()

@@ -1,7 +1,6 @@
 """Limits of clients: how an operator sets them, from when on they count, and that nobody holds more
 than they allow, whichever partitions and workers decide its requests."""
 
-import json
 import time
 
 import pytest
@@ -12,10 +11,6 @@ from berthtest.load import outcomes
 
 HOUR = 3600
 DAY = 24 * HOUR
-
-
-def as_json(farm, *arguments, status=0):
-    return json.loads(farm.admin_command(*arguments, "-o", "json", status=status).stdout)
 
 
 def tomorrow(hour=0):
@@ -35,37 +30,37 @@ def generation(farm):
 
 def test_setting_limits(farm):
     before, first = versions(farm), generation(farm)
-    shown = as_json(farm, "client", "limit", "batch-1")
+    shown = farm.admin_json("client", "limit", "batch-1")
     assert shown == {"client": "batch-1", "limits": {}, "in_force": {}}
     assert (versions(farm), generation(farm)) == (before, first)  # it only looked
 
     own = {"booking_s": 12 * HOUR, "gpus_at_once": 64}
-    shown = as_json(farm, "client", "limit", "batch-1", "--booking", "12h", "--gpus-at-once", "64")
+    shown = farm.admin_json("client", "limit", "batch-1", "--booking", "12h", "--gpus-at-once", "64")
     assert shown == {"client": "batch-1", "limits": own, "in_force": own}
     assert versions(farm) == {**before, "batch-1": before["batch-1"] + 1}
     assert generation(farm) == first + 1
 
     everybody = {"ahead_s": 28 * DAY, "allocations": 4, "gpus_at_once": 32, "gpu_hours_ahead": 5000}
-    shown = as_json(farm, "farm", "limit", "--ahead", "4w", "--allocations", "4", "--gpus-at-once",
+    shown = farm.admin_json("farm", "limit", "--ahead", "4w", "--allocations", "4", "--gpus-at-once",
                     "32", "--gpu-hours-ahead", "5000")
     assert shown == {"limits": everybody}
     assert versions(farm) == {"ops": before["ops"] + 1, "batch-1": before["batch-1"] + 2,
                               "batch-2": before["batch-2"] + 1}
-    assert as_json(farm, "client", "limit", "batch-1")["in_force"] == {**everybody, **own}
-    assert as_json(farm, "client", "limit", "batch-2") == {
+    assert farm.admin_json("client", "limit", "batch-1")["in_force"] == {**everybody, **own}
+    assert farm.admin_json("client", "limit", "batch-2") == {
         "client": "batch-2", "limits": {}, "in_force": everybody}
-    assert as_json(farm, "status")["limits"] == everybody
-    listed = {item["client"]: item["limits"] for item in as_json(farm, "client", "list")["items"]}
+    assert farm.admin_json("status")["limits"] == everybody
+    listed = {item["client"]: item["limits"] for item in farm.admin_json("client", "list")["items"]}
     assert listed == {"ops": {}, "batch-1": own, "batch-2": {}}
     assert "gpus_at_once=64" in farm.admin_command("client", "list").stdout
 
     # What is not counted changes no version; what is not given stays.
     counted = versions(farm)
-    as_json(farm, "client", "limit", "batch-1", "--booking", "none", "--allocations", "7")
-    as_json(farm, "farm", "limit", "--ahead", "none")
+    farm.admin_json("client", "limit", "batch-1", "--booking", "none", "--allocations", "7")
+    farm.admin_json("farm", "limit", "--ahead", "none")
     assert versions(farm) == counted
     assert generation(farm) == first + 4
-    shown = as_json(farm, "client", "limit", "batch-1", "--gpus-at-once=none")
+    shown = farm.admin_json("client", "limit", "batch-1", "--gpus-at-once=none")
     assert shown["limits"] == {"allocations": 7}
     assert shown["in_force"] == {"allocations": 7, "gpus_at_once": 32, "gpu_hours_ahead": 5000}
 
@@ -96,7 +91,7 @@ def test_set_while_a_batch_is_under_way(farm):
     done = farm.admin_command("client", "limit", "batch-1", "--gpus-at-once", "1", status=1)
     assert "nothing was changed" in done.stderr and time.monotonic() - started > 10
     farm.sql.rollback()
-    assert as_json(farm, "client", "limit", "batch-1")["limits"] == {}
+    assert farm.admin_json("client", "limit", "batch-1")["limits"] == {}
     assert generation(farm) == 4  # three keys
 
 
@@ -108,7 +103,7 @@ def test_they_count_from_the_next_batch_on(farm):
     farm.register("gpu-01", "gpu-02", gpus=16)
     window = (tomorrow(), tomorrow(2))
     farm.accept(farm.batch_1, create(*window, share("gpu-01", 6)))
-    as_json(farm, "client", "limit", "batch-1", "--gpus-at-once", "8", "--booking", "3h",
+    farm.admin_json("client", "limit", "batch-1", "--gpus-at-once", "8", "--booking", "3h",
             "--allocations", "1", "--ahead", "2d")
 
     def reason(client, request):
@@ -129,7 +124,7 @@ def test_they_count_from_the_next_batch_on(farm):
     assert reason(farm.batch_1, create(tomorrow(3), tomorrow(4), share("gpu-01"),
                                        share("gpu-02"))) == "limit_exceeded"
     assert reason(farm.batch_1, create(tomorrow(40), tomorrow(41), share("gpu-01"))) == "limit_exceeded"
-    as_json(farm, "client", "limit", "batch-1", "--gpus-at-once", "none", "--booking", "none",
+    farm.admin_json("client", "limit", "batch-1", "--gpus-at-once", "none", "--booking", "none",
             "--allocations", "none", "--ahead", "none")
     farm.accept(farm.batch_1, create(tomorrow(3), tomorrow(7), share("gpu-01", 9),
                                      share("gpu-02", 9)))
@@ -150,7 +145,7 @@ def spread(farm, count):
 def test_two_partitions_cannot_both_spend_it(farm, limit):
     """One client's requests go to six partitions of two workers at once, round after round."""
     option, value = next(iter(limit.items()))
-    as_json(farm, "client", "limit", "batch-1", f"--{option}", value)
+    farm.admin_json("client", "limit", "batch-1", f"--{option}", value)
     workers = [farm.start_worker(BERTH_WORKER_BATCH_MAX=7) for _ in range(2)]
     machines = spread(farm, 6)
     farm.wait_owned(*workers)
@@ -193,11 +188,11 @@ def test_set_under_load(farm):
             farm.producer.poll(0)
             if number == 150:
                 farm.flush(positions)
-                as_json(farm, "client", "limit", "batch-1", "--gpus-at-once", "10")
+                farm.admin_json("client", "limit", "batch-1", "--gpus-at-once", "10")
                 at_limit = held(day)
         farm.events.decisions(farm.flush(positions))
         after = held(day)
         assert after == max(at_limit, 10), (at_limit, after)
-        as_json(farm, "client", "limit", "batch-1", "--gpus-at-once", "none")
+        farm.admin_json("client", "limit", "batch-1", "--gpus-at-once", "none")
         assert at_limit > 0
     check_farm(farm)

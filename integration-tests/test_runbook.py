@@ -9,7 +9,7 @@ from confluent_kafka.admin import (AlterConfigOpType, ConfigEntry, ConfigResourc
                                    NewTopic, ResourceType)
 
 from berthtest.check import check_farm, millis
-from berthtest.farm import create, share
+from berthtest.farm import create, share, tomorrow
 from berthtest.servers import ROOT
 from berthtest.wait import wait_until
 
@@ -19,10 +19,6 @@ REQUESTS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete
             "max.message.bytes": "65536"}
 EVENTS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete",
           "max.message.bytes": "1048576"}
-
-
-def tomorrow():
-    return int(time.time()) // HOUR * HOUR + 24 * HOUR
 
 
 def on_the_page(text):

@@ -62,11 +62,6 @@ def fixture_far_farm(own, database, tmp_path):
     farm.close()
 
 
-def halted(farm):
-    return {row["part"]: row["halted"] for row in
-            farm.rows("SELECT part, halted FROM request_partition") if row["halted"]}
-
-
 def test_request_log_loses_its_end(own, far_farm):
     """A broker that lost its last writes comes back with a shorter log."""
     farm = far_farm
@@ -78,7 +73,7 @@ def test_request_log_loses_its_end(own, far_farm):
     with log.open("r+b") as file:
         file.truncate(log.stat().st_size - 1)  # the last message is not whole any more
     own.broker.start()  # with the clock that it had
-    why = wait_until(lambda: halted(farm).get(1), "the partition is halted", 60)
+    why = wait_until(lambda: farm.halted().get(1), "the partition is halted", 60)
     assert "request partition 1 ends at 2 but was decided up to 3: its log was cut" in why
     worker.wait_log(r"part=1 .*to=halted.*its log was cut")
     assert "its log was cut" in farm.admin_command("partition", "list", "-o", "tsv").stdout
@@ -88,7 +83,7 @@ def test_request_log_loses_its_end(own, far_farm):
     lost = farm.publish(b"another message at that offset", partition=1)
     assert lost == (1, 2)
     assert farm.events.decision(farm.publish(b"garbage", partition=2), 60).reason == "malformed"
-    assert farm.partition_row(1)["last_seq"] == 3 and set(halted(farm)) == {1}
+    assert farm.partition_row(1)["last_seq"] == 3 and set(farm.halted()) == {1}
     worker.stop()
 
 
@@ -156,14 +151,14 @@ def test_a_request_that_crashes_the_decoder(new_farm, tmp_path):
         sub="kills-the-decoder"), partition=4)
     others = [farm.publish(f"message {number}", partition=number) for number in range(8)]
     deaths, deadline = 0, time.monotonic() + 120
-    while not halted(farm):
+    while not farm.halted():
         assert time.monotonic() < deadline, worker.tail()
         if worker is None or not worker.running():
             deaths += worker is not None
             worker = start()
         farm.events.pump(0.05)
-    assert set(halted(farm)) == {poison[0]} and deaths >= FRUITLESS_MAX - 1
-    assert "owners made no progress at offset 0" in halted(farm)[poison[0]]
+    assert set(farm.halted()) == {poison[0]} and deaths >= FRUITLESS_MAX - 1
+    assert "owners made no progress at offset 0" in farm.halted()[poison[0]]
     farm.events.decisions([position for position in others if position[0] != poison[0]])
     assert farm.partition_row(poison[0])["last_seq"] == 0 and worker.running()
     # The operator gives it up; what is behind it is decided.

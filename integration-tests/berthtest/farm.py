@@ -65,6 +65,11 @@ def share(machine, gpus=1, memory_gib=8):
     return {"machine": machine, "gpus": gpus, "memory_gib": memory_gib}
 
 
+def tomorrow():
+    """The next full hour's beginning a day later, in seconds."""
+    return int(time.time()) // 3600 * 3600 + 24 * 3600
+
+
 def create(start_s, end_s, *allocations):
     """A booking.create; times in seconds since 1970."""
     return {"type": "booking.create", "start": rfc3339(start_s), "end": rfc3339(end_s),
@@ -171,6 +176,10 @@ class Farm:
 
     def admin_command(self, *arguments, status=0, **environment):
         return self.run("berth-admin", *arguments, status=status, **environment)
+
+    def admin_json(self, *arguments, status=0):
+        """What berth-admin prints with -o json."""
+        return json.loads(self.admin_command(*arguments, "-o", "json", status=status).stdout)
 
     def audit(self, status=0):
         return self.admin_command("audit", status=status)
@@ -364,6 +373,15 @@ class Farm:
         with self.sql.cursor(pymysql.cursors.DictCursor) as cursor:
             cursor.execute(query, values or None)
             return list(cursor.fetchall())
+
+    def halted(self):
+        """Why partitions are halted: their numbers and texts."""
+        return {row["part"]: row["halted"] for row in
+                self.rows("SELECT part, halted FROM request_partition") if row["halted"]}
+
+    def message_count(self):
+        """Messages on the request topic."""
+        return sum(map(len, read_topic(self.broker.bootstrap, self.request_topic).values()))
 
     def row(self, query, *values):
         found = self.rows(query, *values)
