@@ -12,20 +12,20 @@
 #include "tests/simulation/token.h"
 
 #define TICK_MS     100
-/* Somebody's transaction holds a row for up to this long. */
+/* A stranger's transaction holds its row for up to this long. */
 #define STRANGER_MS 25000
-/* After the healing everything is decided and published by then: the longest waits of the loop
- * (a claim's, a lost partition's, a halted one's) add up to less. */
+/* From the healing until everything is decided and published: more than the sum of the loop's
+ * longest waits (for a claim, a lost partition, a halted one). */
 #define PATIENCE_MS 120000
-/* A dozen owners die of a poisonous message one after the other, each missed after 6 s. */
+/* More for a poisonous message: a dozen owners die of it one by one, each missed after 6 s. */
 #define POISON_MS   240000
-/* The operator looks this long after the healing at what waits for a clock. */
+/* From the healing until the operator looks at partitions that wait for a clock. */
 #define OPERATOR_MS 8000
 
 struct chaos {
     int64_t healed_us;
     int64_t quiet_ticks;
-    bool operator_resumes; /* what waits for a clock, else time does it */
+    bool operator_resumes; /* partitions that wait for a clock; false: time does */
 };
 
 /* --- faults --- */
@@ -96,7 +96,7 @@ static void jump_clock(struct sim *sim)
     sim_note(sim, 95, "clock jumps", sim->cluster->jump_ms, 0);
 }
 
-/* Retention takes the oldest events; the checks still see them. */
+/* Retention deletes the oldest events. Their entries stay, for the checks. */
 static void expire_events(struct sim *sim)
 {
     struct event_log *log = &sim->cluster->events[sim_below(sim, sim->plan.partitions)];
@@ -193,7 +193,7 @@ static void resume(struct sim *sim, struct partition_row *row)
     row->progress_epoch = row->epoch;
 }
 
-/* A halt that came of too many crashes is forgiven; others are told apart by the world. */
+/* A halt after too many crashes is resumed; every other halt must be the disaster's. */
 static void look_at_halt(struct sim *sim, struct partition_row *row)
 {
     if (disaster_halt_is_right(sim, row)) {
@@ -209,7 +209,7 @@ static void look_at_halt(struct sim *sim, struct partition_row *row)
     resume(sim, row);
 }
 
-/* A message whose append time is ahead of every clock: after a while somebody looks. */
+/* After a while the operator has messages decided whose append time is ahead of every clock. */
 static void look_at_clock(struct sim *sim, struct partition_row *row)
 {
     const struct request_log *log = &sim->cluster->requests[row->part];

@@ -1,4 +1,4 @@
-/* What comes from outside: faults at random times, the operator, the healing, and the end. */
+/* Faults from outside at random times, the operator, the healing, and the end of the run. */
 #ifndef BERTH_TESTS_SIMULATION_CHAOS_H
 #define BERTH_TESTS_SIMULATION_CHAOS_H
 

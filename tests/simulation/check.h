@@ -10,19 +10,19 @@ void check_before_commit(struct sim *sim, const struct session *session);
 void check_after_commit(struct sim *sim, const struct writes *writes);
 /* Partitions, then machines, then bookings (docs/architecture.md, One batch). */
 void check_lock_order(struct sim *sim, const struct session *session, enum lock_kind kind);
-/* A worker begins to lock rows. */
+/* When a worker begins to lock rows. */
 void check_old_sessions(struct sim *sim, const struct session *session);
-/* A worker claims a partition. */
+/* When a worker claims a partition. */
 void check_claim(struct sim *sim, struct process *p, int32_t part);
-/* A worker hands an event to its producer; an event reaches the topic. */
+/* When a worker hands an event to its producer, and when the event reaches the topic. */
 void check_publish(struct sim *sim, const struct broker_event *event);
 void check_event(struct sim *sim, const struct broker_event *event);
-/* Whether all of the partition's messages are decided; and all events are in the topic. */
+/* Whether all messages of the partition are decided; and also all events are in the topic. */
 bool check_part_is_decided(const struct sim *sim, int32_t part);
 bool check_part_is_done(const struct sim *sim, int32_t part);
-/* Everything, after the workers have closed. */
+/* All checks of the final state, after the workers have closed. */
 void check_end(struct sim *sim);
-/* What does not come to an end, in one line. */
+/* The state of all partitions in one line, for a run that does not end. */
 void check_describe(const struct sim *sim, char *text, size_t size);
 
 /* replay.c: decides all messages again, one after the other in the order of their commits, and

@@ -9,22 +9,21 @@
 #include "tests/simulation/process.h"
 #include "tests/simulation/store_client.h"
 
-/* How long a call waits for a broker that does not answer. */
+/* A call waits this long for a broker that does not answer. */
 #define CALL_TIMEOUT_MS 2000
 #define FLUSH_SLICE_MS  20
-/* A worker uses its session at least so often; if it was held up for longer than that, it may not
- * know yet. */
+/* A worker must use its session this often, unless it was held up for STILL_MS between two polls. */
 #define IDLE_MAX_MS     4000
 #define STILL_MS        1000
 
 struct client_part {
     bool started, broken, paused;
-    bool exact;     /* nothing was given out since it was started or sought */
-    bool lost_once; /* it has skipped messages since it was started */
+    bool exact;     /* no message was delivered since the start or seek */
+    bool lost_once; /* it has skipped messages since the start */
     int64_t position;
-    int64_t given_from; /* the first offset of those given out last */
+    int64_t given_from; /* the first offset of the last delivery */
     int64_t flushes;    /* so far */
-    int64_t tail;       /* the highest event that the tail showed when it was read last */
+    int64_t tail;       /* the highest sequence in the tail when it was last read */
 };
 
 struct broker_client {
@@ -36,8 +35,8 @@ struct broker_client {
     struct producer *producer;
     struct client_part parts[PLAN_PARTITIONS_MAX];
     bool connection_lost, closed, left;
-    bool out_of_range; /* an error that the next poll returns */
-    size_t given_out;  /* messages that are not released */
+    bool out_of_range; /* the next poll returns that error */
+    size_t given_out;  /* messages not released yet */
 };
 
 /* --- logs --- */
@@ -109,7 +108,7 @@ void cluster_close(struct sim *sim)
 
 /* --- calls --- */
 
-/* A question to a broker. */
+/* A call that a broker answers. */
 static enum err ask(struct broker_client *c, const char *what, struct failure *f)
 {
     struct sim *sim = c->sim;
@@ -122,7 +121,7 @@ static enum err ask(struct broker_client *c, const char *what, struct failure *f
     return failure_set(f, ERR_LOG_TRANSPORT, "%s: no broker answers", what);
 }
 
-/* A call that librdkafka answers by itself; those that change what is fetched fail more often. */
+/* A call that librdkafka answers without a broker. */
 static enum err local(struct broker_client *c, const char *what, struct failure *f)
 {
     process_local_call(c->process, what);
@@ -192,7 +191,7 @@ static enum err port_seek(void *self, int32_t part, int64_t offset, struct failu
         sim_chance(c->sim, 20 * c->sim->plan.broker_error))
         err = failure_set(f, ERR_LOG_ERROR, "seek: refused");
     if (err != ERR_OK && sim_chance(c->sim, 500000))
-        p->position = p->given_from; /* where it goes on then is anybody's guess */
+        p->position = p->given_from; /* after a failed seek the position is undefined */
     if (err != ERR_OK)
         return err;
     if (!p->started || p->broken)
@@ -235,7 +234,7 @@ static int64_t port_request_end(void *self, int32_t part)
 
 /* --- poll --- */
 
-/* Messages that were fetched before may come again, or be lost between two positions. */
+/* Where fetching goes on: messages may be delivered again, or be skipped. */
 static int64_t fetch_from(struct broker_client *c, int32_t part)
 {
     struct sim *sim = c->sim;
@@ -326,7 +325,7 @@ static void serve(struct broker_client *c)
         producer_serve(c->producer);
 }
 
-/* A session that is not used is used now and then, before the server gives it up. */
+/* An idle session must be used before the server closes it. */
 static void check_session_is_used(struct broker_client *c)
 {
     struct process *p = c->process;
@@ -376,7 +375,7 @@ static void port_release(void *self, struct broker_message *messages, size_t cou
     struct broker_client *c = self;
     for (size_t i = 0; i < count; i++) {
         assert(messages[i].handle);
-        memset(messages[i].handle, '?', messages[i].len); /* whoever still reads it, errs */
+        memset(messages[i].handle, '?', messages[i].len); /* a later read finds garbage */
         messages[i].handle = NULL;
     }
     assert(c->given_out >= count);
@@ -448,8 +447,8 @@ static enum err port_request_range(void *self, int32_t part, int64_t *lo, int64_
     return ERR_OK;
 }
 
-/* When all tails are compared with the database, that of a partition whose own is known already does
- * not count: a dead owner's events may have arrived since. */
+/* Not for a partition whose tail the worker knows already, which is read again when all tails are
+ * compared with the database: late events of a dead owner may have arrived since. */
 static void note_tail(struct broker_client *c, int32_t part, int64_t highest)
 {
     const struct worker *w = c->process->worker;

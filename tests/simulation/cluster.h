@@ -21,7 +21,7 @@ struct event_entry {
     const char *key, *type, *value;
     size_t len;
 };
-/* Offsets in [lo, hi); some hold nothing. */
+/* Offsets in [lo, hi), with holes. */
 struct request_log {
     LIST_OF(struct request_entry) entries;
     int64_t lo, hi;
@@ -32,17 +32,17 @@ struct event_log {
     LIST_OF(struct event_entry) entries;
     int64_t lo, hi;
     int64_t highest; /* sequence in the log */
-    int64_t ever;    /* the same over all logs of that name */
+    int64_t ever;    /* the same over all topics of that name */
     int64_t made;    /* how often the topic was made anew */
 };
 
 struct member {
     struct broker_client *client;
-    bool joined;   /* it has answered the rebalance that is under way */
-    bool revoking; /* it is to give its partitions back in its next poll */
-    bool lost;     /* the group goes on without it; it learns that in some later poll */
+    bool joined;   /* in the rebalance under way */
+    bool revoking; /* it gives its partitions back in its next poll */
+    bool lost;     /* the group goes on without it, which it learns in a later poll */
     int64_t learns_us;
-    bool assigned;                   /* there is a new assignment for its next poll */
+    bool assigned;                   /* a new assignment waits for its next poll */
     bool owner[PLAN_PARTITIONS_MAX]; /* as the group sees it */
     bool told[PLAN_PARTITIONS_MAX];  /* as the member was told */
     bool told_any;
@@ -52,7 +52,7 @@ struct member {
 struct group {
     LIST_OF(struct member *) members;
     bool rebalancing;
-    int64_t rebalance_us; /* since when */
+    int64_t rebalance_us; /* its start */
 };
 
 struct cluster {
@@ -60,7 +60,8 @@ struct cluster {
     struct event_log events[PLAN_PARTITIONS_MAX];
     struct group group;
     LIST_OF(struct broker_client *) clients;
-    LIST_OF(struct request_entry) ever[PLAN_PARTITIONS_MAX]; /* also what was cut or made anew */
+    LIST_OF(struct request_entry)
+    ever[PLAN_PARTITIONS_MAX]; /* with those of logs that were cut or made anew */
     bool down;
     int64_t jump_ms; /* of all append times, now */
 };
@@ -68,14 +69,14 @@ struct cluster {
 void cluster_open(struct sim *sim);
 void cluster_close(struct sim *sim);
 
-/* A request reaches its partition; returns the offset. Borrows the value for the run. */
+/* Appends a request; returns its offset. Borrows the value for the run. */
 int64_t cluster_append_request(struct sim *sim, int32_t part, const char *value, size_t len);
-/* Transaction markers and the like: offsets without a message. */
+/* Offsets without a message, such as transaction markers. */
 void cluster_make_hole(struct sim *sim, int32_t part, int64_t count);
-/* From all that were ever there: the one with that digest. */
+/* The request with that digest, of all that were ever at the offset. */
 const struct request_entry *cluster_request_ever(const struct sim *sim, int32_t part,
                                                  int64_t offset, const uint8_t digest[32]);
-/* No broker answers until up; all connections are lost. */
+/* No broker answers until cluster_up; all connections are lost. */
 void cluster_down(struct sim *sim);
 void cluster_up(struct sim *sim);
 
@@ -90,12 +91,12 @@ void broker_client_disconnect(struct broker_client *c);
 void broker_client_fail_delivery(struct broker_client *c);
 /* The producer's events that are not delivered never will be. */
 void broker_client_cut(struct broker_client *c);
-/* Nothing is fetched any more, until the next start. */
+/* The consumer fetches nothing until the next start. */
 void broker_client_unassign(struct broker_client *c);
-/* How often it was assigned partitions. */
+/* How many assignments the client was given. */
 int64_t broker_client_assignments(const struct broker_client *c);
 bool broker_client_left(const struct broker_client *c);
-/* How often it was told to wait until the partition's events are in the topic. */
+/* How often the worker flushed the partition. */
 int64_t broker_client_flushes(const struct broker_client *c, int32_t part);
 struct process *broker_client_process(const struct broker_client *c);
 
@@ -103,25 +104,25 @@ struct process *broker_client_process(const struct broker_client *c);
 
 void group_open(struct sim *sim);
 struct member *group_join(struct sim *sim, struct broker_client *client);
-/* It leaves by itself, or is not heard of any more (then after the session time-out). */
+/* The member leaves the group. */
 void group_leave(struct sim *sim, struct member *member);
 void group_rebalance(struct sim *sim);
-/* Some member is not heard of for a while, though it lives. */
+/* Removes some live member, whose heartbeats do not arrive for a while. */
 void group_expel_any(struct sim *sim);
 /* The member polls: answers what the group asks. */
 void group_poll(struct sim *sim, struct member *member, const struct broker_callbacks *owner);
-/* What the member owns is given back, as when it subscribes anew. */
+/* Revokes the member's partitions. */
 void group_give_back(struct sim *sim, struct member *member, const struct broker_callbacks *owner,
                      bool lost);
 
 /* --- producer.c --- */
 
 struct producer *producer_new(struct process *p, const struct broker_callbacks *owner);
-/* What was sent and not acknowledged may still arrive, in order; the rest never does. */
+/* The events on their way may still arrive, in order; the others never do. */
 void producer_drop(struct producer *producer);
 enum err producer_publish(struct producer *producer, const struct broker_event *event,
                           struct failure *f);
-/* Calls the owner for the reports that are there. */
+/* Calls the owner with the delivery reports that have come. */
 void producer_serve(struct producer *producer);
 int64_t producer_outstanding(const struct producer *producer, int32_t part); /* -1: all */
 bool producer_has_failed(const struct producer *producer);

@@ -1,8 +1,8 @@
 /* A database server in memory: the rows of db/migrations, sessions, row locks, transactions at
  * READ COMMITTED.
  *
- * Rows are written only by the last statements before a COMMIT and read by nobody before it, so a
- * transaction keeps what it writes aside until then, and plain reads look at the tables. */
+ * A transaction writes only in its last statements before COMMIT and does not read its own writes.
+ * So its writes are kept aside until COMMIT, and plain reads see the tables. */
 #ifndef BERTH_TESTS_SIMULATION_DATABASE_H
 #define BERTH_TESTS_SIMULATION_DATABASE_H
 
@@ -46,13 +46,13 @@ struct limits_since {
     int client; /* token_client(); -1: the farm's */
     struct client_limits limits;
 };
-/* A decision and what its batch knew: for the fold. */
+/* A decision and what its batch knew, for the replay. */
 struct stored_decision {
     struct decision_row row;
-    const struct id_list *locked; /* machines whose rows its transaction had locked when it wrote */
+    const struct id_list *locked; /* machines locked by its transaction when it wrote */
     int64_t commit;               /* the number of its commit: 1, 2, 3 … */
-    int64_t seen;                 /* commits that were there when its transaction began */
-    int64_t key_generation;       /* that its transaction read */
+    int64_t seen;                 /* the number of commits when its transaction began */
+    int64_t key_generation;       /* as its transaction read it */
 };
 
 /* Zeroed is empty; items live in the simulation's arena. */
@@ -61,7 +61,7 @@ struct stored_decision {
         type *items;                                                                               \
         size_t count, capacity;                                                                    \
     }
-/* Room for one more at the end of a LIST_OF, counted already. */
+/* Adds an item at the end of a LIST_OF and returns a pointer to it. */
 #define LIST_ADD(sim, list)                                                                        \
     ((list)->items = list_room((sim), (list)->items, (list)->count, &(list)->capacity,             \
                                sizeof(*(list)->items)),                                            \
@@ -77,10 +77,10 @@ struct tables {
     LIST_OF(struct allocation_row) allocations;
     LIST_OF(struct stored_decision) decisions;
     int64_t commits;
-    int64_t owners[PLAN_PARTITIONS_MAX]; /* lives of the processes that claimed them last */
+    int64_t owners[PLAN_PARTITIONS_MAX]; /* the last claims: struct process.life */
 };
 
-/* What a transaction writes, as images of rows. */
+/* A transaction's writes: rows as they will be. */
 struct writes {
     LIST_OF(struct partition_row) partitions;
     LIST_OF(struct client_version) clients;
@@ -103,7 +103,7 @@ struct session {
     enum lock_kind wait_kind;
     uint64_t wait_key;
     bool commit_pending;
-    bool committed;         /* the outcome, once the COMMIT was executed */
+    bool committed;         /* the COMMIT was executed */
     int64_t key_generation; /* as read with the last partition locks */
     bool saw_halt;          /* of the farm, then */
     struct writes writes;
@@ -128,7 +128,7 @@ struct database {
     LIST_OF(struct limits_since) limits; /* in the order in which they were set */
     LIST_OF(struct session *) sessions;
     LIST_OF(struct held_lock) locks;
-    /* All decisions that were ever committed, also those that a restored backup lacks. */
+    /* All decisions ever committed, with those that a restored backup lacks. */
     LIST_OF(struct stored_decision) history;
     bool down;
     bool restored;
@@ -148,7 +148,7 @@ const struct booking_row *database_booking(const struct database *db, int64_t id
 bool database_has_id(const struct id_list *list, int64_t id);
 const struct stored_decision *database_decision(const struct database *db, int32_t part,
                                                 int64_t seq);
-/* From all that were ever committed: the newest with that number. */
+/* The newest decision with that number that was ever committed. */
 const struct stored_decision *database_ever(const struct database *db, int32_t part, int64_t seq);
 
 /* NULL: none. */
@@ -164,7 +164,7 @@ void database_keys(const struct database *db, int64_t generation, store_key_fn *
 /* --- sessions and locks; called in a process's fiber --- */
 
 struct session *session_new(struct database *db, struct process *p);
-/* Ends it: rolls back, gives its locks up. */
+/* Ends the session: rolls back and releases its locks. */
 void session_drop(struct sim *sim, struct session *session);
 struct session *database_session(struct database *db, uint64_t id);
 /* Locks one row, waiting for at most 3 s: ERR_OK, ERR_DB_LOCK_TIMEOUT, ERR_DB_DEADLOCK (rolled
@@ -173,7 +173,7 @@ enum err session_lock(struct session *session, enum lock_kind kind, uint64_t key
 bool session_holds(const struct database *db, const struct session *session, enum lock_kind kind,
                    uint64_t key);
 void session_rollback(struct sim *sim, struct session *session);
-/* Executes what was written, and gives the locks up. */
+/* Applies the writes and releases the locks. */
 void session_commit(struct sim *sim, struct session *session);
 /* The keys of the rows of that kind that the session has locked. */
 struct id_list *session_locked(struct sim *sim, const struct session *session, enum lock_kind kind);
@@ -181,7 +181,7 @@ size_t session_lock_count(const struct database *db, const struct session *sessi
 
 /* --- from outside --- */
 
-/* Somebody else's transaction holds some row; returns the session, to be dropped. */
+/* Another client's transaction locks some row; returns its session, for the caller to drop. */
 struct session *database_stranger(struct sim *sim);
 
 /* All sessions are gone. Until up, nobody connects. */
@@ -191,12 +191,11 @@ void database_backup(struct sim *sim);
 void database_restore(struct sim *sim);
 /* The replica, which lacks the last commits of one process, takes the place of the database. */
 void database_fail_over(struct sim *sim);
-/* For the operator's changes of single rows: they wait for nobody, so they are made only while no
- * one holds the row. False: somebody does. */
+/* Whether nobody holds the partition's row: the operator changes it only then, without waiting. */
 bool database_row_is_free(const struct database *db, int32_t part);
-/* Sets the limits of a client, or of the farm (-1), as berth-admin does: while no batch is under way,
- * with new versions of the clients whose counted limits change, and a new generation. False: some
- * partition's row is locked. */
+/* Sets the limits of a client, or of the farm (-1), as berth-admin does: with new versions of the
+ * clients whose counted limits change, and a new key generation. False, and nothing is done: a batch
+ * holds some partition's row. */
 bool database_set_limits(struct sim *sim, int client, const struct client_limits *limits);
 
 #endif

@@ -7,21 +7,21 @@
 #include "tests/simulation/client.h"
 #include "tests/simulation/process.h"
 
-/* Restoring a database, losing requests to retention, and an operator's thoughts take longer than
- * anything that is on the way. */
+/* Longer than any COMMIT or event can be on its way: how long it takes to restore a database, for
+ * retention to delete requests, and for the operator to act. */
 #define LONG_WHILE_MS  6000
 #define SHORT_WHILE_MS 800
-/* Backups are young, so that some partitions have not changed since. */
+/* A young backup, so that some partitions have not changed since. */
 #define BACKUP_AGE_MS  1500
 #define MONTH_MS       (INT64_C(30) * 24 * 3600 * 1000)
 
 struct disaster {
     bool over;
-    int32_t part;      /* that it is about */
+    int32_t part;      /* the partition it is about */
     bool must_halt;    /* the partition, or the farm */
     bool may_halt;     /* the partition */
-    bool spoilt;       /* the partition's logs are not those that were decided on */
-    int64_t offset;    /* of the message that it is about */
+    bool spoilt;       /* the partition's logs are not those whose messages were decided */
+    int64_t offset;    /* of the message it is about */
     int64_t halted_us; /* when the farm was; 0: it was not */
     bool forgot;
 };
@@ -77,7 +77,7 @@ static void remake_events(struct sim *sim)
 {
     struct disaster *w = state(sim);
     struct event_log *log = &sim->cluster->events[w->part];
-    w->may_halt = w->spoilt = true; /* it is noticed when something is published */
+    w->may_halt = w->spoilt = true; /* a worker notices when it publishes */
     log->entries.count = 0;
     log->lo = log->hi = log->highest = 0;
     log->made++;
@@ -117,7 +117,7 @@ static bool events_are_ahead(const struct sim *sim, const struct tables *tables)
     return false;
 }
 
-/* Something to do for everybody. */
+/* Gives every worker something to do. */
 static void send_some(struct sim *sim)
 {
     for (int64_t i = sim_between(sim, 5, 20); i > 0; i--)
@@ -132,7 +132,7 @@ static void restore(struct sim *sim, void *arg, int64_t number)
     w->must_halt = events_are_ahead(sim, &sim->db->backup);
     if (!sim->db->down)
         database_crash(sim);
-    /* Only this restored world differs from an ordinary restart. */
+    /* Without an event ahead, the restored database would be like any other after a restart. */
     if (w->must_halt)
         database_restore(sim);
     database_up(sim);
@@ -140,7 +140,7 @@ static void restore(struct sim *sim, void *arg, int64_t number)
     w->over = true;
 }
 
-/* The owners of the partitions that went backwards may be late to see it. */
+/* The owners of the partitions that went backwards may find out late. */
 static void suspend_some(struct sim *sim)
 {
     int awake = (int)sim_below(sim, sim->plan.workers);
@@ -185,7 +185,7 @@ static void send_without_time(struct sim *sim)
     w->over = true;
 }
 
-/* Who looks at the tail finds out, unless enough others have followed; then all must stop. */
+/* A worker that reads the tail finds the event, unless enough others follow it. Then all must stop. */
 static void append_unknown_event(struct sim *sim)
 {
     struct disaster *w = state(sim);
@@ -322,7 +322,7 @@ static bool message_is_next(const struct sim *sim, const struct partition_row *r
     return false;
 }
 
-/* The cause of the halt in each world. */
+/* The cause of the halt in each disaster. */
 static const enum halt_cause causes[DISASTER_KIND_COUNT] = {
     [DISASTER_REQUESTS_CUT] = HALT_REQUEST_LOG_REPLACED,
     [DISASTER_REQUESTS_REMADE] = HALT_REQUEST_LOG_REPLACED,

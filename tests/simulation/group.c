@@ -1,17 +1,17 @@
-/* The consumer group with eager assignment (docs/architecture.md, Owning a partition): when its
- * members change, each gives all its partitions back in its next poll, and gets new ones in a later
- * poll. A member that is not heard of any more is left out, and goes on believing until it polls
- * again: a zombie. */
+/* The consumer group with eager assignment (docs/architecture.md, Owning a partition). When the
+ * members change, each gives all its partitions back in its next poll and gets new ones in a later
+ * poll. A silent member is removed, and believes that it owns its partitions until it polls again: a
+ * zombie. */
 #include <assert.h>
 #include <string.h>
 
 #include "tests/simulation/cluster.h"
 #include "tests/simulation/process.h"
 
-/* session.timeout.ms and max.poll.interval.ms. */
-/* A member that is left out learns it with its next heartbeat, or once it is connected again. */
+/* A removed member learns so with its next heartbeat, or when it is connected again. */
 #define HEARTBEAT_MS    700
 #define CUT_OFF_MS      5000
+/* session.timeout.ms and max.poll.interval.ms. */
 #define SESSION_US      (INT64_C(6) * 1000 * 1000)
 #define REBALANCE_US    (INT64_C(60) * 1000 * 1000)
 #define HOUSEKEEPING_MS 500

@@ -1,4 +1,4 @@
-/* Worker processes: each a fiber that runs the production loop, and what can happen to it. */
+/* Worker processes: each is a fiber that runs the production loop, and can be killed or stopped. */
 #ifndef BERTH_TESTS_SIMULATION_PROCESS_H
 #define BERTH_TESTS_SIMULATION_PROCESS_H
 
@@ -16,33 +16,34 @@ struct process {
     int number;   /* 0 .. plan.workers-1 */
     int64_t life; /* over all processes: 1, 2, 3 … */
     char name[32];
-    struct fiber *fiber;     /* NULL: it does not run */
+    struct fiber *fiber;     /* NULL: not running */
     struct worker *worker;   /* NULL: not open yet */
     struct store store_port; /* what its worker borrows */
     struct broker broker_port;
     struct store_client *store; /* NULL: it does not run */
     struct broker_client *broker;
-    bool terminate;           /* SIGTERM came */
-    bool dying;               /* kill -9: buried as soon as its fiber is left */
-    bool host_died;           /* with its host: nobody tells the servers */
-    int64_t weight;           /* of the call at hand: how likely it ends badly */
-    int64_t polled_us;        /* when it polled last */
-    int64_t used_us, idle_us; /* its session's last use then, and since when that is the last */
-    int failed_attempts;      /* of a batch, since it polled last */
-    int64_t stopped_until_us; /* SIGSTOP: nothing of it runs before */
-    int64_t away_until_us;    /* its host does not start it before */
+    bool terminate;    /* SIGTERM came */
+    bool dying;        /* kill -9: takes effect when its fiber yields */
+    bool host_died;    /* its host died: no server sees a connection close */
+    int64_t weight;    /* of the current call: multiplies the rates of crash and pause */
+    int64_t polled_us; /* its last poll */
+    int64_t used_us,
+        idle_us;         /* its session's last use at that poll, and since when it is unchanged */
+    int failed_attempts; /* of a batch, since the last poll */
+    int64_t stopped_until_us; /* SIGSTOP */
+    int64_t away_until_us;    /* it does not start before */
     int64_t wall_skew_ms, mono_base_ms;
     uint64_t wake_number;                    /* of the timer that may resume it */
-    int64_t claimed_at[PLAN_PARTITIONS_MAX]; /* by the number of assignments then */
+    int64_t claimed_at[PLAN_PARTITIONS_MAX]; /* the number of assignments at the claim */
     enum err refused;                        /* ERR_OK, or why it did not start and will not */
     char refusal[FAILURE_TEXT_LEN];
-    bool other_cluster; /* it is pointed at another cluster */
+    bool other_cluster; /* it is configured for another cluster */
 };
 
 void processes_open(struct sim *sim);
 void processes_close(struct sim *sim);
 struct process *process_at(struct sim *sim, int number);
-/* Nothing runs, and nothing will. */
+/* No process runs, and none will start. */
 bool processes_all_ended(const struct sim *sim);
 /* Tells all to close. */
 void processes_stop(struct sim *sim);
@@ -50,14 +51,14 @@ void processes_stop(struct sim *sim);
 /* --- from within its fiber --- */
 
 void process_sleep_us(struct process *p, int64_t us);
-/* Until process_wake, at most until then. */
+/* Waits until process_wake, at most until that time. */
 void process_wait(struct process *p, int64_t until_us);
-/* The way to a server or back: takes time, in which others run, and in which the process may be
- * killed or stopped. */
+/* The way to a server or back: takes time, in which other fibers run and the process may be killed
+ * or stopped. */
 void process_travel(struct process *p);
-/* A port call begins: travels, and counts. */
+/* Begins a port call: counts it and travels. */
 void process_call(struct process *p, const char *what);
-/* A call that needs no server: takes no time. */
+/* Begins a port call that needs no server and takes no time. */
 void process_local_call(struct process *p, const char *what);
 _Noreturn void process_die(struct process *p);
 

@@ -1,7 +1,7 @@
-/* The idempotent producer (docs/architecture.md, Publishing): events of a partition reach it in the
- * order in which they were given, once each; a failed one takes all behind it along, and then only
- * a new producer helps. A producer that is dropped, or whose process is killed, may have some on
- * the way still: they arrive late, after others have published the same decisions. */
+/* The idempotent producer (docs/architecture.md, Publishing): events reach a partition in the order
+ * in which they were given, once each. A failed delivery fails all later ones, and the producer must
+ * be replaced. Events of a dropped producer, or of a killed process, may still be on their way and
+ * arrive after other workers have published the same decisions. */
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "tests/simulation/cluster.h"
 #include "tests/simulation/process.h"
 
-/* Requests on the way when a producer is dropped, and how late they may arrive. */
+/* Events on their way when a producer is dropped, and how late they may arrive. */
 #define IN_FLIGHT_MAX 5
 #define LATE_MS       4000
 
@@ -26,9 +26,9 @@ struct producer {
     LIST_OF(struct outgoing) events;
     size_t sent;      /* delivered or failed, from the front */
     size_t served;    /* reported to the owner, from the front */
-    size_t last_late; /* dropped: the rest will not arrive */
+    size_t last_late; /* of a dropped one: events from here on do not arrive */
     bool failed, fail_next, dropped, pumping;
-    int64_t made[PLAN_PARTITIONS_MAX]; /* which of the topics of that name it knows */
+    int64_t made[PLAN_PARTITIONS_MAX]; /* event_log.made of the topic that it knows */
 };
 
 struct producer *producer_new(struct process *p, const struct broker_callbacks *owner)
@@ -40,7 +40,7 @@ struct producer *producer_new(struct process *p, const struct broker_callbacks *
     return producer;
 }
 
-/* A topic that was made anew knows nothing of the producer's earlier events, and refuses. */
+/* A topic that was made anew refuses the producer: it does not know its earlier events. */
 static bool is_known(const struct producer *producer, const struct broker_event *event)
 {
     return producer->made[event->part] == producer->sim->cluster->events[event->part].made;
@@ -81,7 +81,7 @@ static int64_t pace_us(struct sim *sim)
     return slow ? sim_between(sim, 0, 3000 * SIM_US_PER_MS) : sim_between(sim, 100, 5000);
 }
 
-/* A few events are delivered; then comes the next turn. */
+/* Delivers a few events and schedules the next ones. */
 static void pump(struct sim *sim, void *arg, int64_t number)
 {
     struct producer *producer = arg;
@@ -110,11 +110,6 @@ static void pump(struct sim *sim, void *arg, int64_t number)
     }
 }
 
-static const char *copy_text(struct sim *sim, const char *text)
-{
-    return text ? arena_strdup(sim->arena, text) : NULL;
-}
-
 enum err producer_publish(struct producer *producer, const struct broker_event *event,
                           struct failure *f)
 {
@@ -127,8 +122,8 @@ enum err producer_publish(struct producer *producer, const struct broker_event *
     check_publish(sim, event);
     struct outgoing *out = LIST_ADD(sim, &producer->events);
     *out = (struct outgoing){.event = *event};
-    out->event.key = copy_text(sim, event->key);
-    out->event.type = copy_text(sim, event->type);
+    out->event.key = sim_copy(sim, event->key);
+    out->event.type = sim_copy(sim, event->type);
     out->event.value = arena_strndup(sim->arena, event->value, event->len);
     if (!producer->pumping) {
         producer->pumping = true;

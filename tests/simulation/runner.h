@@ -1,5 +1,5 @@
-/* Runs seeds. Each process runs some at a time and is then replaced: a crashed worker's memory is
- * never given back, and an assertion that fails in the loop must not end the other seeds. */
+/* Runs seeds in child processes, some seeds each: the memory of killed workers is leaked, and a failed
+ * assertion in the loop must not end the other seeds. */
 #ifndef BERTH_TESTS_SIMULATION_RUNNER_H
 #define BERTH_TESTS_SIMULATION_RUNNER_H
 
@@ -8,7 +8,7 @@
 
 #include "tests/simulation/sim.h"
 
-/* Every so many seeds run twice, and must do the same both times. */
+/* Every so many seeds run twice and must give the same digest. */
 #define RUNNER_TWICE_EVERY 5
 
 struct run_settings {
@@ -21,8 +21,7 @@ struct run_settings {
 int run_one(uint64_t seed, bool verbose);
 /* Prints failures, a summary, and one JSON object; returns the exit status. */
 int run_many(const struct run_settings *settings);
-/* Runs a seed, and every so often a second time; *out is of the first run, failed if they differ.
- */
+/* Runs a seed, or twice if its turn has come; *out is the first run's, failed if the two differ. */
 void run_seed(uint64_t seed, struct sim_result *out);
 
 #endif

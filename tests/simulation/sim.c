@@ -143,6 +143,11 @@ void sim_fail(struct sim *sim, const char *format, ...)
         printf("%12.6f  FAILED: %s\n", (double)sim->now_us / 1e6, sim->failure);
 }
 
+char *sim_copy(struct sim *sim, const char *text)
+{
+    return text ? arena_strdup(sim->arena, text) : NULL;
+}
+
 /* --- a run --- */
 
 static void run(struct sim *sim)

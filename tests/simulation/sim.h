@@ -1,16 +1,16 @@
-/* The simulation: the worker's loop, unchanged, over a simulated log and store. One seed chooses
- * the schedule, the workload and the faults; the same seed gives the same run.
+/* The simulation: the worker's loop, unchanged, over a simulated Kafka and database. One seed
+ * chooses the schedule, the workload and the faults; the same seed gives the same run.
  *
- *      client.c  signed requests ----> log.c, group.c, producer.c          struct broker_ops
+ *      client.c  signed requests ----> cluster.c, group.c, producer.c      struct broker_ops
  *      chaos.c   faults, operator         ^
  *      check.c, replay.c                  |   process.c: fibers that run worker_open, _step, _close
  *                                         v
  *                                      store.c, database.c                 struct store_ops
  *
- * Time is simulated, in microseconds. Whatever happens by itself is a timer; each worker process is
- * a fiber, which yields inside of every port call, before and after the call has its effect: there
- * others run, and there it can be killed, stopped, or be told that the call failed. Everything that
- * the simulation allocates lives in one arena until the run ends, so nothing dangles. */
+ * Time is simulated, in microseconds. Timers drive the servers, the clients and the faults. Each
+ * worker process is a fiber that yields inside every port call, before and after the call takes
+ * effect. At these points other fibers run, and the process can be killed, stopped, or told that the
+ * call failed. All memory of the simulation lives in one arena until the run ends. */
 #ifndef BERTH_TESTS_SIMULATION_SIM_H
 #define BERTH_TESTS_SIMULATION_SIM_H
 
@@ -38,11 +38,11 @@ struct batches;
 struct sim_counts {
     int64_t port_calls, crashes, pauses, faults, rebalances, commits, decisions, events, repeats,
         starts, halts;
-    /* What was decided, by the fold: accepted `any`, series that were booked, series that were
-     * cancelled; rejections of each kind; bookings that were displaced; machines that a batch could
-     * not know when it looked for any. */
+    /* Counted by the replay: accepted `any`, booked and cancelled series, amends, rejections for
+     * limits and for capacity, displaced bookings, and machines that came up too late for a batch's
+     * search for `any`. */
     int64_t any, series, series_cancelled, amended, limited, in_use, displaced, unknown_machines;
-    int64_t false_gaps; /* consumers that begin in the middle and meet a gap that is none */
+    int64_t false_gaps; /* starting points in the topic from which a consumer sees a false gap */
 };
 
 struct sim {
@@ -50,9 +50,9 @@ struct sim {
     struct plan plan;
     struct arena *arena;
     int64_t now_us;
-    bool healed;  /* no new faults; what was broken works again */
-    bool held;    /* no worker is started */
-    bool stopped; /* the workers are told to close; nothing starts them again */
+    bool healed;  /* no new faults; everything that was broken works again */
+    bool held;    /* no worker starts */
+    bool stopped; /* the workers are told to close, and none starts again */
     bool verbose;
     uint64_t digest; /* of everything that happened, in order */
 
@@ -73,7 +73,7 @@ struct sim {
     struct sim_counts count;
 };
 
-/* The run that is under way: for the doubles of functions that take no context. */
+/* The current run, for the doubles of functions without a context argument. */
 extern struct sim *sim_now;
 
 /* --- chance --- */
@@ -89,7 +89,7 @@ bool sim_chance(struct sim *sim, int64_t per_million);
 /* --- time --- */
 
 typedef void timer_fn(struct sim *sim, void *arg, int64_t number);
-/* Calls fn at that time (or now, if it has passed), not from within a fiber. */
+/* Calls fn at that time, or now if it has passed; never from within a fiber. */
 void sim_at(struct sim *sim, int64_t at_us, timer_fn *fn, void *arg, int64_t number);
 void sim_after_ms(struct sim *sim, int64_t ms, timer_fn *fn, void *arg, int64_t number);
 /* True time, as a perfect clock would show it. */
@@ -97,10 +97,14 @@ int64_t sim_wall_ms(const struct sim *sim);
 
 /* --- what happens --- */
 
-/* Mixes what happened into the digest; printed with -v. `who` is a number for the reader. */
+/* Mixes an occurrence into the digest, and prints it with -v. `who`: a process, or 90 and above for
+ * a server. */
 void sim_note(struct sim *sim, int who, const char *what, int64_t a, int64_t b);
-/* A promise is broken: the run ends here. The first failure stays. */
+/* A promise is broken: ends the run. The first failure stays. */
 void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A copy in the simulation's arena; NULL stays NULL. */
+char *sim_copy(struct sim *sim, const char *text);
 
 /* --- a run --- */
 
@@ -111,7 +115,7 @@ struct sim_result {
     struct plan plan;
     struct sim_counts count;
 };
-/* What the seed has chosen. */
+/* The seed's plan, without a run. */
 void sim_plan(uint64_t seed, struct plan *out);
 void sim_run(uint64_t seed, bool verbose, struct sim_result *out);
 /* A run of batches.h. */

@@ -803,11 +803,6 @@ static enum err store_find_priors(void *self, const struct request_ref *refs, si
 
 /* --- what a batch writes --- */
 
-static const char *copy_text(struct store_client *c, const char *text)
-{
-    return text ? arena_strdup(c->sim->arena, text) : NULL;
-}
-
 static enum err duplicate(struct failure *f, const char *what)
 {
     return failure_set(f, ERR_DB_DUPLICATE, "insert: duplicate %s", what);
@@ -837,9 +832,9 @@ static enum err write_decision(struct store_client *c, const struct decision_row
                                      .locked = c->locked,
                                      .seen = c->seen,
                                      .key_generation = c->session->key_generation};
-    copy->row.client = copy_text(c, row->client);
-    copy->row.request_id = copy_text(c, row->request_id);
-    copy->row.subject = copy_text(c, row->subject);
+    copy->row.client = sim_copy(c->sim, row->client);
+    copy->row.request_id = sim_copy(c->sim, row->request_id);
+    copy->row.subject = sim_copy(c->sim, row->subject);
     copy->row.event = arena_strndup(c->sim->arena, row->event, row->event_len);
     if (row->content_sha256) {
         uint8_t *sha256 = arena_alloc(c->sim->arena, 32);
@@ -855,7 +850,7 @@ static void write_client(struct store_client *c, const struct client *client)
     if (!session_holds(c->db, c->session, LOCK_CLIENT, map_hash_text(MAP_SEED, client->name)))
         sim_fail(c->sim, "the row of client %s is written without its lock", client->name);
     *LIST_ADD(c->sim, &c->session->writes.clients) = (struct client_version){
-        copy_text(c, client->name), client->version};
+        sim_copy(c->sim, client->name), client->version};
 }
 
 static enum err write_machine(struct store_client *c, const struct machine *machine,
@@ -871,8 +866,8 @@ static enum err write_machine(struct store_client *c, const struct machine *mach
         return duplicate(f, "machine");
     *LIST_ADD(c->sim, &c->session->writes.machines) = (struct machine_row){
         .id = machine->id,
-        .name = copy_text(c, machine->name),
-        .labels = copy_text(c, labels_to_json(world_arena(world), &machine->labels)),
+        .name = sim_copy(c->sim, machine->name),
+        .labels = sim_copy(c->sim, labels_to_json(world_arena(world), &machine->labels)),
         .capacity = machine->capacity,
         .state = machine->state,
         .version = machine->version,
@@ -893,8 +888,8 @@ static enum err write_booking(struct store_client *c, const struct booking *book
     *LIST_ADD(c->sim, &c->session->writes.bookings) = (struct booking_row){
         .id = booking->id,
         .series = booking->series,
-        .client = copy_text(c, booking->client),
-        .user = copy_text(c, booking->user),
+        .client = sim_copy(c->sim, booking->client),
+        .user = sim_copy(c->sim, booking->user),
         .start_ms = booking->start_ms,
         .end_ms = booking->end_ms,
         .state = booking->state,

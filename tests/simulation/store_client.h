@@ -8,9 +8,9 @@ struct process;
 struct session;
 struct store_client;
 
-/* A client library without a connection, in the process; lives as long as the simulation. */
+/* The process' database client, not connected yet. Lives in the simulation's arena. */
 struct store store_client_new(struct process *p);
-/* The process ended. noticed: its socket was closed; else the server drops the session only after
+/* The process ended. noticed: the server saw the socket close; else it drops the session only after
  * wait_timeout. */
 void store_client_gone(struct store_client *c, bool noticed);
 struct session *store_client_session(const struct store_client *c); /* NULL: not connected */

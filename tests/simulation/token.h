@@ -1,6 +1,6 @@
-/* Clients, their keys, and signed requests. Signing and verifying ES256 takes a tenth of a
- * millisecond, which most seeds save: there a signature is a digest of key name and signing input,
- * and the double of jws_verify (doubles.c) compares it. Every so many seeds sign for real. */
+/* Clients, their keys, and signed requests. ES256 takes a tenth of a millisecond, so most seeds
+ * replace a signature by a digest of key name and signing input, which the double of jws_verify
+ * (doubles.c) compares. Every so many seeds sign for real. */
 #ifndef BERTH_TESTS_SIMULATION_TOKEN_H
 #define BERTH_TESTS_SIMULATION_TOKEN_H
 
@@ -10,7 +10,7 @@
 #define TOKEN_CLIENTS 5 /* the first is the admin */
 
 const char *token_client(int client);
-/* Puts the clients' keys into the database, one each, and one of nobody's. */
+/* Adds one key for each client to the database. */
 void tokens_add_keys(struct sim *sim);
 /* Each client has keys 0, 1, 2 …; key 0 is there from the start. Counts from the next generation.
  */
@@ -20,7 +20,7 @@ void token_key_revoke(struct sim *sim, int client);
 char *token_sign(struct sim *sim, int client, const char *claims_json);
 /* The same under a key that is not registered. */
 char *token_sign_unknown(struct sim *sim, const char *claims_json);
-/* What stands for a signature. */
+/* The digest in place of a signature. */
 void token_digest(const char *kid, const char *input, size_t len, unsigned char out[64]);
 
 #endif
