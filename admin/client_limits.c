@@ -13,7 +13,6 @@
 #include "admin/admin.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "admin/client_limits.h"

@@ -1,5 +1,4 @@
 /* berth-admin status: how the farm is doing. */
-#include <inttypes.h>
 
 #include "admin/admin.h"
 #include "admin/admin_kafka.h"

@@ -1,7 +1,6 @@
 /* `berth book`. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/member.h"

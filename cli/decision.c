@@ -2,11 +2,9 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 
 /* Says nothing for this long, because most decisions arrive sooner. */

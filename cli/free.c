@@ -1,7 +1,6 @@
 /* `berth free`: asks the reader when machines are free. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/member.h"

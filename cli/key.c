@@ -10,10 +10,8 @@
 #include "cli/cli.h"
 #include "core/arena.h"
 #include "core/limits.h"
-#include "lib/base/cli_time.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
-#include "lib/base/timetext.h"
 #include "lib/codec/claims.h"
 #include "lib/token/issue.h"
 

@@ -1,12 +1,10 @@
 /* `berth machine add|update|drain|resume|retire`. */
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/spec.h"
 #include "cli/typed_request.h"
 #include "core/limits.h"
 #include "core/request.h"
-#include "lib/base/mem.h"
 
 static enum err take_name(const struct cli *cli, struct cli_machine *out, struct failure *f)
 {

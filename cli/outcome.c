@@ -8,7 +8,6 @@
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
-#include "lib/base/timetext.h"
 #include "lib/codec/event.h"
 
 /* The numbers of an array, with `separator` between them; caller frees. */

@@ -2,10 +2,8 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
-#include "lib/base/mem.h"
 
 void cli_note(const struct cli *cli, const char *format, ...)
 {

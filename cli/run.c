@@ -1,6 +1,4 @@
 /* Parses argv and runs the command: options, configuration, signals, the client. */
-#include <assert.h>
-#include <inttypes.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,7 +9,6 @@
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
-#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/version.h"
 

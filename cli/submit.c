@@ -1,5 +1,4 @@
 /* `berth submit`: many requests at full speed. */
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <string.h>
 #include <strings.h>
 
 #include "lib/base/timetext.h"

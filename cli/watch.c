@@ -1,5 +1,4 @@
 /* `berth watch`: follows the farm's events. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +9,6 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
-#include "lib/base/timetext.h"
 
 struct filter {
     const char *type, *machine, *client;

@@ -1,6 +1,5 @@
 #include "db/id_list.h"
 
-#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,16 +23,12 @@ static size_t place(const struct id_list *list, int64_t id)
 
 void id_list_add(struct id_list *list, int64_t id)
 {
-    assert(list->count <= list->capacity);
     /* Mostly ids come in ascending order. */
     bool last = list->count > 0 && list->ids[list->count - 1] < id;
     size_t at = last ? list->count : place(list, id);
     if (at < list->count && list->ids[at] == id)
         return;
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? 2 * list->capacity : 64;
-        list->ids = xrealloc(list->ids, list->capacity * sizeof(*list->ids));
-    }
+    list->ids = xgrow(list->ids, list->count, &list->capacity, sizeof(*list->ids));
     memmove(list->ids + at + 1, list->ids + at, (list->count - at) * sizeof(*list->ids));
     list->ids[at] = id;
     list->count++;

@@ -21,8 +21,6 @@ struct applied_list {
     size_t count;
 };
 
-/* --- splitting a file --- */
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -76,8 +74,6 @@ bool migrate_next_statement(const char *sql, size_t len, size_t *at, const char 
         line = end + 1;
     }
 }
-
-/* --- what is applied --- */
 
 static void applied_fini(struct applied_list *list)
 {
@@ -175,8 +171,6 @@ enum err migrate_check(struct mysql_session *session, struct failure *f)
     applied_fini(&applied);
     return err;
 }
-
-/* --- migrating --- */
 
 static enum err note_start(struct mysql_session *session, const struct migration *migration,
                            struct failure *f)

@@ -58,8 +58,6 @@ unsigned mysql_session_error(const struct mysql_session *session)
     return session->mysql ? mysql_errno(session->mysql) : 0;
 }
 
-/* --- connecting --- */
-
 /* The only options that the two libraries spell differently. */
 static void require_tls(MYSQL *mysql, const char *ca)
 {
@@ -197,8 +195,6 @@ enum err mysql_session_kill(struct mysql_session *session, uint64_t id, struct f
     return err;
 }
 
-/* --- statements --- */
-
 static enum err send(struct mysql_session *session, const char *what, const char *sql, size_t len,
                      struct failure *f)
 {
@@ -317,8 +313,6 @@ void mysql_session_rollback(struct mysql_session *session)
     if (session->mysql)
         mysql_real_query(session->mysql, "ROLLBACK", 8);
 }
-
-/* --- text of statements --- */
 
 void sql_int(struct buf *sql, int64_t value)
 {

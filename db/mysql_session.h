@@ -8,7 +8,6 @@
 #define BERTH_DB_MYSQL_SESSION_H
 
 #include <mysql.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -81,7 +80,7 @@ unsigned mysql_session_error(const struct mysql_session *session);
 /* The class of an error number of server or client library. */
 enum err mysql_error_class(unsigned number);
 
-/* --- text of statements: a value that is not an integer becomes a literal of its bytes --- */
+/* Text of statements. A value that is not an integer becomes a literal of its bytes. */
 void sql_int(struct buf *sql, int64_t value);
 /* x'…' */
 void sql_bytes(struct buf *sql, const void *bytes, size_t len);
@@ -93,7 +92,6 @@ void sql_quoted(struct buf *sql, struct mysql_session *session, const void *byte
 /* "(1,2,3)"; at least one id. */
 void sql_ids(struct buf *sql, const int64_t *ids, size_t count);
 
-/* --- fields of rows --- */
 /* A decimal integer; NULL counts as 0. */
 int64_t field_int(const char *field);
 /* Copies a text; cuts it if it is longer than the column should allow. */

@@ -31,8 +31,6 @@ static void next_text(struct buf *sql, size_t i, const char *text)
     sql_text(sql, text);
 }
 
-/* --- partitions --- */
-
 enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
                                struct partition_row *rows_out, struct farm_row *farm_out,
                                struct failure *f)
@@ -69,8 +67,6 @@ enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
     }
     return farm_row_query(store, farm_out, f);
 }
-
-/* --- machines --- */
 
 /* Puts the machines that the statement finds into the world, and their ids into *ids unless it is
  * NULL. */
@@ -151,8 +147,6 @@ enum err store_machines_matching(void *self, const struct labels *labels, struct
     return machines_into_world(store, "find matching machines", world, out, f);
 }
 
-/* --- clients --- */
-
 static enum err clients_into_world(struct mysql_store *store, const struct client *clients,
                                    size_t count, struct world *world, struct failure *f)
 {
@@ -205,8 +199,6 @@ enum err store_lock_clients(void *self, const struct client *clients, size_t cou
     assert(store->in_transaction);
     return read_clients(store, clients, count, " FOR UPDATE", world, f);
 }
-
-/* --- timelines --- */
 
 enum err store_load_timelines(void *self, struct world *world, struct machine *const *machines,
                               size_t count, int64_t known_from_ms, struct failure *f)
@@ -270,8 +262,6 @@ enum err store_load_client_timelines(void *self, struct world *world, struct cli
     }
     return err;
 }
-
-/* --- bookings --- */
 
 static enum err add_ids(struct mysql_store *store, const char *what, struct id_list *out,
                         struct failure *f)
@@ -419,8 +409,6 @@ enum err store_lock_bookings(void *self, const struct id_list *ids, struct world
     }
     return err;
 }
-
-/* --- request ids used before --- */
 
 static int compare_refs(const void *a, const void *b)
 {

@@ -1,7 +1,6 @@
 /* The store's calls that are each a transaction of their own. */
 #include <assert.h>
 #include <inttypes.h>
-#include <string.h>
 
 #include "db/mysql_store_parts.h"
 
@@ -54,8 +53,6 @@ enum err store_halt_farm(void *self, struct halt halt, struct failure *f)
     enum err err = store_exec(store, "halt the farm", f);
     return end_write(store, err, f);
 }
-
-/* --- keys --- */
 
 static enum err key_row_read(MYSQL_ROW row, struct key_row *out, struct failure *f)
 {
@@ -128,8 +125,6 @@ enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failur
     mysql_free_result(res);
     return end_read(store, err);
 }
-
-/* --- partitions --- */
 
 static enum err partition_query(struct mysql_store *store, int32_t part, const char *lock,
                                 struct partition_row *out, struct failure *f)
@@ -241,8 +236,6 @@ enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t se
         err = store_check_epoch(store, part, epoch, f);
     return end_write(store, err, f);
 }
-
-/* --- outbox --- */
 
 enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit, store_event_fn *fn,
                       void *arg, struct failure *f)

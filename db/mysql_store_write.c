@@ -5,7 +5,6 @@
  * than all the rest of a batch. */
 #include <assert.h>
 #include <inttypes.h>
-#include <string.h>
 
 #include "db/mysql_store_parts.h"
 #include "lib/codec/labels.h"
@@ -67,8 +66,6 @@ static void next_text(struct buf *sql, const char *text)
     sql_text_or_null(sql, text);
 }
 
-/* --- decisions --- */
-
 static void decision_row(struct buf *sql, struct mysql_session *session,
                          const struct decision_row *row)
 {
@@ -114,8 +111,6 @@ static enum err write_decisions(struct mysql_store *store, const struct store_ba
     }
     return err ? err : insert_send(&insert, f);
 }
-
-/* --- bookings and allocations --- */
 
 #define BOOKING_HEAD "INSERT INTO booking (" BOOKING_COLUMNS ") VALUES "
 /* Only for rows that exist, which the batch has locked. */
@@ -207,8 +202,6 @@ static enum err write_allocations(struct mysql_store *store, struct world *world
     return err ? err : insert_send(&insert, f);
 }
 
-/* --- machines --- */
-
 /* Only for rows that exist, which the batch has locked: id and name are both theirs. A new machine
  * must fail on a name that is taken; with this tail it would overwrite the machine that has it. */
 #define MACHINE_UPDATE                                                                             \
@@ -251,8 +244,6 @@ static enum err write_machines(struct mysql_store *store, struct world *world, b
     return err ? err : insert_send(&insert, f);
 }
 
-/* --- clients --- */
-
 #define CLIENTS_MAX 500 /* in one statement */
 
 static enum err write_some_clients(struct mysql_store *store, struct world *world, size_t from,
@@ -288,8 +279,6 @@ static enum err write_clients(struct mysql_store *store, struct world *world, st
     }
     return err;
 }
-
-/* --- partitions --- */
 
 static enum err write_partition(struct mysql_store *store, const struct partition_row *row,
                                 struct failure *f)

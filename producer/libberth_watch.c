@@ -1,6 +1,5 @@
 /* Follows the event topic by the contract for consumers (docs/messages.md): each event once and in
  * order, although a topic may repeat the events of a crashed worker. */
-#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,6 @@
 #include "reader/reader_metrics.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -2,7 +2,6 @@
  * reservation = booking, ressource reserve = allocation), so that its clients keep working.
  * docs/from-the-flask-api.md maps it to the new API. Its lists have no pages, so they are streamed.
  * Each piece is read in its own snapshot; rows added meanwhile do not shift a list. */
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,8 +2,6 @@
 #ifndef BERTH_READER_ROUTES_H
 #define BERTH_READER_ROUTES_H
 
-#include <stdbool.h>
-
 #include "reader/handlers.h"
 
 /* What a handler reads from. */

@@ -6,8 +6,6 @@
 
 #include "worker/ownership.h"
 
-/* --- polling --------------------------------------------------------------------------------- */
-
 size_t arrival_poll(struct worker *w, struct broker_message *messages, size_t max, int timeout_ms)
 {
     struct failure f;
@@ -34,8 +32,6 @@ void arrival_pause(struct worker *w, int64_t ms)
     w->env.sleep_ms(w->env.arg, ms);
     worker_show(w); /* attempts at one batch may go on for long */
 }
-
-/* --- one message ----------------------------------------------------------------------------- */
 
 /* What to do with a message, judged without reading its value. */
 enum arrival { TAKE, DROP, STOP_HERE };
@@ -84,9 +80,7 @@ static enum arrival judge_time(struct worker *w, struct part *part,
     return STOP_HERE;
 }
 
-/* --- suspects ------------------------------------------------------------------------------
- *
- * A partition whose owners died without progress is a suspect: one of its messages may have killed
+/* A partition whose owners died without progress is a suspect: one of its messages may have killed
  * them (docs/architecture.md, Owning a partition). All other partitions of those owners have become
  * suspects as well. To find the guilty one, the worker takes messages of suspects one at a time, in
  * a turn of their own, in which it takes nothing else. A partition that survives its turn has made
@@ -160,8 +154,6 @@ static int32_t choose_turn(struct worker *w, const struct broker_message *messag
     w->suspects.turn = turn == TURN_OF_OTHERS;
     return excuse_others(w, turn) ? turn : TURN_OF_NOBODY;
 }
-
-/* --- gathering ------------------------------------------------------------------------------- */
 
 /* `expected`: the offset behind the messages that this turn has taken of the partition. */
 static enum arrival judge(struct worker *w, struct part *part, const struct broker_message *message,

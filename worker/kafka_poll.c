@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "worker/kafka_broker_impl.h"
 
@@ -19,10 +18,8 @@
 
 static void inbox_add(struct kafka_inbox *inbox, rd_kafka_message_t *message)
 {
-    if (inbox->count == inbox->capacity) {
-        inbox->capacity = inbox->capacity ? 2 * inbox->capacity : 256;
-        inbox->messages = xrealloc(inbox->messages, inbox->capacity * sizeof(*inbox->messages));
-    }
+    inbox->messages = xgrow(inbox->messages, inbox->count, &inbox->capacity,
+                            sizeof(*inbox->messages));
     inbox->messages[inbox->count++] = message;
     inbox->bytes += message->len;
 }

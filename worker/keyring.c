@@ -53,10 +53,7 @@ static void copy_text(char *to, size_t size, const char *from)
 static void add_row(void *arg, const struct key_row *row)
 {
     struct keyring *ring = arg;
-    if (ring->count == ring->capacity) {
-        ring->capacity = ring->capacity ? 2 * ring->capacity : 16;
-        ring->entries = xrealloc(ring->entries, ring->capacity * sizeof(*ring->entries));
-    }
+    ring->entries = xgrow(ring->entries, ring->count, &ring->capacity, sizeof(*ring->entries));
     struct keyring_entry *entry = &ring->entries[ring->count++];
     *entry = (struct keyring_entry){.role = row->role,
                                     .alg = row->alg,
@@ -77,37 +74,29 @@ static void add_row(void *arg, const struct key_row *row)
 static void add_client(void *arg, const struct client_row *row)
 {
     struct keyring *ring = arg;
-    if (ring->client_count == ring->client_capacity) {
-        ring->client_capacity = ring->client_capacity ? 2 * ring->client_capacity : 16;
-        ring->clients = xrealloc(ring->clients, ring->client_capacity * sizeof(*ring->clients));
-    }
+    ring->clients = xgrow(ring->clients, ring->client_count, &ring->client_capacity,
+                          sizeof(*ring->clients));
     struct ring_client *client = &ring->clients[ring->client_count++];
     *client = (struct ring_client){.limits = row->limits};
     copy_text(client->name, sizeof(client->name), row->name);
     ring->counted_count += client_limits_count(&row->limits) ? 1 : 0;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct ring_client *)a)->name, ((const struct ring_client *)b)->name);
-}
+/* Clients and keys begin with the text that they are sorted by: a pointer to one is a pointer to its
+ * text. */
+_Static_assert(offsetof(struct ring_client, name) == 0, "a client begins with its name");
+_Static_assert(offsetof(struct keyring_entry, kid) == 0, "a key begins with its kid");
 
-static int name_against(const void *name, const void *client)
+static int by_text(const void *a, const void *b)
 {
-    return strcmp(name, ((const struct ring_client *)client)->name);
+    return strcmp(a, b);
 }
 
 static const struct ring_client *find_client(const struct keyring *ring, const char *name)
 {
     if (ring->client_count == 0)
         return NULL;
-    return bsearch(name, ring->clients, ring->client_count, sizeof(*ring->clients), name_against);
-}
-
-static int by_kid(const void *a, const void *b)
-{
-    const struct keyring_entry *x = a, *y = b;
-    return strcmp(x->kid, y->kid);
+    return bsearch(name, ring->clients, ring->client_count, sizeof(*ring->clients), by_text);
 }
 
 enum err keyring_load(struct keyring *ring, const struct store *store, int64_t generation,
@@ -120,9 +109,9 @@ enum err keyring_load(struct keyring *ring, const struct store *store, int64_t g
         return failure_wrap(f, "load the clients and their keys");
     }
     if (fresh.client_count > 0)
-        qsort(fresh.clients, fresh.client_count, sizeof(*fresh.clients), by_name);
+        qsort(fresh.clients, fresh.client_count, sizeof(*fresh.clients), by_text);
     if (fresh.count > 0)
-        qsort(fresh.entries, fresh.count, sizeof(*fresh.entries), by_kid);
+        qsort(fresh.entries, fresh.count, sizeof(*fresh.entries), by_text);
     for (size_t i = 0; i < fresh.count; i++) {
         const struct ring_client *client = find_client(&fresh, fresh.entries[i].client);
         if (client) /* else it was added in between, which made a later generation */
@@ -154,14 +143,9 @@ bool keyring_counts(const struct keyring *ring)
     return ring->counted_count > 0;
 }
 
-static int kid_against(const void *kid, const void *entry)
-{
-    return strcmp(kid, ((const struct keyring_entry *)entry)->kid);
-}
-
 const struct keyring_entry *keyring_find(const struct keyring *ring, const char *kid)
 {
     if (ring->count == 0)
         return NULL;
-    return bsearch(kid, ring->entries, ring->count, sizeof(*ring->entries), kid_against);
+    return bsearch(kid, ring->entries, ring->count, sizeof(*ring->entries), by_text);
 }

@@ -35,8 +35,6 @@ void lockset_collect(struct lockset *set, struct item *const *items, size_t coun
         id_list_add(&set->bookings, bookings->ids[i]);
 }
 
-/* --- clients --- */
-
 /* Adds the client if it has a counted limit. Returns whether it was added. */
 static bool need_client(struct lockset *set, const struct keyring *keys, const char *name)
 {
@@ -48,10 +46,8 @@ static bool need_client(struct lockset *set, const struct keyring *keys, const c
         at--;
     if (at > 0 && strcmp(set->clients[at - 1].name, name) == 0)
         return false;
-    if (set->client_count == set->client_capacity) {
-        set->client_capacity = set->client_capacity ? 2 * set->client_capacity : 16;
-        set->clients = xrealloc(set->clients, set->client_capacity * sizeof(*set->clients));
-    }
+    set->clients = xgrow(set->clients, set->client_count, &set->client_capacity,
+                         sizeof(*set->clients));
     memmove(&set->clients[at + 1], &set->clients[at],
             (set->client_count - at) * sizeof(*set->clients));
     struct client *client = &set->clients[at];
@@ -104,8 +100,6 @@ static void add_owners(struct lockset *set, struct worker *w)
     }
 }
 
-/* --- timelines --- */
-
 static bool is_stale(const struct timeline *timeline, bool current, int64_t known_from_ms)
 {
     return !timeline || !current || !timeline_covers(timeline, known_from_ms);
@@ -155,8 +149,6 @@ static enum err load_timelines(struct lockset *set, struct worker *w, struct fai
         err = load_clients(set, w, f);
     return err == ERR_OK ? ERR_OK : failure_wrap(f, "load timelines");
 }
-
-/* --- machines and bookings --- */
 
 /* Adds the ids of the named machines. An unknown name is not remembered: each batch looks it up. */
 static void add_named(struct lockset *set, struct world *world)

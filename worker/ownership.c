@@ -1,6 +1,5 @@
 #include "worker/ownership.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -319,8 +318,6 @@ static void advance(struct worker *w, struct part *part)
         break;
     }
 }
-
-/* --- all partitions' tails --- */
 
 enum err ownership_check_tails(struct worker *w, struct failure *f)
 {

@@ -28,19 +28,10 @@ void wants_clear(struct wants *wants)
     id_list_clear(&wants->series);
 }
 
-/* Room for one more behind `count` items. */
-static void *room(void *items, size_t count, size_t *capacity, size_t size)
-{
-    if (count < *capacity)
-        return items;
-    *capacity = *capacity ? 2 * *capacity : 64;
-    return xrealloc(items, *capacity * size);
-}
-
 static void add_machine(struct wants *wants, const char *name)
 {
-    wants->machines = room(wants->machines, wants->machine_count, &wants->machine_capacity,
-                           sizeof(*wants->machines));
+    wants->machines = xgrow(wants->machines, wants->machine_count, &wants->machine_capacity,
+                            sizeof(*wants->machines));
     wants->machines[wants->machine_count++] = name;
 }
 
@@ -53,8 +44,8 @@ static void add_shares(struct wants *wants, const struct share *shares, size_t c
 static void add_update(struct wants *wants, const struct machine_update *update)
 {
     add_machine(wants, update->machine);
-    wants->updates = room(wants->updates, wants->update_count, &wants->update_capacity,
-                          sizeof(*wants->updates));
+    wants->updates = xgrow(wants->updates, wants->update_count, &wants->update_capacity,
+                           sizeof(*wants->updates));
     wants->updates[wants->update_count++] = update;
 }
 
@@ -77,8 +68,8 @@ static void add_labels(struct wants *wants, const struct labels *labels)
         if (labels_equal(wants->labels[i], labels))
             return;
     }
-    wants->labels = room(wants->labels, wants->label_count, &wants->label_capacity,
-                         sizeof(*wants->labels));
+    wants->labels = xgrow(wants->labels, wants->label_count, &wants->label_capacity,
+                          sizeof(*wants->labels));
     wants->labels[wants->label_count++] = labels;
 }
 
@@ -87,8 +78,8 @@ static void add_create(struct wants *wants, const char *client, const struct boo
     add_shares(wants, create->shares, create->share_count);
     if (create->any.count > 0)
         add_labels(wants, &create->any.labels);
-    wants->creators = room(wants->creators, wants->creator_count, &wants->creator_capacity,
-                           sizeof(*wants->creators));
+    wants->creators = xgrow(wants->creators, wants->creator_count, &wants->creator_capacity,
+                            sizeof(*wants->creators));
     wants->creators[wants->creator_count++] = client;
 }
 
@@ -123,7 +114,7 @@ static void add_request(struct wants *wants, const char *client, const struct re
 void wants_add(struct wants *wants, const char *client, const char *request_id,
                const struct request *req)
 {
-    wants->refs = room(wants->refs, wants->ref_count, &wants->ref_capacity, sizeof(*wants->refs));
+    wants->refs = xgrow(wants->refs, wants->ref_count, &wants->ref_capacity, sizeof(*wants->refs));
     wants->refs[wants->ref_count++] = (struct request_ref){client, request_id};
     add_request(wants, client, req);
 }

@@ -12,8 +12,6 @@
 #include "worker/ownership.h"
 #include "worker/upkeep.h"
 
-/* --- the broker's callbacks ------------------------------------------------------------------ */
-
 static void on_assigned(void *arg, const int32_t *parts, size_t count)
 {
     struct worker *w = arg;
@@ -72,8 +70,6 @@ static void on_delivered(void *arg, int32_t number, int64_t seq, enum err err)
         worker_producer_worked(w);
     }
 }
-
-/* --- life ---------------------------------------------------------------------------------- */
 
 static void consume(struct worker *w, int timeout_ms)
 {

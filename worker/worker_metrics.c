@@ -43,8 +43,6 @@ struct worker_metrics {
     int64_t shown_ms;
 };
 
-/* --- life ----------------------------------------------------------------------------------- */
-
 struct worker_metrics *worker_metrics_new(void)
 {
     struct worker_metrics *m = xcalloc(1, sizeof(*m));
@@ -63,8 +61,6 @@ void worker_metrics_free(struct worker_metrics *m)
         free(m->parts[part].timed);
     free(m);
 }
-
-/* --- counting ------------------------------------------------------------------------------- */
 
 /* Twice the bound, which is checked between batches only: a batch may add as many again. */
 void worker_metrics_open(struct worker_metrics *m, int64_t unpublished_max)
@@ -171,8 +167,6 @@ void worker_metrics_show(struct worker_metrics *m, const struct worker_view *vie
     metric_set(&m->farm_halted, view->farm_halted);
     metric_set(&m->loop_us, view->wall_ms * 1000);
 }
-
-/* --- rendering ------------------------------------------------------------------------------ */
 
 static const struct metric decisions = {
     "berth_decisions_total", METRIC_COUNTER, METRIC_COUNT,

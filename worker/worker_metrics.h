@@ -3,7 +3,6 @@
 #ifndef BERTH_WORKER_WORKER_METRICS_H
 #define BERTH_WORKER_WORKER_METRICS_H
 
-#include "core/reason.h"
 #include "core/request.h"
 #include "lib/base/err.h"
 #include "lib/metrics/metrics.h"
@@ -34,7 +33,7 @@ void worker_metrics_free(struct worker_metrics *metrics); /* NULL is fine */
 /* The text of a scrape, appended to *out. Any thread. */
 void worker_metrics_render(const struct worker_metrics *metrics, struct buf *out);
 
-/* --- for the modules of this folder, in the loop's thread --- */
+/* The rest is for the modules of this folder, in the loop's thread. */
 
 /* Makes room to time unpublished_max unpublished decisions per partition. Call it before the others;
  * later calls do nothing. */

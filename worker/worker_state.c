@@ -1,7 +1,6 @@
 #include "worker/worker_state.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "core/limits.h"
@@ -12,8 +11,6 @@
 #define REJOIN_MIN_MS 500
 #define REJOIN_MAX_MS (10 * WORKER_RETRY_MAX_MS)
 #define CHECK_MIN_MS  50
-
-/* --- life ------------------------------------------------------------------------------------ */
 
 struct worker *worker_state_new(const struct worker_settings *settings,
                                 const struct worker_env *env, struct store *store,
@@ -68,8 +65,6 @@ void worker_state_farm(struct worker *w, const struct farm_row *row)
     }
 }
 
-/* --- questions ------------------------------------------------------------------------------- */
-
 int64_t worker_mono_ms(const struct worker *w)
 {
     return w->env.mono_ms(w->env.arg);
@@ -100,8 +95,6 @@ void worker_retry_later(const struct worker *w, struct worker_retry *retry)
     retry->at_ms = worker_mono_ms(w) + backoff_next(&retry->pause);
 }
 
-/* --- faults ---------------------------------------------------------------------------------- */
-
 bool worker_failed(struct worker *w, struct part *part, const struct failure *f)
 {
     assert(f->err != ERR_OK);
@@ -118,8 +111,6 @@ bool worker_failed(struct worker *w, struct part *part, const struct failure *f)
     }
     return true;
 }
-
-/* --- session --------------------------------------------------------------------------------- */
 
 void worker_session_opened(struct worker *w)
 {
@@ -176,8 +167,6 @@ void worker_session_lost(struct worker *w, const struct failure *f)
     forget_database(w, "the database session was lost");
 }
 
-/* --- broker ---------------------------------------------------------------------------------- */
-
 void worker_positions_stale(struct worker *w)
 {
     w->positions_stale = true;
@@ -230,8 +219,6 @@ void worker_rejoined(struct worker *w)
     w->rejoin.due = false;
 }
 
-/* --- farm ------------------------------------------------------------------------------------ */
-
 void worker_halt_farm(struct worker *w, struct halt halt)
 {
     struct failure f;
@@ -263,8 +250,6 @@ void worker_farm_resumed(struct worker *w)
         part->tail_known = false;
     forget_database(w, NULL);
 }
-
-/* --- partitions ------------------------------------------------------------------------------ */
 
 void worker_part_set(struct worker *w, struct part *part, enum part_state state, const char *why)
 {
@@ -313,8 +298,6 @@ void worker_lose_part(struct worker *w, struct part *part)
         worker_retry_later(w, &w->rejoin.retry);
     }
 }
-
-/* --- metrics --------------------------------------------------------------------------------- */
 
 void worker_stage_begin(struct worker *w)
 {

@@ -9,7 +9,6 @@
 #define BERTH_WORKER_WORKER_STATE_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "core/arena.h"
@@ -108,14 +107,10 @@ bool worker_retry_due(const struct worker *w, const struct worker_retry *retry);
 /* Puts the next attempt off by the retry's next pause. */
 void worker_retry_later(const struct worker *w, struct worker_retry *retry);
 
-/* --- faults ---------------------------------------------------------------------------------- */
-
 /* Acts on an error that says something about the farm (halts it), the session (lost), or the
  * partition (halts or loses it; NULL: such errors are left to the caller). Returns false for every
  * other error: the caller tries again or gives up. */
 bool worker_failed(struct worker *w, struct part *part, const struct failure *f);
-
-/* --- session --------------------------------------------------------------------------------- */
 
 /* The store has connected: a new session, whose database is not compared yet. */
 void worker_session_opened(struct worker *w);
@@ -129,8 +124,6 @@ void worker_session_worked(struct worker *w);
  * since the database may have become an older one: rows, machines, timelines, keys. Running and
  * waiting partitions go back to CHECKING. Not within a batch. */
 void worker_session_lost(struct worker *w, const struct failure *f);
-
-/* --- broker ---------------------------------------------------------------------------------- */
 
 /* The consumer's partitions or positions are not those that it was last told. */
 void worker_positions_stale(struct worker *w);
@@ -149,8 +142,6 @@ void worker_rejoins(struct worker *w);
 /* The group has assigned partitions, or accepted the request for a new assignment. */
 void worker_rejoined(struct worker *w);
 
-/* --- farm and partitions --------------------------------------------------------------------- */
-
 /* Halts the farm, in its row too if there is a session. */
 void worker_halt_farm(struct worker *w, struct halt halt);
 /* An operator has resumed the farm: what was read from the database and the tails is forgotten. */
@@ -168,8 +159,6 @@ void worker_halt_part(struct worker *w, struct part *part, struct halt halt);
 /* Another worker has claimed the partition: it is LOST until the group, which is joined again,
  * assigns it anew. */
 void worker_lose_part(struct worker *w, struct part *part);
-
-/* --- metrics --------------------------------------------------------------------------------- */
 
 /* Starts the clock of a batch's stages. */
 void worker_stage_begin(struct worker *w);

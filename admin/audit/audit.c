@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "lib/base/cli_time.h"
 #include "lib/codec/jsonout.h"

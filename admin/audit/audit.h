@@ -7,7 +7,6 @@
 #define BERTH_ADMIN_AUDIT_AUDIT_H
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "admin/admin.h"

@@ -6,9 +6,6 @@
 #include "lib/base/mem.h"
 #include "lib/codec/labels.h"
 
-/* Room of a list at first. */
-#define FIRST_ROOM 256
-
 /* --- the maps --- */
 
 static bool booking_has_id(const void *value, const void *key)
@@ -31,15 +28,6 @@ struct fold_machine *event_fold_machine(const struct event_fold *fold, const cha
     return map_get(&fold->machine_map, map_hash_text(MAP_SEED, name), machine_has_name, name);
 }
 
-/* Makes room for one more pointer in a list. */
-static void *grown(void *list, size_t count, size_t *room)
-{
-    if (count < *room)
-        return list;
-    *room = count ? 2 * count : FIRST_ROOM;
-    return xrealloc(list, *room * sizeof(void *));
-}
-
 static struct fold_booking *need_booking(struct event_fold *fold, int64_t id)
 {
     struct fold_booking *booking = event_fold_booking(fold, id);
@@ -48,7 +36,8 @@ static struct fold_booking *need_booking(struct event_fold *fold, int64_t id)
     booking = arena_alloc(fold->arena, sizeof(*booking));
     booking->id = id;
     booking->index = fold->booking_map.count;
-    fold->bookings = grown(fold->bookings, booking->index, &fold->booking_room);
+    fold->bookings = xgrow(fold->bookings, booking->index, &fold->booking_room,
+                           sizeof(*fold->bookings));
     fold->bookings[booking->index] = booking;
     map_put(&fold->booking_map, map_hash_int(id), booking);
     return booking;
@@ -62,7 +51,8 @@ static struct fold_machine *need_machine(struct event_fold *fold, const char *na
     machine = arena_alloc(fold->arena, sizeof(*machine));
     machine->name = arena_strdup(fold->arena, name);
     machine->index = fold->machine_map.count;
-    fold->machines = grown(fold->machines, machine->index, &fold->machine_room);
+    fold->machines = xgrow(fold->machines, machine->index, &fold->machine_room,
+                           sizeof(*fold->machines));
     fold->machines[machine->index] = machine;
     map_put(&fold->machine_map, map_hash_text(MAP_SEED, name), machine);
     return machine;

@@ -1,6 +1,4 @@
 /* Sending what is asked for, and what was decided. */
-#include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

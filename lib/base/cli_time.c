@@ -1,7 +1,5 @@
 #include "lib/base/cli_time.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +14,6 @@
 #define DAY_S          86400
 /* Zones lie between 12 h west and 14 h east of UTC. */
 #define OFFSET_REACH_S (15 * 3600)
-
-/* ---- zones ------------------------------------------------------------------------------- */
 
 /* Makes libc use the zone; NULL: what TZ was when the process began. */
 static void use_zone(const char *zone)
@@ -79,8 +75,6 @@ static int64_t offset_at(int64_t seconds)
 {
     return local_of(seconds).tm_gmtoff;
 }
-
-/* ---- local times to moments ---------------------------------------------------------------- */
 
 /* A wall clock's reading as seconds since 1970-01-01 00:00 on that clock. */
 typedef int64_t reading;
@@ -154,8 +148,6 @@ static enum err resolve(reading at, const char *zone, int64_t *ms_out, struct fa
                        missing ? "forward" : "back", first, second);
 }
 
-/* ---- pieces of text ------------------------------------------------------------------------ */
-
 /* Exactly `digits` digits; -1: something else. */
 static int number(const char *text, int digits)
 {
@@ -205,8 +197,6 @@ static enum err not_a_time(const char *text, struct failure *f)
                        "03:00, 'tomorrow 03:00', 'mon 03:00', now, +2h or @1796090400 is expected",
                        text);
 }
-
-/* ---- the forms ----------------------------------------------------------------------------- */
 
 static enum err parse_dated(const char *text, const char *zone, int64_t *ms_out, struct failure *f)
 {
@@ -322,8 +312,6 @@ enum err cli_time_parse(const char *text, int64_t now_ms, const char *zone, int6
     return err;
 }
 
-/* ---- durations ----------------------------------------------------------------------------- */
-
 static enum err not_a_duration(const char *text, const char *why, struct failure *f)
 {
     return failure_set(f, ERR_USAGE, "'%.60s' is not a duration: %s", text, why);
@@ -407,8 +395,6 @@ enum err cli_duration_parse(const char *text, int64_t *ms_out, struct failure *f
     *ms_out = seconds * 1000;
     return ERR_OK;
 }
-
-/* ---- showing ------------------------------------------------------------------------------- */
 
 /* "[Tue 2026-12-01 ]03:00 CET", seconds only when there are some. */
 static void put_local(struct buf *buf, int64_t ms, bool with_day)

@@ -7,7 +7,6 @@
 #define BERTH_LIB_BASE_CLI_TIME_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/base/err.h"

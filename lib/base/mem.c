@@ -31,6 +31,15 @@ void *xrealloc(void *old, size_t size)
     return checked(realloc(old, size ? size : 1), size);
 }
 
+void *xgrow(void *items, size_t count, size_t *capacity, size_t size)
+{
+    assert(count <= *capacity);
+    if (count < *capacity)
+        return items;
+    *capacity = count ? 2 * count : 64;
+    return xrealloc(items, *capacity * size);
+}
+
 char *xstrdup(const char *text)
 {
     return xstrndup(text, strlen(text));

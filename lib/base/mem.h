@@ -7,6 +7,9 @@
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *old, size_t size);
+/* An array with room for one more item behind its first `count`: `items`, or larger memory instead.
+ * Zeroed items and capacity are an empty array. */
+void *xgrow(void *items, size_t count, size_t *capacity, size_t size);
 char *xstrdup(const char *text);
 char *xstrndup(const char *text, size_t len);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));

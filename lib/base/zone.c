@@ -68,8 +68,6 @@ static bool has_file(const char *name)
     return found;
 }
 
-/* --- the cache --- */
-
 static struct zone *remembered(const char *name)
 {
     for (size_t i = 0; i < cache.count; i++) {
@@ -131,8 +129,6 @@ void zone_forget(void)
         zone_free(cache.zones[i]);
     cache.count = 0;
 }
-
-/* --- offsets --- */
 
 static int interval_at(struct zone *zone, int64_t utc_s)
 {

@@ -1,7 +1,6 @@
 #include "lib/codec/problem.h"
 
 #include <assert.h>
-#include <stddef.h>
 
 #include "core/arena.h"
 #include "lib/codec/jsonout.h"

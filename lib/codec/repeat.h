@@ -3,7 +3,6 @@
 #ifndef BERTH_LIB_CODEC_REPEAT_H
 #define BERTH_LIB_CODEC_REPEAT_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "core/request.h"

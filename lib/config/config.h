@@ -8,7 +8,6 @@
 #ifndef BERTH_LIB_CONFIG_CONFIG_H
 #define BERTH_LIB_CONFIG_CONFIG_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 

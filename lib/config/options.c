@@ -1,6 +1,5 @@
 #include "lib/config/options.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/limits.h"
 #include "lib/base/clock.h"
@@ -31,8 +30,6 @@ struct topic_reader {
     struct topic_reader_options options;
     char names[TOPIC_COUNT][KAFKA_TOPIC_LEN];
 };
-
-/* --- life --- */
 
 enum err topic_reader_new(rd_kafka_conf_t *conf, const struct topic_reader_options *options,
                           struct topic_reader **out, struct failure *f)
@@ -115,8 +112,6 @@ static enum err part_failure(const struct topic_reader *reader, const struct top
     kafka_failure(f, code, doing, NULL);
     return failure_wrap(f, "%s [%" PRId32 "]", reader->names[piece->topic], piece->part);
 }
-
-/* --- what there is --- */
 
 enum err topic_reader_cluster_id(struct topic_reader *reader, char out[TOPIC_CLUSTER_ID_LEN],
                                  struct failure *f)
@@ -239,8 +234,6 @@ enum err topic_reader_ends(const struct topic_reader *reader, enum topic topic, 
     return code ? kafka_failure(f, code, "ask where the topic ends", NULL) : ERR_OK;
 }
 
-/* --- pieces --- */
-
 /* One message or the lack of it. *done: nothing that is wanted follows. */
 static enum err take(const struct topic_reader *reader, const struct topic_piece *piece,
                      const rd_kafka_message_t *message, bool *done, struct failure *f)
@@ -345,8 +338,6 @@ enum err topic_reader_last(struct topic_reader *reader, const struct topic_piece
                        reader->names[piece->topic], piece->part, piece->from, piece->to - 1);
 }
 
-/* --- following --- */
-
 enum err topic_reader_start(struct topic_reader *reader, enum topic topic, int32_t part,
                             int64_t offset, struct failure *f)
 {
@@ -377,8 +368,6 @@ rd_kafka_queue_t *topic_reader_queue(const struct topic_reader *reader)
 {
     return reader->queue;
 }
-
-/* --- headers --- */
 
 const char *topic_header(const rd_kafka_message_t *message, const char *name, size_t *len_out)
 {

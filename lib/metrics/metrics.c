@@ -33,8 +33,6 @@ const struct metric metric_partition_halted = {
     "berth_partition_halted", METRIC_GAUGE, METRIC_COUNT,
     "1 if the partition is halted until an operator resumes it, else 0; cause says why in a word."};
 
-/* --- values --------------------------------------------------------------------------------- */
-
 /* Relaxed: a value orders nothing else. */
 void metric_add(metric_value *value, int64_t n)
 {
@@ -79,8 +77,6 @@ int64_t histogram_count(const struct histogram *histogram)
         count += metric_get(&histogram->counts[i]);
     return count;
 }
-
-/* --- text ----------------------------------------------------------------------------------- */
 
 /* A value as it is, or microseconds as seconds, exactly and without idle zeros. */
 static void put_number(struct buf *out, const struct metric *metric, int64_t value)

@@ -2,9 +2,6 @@
 #ifndef BERTH_LIB_TOKEN_ISSUE_H
 #define BERTH_LIB_TOKEN_ISSUE_H
 
-#include <stddef.h>
-#include <stdint.h>
-
 #include "lib/base/err.h"
 #include "lib/token/jws.h"
 
