@@ -93,7 +93,7 @@ def number(node):
 def limits():
     text = (ROOT / "core" / "limits.h").read_text(encoding="utf-8")
     text += (ROOT / "lib/codec/claims.h").read_text(encoding="utf-8")
-    text += (ROOT / "lib" / "zone.h").read_text(encoding="utf-8")
+    text += (ROOT / "lib/base/zone.h").read_text(encoding="utf-8")
     found = re.findall(r"^#define +(\w+) +(.+)$", text, re.M)
     return {name: number(ast.parse(re.sub(r"INT64_C", "", value), mode="eval").body)
             for name, value in found if not name.endswith("_H")}

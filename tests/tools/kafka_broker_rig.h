@@ -284,7 +284,8 @@ static inline size_t owner_poll(struct owner *o, size_t max, int timeout_ms, boo
     size_t count = 0;
     enum err err = o->broker.ops->poll(o->broker.self, messages, max, 4u << 20, timeout_ms, &count,
                                        &f);
-    if (err != ERR_OK && err != ERR_LOG_TRANSPORT)
+    /* A topic that was just made may be unknown to a broker for a moment. */
+    if (err != ERR_OK && err != ERR_LOG_TRANSPORT && err != ERR_LOG_TOPIC)
         CHECK_OK(err, &f);
     CHECK(count <= max);
     for (size_t i = 0; i < count; i++) {
