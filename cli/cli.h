@@ -90,10 +90,20 @@ int cli_exit_code_of(enum berth_status status);
 enum problem_code cli_problem_code_of(enum berth_status status);
 /* Prints one JSON value and a newline on stdout. */
 void cli_print_json(const json_t *value);
-/* One TSV row of strings; NULL and "" become "-"; tabs and line ends become blanks. */
-void cli_print_tsv(const char *const *fields, size_t count);
+
+/* A column of TSV. */
+struct cli_column {
+    const char *name; /* NULL ends the table */
+    const char *path; /* of the cell's value in the row's object; "a|b": at a, else at b */
+    /* Makes the cell's text; caller frees. NULL: the value is a string or a number. */
+    char *(*text)(const json_t *value);
+};
 /* The names of the columns, in TSV and without --no-headers only. */
-void cli_print_header(const struct cli *cli, const char *const *names, size_t count);
+void cli_print_header(const struct cli *cli, const struct cli_column *columns);
+/* A cell without a value is "-"; tabs and line ends become blanks. */
+void cli_print_row(const struct cli_column *columns, const json_t *row);
+/* For columns: "accepted" of "berth.request.accepted"; caller frees. */
+char *cli_last_word(const json_t *type);
 
 /* ---- cli_show.c: how things look */
 /* Print a booking or a machine, an object of an event or of the reader. */

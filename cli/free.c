@@ -129,18 +129,22 @@ static char *path_of(const struct cli *cli, const struct question *q)
 
 /* ---- the answer ---------------------------------------------------------------------------- */
 
+static const struct cli_column columns[] = {{"start", "start", NULL},
+                                            {"end", "end", NULL},
+                                            {"machines", "allocations", cli_shares_text},
+                                            {0}};
+
 static void print_window(const struct cli *cli, const json_t *window)
 {
     char text[CLI_WINDOW_LEN];
-    char *shares = cli_shares_text(json_object_get(window, "allocations"));
     if (cli->format == CLI_TSV) {
-        const char *row[] = {member_text(window, "start"), member_text(window, "end"), shares};
-        cli_print_tsv(row, 3);
-    } else {
-        cli_time_window(member_time_ms(window, "start"), member_time_ms(window, "end"), cli->zone,
-                        text);
-        printf("%s  %s\n", text, shares);
+        cli_print_row(columns, window);
+        return;
     }
+    char *shares = cli_shares_text(json_object_get(window, "allocations"));
+    cli_time_window(member_time_ms(window, "start"), member_time_ms(window, "end"), cli->zone,
+                    text);
+    printf("%s  %s\n", text, shares);
     free(shares);
 }
 
@@ -164,7 +168,6 @@ static int nothing_free(const struct cli *cli, const struct question *q, const j
 
 static int print_answer(const struct cli *cli, const struct question *q, const json_t *answer)
 {
-    static const char *const header[] = {"start", "end", "machines"};
     const json_t *windows = json_object_get(answer, "windows"), *window;
     size_t i;
     if (json_array_size(windows) == 0)
@@ -173,7 +176,7 @@ static int print_answer(const struct cli *cli, const struct question *q, const j
         cli_print_json(answer);
         return EXIT_CODE_OK;
     }
-    cli_print_header(cli, header, 3);
+    cli_print_header(cli, columns);
     json_array_foreach(windows, i, window) print_window(cli, window);
     if (cli->format == CLI_TSV || cli->quiet)
         return EXIT_CODE_OK;

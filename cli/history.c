@@ -11,16 +11,6 @@
 #include "lib/base/timetext.h"
 #include "lib/codec/event.h"
 
-#define COLUMN_COUNT 14
-
-/* The part of a decision that concerns the booking. Borrowed from the event, except `shares`. */
-struct step {
-    const char *id, *time, *type, *outcome, *reason, *detail, *client, *user, *request, *subject;
-    const json_t *after; /* the booking after the decision, or a part of it; NULL: unchanged */
-    bool displaced;      /* changed by an update of its machine */
-    char *shares;        /* the machines in `after`; NULL: it has none */
-};
-
 /* The element of the array whose member `name` is the booking; NULL: none. */
 static const json_t *find(const json_t *array, const char *name, int64_t booking)
 {
@@ -34,114 +24,119 @@ static const json_t *find(const json_t *array, const char *name, int64_t booking
     return NULL;
 }
 
-static void read_step(const json_t *event, int64_t booking, struct step *step)
+/* The booking after the decision, or a part of it; NULL: unchanged. *displaced: an update of its
+ * machine changed it. */
+static const json_t *booking_after(const json_t *event, int64_t booking, bool *displaced)
 {
-    const json_t *data = json_object_get(event, "data");
-    const json_t *request = json_object_get(data, "request"),
-                 *own = json_object_get(data, "booking");
-    const char *type = member_text(event, "type");
-    bool accepted = type && strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
-    *step = (struct step){
-        .id = member_text(event, "id"),
-        .time = member_text(event, "time"),
-        .type = member_text(request, "type"),
-        .outcome = accepted ? "accepted" : "rejected",
-        .reason = member_text(data, "reason"),
-        .detail = member_text(data, "detail"),
-        .client = member_text(request, "client"),
-        .user = member_text(request, "user"),
-        .request = member_text(request, "id"),
-        .subject = member_text(event, "subject"),
-    };
-    if (member_number(own, "id") == booking)
-        step->after = own;
-    if (!step->after) {
-        step->after = find(json_object_get(json_object_get(data, "series"), "occurrences"),
-                           "booking", booking);
-    }
-    if (!step->after) {
-        step->after = find(json_object_get(data, "displaced"), "id", booking);
-        step->displaced = step->after != NULL;
-    }
-    const json_t *shares = json_object_get(step->after, "allocations");
-    if (shares)
-        step->shares = cli_shares_text(shares);
+    const json_t *after = member(event, "data.booking");
+    *displaced = false;
+    if (member_number(after, "id") == booking)
+        return after;
+    after = find(member(event, "data.series.occurrences"), "booking", booking);
+    if (after)
+        return after;
+    after = find(member(event, "data.displaced"), "id", booking);
+    *displaced = after != NULL;
+    return after;
+}
+
+static bool is_accepted(const json_t *type)
+{
+    const char *text = json_string_value(type);
+    return text && strcmp(text, EVENT_TYPE_ACCEPTED) == 0;
 }
 
 /* ---- output -------------------------------------------------------------------------------- */
 
-static void print_row(const struct step *step)
+static char *outcome_text(const json_t *type)
 {
-    char version[MEMBER_DIGITS_LEN];
-    const char *row[COLUMN_COUNT] = {step->id,
-                                     step->time,
-                                     step->type,
-                                     step->outcome,
-                                     step->reason,
-                                     step->detail,
-                                     step->client,
-                                     step->user,
-                                     step->request,
-                                     member_digits(step->after, "version", version),
-                                     member_text(step->after, "state"),
-                                     member_text(step->after, "start"),
-                                     member_text(step->after, "end"),
-                                     step->shares};
-    cli_print_tsv(row, COLUMN_COUNT);
+    return xstrdup(is_accepted(type) ? "accepted" : "rejected");
+}
+
+/* Of {"event": …, "after": the booking}. */
+static const struct cli_column columns[] = {
+    {"event", "event.id", NULL},
+    {"time", "event.time", NULL},
+    {"type", "event.data.request.type", NULL},
+    {"outcome", "event.type", outcome_text},
+    {"reason", "event.data.reason", NULL},
+    {"detail", "event.data.detail", NULL},
+    {"client", "event.data.request.client", NULL},
+    {"user", "event.data.request.user", NULL},
+    {"request", "event.data.request.id", NULL},
+    {"version", "after.version", NULL},
+    {"state", "after.state", NULL},
+    {"start", "after.start", NULL},
+    {"end", "after.end", NULL},
+    {"machines", "after.allocations", cli_shares_text},
+    {0},
+};
+
+static void print_row(const json_t *event, const json_t *after)
+{
+    json_t *row = json_pack("{s:O, s:O*}", "event", event, "after", after);
+    cli_print_row(columns, row);
+    json_decref(row);
 }
 
 /* ": booked, Tue … – …, gpu-01:4:64" */
-static void print_after(const struct cli *cli, const struct step *step)
+static void print_after(const struct cli *cli, const json_t *after)
 {
     char window[CLI_WINDOW_LEN];
-    int64_t start_ms = member_time_ms(step->after, "start"),
-            end_ms = member_time_ms(step->after, "end");
-    const char *state = member_text(step->after, "state");
+    int64_t start_ms = member_time_ms(after, "start"), end_ms = member_time_ms(after, "end");
+    const char *state = member_text(after, "state");
+    char *shares = cli_shares_text(json_object_get(after, "allocations"));
     printf(": %s", state ? state : "changed");
     if (start_ms != 0 && end_ms != 0)
         printf(", %s", cli_time_window(start_ms, end_ms, cli->zone, window));
-    if (step->shares && *step->shares)
-        printf(", %s", step->shares);
+    if (*shares)
+        printf(", %s", shares);
+    free(shares);
 }
 
-static void print_step(const struct cli *cli, const struct step *step)
+static const char *text_or(const json_t *object, const char *path, const char *otherwise)
+{
+    const char *text = member_text(object, path);
+    return text ? text : otherwise;
+}
+
+static void print_text(const struct cli *cli, const json_t *event, const json_t *after,
+                       bool displaced)
 {
     char moment[CLI_WINDOW_LEN], whole[TIMETEXT_LEN];
+    const char *reason = member_text(event, "data.reason");
     int64_t ms = 0;
     /* An event's time may have milliseconds. */
-    snprintf(whole, sizeof(whole), "%.19sZ", step->time ? step->time : "");
+    snprintf(whole, sizeof(whole), "%.19sZ", member_shown(event, "time"));
     timetext_parse(whole, strlen(whole), &ms);
-    printf("%s  %-8s  %s %s by %s", cli_time_show(ms, cli->zone, moment), step->id ? step->id : "-",
-           step->type ? step->type : "a request", step->outcome,
-           step->client ? step->client : "somebody");
-    if (step->displaced)
-        printf(", %s changed", step->subject ? step->subject : "a machine");
-    if (step->reason) {
-        printf(": %s: %s", step->reason, step->detail ? step->detail : "no detail was given");
-    } else if (step->after) {
-        print_after(cli, step);
+    printf("%s  %-8s  %s %s by %s", cli_time_show(ms, cli->zone, moment), text_or(event, "id", "-"),
+           text_or(event, "data.request.type", "a request"),
+           is_accepted(json_object_get(event, "type")) ? "accepted" : "rejected",
+           text_or(event, "data.request.client", "somebody"));
+    if (displaced)
+        printf(", %s changed", text_or(event, "subject", "a machine"));
+    if (reason) {
+        printf(": %s: %s", reason, text_or(event, "data.detail", "no detail was given"));
+    } else if (after) {
+        print_after(cli, after);
     }
     putchar('\n');
 }
 
-static void print_steps(const struct cli *cli, const json_t *events, int64_t booking)
+static void print_all(const struct cli *cli, const json_t *events, int64_t booking)
 {
-    static const char *const header[COLUMN_COUNT] = {
-        "event", "time",    "type",    "outcome", "reason", "detail", "client",
-        "user",  "request", "version", "state",   "start",  "end",    "machines"};
     size_t i;
     const json_t *event;
-    cli_print_header(cli, header, COLUMN_COUNT);
+    cli_print_header(cli, columns);
     json_array_foreach(events, i, event)
     {
-        struct step step;
-        read_step(event, booking, &step);
+        bool displaced;
+        const json_t *after = booking_after(event, booking, &displaced);
         if (cli->format == CLI_TSV) {
-            print_row(&step);
+            print_row(event, after);
         } else {
-            print_step(cli, &step);
+            print_text(cli, event, after, displaced);
         }
-        free(step.shares);
     }
 }
 
@@ -157,7 +152,7 @@ int cli_print_history(const struct cli *cli, const char *booking)
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(answer);
     } else if (code == EXIT_CODE_OK) {
-        print_steps(cli, json_object_get(answer, "items"), id);
+        print_all(cli, json_object_get(answer, "items"), id);
     }
     json_decref(answer);
     free(path);

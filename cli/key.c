@@ -64,23 +64,26 @@ static enum err write_key(const struct signing_key *key, const struct key_files 
 static void print_key(const struct cli *cli, const struct jws_key *key,
                       const struct key_files *files)
 {
+    static const struct cli_column columns[] = {{"kid", "kid", NULL},
+                                                {"alg", "alg", NULL},
+                                                {"private_key", "private_key", NULL},
+                                                {"public_key", "public_key", NULL},
+                                                {0}};
     char kid[44];
     const char *alg = jws_alg_name(jws_key_alg(key));
     jws_key_thumbprint(key, kid);
+    json_t *object = json_pack("{s:s, s:s, s:s, s:s}", "kid", kid, "alg", alg, "private_key",
+                               files->private_path, "public_key", files->public_path);
     if (cli->format == CLI_JSON) {
-        json_t *object = json_pack("{s:s, s:s, s:s, s:s}", "kid", kid, "alg", alg, "private_key",
-                                   files->private_path, "public_key", files->public_path);
         cli_print_json(object);
-        json_decref(object);
     } else if (cli->format == CLI_TSV) {
-        static const char *const header[] = {"kid", "alg", "private_key", "public_key"};
-        const char *row[] = {kid, alg, files->private_path, files->public_path};
-        cli_print_header(cli, header, 4);
-        cli_print_tsv(row, 4);
+        cli_print_header(cli, columns);
+        cli_print_row(columns, object);
     } else {
         printf("kid: %s\nalg: %s\nprivate key: %s\npublic key: %s\n", kid, alg, files->private_path,
                files->public_path);
     }
+    json_decref(object);
 }
 
 int cli_key_generate(struct cli *cli)

@@ -13,29 +13,27 @@
 
 /* ---- TSV ----------------------------------------------------------------------------------- */
 
-static void print_row(const char *kind, const json_t *item)
-{
-    char gpus[MEMBER_DIGITS_LEN], memory[MEMBER_DIGITS_LEN], booking[MEMBER_DIGITS_LEN];
-    const char *row[] = {kind,
-                         member_text(item, "start"),
-                         member_text(item, "end"),
-                         member_digits(item, "gpus", gpus),
-                         member_digits(item, "memory_gib", memory),
-                         member_digits(item, "booking", booking),
-                         member_text(item, "client"),
-                         member_text(item, "user")};
-    cli_print_tsv(row, 8);
-}
+static const struct cli_column columns[] = {
+    {"kind", "kind", NULL},
+    {"start", "start", NULL},
+    {"end", "end", NULL},
+    {"gpus", "gpus", NULL},
+    {"memory_gib", "memory_gib", NULL},
+    {"booking", "booking", NULL},
+    {"client", "client", NULL},
+    {"user", "user", NULL},
+    {0},
+};
 
-static void print_rows(const struct cli *cli, const json_t *timeline)
+static void print_rows(const char *kind, const json_t *items)
 {
-    static const char *const header[] = {"kind",       "start",   "end",    "gpus",
-                                         "memory_gib", "booking", "client", "user"};
-    const json_t *item;
+    json_t *item;
     size_t i;
-    cli_print_header(cli, header, 8);
-    json_array_foreach(json_object_get(timeline, "bookings"), i, item) print_row("booking", item);
-    json_array_foreach(json_object_get(timeline, "free"), i, item) print_row("free", item);
+    json_array_foreach(items, i, item)
+    {
+        json_object_set_new(item, "kind", json_string(kind));
+        cli_print_row(columns, item);
+    }
 }
 
 /* ---- text ---------------------------------------------------------------------------------- */
@@ -93,7 +91,9 @@ int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(timeline);
     } else if (code == EXIT_CODE_OK && cli->format == CLI_TSV) {
-        print_rows(cli, timeline);
+        cli_print_header(cli, columns);
+        print_rows("booking", json_object_get(timeline, "bookings"));
+        print_rows("free", json_object_get(timeline, "free"));
     } else if (code == EXIT_CODE_OK) {
         print_text(cli, timeline);
     }

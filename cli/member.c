@@ -1,38 +1,35 @@
 #include "cli/member.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "lib/base/timetext.h"
 
-const char *member_text(const json_t *object, const char *name)
+const json_t *member(const json_t *object, const char *path)
 {
-    return json_string_value(json_object_get(object, name));
+    size_t len = strcspn(path, ".");
+    const json_t *value = json_object_getn(object, path, len);
+    return path[len] ? member(value, path + len + 1) : value;
 }
 
-const char *member_shown(const json_t *object, const char *name)
+const char *member_text(const json_t *object, const char *path)
 {
-    const char *text = member_text(object, name);
+    return json_string_value(member(object, path));
+}
+
+const char *member_shown(const json_t *object, const char *path)
+{
+    const char *text = member_text(object, path);
     return text ? text : "";
 }
 
-int64_t member_number(const json_t *object, const char *name)
+int64_t member_number(const json_t *object, const char *path)
 {
-    return json_integer_value(json_object_get(object, name));
+    return json_integer_value(member(object, path));
 }
 
-const char *member_digits(const json_t *object, const char *name, char buf[MEMBER_DIGITS_LEN])
-{
-    buf[0] = '\0';
-    if (json_is_integer(json_object_get(object, name)))
-        snprintf(buf, MEMBER_DIGITS_LEN, "%" PRId64, member_number(object, name));
-    return buf;
-}
-
-int64_t member_time_ms(const json_t *object, const char *name)
+int64_t member_time_ms(const json_t *object, const char *path)
 {
     int64_t ms = 0;
-    const char *text = member_shown(object, name);
+    const char *text = member_shown(object, path);
     return timetext_parse(text, strlen(text), &ms) ? ms : 0;
 }

@@ -1,5 +1,6 @@
-/* Members of the JSON objects that events and the reader's answers hold. A member that is missing,
- * or of another type, is no error: each function says what it gives instead. */
+/* Members of the JSON objects that events and the reader's answers hold. `path` is a member's name,
+ * or names joined by dots: "data.request.id". A member that is missing, or of another type, is no
+ * error: each function says what it gives instead. */
 #ifndef BERTH_CLI_MEMBER_H
 #define BERTH_CLI_MEMBER_H
 
@@ -7,15 +8,14 @@
 #include <stdint.h>
 
 /* Borrowed from the object; NULL instead. */
-const char *member_text(const json_t *object, const char *name);
+const json_t *member(const json_t *object, const char *path);
+/* The same of a string. */
+const char *member_text(const json_t *object, const char *path);
 /* The same; "" instead. */
-const char *member_shown(const json_t *object, const char *name);
+const char *member_shown(const json_t *object, const char *path);
 /* 0 instead. */
-int64_t member_number(const json_t *object, const char *name);
-/* The number in decimal digits; "" instead. Returns buf. */
-#define MEMBER_DIGITS_LEN 24
-const char *member_digits(const json_t *object, const char *name, char buf[MEMBER_DIGITS_LEN]);
+int64_t member_number(const json_t *object, const char *path);
 /* A time like 2026-12-01T02:00:00Z, in milliseconds; 0 instead. */
-int64_t member_time_ms(const json_t *object, const char *name);
+int64_t member_time_ms(const json_t *object, const char *path);
 
 #endif

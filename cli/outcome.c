@@ -10,7 +10,7 @@
 #include "lib/base/mem.h"
 #include "lib/codec/event.h"
 
-/* The numbers of an array, with `separator` between them; caller frees. */
+/* The numbers of an array, or the ids of its objects, with `separator` between them; caller frees. */
 static char *numbers_text(const json_t *array, const char *separator)
 {
     struct buf text = {0};
@@ -28,171 +28,83 @@ static char *numbers_text(const json_t *array, const char *separator)
 
 /* ---- TSV ----------------------------------------------------------------------------------- */
 
-/* Columns of a decision; new ones only at the end. */
-#define COLUMN_TABLE(X)                                                                            \
-    X(OUTCOME, "outcome")                                                                          \
-    X(REASON, "reason") /* of a rejection or of an occurrence that was left out */                 \
-    X(SUBJECT, "subject")                                                                          \
-    X(EVENT, "event")                                                                              \
-    X(REQUEST, "request")                                                                          \
-    X(PARTITION, "partition")                                                                      \
-    X(OFFSET, "offset")                                                                            \
-    X(DUPLICATE_OF, "duplicate_of")                                                                \
-    X(SERIES, "series")                                                                            \
-    X(BOOKING, "booking")                                                                          \
-    X(VERSION, "version")                                                                          \
-    X(STATE, "state")                                                                              \
-    X(START, "start")                                                                              \
-    X(END, "end")                                                                                  \
-    X(MACHINES, "machines")                                                                        \
-    X(MACHINE, "machine") /* the one that the reason is about */                                   \
-    X(FREE, "free")                                                                                \
-    X(NEXT_AVAILABLE, "next_available")                                                            \
-    X(FITTING, "fitting")                                                                          \
-    X(IN_USE, "in_use")                                                                            \
-    X(LIMIT, "limit") /* NAME:LIMIT:USED:ASKED */                                                  \
-    X(DISPLACED, "displaced")
+static char *ids_text(const json_t *array)
+{
+    return numbers_text(array, ",");
+}
 
-enum column {
-#define COLUMN_ENUM(id, name) COLUMN_##id,
-    COLUMN_TABLE(COLUMN_ENUM)
-#undef COLUMN_ENUM
-        COLUMN_COUNT
-};
+/* NAME:LIMIT:USED:ASKED */
+static char *limit_text(const json_t *limit)
+{
+    return xasprintf("%s:%" PRId64 ":%" PRId64 ":%" PRId64, member_text(limit, "name"),
+                     member_number(limit, "limit"), member_number(limit, "used"),
+                     member_number(limit, "asked"));
+}
 
-static const char *const column_names[COLUMN_COUNT] = {
-#define COLUMN_NAME(id, name) name,
-    COLUMN_TABLE(COLUMN_NAME)
-#undef COLUMN_NAME
+/* Columns of a decision, in its event; new ones only at the end. */
+static const struct cli_column columns[] = {
+    {"outcome", "type", cli_last_word},
+    {"reason", "data.reason", NULL}, /* of a rejection or of an occurrence that was left out */
+    {"subject", "subject", NULL},
+    {"event", "id", NULL},
+    {"request", "data.request.id", NULL},
+    {"partition", "data.request.partition", NULL},
+    {"offset", "data.request.offset", NULL},
+    {"duplicate_of", "data.duplicate_of", NULL},
+    {"series", "data.booking.series", NULL},
+    {"booking", "data.booking.id", NULL},
+    {"version", "data.booking.version|data.machine.version", NULL},
+    {"state", "data.booking.state|data.machine.state", NULL},
+    {"start", "data.booking.start", NULL},
+    {"end", "data.booking.end", NULL},
+    {"machines", "data.booking.allocations", cli_shares_text},
+    {"machine", "data.machine", NULL}, /* the one that the reason is about */
+    {"free", "data.machines_free", cli_shares_text},
+    {"next_available", "data.next_available", NULL},
+    {"fitting", "data.fitting", NULL},
+    {"in_use", "data.in_use", ids_text},
+    {"limit", "data.limit", limit_text},
+    {"displaced", "data.displaced", ids_text},
+    {0},
 };
 
 void cli_print_columns(FILE *out)
 {
-    for (size_t i = 0; i < COLUMN_COUNT; i++)
-        fprintf(out, "%s`%s`", i > 0 ? ", " : "", column_names[i]);
+    for (size_t i = 0; columns[i].name; i++)
+        fprintf(out, "%s`%s`", i > 0 ? ", " : "", columns[i].name);
 }
 
-/* Zeroed: empty. The cells belong to it. */
-struct row {
-    char *cells[COLUMN_COUNT];
-};
-
-/* Takes the text. */
-static void put(struct row *row, enum column column, char *text)
+/* The event as if it told of this occurrence of its series alone; a new reference. */
+static json_t *event_of_occurrence(const json_t *event, const json_t *item)
 {
-    free(row->cells[column]);
-    row->cells[column] = text;
-}
-
-/* The member, a string or a number; an empty cell if it is missing. */
-static void put_member(struct row *row, enum column column, const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    if (json_is_string(value)) {
-        put(row, column, xstrdup(json_string_value(value)));
-    } else if (json_is_integer(value)) {
-        put(row, column, xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value)));
-    }
-}
-
-static void print_row(const struct row *row)
-{
-    const char *cells[COLUMN_COUNT];
-    for (size_t i = 0; i < COLUMN_COUNT; i++)
-        cells[i] = row->cells[i];
-    cli_print_tsv(cells, COLUMN_COUNT);
-}
-
-static void row_fini(struct row *row)
-{
-    for (size_t i = 0; i < COLUMN_COUNT; i++)
-        free(row->cells[i]);
-}
-
-static void put_window(struct row *row, const json_t *thing)
-{
-    put_member(row, COLUMN_VERSION, thing, "version");
-    put_member(row, COLUMN_STATE, thing, "state");
-    put_member(row, COLUMN_START, thing, "start");
-    put_member(row, COLUMN_END, thing, "end");
-    if (json_object_get(thing, "allocations"))
-        put(row, COLUMN_MACHINES, cli_shares_text(json_object_get(thing, "allocations")));
-}
-
-/* Hints for a rejected client. */
-static void put_help(struct row *row, const json_t *data)
-{
-    const json_t *frees = json_object_get(data, "machines_free");
-    const json_t *in_use = json_object_get(data, "in_use"), *limit = json_object_get(data, "limit");
-    const json_t *displaced = json_object_get(data, "displaced");
-    put_member(row, COLUMN_MACHINE, data, "machine");
-    put_member(row, COLUMN_NEXT_AVAILABLE, data, "next_available");
-    put_member(row, COLUMN_FITTING, data, "fitting");
-    if (frees)
-        put(row, COLUMN_FREE, cli_shares_text(frees));
-    if (in_use)
-        put(row, COLUMN_IN_USE, numbers_text(in_use, ","));
-    if (limit) {
-        put(row, COLUMN_LIMIT,
-            xasprintf("%s:%" PRId64 ":%" PRId64 ":%" PRId64, member_text(limit, "name"),
-                      member_number(limit, "limit"), member_number(limit, "used"),
-                      member_number(limit, "asked")));
-    }
-    if (displaced)
-        put(row, COLUMN_DISPLACED, numbers_text(displaced, ","));
-}
-
-static void print_occurrence_rows(struct row *row, const json_t *series)
-{
-    size_t i;
-    const json_t *item;
-    put_member(row, COLUMN_SERIES, series, "id");
-    json_array_foreach(json_object_get(series, "occurrences"), i, item)
-    {
-        for (enum column column = COLUMN_BOOKING; column < COLUMN_COUNT; column++)
-            put(row, column, NULL);
-        put(row, COLUMN_REASON, NULL);
-        put_window(row, item);
-        put_member(row, COLUMN_BOOKING, item, "booking");
-        put_member(row, COLUMN_REASON, item, "reason");
-        put_member(row, COLUMN_MACHINE, item, "machine");
-        if (json_object_get(item, "reason"))
-            put(row, COLUMN_STATE, xstrdup("left_out"));
-        print_row(row);
-    }
+    json_t *one = json_copy((json_t *)event), *booking = json_copy((json_t *)item);
+    json_object_set(booking, "id", json_object_get(item, "booking"));
+    json_object_set(booking, "series", (json_t *)member(event, "data.series.id"));
+    if (json_object_get(item, "reason"))
+        json_object_set_new(booking, "state", json_string("left_out"));
+    json_t *data = json_pack("{s:o}", "booking", booking);
+    json_object_set(data, "request", (json_t *)member(event, "data.request"));
+    json_object_set(data, "duplicate_of", (json_t *)member(event, "data.duplicate_of"));
+    json_object_set(data, "reason", json_object_get(item, "reason"));
+    json_object_set(data, "machine", json_object_get(item, "machine"));
+    json_object_set_new(one, "data", data);
+    return one;
 }
 
 /* One row, or one for each occurrence of a series. */
 static void print_rows(const struct cli *cli, const json_t *event)
 {
-    const json_t *data = json_object_get(event, "data");
-    const json_t *request = json_object_get(data, "request");
-    const json_t *booking = json_object_get(data, "booking");
-    const json_t *machine = json_object_get(data, "machine"),
-                 *series = json_object_get(data, "series");
-    const char *type = member_text(event, "type");
-    const char *outcome = type ? strrchr(type, '.') : NULL;
-    struct row row = {0};
-    if (outcome)
-        put(&row, COLUMN_OUTCOME, xstrdup(outcome + 1));
-    put_member(&row, COLUMN_REASON, data, "reason");
-    put_member(&row, COLUMN_SUBJECT, event, "subject");
-    put_member(&row, COLUMN_EVENT, event, "id");
-    put_member(&row, COLUMN_REQUEST, request, "id");
-    put_member(&row, COLUMN_PARTITION, request, "partition");
-    put_member(&row, COLUMN_OFFSET, request, "offset");
-    put_member(&row, COLUMN_DUPLICATE_OF, data, "duplicate_of");
-    put_member(&row, COLUMN_SERIES, booking, "series");
-    put_member(&row, COLUMN_BOOKING, booking, "id");
-    put_window(&row, booking ? booking : json_is_object(machine) ? machine : NULL);
-    put_help(&row, data);
-    cli_print_header(cli, column_names, COLUMN_COUNT);
-    if (series) {
-        print_occurrence_rows(&row, series);
-    } else {
-        print_row(&row);
+    const json_t *series = member(event, "data.series"), *item;
+    size_t i;
+    cli_print_header(cli, columns);
+    if (!series)
+        cli_print_row(columns, event);
+    json_array_foreach(json_object_get(series, "occurrences"), i, item)
+    {
+        json_t *one = event_of_occurrence(event, item);
+        cli_print_row(columns, one);
+        json_decref(one);
     }
-    row_fini(&row);
 }
 
 char *cli_place_text(int32_t partition, int64_t offset)
@@ -204,15 +116,15 @@ char *cli_place_text(int32_t partition, int64_t offset)
 void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
                              int64_t offset)
 {
-    struct row row = {0};
-    put(&row, COLUMN_OUTCOME, xstrdup("published"));
-    put(&row, COLUMN_REQUEST, xstrdup(request_id));
-    put(&row, COLUMN_PARTITION, xasprintf("%" PRId32, partition));
-    if (offset >= 0)
-        put(&row, COLUMN_OFFSET, xasprintf("%" PRId64, offset));
-    cli_print_header(cli, column_names, COLUMN_COUNT);
-    print_row(&row);
-    row_fini(&row);
+    json_t *event = json_pack("{s:s, s:{s:{s:s, s:i}}}", "type", "published", "data", "request",
+                              "id", request_id, "partition", (int)partition);
+    if (offset >= 0) {
+        json_object_set_new((json_t *)member(event, "data.request"), "offset",
+                            json_integer(offset));
+    }
+    cli_print_header(cli, columns);
+    cli_print_row(columns, event);
+    json_decref(event);
 }
 
 /* ---- accepted, as text --------------------------------------------------------------------- */
@@ -292,14 +204,13 @@ static void print_occurrence(const struct cli *cli, const json_t *item, bool wit
 
 static void print_series(const struct cli *cli, const json_t *data)
 {
-    const json_t *series = json_object_get(data, "series");
-    const json_t *occurrences = json_object_get(series, "occurrences"), *item;
-    const json_t *booking = json_object_get(data, "booking");
+    const json_t *occurrences = member(data, "series.occurrences"), *item;
     const json_t *common = common_shares(occurrences);
     size_t i;
-    printf("series %" PRId64, member_number(series, "id"));
+    printf("series %" PRId64, member_number(data, "series.id"));
     print_counts(occurrences);
-    printf("  for %s, by %s\n", member_text(booking, "user"), member_text(booking, "client"));
+    printf("  for %s, by %s\n", member_text(data, "booking.user"),
+           member_text(data, "booking.client"));
     cli_print_shares(common);
     json_array_foreach(occurrences, i, item) print_occurrence(cli, item, !common);
 }
@@ -308,9 +219,9 @@ static void print_accepted(const struct cli *cli, const json_t *event)
 {
     const json_t *data = json_object_get(event, "data");
     const json_t *booking = json_object_get(data, "booking");
-    const json_t *machine = json_object_get(data, "machine"),
-                 *series = json_object_get(data, "series");
-    const char *type = member_text(json_object_get(data, "request"), "type");
+    const json_t *machine = json_object_get(data, "machine");
+    const json_t *series = json_object_get(data, "series");
+    const char *type = member_text(data, "request.type");
     if (series) {
         print_series(cli, data);
     } else if (booking) {
@@ -419,9 +330,8 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
                        const struct cli_asked *asked)
 {
     const char *type = member_text(event, "type");
-    const json_t *data = json_object_get(event, "data");
+    const char *first = member_text(event, "data.duplicate_of");
     bool accepted = type && strcmp(type, EVENT_TYPE_ACCEPTED) == 0;
-    const char *first = member_text(data, "duplicate_of");
     if (cli->format == CLI_TSV) {
         print_rows(cli, event);
     } else if (cli->format == CLI_JSON && accepted) {

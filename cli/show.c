@@ -15,29 +15,13 @@
 
 /* ---- bookings ------------------------------------------------------------------------------ */
 
-static void print_booking_header(const struct cli *cli)
-{
-    static const char *const header[] = {"booking", "state",   "client",   "user",  "start",
-                                         "end",     "version", "machines", "series"};
-    cli_print_header(cli, header, 9);
-}
-
-static void print_booking_tsv(const json_t *booking)
-{
-    char id[MEMBER_DIGITS_LEN], version[MEMBER_DIGITS_LEN], series[MEMBER_DIGITS_LEN];
-    char *shares = cli_shares_text(json_object_get(booking, "allocations"));
-    const char *row[] = {member_digits(booking, "id", id),
-                         member_text(booking, "state"),
-                         member_text(booking, "client"),
-                         member_text(booking, "user"),
-                         member_text(booking, "start"),
-                         member_text(booking, "end"),
-                         member_digits(booking, "version", version),
-                         shares,
-                         member_digits(booking, "series", series)};
-    cli_print_tsv(row, 9);
-    free(shares);
-}
+static const struct cli_column booking_columns[] = {
+    {"booking", "id", NULL},      {"state", "state", NULL},
+    {"client", "client", NULL},   {"user", "user", NULL},
+    {"start", "start", NULL},     {"end", "end", NULL},
+    {"version", "version", NULL}, {"machines", "allocations", cli_shares_text},
+    {"series", "series", NULL},   {0},
+};
 
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN])
 {
@@ -60,7 +44,7 @@ void cli_print_booking(const struct cli *cli, const json_t *booking)
 {
     char window[CLI_WINDOW_LEN];
     if (cli->format == CLI_TSV) {
-        print_booking_tsv(booking);
+        cli_print_row(booking_columns, booking);
         return;
     }
     cli_time_window(member_time_ms(booking, "start"), member_time_ms(booking, "end"), cli->zone,
@@ -79,7 +63,7 @@ static void print_booking_row(const struct cli *cli, const json_t *booking)
 {
     char window[CLI_WINDOW_LEN];
     if (cli->format == CLI_TSV) {
-        print_booking_tsv(booking);
+        cli_print_row(booking_columns, booking);
         return;
     }
     char *shares = cli_shares_text(json_object_get(booking, "allocations"));
@@ -98,51 +82,46 @@ static void print_bookings(const struct cli *cli, const json_t *page)
         cli_print_json(page);
         return;
     }
-    print_booking_header(cli);
+    cli_print_header(cli, booking_columns);
     json_array_foreach(json_object_get(page, "items"), i, booking) print_booking_row(cli, booking);
 }
 
 /* ---- machines ------------------------------------------------------------------------------ */
 
-/* "gpu=h100,zone=a" */
-static char *labels_text(const json_t *machine)
+/* "gpu=h100,zone=a"; caller frees. */
+static char *labels_text(const json_t *labels)
 {
     struct buf text = {0};
     const char *key;
     const json_t *value;
     buf_puts(&text, "");
-    json_object_foreach((json_t *)json_object_get(machine, "labels"), key, value)
+    json_object_foreach((json_t *)labels, key, value)
         buf_printf(&text, "%s%s=%s", text.len > 0 ? "," : "", key, json_string_value(value));
     return text.data;
 }
 
-static void print_machine_header(const struct cli *cli)
-{
-    static const char *const header[] = {"machine", "state",   "gpus",  "memory_gib",
-                                         "id",      "version", "labels"};
-    cli_print_header(cli, header, 7);
-}
+static const struct cli_column machine_columns[] = {
+    {"machine", "name", NULL},
+    {"state", "state", NULL},
+    {"gpus", "gpus", NULL},
+    {"memory_gib", "memory_gib", NULL},
+    {"id", "id", NULL},
+    {"version", "version", NULL},
+    {"labels", "labels", labels_text},
+    {0},
+};
 
 void cli_print_machine(const struct cli *cli, const json_t *machine)
 {
-    char *labels = labels_text(machine);
     if (cli->format == CLI_TSV) {
-        char gpus[MEMBER_DIGITS_LEN], memory[MEMBER_DIGITS_LEN], id[MEMBER_DIGITS_LEN],
-            version[MEMBER_DIGITS_LEN];
-        const char *row[] = {member_text(machine, "name"),
-                             member_text(machine, "state"),
-                             member_digits(machine, "gpus", gpus),
-                             member_digits(machine, "memory_gib", memory),
-                             member_digits(machine, "id", id),
-                             member_digits(machine, "version", version),
-                             labels};
-        cli_print_tsv(row, 7);
-    } else {
-        char amount[CLI_AMOUNT_LEN];
-        printf("machine %-20s %-8s %s%s%s\n", member_shown(machine, "name"),
-               member_shown(machine, "state"), cli_amount_show(machine, amount),
-               *labels ? "  " : "", labels);
+        cli_print_row(machine_columns, machine);
+        return;
     }
+    char amount[CLI_AMOUNT_LEN];
+    char *labels = labels_text(json_object_get(machine, "labels"));
+    printf("machine %-20s %-8s %s%s%s\n", member_shown(machine, "name"),
+           member_shown(machine, "state"), cli_amount_show(machine, amount), *labels ? "  " : "",
+           labels);
     free(labels);
 }
 
@@ -158,10 +137,10 @@ static int show_at(const struct cli *cli, const char *collection, const char *na
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(thing);
     } else if (code == EXIT_CODE_OK && machine) {
-        print_machine_header(cli);
+        cli_print_header(cli, machine_columns);
         cli_print_machine(cli, thing);
     } else if (code == EXIT_CODE_OK) {
-        print_booking_header(cli);
+        cli_print_header(cli, booking_columns);
         cli_print_booking(cli, thing);
     }
     json_decref(thing);
@@ -299,7 +278,7 @@ struct listing {
     const char *collection; /* "bookings" */
     char *filter;           /* "&state=up" … */
     int64_t limit;
-    void (*header)(const struct cli *cli);
+    const struct cli_column *columns;
     void (*row)(const struct cli *cli, const json_t *item); /* NULL: only collect the items */
     json_t *items; /* collected items; JSON prints them as one object */
     int64_t count;
@@ -365,7 +344,7 @@ int cli_get_all(const struct cli *cli, const char *collection, const char *filte
 
 static int list_all(const struct cli *cli, struct listing *listing)
 {
-    listing->header(cli);
+    cli_print_header(cli, listing->columns);
     int code = list_pages(cli, listing);
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         json_t *object = json_pack("{s:O}", "items", listing->items);
@@ -414,7 +393,7 @@ int cli_list(struct cli *cli)
     struct listing listing = {.collection = "bookings",
                               .filter = filter.data,
                               .limit = limit,
-                              .header = print_booking_header,
+                              .columns = booking_columns,
                               .row = print_booking_row};
     int code = list_all(cli, &listing);
     buf_fini(&filter);
@@ -430,7 +409,7 @@ int cli_machine_list(struct cli *cli)
     struct listing listing = {.collection = "machines",
                               .filter = filter.data,
                               .limit = INT64_MAX,
-                              .header = print_machine_header,
+                              .columns = machine_columns,
                               .row = cli_print_machine};
     int code = list_all(cli, &listing);
     buf_fini(&filter);

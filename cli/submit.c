@@ -31,50 +31,60 @@ struct submit {
 
 /* ---- output -------------------------------------------------------------------------------- */
 
-static void print_row(const struct submit *s, uint64_t line, const char *outcome,
-                      const char *const rest[6])
+static const struct cli_column columns[] = {
+    {"line", "line", NULL},
+    {"outcome", "outcome", NULL},
+    {"reason", "problem.detail|event.data.reason", NULL},
+    {"subject", "event.subject", NULL},
+    {"event", "event.id", NULL},
+    {"request", "request.id", NULL},
+    {"partition", "request.partition", NULL},
+    {"offset", "request.offset", NULL},
+    {0},
+};
+
+/* Takes the object: what -o json prints. */
+static void print_object(const struct submit *s, json_t *object)
 {
-    char number[24];
-    snprintf(number, sizeof(number), "%" PRIu64, line);
-    const char *row[] = {number, outcome, rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]};
-    if (s->cli->format == CLI_TSV) {
-        cli_print_tsv(row, 8);
+    if (s->cli->format == CLI_JSON) {
+        cli_print_json(object);
+    } else if (s->cli->format == CLI_TSV) {
+        cli_print_row(columns, object);
     } else {
-        printf("%s %s%s%s%s%s\n", number, outcome, rest[0] ? " " : "", rest[0] ? rest[0] : "",
-               rest[1] ? " " : "", rest[1] ? rest[1] : "");
+        const char *detail = member_text(object, "problem.detail");
+        const char *reason = detail ? detail : member_text(object, "event.data.reason");
+        const char *subject = member_text(object, "event.subject");
+        printf("%" PRId64 " %s%s%s%s%s\n", member_number(object, "line"),
+               member_shown(object, "outcome"), reason ? " " : "", reason ? reason : "",
+               subject ? " " : "", subject ? subject : "");
     }
+    json_decref(object);
 }
 
-static void print_header(const struct submit *s)
-{
-    static const char *const header[] = {"line",  "outcome", "reason",    "subject",
-                                         "event", "request", "partition", "offset"};
-    cli_print_header(s->cli, header, 8);
-}
-
-/* A line without a decision. request_id may be NULL. */
+/* A line without a decision. `of` may be NULL. */
 static void print_failure(const struct submit *s, uint64_t line, const char *outcome,
                           const struct berth_error *error, const struct berth_outcome *of)
 {
-    if (s->cli->format != CLI_JSON) {
-        const char *rest[6] = {error->text, NULL, NULL, of ? of->request_id : NULL, NULL, NULL};
-        print_row(s, line, outcome, rest);
-        return;
-    }
     struct problem problem = {.code = cli_problem_code_of(error->status),
                               .detail = error->text,
                               .pointer = error->pointer[0] ? error->pointer : NULL};
     json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)line, "outcome", outcome);
-    if (of) {
-        json_t *request = json_pack("{s:s, s:i}", "id", of->request_id, "partition",
-                                    (int)of->partition);
+    json_t *request = of ? json_pack("{s:s}", "id", of->request_id) : NULL;
+    if (of && s->cli->format == CLI_JSON) {
+        json_object_set_new(request, "partition", json_integer(of->partition));
         if (of->offset >= 0)
             json_object_set_new(request, "offset", json_integer(of->offset));
-        json_object_set_new(object, "request", request);
     }
+    json_object_set_new(object, "request", request);
     json_object_set_new(object, "problem", problem_json(&problem));
-    cli_print_json(object);
-    json_decref(object);
+    print_object(s, object);
+}
+
+static json_t *object_of(uint64_t line, const char *outcome, const struct berth_outcome *of)
+{
+    return json_pack("{s:I, s:s, s:{s:s, s:i, s:o}}", "line", (json_int_t)line, "outcome", outcome,
+                     "request", "id", of->request_id, "partition", (int)of->partition, "offset",
+                     of->offset >= 0 ? json_integer(of->offset) : json_null());
 }
 
 static void print_decided(const struct submit *s, uint64_t line, const struct berth_outcome *of)
@@ -85,34 +95,9 @@ static void print_decided(const struct submit *s, uint64_t line, const struct be
                (int)of->event_len, of->event);
         return;
     }
-    char partition[24], offset[24];
-    snprintf(partition, sizeof(partition), "%" PRId32, of->partition);
-    snprintf(offset, sizeof(offset), "%" PRId64, of->offset);
-    json_t *event = json_loadb(of->event, of->event_len, 0, NULL);
-    const char *rest[6] = {of->reason,
-                           member_text(event, "subject"),
-                           member_text(event, "id"),
-                           of->request_id,
-                           partition,
-                           offset};
-    print_row(s, line, outcome, rest);
-    json_decref(event);
-}
-
-static void print_published(const struct submit *s, uint64_t line, const struct berth_outcome *of)
-{
-    char partition[24], offset[24];
-    snprintf(partition, sizeof(partition), "%" PRId32, of->partition);
-    snprintf(offset, sizeof(offset), "%" PRId64, of->offset);
-    bool known = of->offset >= 0;
-    if (s->cli->format == CLI_JSON) {
-        printf("{\"line\":%" PRIu64 ",\"outcome\":\"published\",\"request\":{\"id\":\"%s\","
-               "\"partition\":%s,\"offset\":%s}}\n",
-               line, of->request_id, partition, known ? offset : "null");
-    } else {
-        const char *rest[6] = {NULL, NULL, NULL, of->request_id, partition, known ? offset : NULL};
-        print_row(s, line, "published", rest);
-    }
+    json_t *object = object_of(line, outcome, of);
+    json_object_set_new(object, "event", json_loadb(of->event, of->event_len, 0, NULL));
+    print_object(s, object);
 }
 
 /* Takes the outcome. */
@@ -122,7 +107,7 @@ static void on_outcome(struct submit *s, struct berth_outcome *outcome)
     s->state.done++;
     if (outcome->status == BERTH_OK && outcome->verdict == BERTH_UNDECIDED) {
         s->published++;
-        print_published(s, line, outcome);
+        print_object(s, object_of(line, "published", outcome));
     } else if (outcome->status == BERTH_OK) {
         *(outcome->verdict == BERTH_ACCEPTED ? &s->accepted : &s->rejected) += 1;
         print_decided(s, line, outcome);
@@ -345,7 +330,7 @@ int cli_submit(struct cli *cli)
         if (in_flight > 0)
             berth_set_max_in_flight(cli->client, (size_t)in_flight);
         setvbuf(stdout, NULL, _IOFBF, 1 << 18);
-        print_header(s);
+        cli_print_header(cli, columns);
         cli_progress_begin(&s->progress, cli->quiet);
         run(s);
         summarize(s);

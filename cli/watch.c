@@ -33,20 +33,20 @@ static bool equal(const char *a, const char *b)
 static bool has_type(const json_t *event, const char *type)
 {
     const char *own = member_text(event, "type");
-    const json_t *request = json_object_get(json_object_get(event, "data"), "request");
     const char *last = own ? strrchr(own, '.') : NULL;
     return equal(own, type) || (last && equal(last + 1, type)) ||
-           equal(member_text(request, "type"), type);
+           equal(member_text(event, "data.request.type"), type);
 }
 
-/* Whether one of the shares is on this machine. */
-static bool has_share(const json_t *shares, const char *name)
+/* Whether an element's member `machine`, or one of its allocations, names the machine. */
+static bool any_has(const json_t *array, const char *name)
 {
     size_t i;
-    const json_t *share;
-    json_array_foreach(shares, i, share)
+    const json_t *item;
+    json_array_foreach(array, i, item)
     {
-        if (equal(member_text(share, "machine"), name))
+        if (equal(member_text(item, "machine"), name) ||
+            any_has(json_object_get(item, "allocations"), name))
             return true;
     }
     return false;
@@ -54,67 +54,66 @@ static bool has_share(const json_t *shares, const char *name)
 
 static bool has_machine(const json_t *event, const char *name)
 {
-    const json_t *data = json_object_get(event, "data");
-    const json_t *machine = json_object_get(data, "machine");
-    const json_t *booking = json_object_get(data, "booking");
-    const json_t *series = json_object_get(data, "series"), *item;
-    size_t i;
-    if (equal(json_string_value(machine), name) || equal(member_text(machine, "name"), name) ||
-        has_share(json_object_get(booking, "allocations"), name) ||
-        has_share(json_object_get(data, "machines_free"), name))
-        return true;
-    json_array_foreach(json_object_get(series, "occurrences"), i, item)
-    {
-        if (equal(member_text(item, "machine"), name) ||
-            has_share(json_object_get(item, "allocations"), name))
-            return true;
-    }
-    return false;
+    return equal(member_text(event, "data.machine"), name) ||
+           equal(member_text(event, "data.machine.name"), name) ||
+           any_has(member(event, "data.booking.allocations"), name) ||
+           any_has(member(event, "data.machines_free"), name) ||
+           any_has(member(event, "data.series.occurrences"), name);
 }
 
 static bool passes(const struct filter *filter, const json_t *event)
 {
-    const json_t *request = json_object_get(json_object_get(event, "data"), "request");
     return (!filter->type || has_type(event, filter->type)) &&
            (!filter->machine || has_machine(event, filter->machine)) &&
-           (!filter->client || equal(member_text(request, "client"), filter->client));
+           (!filter->client || equal(member_text(event, "data.request.client"), filter->client));
 }
 
 /* ---- output -------------------------------------------------------------------------------- */
 
-static void print_header(const struct cli *cli)
+static const struct cli_column columns[] = {
+    {"event", "id", NULL},
+    {"time", "time", NULL},
+    {"outcome", "type", cli_last_word},
+    {"type", "data.request.type", NULL},
+    {"subject", "subject", NULL},
+    {"client", "data.request.client", NULL},
+    {"user", "data.request.user", NULL},
+    {"request", "data.request.id", NULL},
+    {"reason", "data.reason", NULL},
+    {0},
+};
+
+static void print_text(const json_t *event)
 {
-    static const char *const header[] = {"event",  "time", "outcome", "type",  "subject",
-                                         "client", "user", "request", "reason"};
-    cli_print_header(cli, header, 9);
+    static const struct {
+        const char *before, *path;
+    } rest[] = {{" ", "subject"},
+                {" by ", "data.request.client"},
+                {" for ", "data.request.user"},
+                {": ", "data.reason"}};
+    const char *type = member_text(event, "data.request.type");
+    char *outcome = cli_last_word(json_object_get(event, "type"));
+    printf("%s %s %s %s", member_shown(event, "time"), member_shown(event, "id"), outcome,
+           type ? type : "request");
+    for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
+        const char *text = member_text(event, rest[i].path);
+        if (text)
+            printf("%s%s", rest[i].before, text);
+    }
+    if (member_text(event, "data.reason"))
+        printf(": %s", member_shown(event, "data.detail"));
+    putchar('\n');
+    free(outcome);
 }
 
 static void print_event(const struct cli *cli, const json_t *event, const struct berth_event *raw)
 {
-    const json_t *data = json_object_get(event, "data");
-    const json_t *request = json_object_get(data, "request");
-    const char *type = member_text(event, "type");
-    const char *last = type ? strrchr(type, '.') : NULL;
-    const char *row[] = {
-        member_text(event, "id"),     member_text(event, "time"),    last ? last + 1 : type,
-        member_text(request, "type"), member_text(event, "subject"), member_text(request, "client"),
-        member_text(request, "user"), member_text(request, "id"),    member_text(data, "reason")};
     if (cli->format == CLI_JSON) {
         printf("%s\n", raw->json);
     } else if (cli->format == CLI_TSV) {
-        cli_print_tsv(row, 9);
+        cli_print_row(columns, event);
     } else {
-        const char *detail = member_text(data, "detail");
-        printf("%s %s %s %s", row[1], row[0], row[2], row[3] ? row[3] : "request");
-        if (row[4])
-            printf(" %s", row[4]);
-        if (row[5])
-            printf(" by %s", row[5]);
-        if (row[6])
-            printf(" for %s", row[6]);
-        if (row[8])
-            printf(": %s: %s", row[8], detail ? detail : "");
-        putchar('\n');
+        print_text(event);
     }
 }
 
@@ -254,7 +253,7 @@ int cli_watch(struct cli *cli)
     }
     if (cli_client(cli, &code)) {
         if (berth_watch_open(cli->client, &options, &watch, &error) == BERTH_OK) {
-            print_header(cli);
+            cli_print_header(cli, columns);
             code = follow(&w, watch);
         } else {
             code = cli_fail_client(cli, &error, NULL);
