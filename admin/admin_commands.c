@@ -76,139 +76,96 @@ static const struct option_spec import_options[] = {
     {0},
 };
 
-#define COMMON .common = admin_common_options
+#define COMMAND(words, a, b, c, d)                                                                 \
+    .spec = {.name = "berth-admin " words,                                                         \
+             .operands = (a),                                                                      \
+             .options = (b),                                                                       \
+             .description = (c),                                                                   \
+             .example = (d),                                                                       \
+             .common = admin_common_options}
 
 const struct admin_command admin_commands[] = {
-    {.spec =
-         {.name = "berth-admin init",
-          .description =
-              "Makes a farm.\n"
-              "Migrates the database, creates the topics and records both. Does nothing when all\n"
-              "is there already; refuses to change a farm.",
-          .example = "berth-admin init --farm lab --partitions 16 --replication-factor 3",
-          .options = init_options,
-          COMMON},
-     .run = admin_init},
-    {.spec = {.name = "berth-admin migrate",
-              .description = "Brings the database to this release's schema.\n"
-                             "Each step runs once; a run that was cut off is taken up.",
-              .example = "berth-admin migrate",
-              COMMON},
-     .run = admin_migrate},
-    {.spec = {.name = "berth-admin status",
-              .description = "Shows how the farm is doing.\nBacklog, what is halted, versions.",
-              .example = "berth-admin status -o json",
-              COMMON},
-     .run = admin_status},
-    {.spec = {.name = "berth-admin client add",
-              .operands = "NAME",
-              .description = "Registers a client, which may send requests.",
-              .example = "berth-admin client add batch-1 --role submitter",
-              .options = client_add_options,
-              COMMON},
-     .run = admin_client_add,
-     .operand_count = 1},
-    {.spec = {.name = "berth-admin client list",
-              .description = "Lists the clients.",
-              .example = "berth-admin client list",
-              COMMON},
-     .run = admin_client_list},
-    {.spec = {.name = "berth-admin client limit",
-              .operands = "NAME",
-              .description =
-                  "Shows or sets what a client may book.\n"
-                  "A limit of its own takes the place of the farm's and may be higher; `none`\n"
-                  "clears it. It counts from the workers' next batch on, for what is asked for\n"
-                  "then: bookings that are there stay.",
-              .example = "berth-admin client limit batch-1 --gpus-at-once 64 --booking none",
-              .options = limit_options,
-              COMMON},
-     .run = admin_client_limit,
-     .operand_count = 1},
-    {.spec = {.name = "berth-admin key add",
-              .operands = "CLIENT",
-              .description = "Registers a client's public key.\n"
-                             "It counts from the workers' next batch on.",
-              .example = "berth-admin key add batch-1 --public-key batch-1.pub.pem",
-              .options = key_add_options,
-              COMMON},
-     .run = admin_key_add,
-     .operand_count = 1},
-    {.spec = {.name = "berth-admin key list",
-              .description = "Lists the clients' keys.",
-              .example = "berth-admin key list -o tsv",
-              COMMON},
-     .run = admin_key_list},
-    {.spec = {.name = "berth-admin key revoke",
-              .operands = "KID",
-              .description = "Revokes a key, for good.\n"
-                             "From the workers' next batch on all that it signed is rejected,\n"
-                             "whenever it was sent. A KID that begins with a dash goes behind --.",
-              .example = "berth-admin key revoke batch-1-2026\n"
-                         "berth-admin key revoke -- -x3Wk",
-              COMMON},
-     .run = admin_key_revoke,
-     .operand_count = 1},
-    {.spec = {.name = "berth-admin partition list",
-              .description = "Lists the partitions: owner, position, halts.",
-              .example = "berth-admin partition list",
-              COMMON},
-     .run = admin_partition_list},
-    {.spec = {.name = "berth-admin partition resume",
-              .operands = "PARTITION",
-              .description = "Lets a halted partition go on.\nFirst mend what halted it.",
-              .example = "berth-admin partition resume 3",
-              .options = partition_resume_options,
-              COMMON},
-     .run = admin_partition_resume,
-     .operand_count = 1},
-    {.spec = {.name = "berth-admin reject",
-              .operands = "PARTITION OFFSET",
-              .description =
-                  "Rejects the request at which a partition stands.\n"
-                  "It is decided unseen, as rejected_by_operator, and the partition goes on.",
-              .example = "berth-admin reject 3 1187",
-              COMMON},
-     .run = admin_reject,
-     .operand_count = 2},
-    {.spec = {.name = "berth-admin farm limit",
-              .description =
-                  "Shows or sets what clients may book that have no limit of their own.\n"
-                  "`none` clears one.",
-              .example = "berth-admin farm limit --booking 1w --gpu-hours-ahead 5000",
-              .options = limit_options,
-              COMMON},
-     .run = admin_farm_limit},
-    {.spec = {.name = "berth-admin farm resume",
-              .description = "Lets a halted farm go on.\n"
-                             "Refused while an event topic is ahead of the database.",
-              .example = "berth-admin farm resume",
-              COMMON},
-     .run = admin_farm_resume},
-    {.spec = {.name = "berth-admin audit",
-              .description =
-                  "Checks that database and topics agree.\n"
-                  "Compares decisions, events and requests with each other, rebuilds all bookings\n"
-                  "from the events and looks for over-booked machines, while the farm runs.\n"
-                  "With --follow it reads the event topic alone, keeps on reading, and prints a\n"
-                  "line within a second of an event that over-books a machine or follows a gap.\n"
-                  "Exit status 0: all agree; 6: differences.",
-              .example = "berth-admin audit --wait 1m",
-              .options = audit_options,
-              COMMON},
-     .run = admin_audit},
-    {.spec =
-         {.name = "berth-admin import",
-          .description =
-              "Takes the data of the old web API into Berth.\n"
-              "Reads its three tables, registers the machines and books what is not over, by\n"
-              "signed requests of client.name, which must be an admin. Says of each row what\n"
-              "became of it. May be run again: nothing is taken twice. Exit status 3: some could\n"
-              "not be taken; 4: some decisions did not come in time.",
-          .example = "berth-admin import --from-database flask --zone Europe/Paris --dry-run",
-          .options = import_options,
-          COMMON},
-     .run = admin_import},
+    {COMMAND("init", NULL, init_options,
+             "Makes a farm.\n"
+             "Migrates the database, creates the topics and records both. Does nothing when all\n"
+             "is there already; refuses to change a farm.",
+             "berth-admin init --farm lab --partitions 16 --replication-factor 3"),
+     admin_init, 0},
+    {COMMAND("migrate", NULL, NULL,
+             "Brings the database to this release's schema.\n"
+             "Each step runs once; a run that was cut off is taken up.",
+             "berth-admin migrate"),
+     admin_migrate, 0},
+    {COMMAND("status", NULL, NULL,
+             "Shows how the farm is doing.\nBacklog, what is halted, versions.",
+             "berth-admin status -o json"),
+     admin_status, 0},
+    {COMMAND("client add", "NAME", client_add_options,
+             "Registers a client, which may send requests.",
+             "berth-admin client add batch-1 --role submitter"),
+     admin_client_add, 1},
+    {COMMAND("client list", NULL, NULL, "Lists the clients.", "berth-admin client list"),
+     admin_client_list, 0},
+    {COMMAND("client limit", "NAME", limit_options,
+             "Shows or sets what a client may book.\n"
+             "A limit of its own takes the place of the farm's and may be higher; `none`\n"
+             "clears it. It counts from the workers' next batch on, for what is asked for\n"
+             "then: bookings that are there stay.",
+             "berth-admin client limit batch-1 --gpus-at-once 64 --booking none"),
+     admin_client_limit, 1},
+    {COMMAND("key add", "CLIENT", key_add_options,
+             "Registers a client's public key.\n"
+             "It counts from the workers' next batch on.",
+             "berth-admin key add batch-1 --public-key batch-1.pub.pem"),
+     admin_key_add, 1},
+    {COMMAND("key list", NULL, NULL, "Lists the clients' keys.", "berth-admin key list -o tsv"),
+     admin_key_list, 0},
+    {COMMAND("key revoke", "KID", NULL,
+             "Revokes a key, for good.\n"
+             "From the workers' next batch on all that it signed is rejected,\n"
+             "whenever it was sent. A KID that begins with a dash goes behind --.",
+             "berth-admin key revoke batch-1-2026\n"
+             "berth-admin key revoke -- -x3Wk"),
+     admin_key_revoke, 1},
+    {COMMAND("partition list", NULL, NULL, "Lists the partitions: owner, position, halts.",
+             "berth-admin partition list"),
+     admin_partition_list, 0},
+    {COMMAND("partition resume", "PARTITION", partition_resume_options,
+             "Lets a halted partition go on.\nFirst mend what halted it.",
+             "berth-admin partition resume 3"),
+     admin_partition_resume, 1},
+    {COMMAND("reject", "PARTITION OFFSET", NULL,
+             "Rejects the request at which a partition stands.\n"
+             "It is decided unseen, as rejected_by_operator, and the partition goes on.",
+             "berth-admin reject 3 1187"),
+     admin_reject, 2},
+    {COMMAND("farm limit", NULL, limit_options,
+             "Shows or sets what clients may book that have no limit of their own.\n"
+             "`none` clears one.",
+             "berth-admin farm limit --booking 1w --gpu-hours-ahead 5000"),
+     admin_farm_limit, 0},
+    {COMMAND("farm resume", NULL, NULL,
+             "Lets a halted farm go on.\n"
+             "Refused while an event topic is ahead of the database.",
+             "berth-admin farm resume"),
+     admin_farm_resume, 0},
+    {COMMAND("audit", NULL, audit_options,
+             "Checks that database and topics agree.\n"
+             "Compares decisions, events and requests with each other, rebuilds all bookings\n"
+             "from the events and looks for over-booked machines, while the farm runs.\n"
+             "With --follow it reads the event topic alone, keeps on reading, and prints a\n"
+             "line within a second of an event that over-books a machine or follows a gap.\n"
+             "Exit status 0: all agree; 6: differences.",
+             "berth-admin audit --wait 1m"),
+     admin_audit, 0},
+    {COMMAND("import", NULL, import_options,
+             "Takes the data of the old web API into Berth.\n"
+             "Reads its three tables, registers the machines and books what is not over, by\n"
+             "signed requests of client.name, which must be an admin. Says of each row what\n"
+             "became of it. May be run again: nothing is taken twice. Exit status 3: some could\n"
+             "not be taken; 4: some decisions did not come in time.",
+             "berth-admin import --from-database flask --zone Europe/Paris --dry-run"),
+     admin_import, 0},
     {.spec = {0}},
 };
 
