@@ -40,9 +40,22 @@ enum err admin_find(const char *const *words, size_t count, const struct admin_c
                     size_t *used_out, struct failure *f);
 void admin_help(FILE *out);
 
+/* --- the database (query.c) --- */
+
 /* Opens admin->session with longer time limits than a worker's: nobody waits for this session's
  * locks. checked: the schema must have this program's version. */
 enum err admin_open_database(struct admin *admin, bool checked, struct failure *f);
+/* A statement, for one of the next two functions. In `format`, each ? stands for the next argument,
+ * a text (NULL: NULL), and each # for an int64_t. */
+struct buf admin_sql(const char *format, ...);
+/* Runs a query (takes it) and fetches its whole result; the caller frees it with mysql_free_result.
+ * `what` names it in the failure. */
+enum err admin_query(struct admin *admin, const char *what, struct buf sql, MYSQL_RES **out,
+                     struct failure *f);
+/* The same for a statement without a result. */
+enum err admin_exec(struct admin *admin, const char *what, struct buf sql, struct failure *f);
+/* ERR_NOT_FOUND: the database holds no farm. */
+enum err admin_no_farm(struct failure *f);
 
 /* --- operands and options --- */
 
@@ -66,6 +79,14 @@ struct admin_column {
 /* Takes `items`, an array of objects. JSON: {"items": […]}. A cell that is an object is shown as
  * "name=value …" in text and TSV. */
 void admin_print_rows(const struct admin *admin, const struct admin_column *columns, json_t *items);
+/* A list command: opens the database, runs the query and prints its rows. `kinds` has a letter for
+ * each column, in the order of the query's fields: s text, i integer, t time; l, the last one, the
+ * fields ADMIN_LIMIT_COLUMNS. NULL becomes null. */
+struct admin_list {
+    const struct admin_column *columns;
+    const char *kinds, *what, *sql;
+};
+enum err admin_list(struct admin *admin, const struct admin_list *list, struct failure *f);
 /* Takes the object. Text: a line for each column. */
 void admin_print_object(const struct admin *admin, const struct admin_column *columns,
                         json_t *object);

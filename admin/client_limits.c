@@ -153,22 +153,22 @@ static enum err lock_partitions(struct admin *admin, struct failure *f)
     return err;
 }
 
+/* Takes the result, whose one row has the limits. False: it has no row. */
+static bool take_limits(MYSQL_RES *res, struct limits *out)
+{
+    MYSQL_ROW row = mysql_fetch_row(res);
+    if (row)
+        *out = from_row(row);
+    mysql_free_result(res);
+    return row != NULL;
+}
+
 static enum err farm_limits(struct admin *admin, struct limits *out, struct failure *f)
 {
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_read(admin->session, "read the farm",
                                       "SELECT " ADMIN_LIMIT_COLUMNS(farm) " FROM farm", &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row = mysql_fetch_row(res);
-    if (row) {
-        *out = from_row(row);
-    } else {
-        err = failure_set(f, ERR_NOT_FOUND,
-                          "there is no farm yet: run `berth-admin init --farm NAME`");
-    }
-    mysql_free_result(res);
-    return err;
+    return err ? err : take_limits(res, out) ? ERR_OK : admin_no_farm(f);
 }
 
 static enum err finish(struct admin *admin, struct failure *f)
@@ -181,27 +181,21 @@ static enum err finish(struct admin *admin, struct failure *f)
 /* --- client limit --- */
 
 /* ERR_NOT_FOUND: there is no such client. */
-static enum err client_limits(struct admin *admin, const char *name, const char *lock,
-                              struct limits *out, struct failure *f)
+static enum err client_limits(struct admin *admin, const char *name, bool lock, struct limits *out,
+                              struct failure *f)
 {
-    struct buf sql = {0};
-    buf_puts(&sql, "SELECT " ADMIN_LIMIT_COLUMNS(client) " FROM client WHERE name = ");
-    sql_text(&sql, name);
-    buf_puts(&sql, lock);
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_query(admin->session, "read the client", sql.data, sql.len, &res,
-                                       f);
-    buf_fini(&sql);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row = mysql_fetch_row(res);
-    if (row) {
-        *out = from_row(row);
-    } else {
+    enum err err = admin_query(
+        admin, "read the client",
+        admin_sql(
+            lock ? "SELECT " ADMIN_LIMIT_COLUMNS(client) " FROM client WHERE name = ? FOR UPDATE"
+                 : "SELECT " ADMIN_LIMIT_COLUMNS(client) " FROM client WHERE name = ?",
+            name),
+        &res, f);
+    if (err == ERR_OK && !take_limits(res, out)) {
         err = failure_set(f, ERR_NOT_FOUND, "there is no client %s: see berth-admin client list",
                           name);
     }
-    mysql_free_result(res);
     return err;
 }
 
@@ -212,7 +206,7 @@ static enum err change_client(struct admin *admin, const char *name, const struc
     struct buf sql = {0};
     enum err err = lock_partitions(admin, f);
     if (err == ERR_OK)
-        err = client_limits(admin, name, " FOR UPDATE", &old, f);
+        err = client_limits(admin, name, true, &old, f);
     if (err != ERR_OK)
         return err;
     *out = apply(&old, wish);
@@ -240,7 +234,7 @@ enum err admin_client_limit(struct admin *admin, struct failure *f)
         err = admin_open_database(admin, true, f);
     if (err == ERR_OK) {
         err = wish.any ? change_client(admin, name, &wish, &own, f)
-                       : client_limits(admin, name, "", &own, f);
+                       : client_limits(admin, name, false, &own, f);
     }
     if (err == ERR_OK)
         err = farm_limits(admin, &farm, f);

@@ -3,7 +3,6 @@
  * `add` may be repeated with the same values: scripts that set a farm up can run again. */
 #include "admin/admin.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,13 +22,9 @@
 static enum err find_client(struct admin *admin, const char *name, enum role *out,
                             struct failure *f)
 {
-    struct buf sql = {0};
-    buf_puts(&sql, "SELECT role FROM client WHERE name = ");
-    sql_text(&sql, name);
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_query(admin->session, "look for the client", sql.data, sql.len,
-                                       &res, f);
-    buf_fini(&sql);
+    enum err err = admin_query(admin, "look for the client",
+                               admin_sql("SELECT role FROM client WHERE name = ?", name), &res, f);
     if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
@@ -41,16 +36,11 @@ static enum err find_client(struct admin *admin, const char *name, enum role *ou
 static enum err insert_client(struct admin *admin, const char *name, enum role role,
                               struct failure *f)
 {
-    struct buf sql = {0};
-    buf_puts(&sql, "INSERT INTO client (name, role, added_at_ms) VALUES (");
-    sql_text(&sql, name);
-    buf_puts(&sql, ", ");
-    sql_text(&sql, role_name(role));
-    buf_puts(&sql, ", ");
-    sql_int(&sql, clock_wall_ms());
-    buf_puts(&sql, ")");
-    enum err err = mysql_session_exec(admin->session, "add the client", sql.data, sql.len, f);
-    buf_fini(&sql);
+    enum err err = admin_exec(
+        admin, "add the client",
+        admin_sql("INSERT INTO client (name, role, added_at_ms) VALUES (?, ?, #)", name,
+                  role_name(role), clock_wall_ms()),
+        f);
     return err ? err : mysql_session_commit(admin->session, f);
 }
 
@@ -90,32 +80,16 @@ enum err admin_client_list(struct admin *admin, struct failure *f)
     static const struct admin_column columns[] = {{"client", "CLIENT"}, {"role", "ROLE"},
                                                   {"keys", "KEYS"},     {"added_at", "ADDED"},
                                                   {"limits", "LIMITS"}, {0}};
-    MYSQL_RES *res = NULL;
-    enum err err = admin_open_database(admin, true, f);
-    if (err == ERR_OK) {
-        err = mysql_session_read(
-            admin->session, "list the clients",
+    return admin_list(
+        admin,
+        &(struct admin_list){
+            columns, "ssitl", "list the clients",
             "SELECT c.name, c.role, COUNT(k.kid), c.added_at_ms, " ADMIN_LIMIT_COLUMNS(
-                c) " FROM client c LEFT JOIN client_key k ON k.client = c.name AND k.revoked_at_ms "
-                   "IS NULL "
-                   "GROUP BY c.name, c.role, c.added_at_ms, " ADMIN_LIMIT_COLUMNS(
-                       c) " ORDER BY c.name",
-            &res, f);
-    }
-    if (err != ERR_OK)
-        return err;
-    json_t *items = json_array();
-    MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res))) {
-        json_array_append_new(items,
-                              json_pack("{s:s, s:s, s:I, s:o, s:o}", "client", row[0], "role",
-                                        row[1], "keys", (json_int_t)field_int(row[2]), "added_at",
-                                        admin_json_time(field_int(row[3])), "limits",
-                                        admin_json_limits(row + 4)));
-    }
-    mysql_free_result(res);
-    admin_print_rows(admin, columns, items);
-    return ERR_OK;
+                c) " FROM "
+                   "client c LEFT JOIN client_key k ON k.client = c.name AND k.revoked_at_ms IS "
+                   "NULL GROUP "
+                   "BY c.name, c.role, c.added_at_ms, " ADMIN_LIMIT_COLUMNS(c) " ORDER BY c.name"},
+        f);
 }
 
 /* --- keys --- */
@@ -194,34 +168,21 @@ static enum err bump_generation(struct admin *admin, struct failure *f)
 {
     enum err err = mysql_session_execf(admin->session, f, "note the change of keys",
                                        "UPDATE farm SET key_generation = key_generation + 1");
-    if (err == ERR_OK && mysql_session_matched(admin->session) != 1) {
-        err = failure_set(f, ERR_NOT_FOUND,
-                          "there is no farm yet: run `berth-admin init --farm NAME`");
-    }
+    if (err == ERR_OK && mysql_session_matched(admin->session) != 1)
+        err = admin_no_farm(f);
     return err ? err : mysql_session_commit(admin->session, f);
 }
 
 static enum err insert_key(struct admin *admin, const struct new_key *key, struct failure *f)
 {
-    struct buf sql = {0};
-    buf_puts(&sql, "INSERT INTO client_key (kid, client, algorithm, public_pem, not_before_ms, "
-                   "not_after_ms, added_at_ms) VALUES (");
-    sql_text(&sql, key->kid);
-    buf_puts(&sql, ", ");
-    sql_text(&sql, key->client);
-    buf_puts(&sql, ", ");
-    sql_text(&sql, jws_alg_name(key->alg));
-    buf_puts(&sql, ", ");
-    sql_text(&sql, key->pem);
-    buf_printf(&sql, ", %" PRId64 ", ", key->not_before_ms);
-    if (key->not_after_ms == INT64_MAX) {
-        buf_puts(&sql, "NULL");
-    } else {
-        sql_int(&sql, key->not_after_ms);
-    }
-    buf_printf(&sql, ", %" PRId64 ")", clock_wall_ms());
-    enum err err = mysql_session_exec(admin->session, "add the key", sql.data, sql.len, f);
-    buf_fini(&sql);
+    enum err err = admin_exec(admin, "add the key",
+                              admin_sql("INSERT INTO client_key (kid, client, algorithm, "
+                                        "public_pem, not_before_ms, not_after_ms, "
+                                        "added_at_ms) VALUES (?, ?, ?, ?, #, NULLIF(#, #), #)",
+                                        key->kid, key->client, jws_alg_name(key->alg), key->pem,
+                                        key->not_before_ms, key->not_after_ms, INT64_MAX,
+                                        clock_wall_ms()),
+                              f);
     return err ? err : bump_generation(admin, f);
 }
 
@@ -230,13 +191,12 @@ static enum err insert_key(struct admin *admin, const struct new_key *key, struc
 static enum err find_key(struct admin *admin, const struct new_key *key, bool *same,
                          struct failure *f)
 {
-    struct buf sql = {0};
-    buf_puts(&sql, "SELECT client, public_pem, revoked_at_ms FROM client_key WHERE kid = ");
-    sql_text(&sql, key->kid);
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_query(admin->session, "look for the key", sql.data, sql.len, &res,
-                                       f);
-    buf_fini(&sql);
+    enum err err = admin_query(
+        admin, "look for the key",
+        admin_sql("SELECT client, public_pem, revoked_at_ms FROM client_key WHERE kid = ?",
+                  key->kid),
+        &res, f);
     if (err != ERR_OK)
         return err;
     *same = false;
@@ -292,11 +252,6 @@ enum err admin_key_add(struct admin *admin, struct failure *f)
     return err;
 }
 
-static json_t *time_or_null(const char *field)
-{
-    return field ? admin_json_time(field_int(field)) : json_null();
-}
-
 enum err admin_key_list(struct admin *admin, struct failure *f)
 {
     static const struct admin_column columns[] = {{"kid", "KEY"},
@@ -307,41 +262,22 @@ enum err admin_key_list(struct admin *admin, struct failure *f)
                                                   {"revoked_at", "REVOKED"},
                                                   {"added_at", "ADDED"},
                                                   {0}};
-    MYSQL_RES *res = NULL;
-    enum err err = admin_open_database(admin, true, f);
-    if (err == ERR_OK) {
-        err = mysql_session_read(
-            admin->session, "list the keys",
+    return admin_list(
+        admin,
+        &(struct admin_list){
+            columns, "ssstttt", "list the keys",
             "SELECT kid, client, algorithm, NULLIF(not_before_ms, 0), not_after_ms, "
-            "revoked_at_ms, added_at_ms FROM client_key ORDER BY client, added_at_ms, kid",
-            &res, f);
-    }
-    if (err != ERR_OK)
-        return err;
-    json_t *items = json_array();
-    MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res))) {
-        json_array_append_new(
-            items, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "kid", row[0], "client", row[1],
-                             "algorithm", row[2], "not_before", time_or_null(row[3]), "not_after",
-                             time_or_null(row[4]), "revoked_at", time_or_null(row[5]), "added_at",
-                             time_or_null(row[6])));
-    }
-    mysql_free_result(res);
-    admin_print_rows(admin, columns, items);
-    return ERR_OK;
+            "revoked_at_ms, added_at_ms FROM client_key ORDER BY client, added_at_ms, kid"},
+        f);
 }
 
 /* The time of the revocation, which an earlier run may have made. */
 static enum err revoke(struct admin *admin, const char *kid, int64_t *at_ms, struct failure *f)
 {
-    struct buf sql = {0};
-    buf_puts(&sql, "SELECT revoked_at_ms FROM client_key WHERE kid = ");
-    sql_text(&sql, kid);
-    buf_puts(&sql, " FOR UPDATE");
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_query(admin->session, "look for the key", sql.data, sql.len, &res,
-                                       f);
+    enum err err = admin_query(
+        admin, "look for the key",
+        admin_sql("SELECT revoked_at_ms FROM client_key WHERE kid = ? FOR UPDATE", kid), &res, f);
     if (err == ERR_OK) {
         MYSQL_ROW row = mysql_fetch_row(res);
         *at_ms = row ? field_int(row[0]) : -1;
@@ -351,16 +287,14 @@ static enum err revoke(struct admin *admin, const char *kid, int64_t *at_ms, str
         err = failure_set(f, ERR_NOT_FOUND, "there is no key %s: see berth-admin key list", kid);
     if (err == ERR_OK && *at_ms == 0) {
         *at_ms = clock_wall_ms();
-        buf_clear(&sql);
-        buf_printf(&sql, "UPDATE client_key SET revoked_at_ms = %" PRId64 " WHERE kid = ", *at_ms);
-        sql_text(&sql, kid);
-        err = mysql_session_exec(admin->session, "revoke the key", sql.data, sql.len, f);
+        err = admin_exec(
+            admin, "revoke the key",
+            admin_sql("UPDATE client_key SET revoked_at_ms = # WHERE kid = ?", *at_ms, kid), f);
         if (err == ERR_OK)
             err = bump_generation(admin, f);
     } else if (err == ERR_OK) {
         admin_remark(admin, "key %s was revoked before", kid);
     }
-    buf_fini(&sql);
     return err;
 }
 

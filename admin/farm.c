@@ -39,10 +39,8 @@ enum err admin_farm_open(struct admin *admin, struct admin_farm *farm, struct ad
     enum err err = admin_open_database(admin, true, f);
     if (err == ERR_OK)
         err = admin_farm_read(admin, farm, f);
-    if (err == ERR_OK && !farm->name[0]) {
-        err = failure_set(f, ERR_NOT_FOUND,
-                          "there is no farm yet: run `berth-admin init --farm NAME`");
-    }
+    if (err == ERR_OK && !farm->name[0])
+        err = admin_no_farm(f);
     if (err == ERR_OK)
         err = admin_kafka_open(admin->cfg, kafka, f);
     if (err == ERR_OK)
@@ -147,13 +145,11 @@ static enum err record_farm(struct admin *admin, struct admin_kafka *kafka,
                             const struct admin_farm *farm, struct failure *f)
 {
     struct buf sql = {0};
-    buf_puts(&sql, "INSERT INTO farm (name, partitions, cluster_id) VALUES (");
-    sql_text(&sql, farm->name);
-    buf_printf(&sql, ", %" PRId32 ", ", farm->partitions);
-    sql_text(&sql, farm->cluster_id);
-    buf_puts(&sql, ")");
-    enum err err = mysql_session_exec(admin->session, "record the farm", sql.data, sql.len, f);
-    buf_clear(&sql);
+    enum err err = admin_exec(
+        admin, "record the farm",
+        admin_sql("INSERT INTO farm (name, partitions, cluster_id) VALUES (?, #, ?)", farm->name,
+                  (int64_t)farm->partitions, farm->cluster_id),
+        f);
     buf_puts(&sql, "INSERT INTO request_partition (part, next_offset) VALUES ");
     for (int32_t part = 0; err == ERR_OK && part < farm->partitions; part++) {
         struct topic_span span;

@@ -10,28 +10,10 @@
 
 #include "core/limits.h"
 #include "core/request.h"
-#include "db/migrate.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/problem.h"
 
 #define COLUMNS_MAX 24
-
-/* --- database --- */
-
-enum err admin_open_database(struct admin *admin, bool checked, struct failure *f)
-{
-    enum err err = mysql_settings_read(admin->cfg, &admin->settings, f);
-    if (err != ERR_OK)
-        return err;
-    admin->settings.io_timeout_s = 3600;
-    admin->settings.idle_timeout_s = 3600;
-    admin->settings.lock_timeout_s = 20;
-    admin->session = mysql_session_new(&admin->settings);
-    err = mysql_session_connect(admin->session, f);
-    if (err == ERR_OK && checked)
-        err = migrate_check(admin->session, f);
-    return err;
-}
 
 /* --- operands --- */
 

@@ -24,36 +24,14 @@ enum err admin_partition_list(struct admin *admin, struct failure *f)
                                                   {"reject_offset", "REJECT"},
                                                   {"halted", "HALTED"},
                                                   {0}};
-    MYSQL_RES *res = NULL;
-    enum err err = admin_open_database(admin, true, f);
-    if (err == ERR_OK) {
-        err = mysql_session_read(
-            admin->session, "list the partitions",
-            "SELECT part, next_offset, last_seq, published_seq, clock_ms, epoch, owner, "
-            "ignore_time_until, reject_offset, halted FROM request_partition ORDER BY part",
-            &res, f);
-    }
-    if (err != ERR_OK)
-        return err;
-    json_t *items = json_array();
-    MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res))) {
-        int64_t clock_ms = field_int(row[4]), ignore = field_int(row[7]);
-        int64_t reject = field_int(row[8]);
-        json_t *item = json_pack(
-            "{s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "partition", (json_int_t)field_int(row[0]),
-            "next_offset", (json_int_t)field_int(row[1]), "last_sequence",
-            (json_int_t)field_int(row[2]), "published_sequence", (json_int_t)field_int(row[3]),
-            "clock", clock_ms ? admin_json_time(clock_ms) : json_null(), "epoch",
-            (json_int_t)field_int(row[5]), "owner", admin_json_text(row[6]));
-        json_object_set_new(item, "ignore_time_until", ignore ? json_integer(ignore) : json_null());
-        json_object_set_new(item, "reject_offset", reject < 0 ? json_null() : json_integer(reject));
-        json_object_set_new(item, "halted", admin_json_text(row[9]));
-        json_array_append_new(items, item);
-    }
-    mysql_free_result(res);
-    admin_print_rows(admin, columns, items);
-    return ERR_OK;
+    return admin_list(
+        admin,
+        &(struct admin_list){
+            columns, "iiiitisiis", "list the partitions",
+            "SELECT part, next_offset, last_seq, published_seq, NULLIF(clock_ms, 0), epoch, owner, "
+            "NULLIF(ignore_time_until, 0), IF(reject_offset < 0, NULL, reject_offset), halted "
+            "FROM request_partition ORDER BY part"},
+        f);
 }
 
 /* The columns of a locked partition row that the commands need. */
@@ -66,14 +44,12 @@ static enum err lock_part(struct admin *admin, int64_t part, struct part_row *ou
                           struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    struct buf sql = {0};
-    buf_printf(&sql,
-               "SELECT next_offset, halted <> '' FROM request_partition WHERE part = %" PRId64
-               " FOR UPDATE",
-               part);
-    enum err err = mysql_session_query(admin->session, "lock the partition", sql.data, sql.len,
-                                       &res, f);
-    buf_fini(&sql);
+    enum err err = admin_query(
+        admin, "lock the partition",
+        admin_sql(
+            "SELECT next_offset, halted <> '' FROM request_partition WHERE part = # FOR UPDATE",
+            part),
+        &res, f);
     if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);

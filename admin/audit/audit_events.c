@@ -44,14 +44,11 @@ static enum err window_load(struct row_window *window, const struct comparison *
                             struct failure *f)
 {
     window_clear(window);
-    struct buf sql = {0};
-    buf_printf(&sql,
-               "SELECT seq, event, subject FROM decision WHERE part = %" PRId32
-               " AND seq >= %" PRId64 " ORDER BY seq LIMIT %d",
-               c->part->part, seq, WINDOW_ROWS);
-    enum err err = mysql_session_query(c->audit->admin->session, "read decisions", sql.data,
-                                       sql.len, &window->res, f);
-    buf_fini(&sql);
+    enum err err = admin_query(c->audit->admin, "read decisions",
+                               admin_sql("SELECT seq, event, subject FROM decision WHERE part = # "
+                                         "AND seq >= # ORDER BY seq LIMIT #",
+                                         (int64_t)c->part->part, seq, (int64_t)WINDOW_ROWS),
+                               &window->res, f);
     if (err != ERR_OK)
         return err;
     MYSQL_ROW row;

@@ -25,15 +25,13 @@ static enum err cursor_load(struct cursor *cursor, int64_t from, struct failure 
     if (cursor->res)
         mysql_free_result(cursor->res);
     cursor->res = NULL;
-    struct buf sql = {0};
-    buf_printf(&sql,
-               "SELECT log_offset, message_sha256, seq FROM decision "
-               "FORCE INDEX (decision_offset) WHERE part = %" PRId32 " AND log_offset >= %" PRId64
-               " AND log_offset < %" PRId64 " ORDER BY log_offset LIMIT %d",
-               cursor->part->part, from, cursor->end, CHUNK_ROWS);
-    enum err err = mysql_session_query(cursor->audit->admin->session, "read decisions", sql.data,
-                                       sql.len, &cursor->res, f);
-    buf_fini(&sql);
+    enum err err = admin_query(
+        cursor->audit->admin, "read decisions",
+        admin_sql("SELECT log_offset, message_sha256, seq FROM decision FORCE INDEX "
+                  "(decision_offset) WHERE "
+                  "part = # AND log_offset >= # AND log_offset < # ORDER BY log_offset LIMIT #",
+                  (int64_t)cursor->part->part, from, cursor->end, (int64_t)CHUNK_ROWS),
+        &cursor->res, f);
     if (err != ERR_OK)
         return err;
     cursor->row = mysql_fetch_row(cursor->res);
@@ -95,14 +93,12 @@ static enum err check_ahead(struct audit *audit, const struct audit_part *p, str
 {
     MYSQL_RES *res = NULL;
     char at[AUDIT_AT_LEN];
-    struct buf sql = {0};
-    buf_printf(&sql,
-               "SELECT COUNT(*), MIN(log_offset) FROM decision WHERE part = %" PRId32
-               " AND log_offset >= %" PRId64,
-               p->part, p->next_offset);
-    enum err err = mysql_session_query(audit->admin->session, "read decisions", sql.data, sql.len,
-                                       &res, f);
-    buf_fini(&sql);
+    enum err err = admin_query(
+        audit->admin, "read decisions",
+        admin_sql(
+            "SELECT COUNT(*), MIN(log_offset) FROM decision WHERE part = # AND log_offset >= #",
+            (int64_t)p->part, p->next_offset),
+        &res, f);
     if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);

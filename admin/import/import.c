@@ -162,17 +162,14 @@ static enum err take_options(struct import *import, struct failure *f)
 /* Who is no admin would have each machine rejected. */
 static enum err check_client(struct import *import, struct failure *f)
 {
-    struct buf sql = {0};
     MYSQL_RES *rows = NULL;
     enum err err = config_require(import->admin->cfg, "client.name", f);
     if (err != ERR_OK)
         return err;
     import->client_name = config_string(import->admin->cfg, "client.name");
-    buf_puts(&sql, "SELECT role FROM client WHERE name = ");
-    sql_text(&sql, import->client_name);
-    err = mysql_session_query(import->admin->session, "look for the client", sql.data, sql.len,
-                              &rows, f);
-    buf_fini(&sql);
+    err = admin_query(import->admin, "look for the client",
+                      admin_sql("SELECT role FROM client WHERE name = ?", import->client_name),
+                      &rows, f);
     if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(rows);
@@ -197,10 +194,8 @@ static enum err open_farm(struct import *import, struct admin_farm *farm, struct
     enum err err = admin_open_database(import->admin, true, f);
     if (err == ERR_OK)
         err = admin_farm_read(import->admin, farm, f);
-    if (err == ERR_OK && !farm->name[0]) {
-        err = failure_set(f, ERR_NOT_FOUND,
-                          "there is no farm yet: run `berth-admin init --farm NAME`");
-    }
+    if (err == ERR_OK && !farm->name[0])
+        err = admin_no_farm(f);
     if (err == ERR_OK && name && strcmp(name, farm->name) != 0) {
         err = failure_set(f, ERR_CONFIG, "farm.name is %s, but the database is that of the farm %s",
                           name, farm->name);

@@ -86,19 +86,15 @@ static bool same_content(const json_t *request, const json_t *data)
 static enum err first_answer(const struct import *import, const char *request_id, json_t **out,
                              struct failure *f)
 {
-    struct buf sql = {0};
     MYSQL_RES *rows = NULL;
-    MYSQL_ROW row;
-    buf_puts(&sql, "SELECT event FROM decision WHERE client = ");
-    sql_text(&sql, import->client_name);
-    buf_puts(&sql, " AND request_id = ");
-    sql_text(&sql, request_id);
-    enum err err = mysql_session_query(import->admin->session, "read the first answer", sql.data,
-                                       sql.len, &rows, f);
-    buf_fini(&sql);
+    enum err err = admin_query(
+        import->admin, "read the first answer",
+        admin_sql("SELECT event FROM decision WHERE client = ? AND request_id = ?",
+                  import->client_name, request_id),
+        &rows, f);
     if (err != ERR_OK)
         return err;
-    row = mysql_fetch_row(rows);
+    MYSQL_ROW row = mysql_fetch_row(rows);
     *out = row ? json_loadb(row[0], mysql_fetch_lengths(rows)[0], 0, NULL) : NULL;
     mysql_free_result(rows);
     /* The next look must see what was decided meanwhile. */

@@ -1,0 +1,97 @@
+/* berth-admin's statements: values as literals, rows as JSON. */
+#include "admin/admin.h"
+
+#include <assert.h>
+#include <stdarg.h>
+
+#include "admin/client_limits.h"
+#include "db/migrate.h"
+
+enum err admin_open_database(struct admin *admin, bool checked, struct failure *f)
+{
+    enum err err = mysql_settings_read(admin->cfg, &admin->settings, f);
+    if (err != ERR_OK)
+        return err;
+    admin->settings.io_timeout_s = 3600;
+    admin->settings.idle_timeout_s = 3600;
+    admin->settings.lock_timeout_s = 20;
+    admin->session = mysql_session_new(&admin->settings);
+    err = mysql_session_connect(admin->session, f);
+    if (err == ERR_OK && checked)
+        err = migrate_check(admin->session, f);
+    return err;
+}
+
+struct buf admin_sql(const char *format, ...)
+{
+    struct buf sql = {0};
+    va_list args;
+    va_start(args, format);
+    for (; *format; format++) {
+        if (*format == '?') {
+            sql_text_or_null(&sql, va_arg(args, const char *));
+        } else if (*format == '#') {
+            sql_int(&sql, va_arg(args, int64_t));
+        } else {
+            buf_append(&sql, format, 1);
+        }
+    }
+    va_end(args);
+    return sql;
+}
+
+enum err admin_query(struct admin *admin, const char *what, struct buf sql, MYSQL_RES **out,
+                     struct failure *f)
+{
+    enum err err = mysql_session_query(admin->session, what, sql.data, sql.len, out, f);
+    buf_fini(&sql);
+    return err;
+}
+
+enum err admin_exec(struct admin *admin, const char *what, struct buf sql, struct failure *f)
+{
+    enum err err = mysql_session_exec(admin->session, what, sql.data, sql.len, f);
+    buf_fini(&sql);
+    return err;
+}
+
+enum err admin_no_farm(struct failure *f)
+{
+    return failure_set(f, ERR_NOT_FOUND,
+                       "there is no farm yet: run `berth-admin init --farm NAME`");
+}
+
+static json_t *value_of(char kind, char **fields)
+{
+    if (kind == 'l')
+        return admin_json_limits(fields);
+    if (!fields[0])
+        return json_null();
+    if (kind == 'i')
+        return json_integer(field_int(fields[0]));
+    if (kind == 't')
+        return admin_json_time(field_int(fields[0]));
+    assert(kind == 's');
+    return admin_json_text(fields[0]);
+}
+
+enum err admin_list(struct admin *admin, const struct admin_list *list, struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = admin_open_database(admin, true, f);
+    if (err == ERR_OK)
+        err = mysql_session_read(admin->session, list->what, list->sql, &res, f);
+    if (err != ERR_OK)
+        return err;
+    json_t *items = json_array();
+    MYSQL_ROW row;
+    while ((row = mysql_fetch_row(res))) {
+        json_t *item = json_object();
+        for (size_t i = 0; list->kinds[i]; i++)
+            json_object_set_new(item, list->columns[i].key, value_of(list->kinds[i], row + i));
+        json_array_append_new(items, item);
+    }
+    mysql_free_result(res);
+    admin_print_rows(admin, list->columns, items);
+    return ERR_OK;
+}
