@@ -139,11 +139,6 @@ struct series_view {
     size_t count;
     const struct occurrence *occurrences;
 };
-/* What is free on one machine that a rejected request asked for. */
-struct machine_free {
-    const char *machine;
-    struct amount free;
-};
 /* The limit that a request would exceed: used + asked > limit. Hours are rounded up. */
 struct limit_view {
     const char *name; /* as in client_limits: "gpus_at_once" */
@@ -176,7 +171,7 @@ struct decision {
     bool has_free;
     struct amount free;
     size_t free_count;
-    const struct machine_free *frees;
+    const struct share *frees;
     /* `any`: the number of machines that have room (insufficient_capacity) or are large enough
      * (exceeds_machine); -1: not an `any` request. */
     int64_t fitting;

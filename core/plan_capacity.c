@@ -178,11 +178,10 @@ static struct next next_start(const struct decider *d, const struct plan *plan)
 
 static void note_frees(struct decider *d, const struct plan *plan)
 {
-    struct machine_free *frees = arena_alloc(world_arena(d->world),
-                                             plan->ask_count * sizeof(*frees));
+    struct share *frees = arena_alloc(world_arena(d->world), plan->ask_count * sizeof(*frees));
     for (size_t i = 0; i < plan->ask_count; i++) {
         const struct machine *machine = plan->asks[i].machine;
-        frees[i] = (struct machine_free){.machine = machine->name, .free = free_on(plan, machine)};
+        frees[i] = (struct share){.machine = machine->name, .amount = free_on(plan, machine)};
     }
     d->out->free_count = plan->ask_count;
     d->out->frees = frees;

@@ -6,9 +6,17 @@
 
 #include "core/request.h"
 
+/* NULL: nothing to add. */
 static void add_name(struct buf *list, const char *name)
 {
-    buf_append(list, name, strlen(name) + 1);
+    if (name)
+        buf_append(list, name, strlen(name) + 1);
+}
+
+static void add_machines(struct buf *list, const struct share *shares, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        add_name(list, shares[i].machine);
 }
 
 static bool has_name(const struct buf *list, const char *name)
@@ -28,20 +36,46 @@ static bool leaves_machines(const struct event_view *view)
            (!type || strcmp(type, request_type_name(REQUEST_BOOKING_CREATE)) != 0);
 }
 
-static void take_concern(struct feed_event *event, const struct event_view *view,
-                         struct arena *arena)
+static void take_bookings(struct feed_event *event, const struct event_view *view)
 {
-    struct event_concern concern;
-    event_concern(view, arena, &concern);
-    for (size_t i = 0; i < concern.client_count; i++)
-        add_name(&event->clients, concern.clients[i]);
-    for (size_t i = 0; i < concern.machine_count; i++)
-        add_name(&event->machines, concern.machines[i]);
-    if (!leaves_machines(view) || concern.booking_count == 0)
-        return;
-    event->booking_count = concern.booking_count;
-    event->bookings = xcalloc(concern.booking_count, sizeof(*event->bookings));
-    memcpy(event->bookings, concern.bookings, concern.booking_count * sizeof(*event->bookings));
+    const struct series_view *series = view->series;
+    size_t most = 1 + view->displaced_count + (series ? series->count : 0);
+    event->bookings = xcalloc(most, sizeof(*event->bookings));
+    if (view->booking)
+        event->bookings[event->booking_count++] = view->booking->id;
+    for (size_t i = 0; series && i < series->count; i++) {
+        if (series->occurrences[i].booking != 0)
+            event->bookings[event->booking_count++] = series->occurrences[i].booking;
+    }
+    for (size_t i = 0; i < view->displaced_count; i++)
+        event->bookings[event->booking_count++] = view->displaced[i].id;
+}
+
+/* Takes what filters compare. No label, user or sentence counts, whatever text it holds. */
+static void take_concern(struct feed_event *event, const struct event_view *view)
+{
+    static const char machine[] = "machine/";
+    const struct series_view *series = view->series;
+    add_name(&event->clients, view->request.client);
+    if (view->booking) {
+        add_name(&event->clients, view->booking->client);
+        add_machines(&event->machines, view->booking->shares, view->booking->share_count);
+    }
+    for (size_t i = 0; i < view->displaced_count; i++)
+        add_name(&event->clients, view->displaced[i].client);
+    if (view->subject && strncmp(view->subject, machine, sizeof(machine) - 1) == 0)
+        add_name(&event->machines, view->subject + sizeof(machine) - 1);
+    if (view->machine)
+        add_name(&event->machines, view->machine->name);
+    add_name(&event->machines, view->blocking_machine);
+    add_machines(&event->machines, view->frees, view->free_count);
+    for (size_t i = 0; series && i < series->count; i++) {
+        const struct occurrence *occurrence = &series->occurrences[i];
+        add_name(&event->machines, occurrence->machine);
+        add_machines(&event->machines, occurrence->shares, occurrence->share_count);
+    }
+    if (leaves_machines(view))
+        take_bookings(event, view);
 }
 
 enum err feed_event_new(const char *bytes, size_t len, struct feed_event **out, struct failure *f)
@@ -62,7 +96,7 @@ enum err feed_event_new(const char *bytes, size_t len, struct feed_event **out, 
         event->type = xstrdup(view.type);
         event->bytes = xstrndup(bytes, len);
         event->len = len;
-        take_concern(event, &view, arena);
+        take_concern(event, &view);
         event->size = sizeof(*event) + len + event->clients.capacity + event->machines.capacity +
                       event->booking_count * sizeof(*event->bookings);
         *out = event;

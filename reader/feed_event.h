@@ -13,7 +13,13 @@
 #include "lib/codec/event_read.h"
 
 /* Members are only for reading, and `held` is feed_event.c's. A list of names is one text: each
- * name with a NUL behind it. */
+ * name with a NUL behind it; a list may repeat a name or a booking.
+ * - clients: the request's; the owner of the booking or series; the owners of displaced bookings.
+ * - machines: those of the booking's and each occurrence's allocations; that of a registration or
+ *   update, also of a rejected one (the subject); that which a rejection, or an occurrence that was
+ *   left out, is about; those whose free amounts a rejection tells.
+ * - bookings: the booking, the occurrences that were booked or ended, the displaced ones, if the
+ *   event may end what they hold: it does not name the machines that a booking leaves. */
 struct feed_event {
     int32_t part;
     int64_t seq;
@@ -23,7 +29,7 @@ struct feed_event {
     size_t len;
     size_t size;                  /* bytes of memory that the event takes */
     struct buf clients, machines; /* lists of names */
-    int64_t *bookings;            /* those which may leave machines by this event */
+    int64_t *bookings;
     size_t booking_count;
     _Atomic(struct buf *) held; /* a list of names; NULL: not known */
     atomic_uint references;

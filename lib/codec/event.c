@@ -112,20 +112,6 @@ static void put_accepted(struct jsonout *out, const struct decision *dec)
         put_displaced(out, dec->displaced, dec->displaced_count);
 }
 
-static void put_frees(struct jsonout *out, const struct machine_free *frees, size_t count)
-{
-    JSONOUT_RAW(out, ",\"machines_free\":[");
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
-        JSONOUT_STRING(out, "{\"machine\":", frees[i].machine);
-        JSONOUT_RAW(out, ",");
-        jsonout_amount(out, frees[i].free);
-        JSONOUT_RAW(out, "}");
-    }
-    JSONOUT_RAW(out, "]");
-}
-
 static void put_in_use(struct jsonout *out, const int64_t *bookings, size_t count)
 {
     JSONOUT_RAW(out, ",\"in_use\":[");
@@ -160,8 +146,10 @@ static void put_rejected(struct jsonout *out, const struct decision *dec)
         jsonout_amount(out, dec->free);
         JSONOUT_RAW(out, "}");
     }
-    if (dec->free_count > 0)
-        put_frees(out, dec->frees, dec->free_count);
+    if (dec->free_count > 0) {
+        JSONOUT_RAW(out, ",\"machines_free\":");
+        jsonout_shares(out, dec->frees, dec->free_count);
+    }
     if (dec->fitting >= 0)
         JSONOUT_INT(out, ",\"fitting\":", dec->fitting);
     if (dec->next_available_ms != TIME_NONE)

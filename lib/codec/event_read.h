@@ -46,7 +46,7 @@ struct event_view {
     const char *reason, *detail;  /* NULL: missing */
     const char *blocking_machine; /* the machine that the reason is about; NULL: none */
     size_t free_count;
-    const struct machine_free *frees;
+    const struct share *frees;
     /* NULL: all is well. Else the first member of `data` that is not as it must be, such as
      * "data.booking.allocations"; it is left out above, and all the rest was read. */
     const char *fault;
@@ -59,27 +59,6 @@ struct event_view {
  * caller compares out->part with the partition from which it took the message. */
 enum err event_read(const char *bytes, size_t len, struct arena *arena, struct event_view *out,
                     struct failure *f);
-
-/* Whom and what an event concerns: what the filters of GET /v1/events compare (docs/reader.md).
- * Each list is distinct and sorted (strcmp, by number).
- * - clients: the request's; the owner of the booking or series; the owners of displaced bookings.
- * - machines: those of the booking's and each occurrence's allocations; that of a registration or
- *   update, also of a rejected one (the subject); that which a rejection, or an occurrence that was
- *   left out, is about; those whose free amounts a rejection tells.
- * - bookings: the booking, the occurrences that were booked or ended, the displaced ones. A change
- *   of a booking no longer names the machine that the booking leaves: only the database knows which
- *   machines these bookings held before.
- * Nothing else counts: no label, user or sentence, whatever text it holds. */
-struct event_concern {
-    const char *const *clients;
-    size_t client_count;
-    const char *const *machines;
-    size_t machine_count;
-    const int64_t *bookings;
-    size_t booking_count;
-};
-/* The arrays live in the arena; the strings are the view's. */
-void event_concern(const struct event_view *event, struct arena *arena, struct event_concern *out);
 
 /* "3-1042": partition 3, sequence 1042, as in `id`, `duplicate_of` and the header ce_id. False: the
  * text is no such id, or the sequence is so high that the ids of its bookings would not fit. */

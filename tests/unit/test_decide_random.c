@@ -493,7 +493,7 @@ static uint64_t digest_of(const struct decision *out)
     fold_int(&digest, out->free.gpus * 1000 + out->free.memory_gib);
     for (size_t i = 0; i < out->free_count; i++) {
         fold_text(&digest, out->frees[i].machine);
-        fold_int(&digest, out->frees[i].free.gpus * 1000 + out->frees[i].free.memory_gib);
+        fold_int(&digest, out->frees[i].amount.gpus * 1000 + out->frees[i].amount.memory_gib);
     }
     for (size_t i = 0; i < out->in_use_count; i++)
         fold_int(&digest, out->in_use[i]);
@@ -553,7 +553,7 @@ static void compare_capacity(const struct decision *out, const struct model_answ
         same_amount("free", out->free, answer->free);
     same("free_count", (int64_t)out->free_count, (int64_t)answer->free_count);
     for (size_t i = 0; i < out->free_count; i++)
-        same_amount("one of frees", out->frees[i].free, answer->frees[i]);
+        same_amount("one of frees", out->frees[i].amount, answer->frees[i]);
     same("fitting", out->fitting, answer->fitting);
     same("next_available", out->next_available_ms,
          answer->next_s < 0 ? TIME_NONE : ms_of(answer->next_s));

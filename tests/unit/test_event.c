@@ -336,11 +336,11 @@ static void test_insufficient_capacity(void **state)
 static void test_more_than_one_machine_asked_for(void **state)
 {
     (void)state;
-    static const struct machine_free frees[] = {{"gpu-02", {8, 512}}, {"gpu-01", {3, 448}}};
+    static const struct share frees[] = {{"gpu-02", {8, 512}}, {"gpu-01", {3, 448}}};
     reject(REASON_INSUFFICIENT_CAPACITY, "gpu-01 has not that much.");
     decision.blocking_machine = "gpu-01";
     decision.has_free = true;
-    decision.free = frees[1].free;
+    decision.free = frees[1].amount;
     decision.free_count = 2;
     decision.frees = frees;
     assert_encoded("rejected-insufficient_capacity-machines");

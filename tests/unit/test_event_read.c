@@ -29,7 +29,6 @@
 #define OCCURRENCE INT64_C(17592190312451)
 
 static struct event_view event;
-static struct event_concern concern;
 
 /* The text of a file of the corpus; the caller frees it. */
 static char *corpus(const char *name)
@@ -52,32 +51,13 @@ static enum err read_text(const char *text)
     return err;
 }
 
-/* Reads the document, which must be an event without a fault, and what it concerns. */
+/* Reads the document, which must be an event without a fault. */
 static void read_good(const char *name)
 {
     char *text = corpus(name);
     if (read_text(text) != ERR_OK || event.fault)
         fail_msg("%s: %s", name, event.fault ? event.fault : "not an event");
-    event_concern(&event, arena, &concern);
     free(text); /* the view must not point into it */
-}
-
-/* The same as one text, "a b c". */
-static void assert_names(const char *const *names, size_t count, const char *expected)
-{
-    struct buf text = {0};
-    buf_puts(&text, "");
-    for (size_t i = 0; i < count; i++)
-        buf_printf(&text, "%s%s", i > 0 ? " " : "", names[i]);
-    assert_string_equal(text.data, expected);
-    buf_fini(&text);
-}
-
-static void assert_concern(const char *clients, const char *machines, size_t booking_count)
-{
-    assert_names(concern.clients, concern.client_count, clients);
-    assert_names(concern.machines, concern.machine_count, machines);
-    assert_int_equal(concern.booking_count, booking_count);
 }
 
 /* Calls fn for each document of the folder. */
@@ -127,7 +107,6 @@ static void attributes_and_request(void **state)
     assert_int_equal(event.request.offset, 1187);
     assert_null(event.duplicate_of);
     assert_null(event.reason);
-    assert_concern("batch-1", "gpu-01 gpu-02", 1);
     read_good("ok/accepted-duplicate.json");
     assert_string_equal(event.duplicate_of, "3-1042");
     read_good("ok/rejected-malformed.json");
@@ -136,7 +115,6 @@ static void attributes_and_request(void **state)
     assert_null(event.request.client);
     assert_string_equal(event.reason, "malformed");
     assert_string_equal(event.detail, "The message has no three parts.");
-    assert_concern("", "", 0);
 }
 
 static void booking_and_series(void **state)
@@ -161,13 +139,6 @@ static void booking_and_series(void **state)
     assert_string_equal(first->machine, "gpu-01");
     assert_int_equal(event.series->occurrences[1].booking, OCCURRENCE);
     assert_int_equal(event.series->occurrences[1].share_count, 2);
-    assert_concern("batch-1", "gpu-01 gpu-02", 1);
-    read_good("ok/accepted-booking.cancel-series.json");
-    assert_concern("batch-1", "gpu-01 gpu-02", 2);
-    assert_int_equal(concern.bookings[0], BOOKING);
-    /* An administrator's request about a client's booking concerns both. */
-    read_good("ok/accepted-booking.amend.json");
-    assert_concern("batch-1 ops", "", 1);
 }
 
 static void machine_and_displaced(void **state)
@@ -181,7 +152,6 @@ static void machine_and_displaced(void **state)
     assert_int_equal(event.displaced_count, 2);
     assert_int_equal(event.displaced[1].state, BOOKING_CANCELLED);
     assert_int_equal(event.displaced[1].end_ms, START_MS);
-    assert_concern("batch-1 batch-2", "gpu-01", 2);
     read_good("ok/accepted-machine.register.json");
     assert_int_equal(event.machine->labels.count, 3);
     assert_string_equal(event.machine->labels.items[0].value, "h100");
@@ -193,29 +163,7 @@ static void rejections(void **state)
     read_good("ok/rejected-insufficient_capacity-machines.json");
     assert_string_equal(event.blocking_machine, "gpu-01");
     assert_int_equal(event.free_count, 2);
-    assert_int_equal(event.frees[1].free.gpus, 3);
-    assert_concern("batch-1", "gpu-01 gpu-02", 0);
-    read_good("ok/rejected-duplicate.json");
-    assert_concern("batch-1", "gpu-99", 0);
-}
-
-/* Labels, users and sentences that spell what a filter looks for concern nobody. */
-static void texts_are_no_members(void **state)
-{
-    (void)state;
-    assert_int_equal(
-        read_text(
-            HEAD ACCEPTED TIME
-            "\"subject\":\"machine/m-1\",\"data\":{\"request\":{\"client\":\"ops\",\"partition\":3,"
-            "\"offset\":1187,\"user\":\"\\\"client\\\":\\\"batch-1\\\"\"},\"machine\":{\"id\":7,"
-            "\"version\":1,\"name\":\"m-1\",\"gpus\":8,\"memory_gib\":9,\"labels\":{\"client\":"
-            "\"batch-1\",\"id\":\"5\",\"machine\":\"gpu-01\",\"name\":\"gpu-02\",\"note\":"
-            "\"{\\\"booking\\\":6,\",\"type\":\"berth.request.rejected\"},\"state\":\"up\"}}}"),
-        ERR_OK);
-    assert_null(event.fault);
-    assert_int_equal(event.kind, EVENT_ACCEPTED);
-    event_concern(&event, arena, &concern);
-    assert_concern("ops", "m-1", 0);
+    assert_int_equal(event.frees[1].amount.gpus, 3);
 }
 
 /* A later version's type is an event, of which nothing but the attributes is read. */
@@ -336,8 +284,7 @@ static void cut_and_changed(const char *name)
         assert_int_equal(event_read(text, i, arena, &event, &f), ERR_FAILED);
         char kept = text[i];
         text[i] = (char)(kept ^ (1 << i % 8));
-        if (event_read(text, len, arena, &event, &f) == ERR_OK)
-            event_concern(&event, arena, &concern);
+        event_read(text, len, arena, &event, &f);
         text[i] = kept;
     }
     free(text);
@@ -411,7 +358,6 @@ int main(void)
         TEST(booking_and_series),
         TEST(machine_and_displaced),
         TEST(rejections),
-        TEST(texts_are_no_members),
         TEST(unknown_types_and_members),
         TEST(bad_documents_are_refused),
         TEST(no_event_at_all),

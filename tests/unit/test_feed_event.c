@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,43 @@ static void test_booking_passes_its_client_and_machines(void **state)
     assert_int_equal(machine(event, "gpu-03"), FEED_FAILS);
     assert_int_equal(machine(event, "gpu-0"), FEED_FAILS);
     feed_event_unref(event);
+}
+
+/* The list as one text, "a b c". */
+static void assert_names(const struct buf *list, const char *expected)
+{
+    assert_int_equal(list->len, expected[0] ? strlen(expected) + 1 : 0);
+    for (size_t i = 0; i < list->len; i++)
+        assert_int_equal(list->data[i], expected[i] == ' ' ? '\0' : expected[i]);
+}
+
+static void test_what_events_concern(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *clients, *machines;
+        size_t booking_count;
+    } cases[] = {
+        {"accepted-booking.create.json", "batch-1 batch-1", "gpu-01 gpu-02", 0},
+        {"accepted-booking.create-series-conflicts.json", "batch-1 batch-1",
+         "gpu-01 gpu-02 gpu-01 gpu-01 gpu-02", 0},
+        {"accepted-booking.cancel-series.json", "batch-1 batch-1", "gpu-01 gpu-02 gpu-01 gpu-02",
+         3},
+        {"accepted-booking.amend.json", "ops batch-1", "", 1},
+        {"accepted-machine.update-displacing.json", "batch-1 batch-1 batch-2", "gpu-01 gpu-01", 2},
+        {"rejected-insufficient_capacity-machines.json", "batch-1", "gpu-01 gpu-02 gpu-01", 0},
+        {"rejected-duplicate.json", "batch-1", "gpu-99", 0},
+        {"rejected-malformed.json", "", "", 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char path[128];
+        snprintf(path, sizeof(path), CORPUS "%s", cases[i].name);
+        struct feed_event *event = load(path);
+        assert_names(&event->clients, cases[i].clients);
+        assert_names(&event->machines, cases[i].machines);
+        assert_int_equal(event->booking_count, cases[i].booking_count);
+        feed_event_unref(event);
+    }
 }
 
 static void test_outcome(void **state)
@@ -204,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_booking_passes_its_client_and_machines),
+        cmocka_unit_test(test_what_events_concern),
         cmocka_unit_test(test_outcome),
         cmocka_unit_test(test_all_of_a_filter_must_match),
         cmocka_unit_test(test_displaced_bookings_concern_their_clients),

@@ -188,8 +188,8 @@ static void decide_both(int64_t seconds, struct decision *out)
     decide(world, &m.submission, out);
     assert_int_equal(out->reason, REASON_INSUFFICIENT_CAPACITY);
     assert_int_equal(out->free_count, 2);
-    assert_int_equal(out->frees[0].free.gpus, 0);
-    assert_int_equal(out->frees[1].free.gpus, 1);
+    assert_int_equal(out->frees[0].amount.gpus, 0);
+    assert_int_equal(out->frees[1].amount.gpus, 1);
     if (out->next_available_ms == TIME_NONE)
         assert_non_null(strstr(out->detail, "bound of steps"));
     world_free(world);
