@@ -22,7 +22,7 @@ def pytest_configure(config):
     del config
 
     def interrupted(number, frame):
-        """Being told to end is no reason to leave servers behind."""
+        """Turns SIGTERM into an exit that still removes the servers."""
         del number, frame
         raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, interrupted)
@@ -30,7 +30,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the marks in a hook of the same name
 def pytest_collection_modifyitems(items):
-    """With several processes (pytest -n), tests that share a farm stay together, in their order."""
+    """Under pytest -n, keeps tests that share a farm in one process and in order."""
     for item in items:
         if "module_farm" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group(
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The figures that tests reported, also from other processes."""
+    """The figures reported by tests, including those of other pytest-xdist processes."""
     lines = [f"{report.nodeid.rpartition('/')[2]}\n    {name}: {value}"
              for reports in terminalreporter.stats.values() for report in reports
              if getattr(report, "when", None) == "call"
@@ -51,7 +51,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session", name="servers")
 def fixture_servers():
-    """One broker, one MySQL, one MariaDB; removed at the end, whatever happens."""
+    """One broker, one MySQL and one MariaDB; removed at the end even after a failure."""
     with Servers() as servers:
         yield servers
 
@@ -68,7 +68,7 @@ def fixture_database(request, servers):
 
 @pytest.fixture(name="say")
 def fixture_say(record_property):
-    """Reports a figure: it is printed at the end of the session, and kept in the JUnit report."""
+    """Reports a figure: printed at the end of the session and stored in the JUnit report."""
     def say(name, value):
         record_property(name, str(value))
     return say
@@ -80,7 +80,7 @@ def folder_of(request, tmp_path_factory):
 
 @pytest.fixture(name="new_farm")
 def fixture_new_farm(request, servers, database, tmp_path_factory):
-    """Makes farms that are not initialised: for tests of just that."""
+    """Creates uninitialised farms, for tests of the initialisation itself."""
     farms = []
 
     def make(**options):
@@ -94,13 +94,13 @@ def fixture_new_farm(request, servers, database, tmp_path_factory):
 
 @pytest.fixture(name="farm")
 def fixture_farm(new_farm):
-    """A fresh farm for one test; no worker runs yet."""
+    """A fresh farm for one test, without a running worker."""
     return new_farm().init()
 
 
 @pytest.fixture(scope="module", name="module_farm")
 def fixture_module_farm(request, servers, database, tmp_path_factory):
-    """One farm with a worker for all tests of a module."""
+    """One farm with one worker, shared by all tests of a module."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
         assert all("@" in item.nodeid for item in request.session.items
                    if "module_farm" in item.fixturenames), "pytest-xdist does not see groups"

@@ -1,4 +1,4 @@
-"""Whether documents fit schemas/: what a JSON Schema validator says, and the rules beyond it.
+"""Validates documents against schemas/ and against the rules that JSON Schema cannot express.
 
 A JSON Schema cannot say everything that Berth's codec checks (schemas/README.md lists what it
 cannot). `stock_accepts` is the plain validator's verdict on claims; `claims_faults` adds the other
@@ -27,7 +27,7 @@ class SchemaFault(AssertionError):
 
 
 class Unreadable(ValueError):
-    """Not one JSON document that Berth reads."""
+    """The bytes are not a single JSON document that Berth accepts."""
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def _check_tree(value, depth=1):
 
 
 def read(payload):
-    """The JSON document in these bytes, as strictly as the codec reads it; raises Unreadable."""
+    """Parses bytes as JSON as strictly as the codec does; raises Unreadable."""
     try:
         value = json.loads(payload.decode("utf-8"), object_pairs_hook=_members,
                            parse_int=_integer, parse_float=_real, parse_constant=_constant)
@@ -89,8 +89,8 @@ def schema(name):
 
 
 def closed(part):
-    """The schema with "no other member" wherever it lists members: what Berth writes today has no
-    more, though consumers must expect that later versions do."""
+    """The schema with additionalProperties closed in every object: Berth writes no other member today,
+    though consumers must accept new members from later versions."""
     if isinstance(part, list):
         return [closed(item) for item in part]
     if not isinstance(part, dict):
@@ -103,13 +103,13 @@ def closed(part):
 
 @lru_cache(maxsize=None)
 def stock_validator(name):
-    """What anybody gets from the published schema."""
+    """A validator of the schema exactly as published."""
     return Draft202012Validator(schema(name), format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 @lru_cache(maxsize=None)
 def strict_validator(name):
-    """Integers are written without fraction and exponent; no members that are not listed."""
+    """Requires integers without fraction or exponent, and no unlisted member."""
     def is_integer(_, value):
         return isinstance(value, int) and not isinstance(value, bool)
 
@@ -133,7 +133,7 @@ def _schema_faults(name, document):
 # ---- claims -------------------------------------------------------------------------------------
 
 def stock_accepts(payload):
-    """What a careless reader and the plain validator make of a payload's bytes."""
+    """Whether a lenient JSON parser and the plain validator accept a payload's bytes."""
     try:
         document = json.loads(payload)
         return stock_validator("request-claims").is_valid(document)
@@ -142,7 +142,7 @@ def stock_accepts(payload):
 
 
 def zone(name):
-    """The zone with the text of a schema's `zone`; None if the database has none of that name."""
+    """The time zone named by a `zone` member; None if the zone database lacks it."""
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
@@ -155,13 +155,14 @@ def at(text):
 
 
 def at_reading(reading, rules):
-    """The instant at which the zone's clocks show a naive time. zoneinfo's fold=0 is the first of
-    two, and the offset before a gap (PEP 495), which is what RFC 5545 asks for."""
+    """The instant of a local time in the zone. fold=0 picks the first of two instants, and the offset
+    before a gap (PEP 495), as RFC 5545 requires."""
     return reading.replace(tzinfo=rules, fold=0).astimezone(datetime.timezone.utc)
 
 
 def windows(request):
-    """The windows, [(start, end)], of a booking.create with `repeat`, in our own words."""
+    """The windows, [(start, end)], of a booking.create with `repeat`, computed independently of the
+    codec."""
     repeat = request["repeat"]
     rules, start = zone(repeat["zone"]), at(request["start"])
     step = datetime.timedelta(days={"day": 1, "week": 7}[repeat["every"]])
@@ -199,7 +200,7 @@ def _repeat_rules(request):
 
 
 def _claims_rules(claims):
-    """What the schema only notes as x-berth-rule and x-berth-distinct."""
+    """Checks the rules that the schema only annotates: x-berth-rule and x-berth-distinct."""
     request = claims["request"]
     faults = []
     if "start" in request and "end" in request and request["end"] <= request["start"]:
@@ -256,7 +257,7 @@ def _series_rules(data):
 
 
 def _event_rules(event):
-    """What must agree inside one event."""
+    """Checks that the members of one event agree with each other."""
     partition, sequence = event["id"].split("-")
     request = event["data"]["request"]
     faults = []

@@ -1,4 +1,4 @@
-"""berth-admin: setting a farm up, clients and keys, and what an operator does."""
+"""berth-admin: initialising a farm, clients, keys and the operator's commands."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ def test_init(new_farm):
 
 
 def test_init_takes_up_what_was_left(new_farm):
-    """Cut off behind the topics, or in the middle of the migration."""
+    """Interrupts init after it made the topics, or in the middle of the migration."""
     farm = new_farm(partitions=3)
     farm.admin_command("init", "--farm", farm.name, "--partitions", 3)
     with farm.sql.cursor() as cursor:
@@ -49,7 +49,7 @@ def test_init_takes_up_what_was_left(new_farm):
 
 
 def test_init_refuses_another_farms_topics(new_farm, farm):
-    """A database that forgot its farm does not begin anew on events that were seen."""
+    """An emptied database is not initialised again on topics that already hold events."""
     farm.start_worker()
     farm.register("gpu-01")
     other = new_farm()
@@ -109,7 +109,7 @@ def test_clients_and_keys(farm):
 
 
 def test_key_of_a_running_farm(farm):
-    """A new key counts at once, and a revoked one does not any more."""
+    """A new key is accepted at once and a revoked key is refused at once."""
     farm.start_worker()
     farm.register("gpu-01")
     extra = farm.add_key("batch-1", "submitter", "ES256", "second", private_key("ES256", "second"))
@@ -163,7 +163,7 @@ def test_partition_commands(farm):
 
 
 def test_reject(farm):
-    """The next request of a partition, whatever it is, is rejected by the operator."""
+    """`berth-admin reject` rejects the request at that offset, whatever its content."""
     position = farm.publish(b"whatever", partition=3)
     farm.admin_command("reject", 3, position[1])
     farm.start_worker()

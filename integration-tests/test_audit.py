@@ -1,4 +1,4 @@
-"""berth-admin audit: says that a good farm is good, while it runs, and finds what is planted."""
+"""berth-admin audit: passes a sound farm, also while it runs, and finds every planted fault."""
 
 import json
 import time
@@ -60,7 +60,7 @@ def audit(farm, *options, status=0):
 
 @contextmanager
 def planted(farm, plant, undo):
-    """SQL that breaks the tables, and SQL that mends them again."""
+    """SQL that corrupts the tables, and SQL that repairs them."""
     def run(statements):
         with farm.sql.cursor() as cursor:
             for statement in statements:
@@ -190,7 +190,7 @@ def test_planted(booked, name):
 
 
 def test_occurrences_without_machines(booked):
-    """The event of a large series leaves machines out; that says nothing of the allocations."""
+    """A large series' event omits its machines; the audit must not conclude that it allocates none."""
     paths = ", ".join(f"'$.data.series.occurrences[{i}].allocations'" for i in range(4))
     with planted(booked,
                  ["CREATE TABLE kept AS SELECT part, seq, event FROM decision "
@@ -205,7 +205,7 @@ def test_occurrences_without_machines(booked):
 
 
 def test_foreign_and_forged_events(farm):
-    """What others write into the event topic is found; so is an event that skips."""
+    """The audit finds foreign messages on the event topic and a gap in a sequence."""
     farm.start_worker()
     farm.register("gpu-01")
     producer = Producer({"bootstrap.servers": farm.broker.bootstrap})
@@ -218,7 +218,7 @@ def test_foreign_and_forged_events(farm):
 
 
 def test_while_running(farm, say):
-    """The farm works on while it is audited."""
+    """An audit does not stop the farm from deciding requests."""
     farm.start_worker()
     farm.register(*[f"gpu-{i:02}" for i in range(20)])
     start = int(time.time()) // HOUR * HOUR + 2 * HOUR

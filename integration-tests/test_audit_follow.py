@@ -1,5 +1,5 @@
-"""berth-admin audit --follow: quiet while a farm works, and loud within a second of an event that books
-more than there is. It reads no database, so one of the two is enough."""
+"""berth-admin audit --follow: silent on a sound farm; reports an over-booking within a second of its
+event. The command reads no database, so one kind of database is enough."""
 
 import json
 import re
@@ -8,13 +8,13 @@ import time
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from berthtest.farm import create, rfc3339, share, write_key_file
+from berthtest.farm import rfc3339, share, write_key_file
 from berthtest.wait import wait_until
 
 HOUR = 3600
 MACHINES = 20
 REQUESTS = 3000
-LATE_S = 0.2  # an event of another partition that comes late, and not too late
+LATE_S = 0.2  # delay of another partition's event, within what --wait allows
 
 
 @pytest.fixture(scope="module", name="database")
@@ -34,7 +34,7 @@ class Follower:
                 if line.startswith("{")]
 
     def wait(self, kind, limit_s=10.0):
-        """The first finding of the kind."""
+        """Waits for the first finding of a kind and returns it."""
         def find():
             return next((found for found in self.findings() if found["kind"] == kind), None)
         return wait_until(find, f"{kind}: {self.process.tail()}", limit_s)
@@ -44,7 +44,7 @@ class Follower:
 
 
 class Topic:
-    """A farm's event topic that this test alone writes."""
+    """An event topic written by the test alone; no worker runs."""
 
     def __init__(self, farm, last=None):
         self.farm = farm
@@ -53,7 +53,7 @@ class Topic:
         self.producer = Producer({"bootstrap.servers": farm.broker.bootstrap, "linger.ms": 0})
 
     def publish(self, part, data, at_s=None, sequence=None):
-        """An event; its id. `at_s`: when it was decided, in seconds since 1970."""
+        """Publishes an event and returns its id. `at_s`: decision time in seconds since 1970."""
         if sequence is None:
             self.last[part] += 1
             sequence = self.last[part]
@@ -77,7 +77,7 @@ class Topic:
             "labels": {}, **state}, **displaced}, at_s)
 
     def booking(self, part, number, hours, *shares, version=1, state="booked", at_s=None):
-        """`hours`: of the window, from the base."""
+        """`hours`: start and end of the window, in hours after the base."""
         return self.publish(part, {"booking": {
             "id": number, "version": version, "client": "batch-1", "user": "alice", "state": state,
             "start": rfc3339(self.base + hours[0] * HOUR),
@@ -85,14 +85,14 @@ class Topic:
 
 
 def once(farm, *options, status=0):
-    """A run that ends when it has caught up; the lines of its output."""
+    """Runs the command until it has caught up; returns its output lines."""
     done = farm.admin_command("audit", "--follow", "--for", "0s", "-o", "json", *options,
                               status=status)
     return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
 def test_quiet_and_alarm(farm, say):
-    """A mixed load through two workers makes no alarm; a forged event behind it makes one."""
+    """A mixed load through two workers raises no alarm; a forged event after it raises one."""
     key_file = write_key_file(farm.folder / "private.pem", farm.ops.key)
     farm.admin_command("key", "add", "ops", "--public-key", farm.folder / "ops-key.pem")
 
@@ -119,7 +119,7 @@ def test_quiet_and_alarm(farm, say):
                        " ORDER BY name LIMIT 1")
     topic = Topic(farm, last)
     forged, elapsed = [], []
-    for i in range(3):  # a busy machine may delay one of them
+    for i in range(3):  # a busy host may delay one of them
         hours = 9000 + 2 * i, 9001 + 2 * i
         forged.append(topic.booking(1, 4096 * (999999 + i) + 1, hours,
                                     share(machine["name"], machine["gpus"] + 1),
@@ -138,7 +138,7 @@ def test_quiet_and_alarm(farm, say):
     follower.process.stop(143)
     assert follower.kinds() == ["overbooked"] * 3
     findings, _ = once(farm, status=6)
-    # One look at each machine: the first instant at which it is too full.
+    # One finding for each machine: the first instant at which it is over-booked.
     assert [(found["kind"], found["event"]) for found in findings] == [("overbooked", forged[0])]
     text = farm.admin_command("audit", "--follow", "--for", "0s", status=6).stdout
     assert text.startswith(f"overbooked machine/{machine['name']}: ")
@@ -146,12 +146,12 @@ def test_quiet_and_alarm(farm, say):
 
 
 def test_order_of_partitions(farm):
-    """What another partition explains a moment later is no alarm, in whatever order it comes."""
+    """Events of several partitions in any order raise no alarm if a later event explains an earlier."""
     topic = Topic(farm)
     topic.booking(0, 1, (0, 2), share("gpu-01", 6))
     topic.machine(1, "gpu-01", 8)
     topic.machine(1, "gpu-02", 8)
-    follower = Follower(farm, "--wait", "1s")  # a busy machine is later than half a second
+    follower = Follower(farm, "--wait", "1s")  # a busy host may be more than half a second late
     topic.booking(1, 2, (1, 3), share("gpu-01", 6))  # before the cancel that made room
     time.sleep(LATE_S)
     topic.booking(2, 1, (0, 2), version=2, state="cancelled")
@@ -167,17 +167,17 @@ def test_order_of_partitions(farm):
          "end": rfc3339(topic.base + 6 * HOUR)},
         {"id": 4, "version": 3, "client": "batch-1", "state": "cancelled",
          "end": rfc3339(topic.base + 2 * HOUR)}])
-    topic.machine(0, "gpu-02", 3, version=3)  # an old capacity that comes late
+    topic.machine(0, "gpu-02", 3, version=3)  # an outdated capacity that arrives late
     topic.booking(0, 6, (4, 6), share("gpu-03", 1))  # before the machine's registration
     time.sleep(LATE_S)
     topic.machine(1, "gpu-03", 1)
     time.sleep(LATE_S)
-    # While it runs it moves from one machine to the other; what it held in its past stays there.
+    # A running booking moves to another machine; its past use stays on the first.
     topic.booking(0, 7, (10, 14), share("gpu-03", 1))
     topic.booking(1, 8, (10, 12), share("gpu-02", 4))
-    # In the partition where it was made, as amends are: so its versions come in their order.
+    # Amends go to the partition that created the booking, so its versions arrive in order.
     topic.booking(0, 7, (10, 14), share("gpu-02", 4), version=2, at_s=topic.base + 12 * HOUR)
-    # The last one is one too much, so all that came before has been judged by its alarm.
+    # The last booking over-books: once its alarm is there, every earlier event has been judged.
     over = topic.booking(0, 9, (11, 12), share("gpu-03", 1), at_s=topic.base + 11 * HOUR)
     alarm = follower.wait("overbooked")
     assert (alarm["event"], alarm["machine"]) == (over, "gpu-03")
@@ -189,7 +189,7 @@ def test_order_of_partitions(farm):
 
 
 def test_shrink_alarms(farm):
-    """A capacity below what is booked; what a machine held before its last change does not count."""
+    """A capacity below the bookings is reported; use before the last capacity change is not."""
     topic = Topic(farm)
     topic.machine(0, "gpu-01", 8)
     topic.booking(0, 1, (0, 4), share("gpu-01", 8))
@@ -205,11 +205,11 @@ def test_shrink_alarms(farm):
 
 
 def test_gaps_repeats_and_strangers(farm):
-    """The contract for consumers: repeats are ignored, a gap is told, and so is what is no event."""
+    """Follows the consumer's contract: ignores repeats, reports gaps and messages that are no events."""
     topic = Topic(farm)
     follower = Follower(farm)
     topic.machine(0, "gpu-01", 8)
-    for number in range(1, 4):  # were each taken, the machine would be too full
+    for number in range(1, 4):  # if each repeat counted, the machine would be over-booked
         topic.publish(0, {"booking": {"id": number, "version": 1, "client": "c", "user": "u",
                                       "state": "booked", "start": rfc3339(topic.base),
                                       "end": rfc3339(topic.base + HOUR),
@@ -232,7 +232,7 @@ def test_gaps_repeats_and_strangers(farm):
 
 
 def test_start_deleted(farm):
-    """What retention has removed is not vouched for: machines from there are told once."""
+    """Machines whose registration was removed by retention are reported once as unverifiable."""
     topic = Topic(farm)
     topic.machine(0, "gpu-01", 8)
     topic.booking(0, 1, (0, 2), share("gpu-01", 8))

@@ -1,5 +1,5 @@
-"""A booking through every step: the event, the decision's row, the booking and its allocations, and
-what the reader answers, all agree. All five request types."""
+"""All five request types end to end: the event, the decision row, the booking, its allocations and
+the reader's answer agree."""
 
 import hashlib
 import itertools
@@ -26,20 +26,20 @@ def fixture_served(module_farm):
 
 @pytest.fixture(name="running")
 def fixture_running(served):
-    """The farm, and three machines of the test's own."""
+    """The farm and three machines for one test."""
     names = [f"m{next(numbers)}-{letter}" for letter in "abc"]
     served.register(*names, gpus=8, memory_gib=64)
     return served, *names
 
 
 def rows_of(farm, booking):
-    """(machine, start, end, gpus, memory, live) of each of its rows; times in seconds."""
+    """(machine, start, end, gpus, memory, live) of each allocation row; times in seconds."""
     return [(row["name"], row["start_ms"] // 1000, row["end_ms"] // 1000, row["gpus"],
              row["memory_gib"], row["live"]) for row in farm.allocation_rows(booking)]
 
 
 def assert_shown_everywhere(farm, event):
-    """The booking of the event is the row's and the reader's."""
+    """The event, the row and the reader show the same booking."""
     booking = event.booking
     row = farm.row("SELECT * FROM booking WHERE id = %s", booking["id"])
     assert (row["client"], row["user_name"], row["state"], row["version"]) == \
@@ -99,7 +99,7 @@ def test_rejection_through_every_step(running):
     assert farm.get(f"/v1/decisions/batch-2/{decision['request_id']}").content == event.value
     assert not farm.rows("SELECT * FROM booking WHERE id = %s",
                          event.sequence * 4096 + event.partition)
-    # The hint was true.
+    # The rejection's next_available was correct.
     farm.accept(farm.batch_2, create(start + HOUR, start + 2 * HOUR, share(a, 4, 8)))
     check_farm(farm)
 
@@ -113,7 +113,7 @@ def test_several_machines_are_all_or_nothing(running):
     assert {name: farm.row("SELECT version FROM machine WHERE name = %s", name)["version"]
             for name in (a, b, c)} == {a: 1, b: 2, c: 1}
     event = farm.accept(farm.batch_2, create(start + HOUR, start + 2 * HOUR, *wanted))
-    # In the order of the machines' ids, whatever the request's.
+    # Ordered by machine id, whatever the order in the request.
     assert sorted(item["machine"] for item in event.booking["allocations"]) == \
         sorted((a, b, c))
     assert len(farm.allocation_rows(event.booking["id"])) == 3
@@ -129,14 +129,14 @@ def test_amend_and_cancel_a_booking_to_come(running):
     amended = farm.accept(farm.batch_1, {
         "type": "booking.amend", "booking": number, "start": rfc3339(start + HOUR),
         "end": rfc3339(start + 3 * HOUR), "allocations": [share(b, 2, 4)]})
-    assert amended.partition == number % 4096  # the one that made it
+    assert amended.partition == number % 4096  # the partition that created it
     assert amended.booking["version"] == 2
     assert amended.booking["allocations"] == [share(b, 2, 4)]
     assert rows_of(farm, number) == [
         (a, start, start + HOUR, 4, 8, 0),
         (b, start + HOUR, start + 3 * HOUR, 2, 4, 1)]
     assert_shown_everywhere(farm, amended)
-    # Somebody else's booking is not to be touched, an admin may touch any.
+    # A client may not change another client's booking; an admin may.
     event = farm.decide(farm.batch_2, {"type": "booking.cancel", "booking": number})
     assert event.reason == "forbidden"
     cancelled = farm.accept(farm.ops, {"type": "booking.cancel", "booking": number})
@@ -151,7 +151,7 @@ def test_amend_and_cancel_a_booking_to_come(running):
 
 def test_amend_a_running_booking_keeps_its_past(running):
     farm, a, b, _ = running
-    # No start: it begins now, rounded up to the second.
+    # Without a start the booking begins now, rounded up to the second.
     first = farm.accept(farm.batch_1, {"type": "booking.create", "duration_s": 2 * HOUR,
                                        "allocations": [share(a, 2, 8),
                                                        share(b, 1, 8)]})
@@ -173,7 +173,7 @@ def test_amend_a_running_booking_keeps_its_past(running):
     assert amended.booking["allocations"] == [share(a, 6, 8)]
     assert_shown_everywhere(farm, amended)
 
-    # Early release: what is left is free for others at once.
+    # Early release: the rest of the window is free for others at once.
     wait_until(lambda: time.time() > cut, "the amended part has begun")
     released = farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": number})
     end = math.ceil(millis(released.json["time"]) / 1000)
@@ -206,7 +206,7 @@ def test_update_displaces_bookings(running):
     gone = farm.get_json(f"/v1/bookings/{higher.booking['id']}")
     assert (gone["state"], gone["version"], gone["allocations"]) == ("cancelled", 2, [])
     assert farm.get_json(f"/v1/bookings/{lower.booking['id']}") == lower.booking
-    # A machine that drains keeps what it has and takes no more.
+    # A draining machine keeps its bookings and takes no new ones.
     farm.accept(farm.ops, {"type": "machine.update", "machine": a, "state": "draining"})
     event = farm.decide(farm.batch_1, create(start + HOUR, start + 2 * HOUR, share(a, 1, 1)))
     assert event.reason == "machine_not_up"
@@ -221,7 +221,7 @@ def test_machines_and_their_labels(running):
     labels = {"gpu": "h100", "rack": "b-07", "note": "größer"}
     event = farm.accept(farm.ops, {"type": "machine.register", "machine": a.upper(), "gpus": 0,
                                    "memory_gib": 16, "labels": labels, "id": 17})
-    # Upper and lower case are two names.
+    # Machine names are case-sensitive.
     assert event.data["machine"] == {"id": 17, "version": 1, "name": a.upper(), "gpus": 0,
                                      "memory_gib": 16, "labels": labels, "state": "up"}
     assert json.loads(farm.row("SELECT labels FROM machine WHERE id = 17")["labels"]) == labels
@@ -238,7 +238,7 @@ def test_machines_and_their_labels(running):
 
 
 def test_a_late_request_is_decided_at_its_append_time(farm):
-    """Nobody decides for a while; the request's time is when the broker took it."""
+    """A request decided late gets the time of its append by the broker."""
     begin = time.time()
     position = farm.send(farm.ops, {"type": "machine.register", "machine": "gpu-01", "gpus": 8,
                                     "memory_gib": 64})

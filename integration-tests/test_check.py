@@ -1,5 +1,5 @@
-"""The checks of berthtest.check and the consumer's contract find what they are there for: each of
-them is shown a picture of a farm in which one thing is wrong."""
+"""Tests of the tests: each check of berthtest.check and of the consumer's contract is given a
+snapshot of a farm with one planted fault, and must find it."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ HOUR = 3600
 
 @pytest.fixture(scope="module", name="picture")
 def fixture_picture(servers, tmp_path_factory):
-    """A farm with a bit of everything; one server will do."""
+    """A farm with bookings of every kind; one kind of database is enough."""
     farm = Farm(servers.broker, servers.databases["mariadb"], tmp_path_factory.mktemp("checks"))
     try:
         farm.init()
@@ -54,7 +54,7 @@ def row_where(picture, **values):
 
 
 def rewrite(picture, row, change):
-    """Changes an event in the table and in the topic alike."""
+    """Changes an event in the table and in the topic."""
     document = json.loads(row["event"])
     change(document)
     row["event"] = json.dumps(document).encode()
@@ -135,7 +135,7 @@ def test_nothing_is_wrong(picture):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_something_is_wrong(picture, name):
-    farm, picture.farm = picture.farm, None  # has connections, which cannot be copied
+    farm, picture.farm = picture.farm, None  # holds connections, which cannot be copied
     try:
         changed = copy.deepcopy(picture)
     finally:
@@ -167,7 +167,7 @@ def test_contract_of_a_consumer_from_the_beginning():
 
 
 def test_contract_of_a_consumer_that_began_in_the_middle():
-    """Its first event may be a zombie's late repeat: one upward jump with a higher epoch is fine."""
+    """The first event may be a zombie's late repeat: one upward jump with a higher epoch is allowed."""
     contract = Contract(None)
     assert contract.take(event_of(41, 3)) and contract.take(event_of(90, 4)) and contract.take(event_of(91, 4))
     with pytest.raises(Gap):

@@ -1,5 +1,5 @@
-"""The command line: what people and scripts type, on a farm that runs; exit codes, formats, and that
-every request sent has exactly one outcome."""
+"""The command line on a running farm: exit codes, output formats, and exactly one outcome for every
+request sent."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ UNREACHABLE = "127.0.0.1:1"
 
 
 class Cli:
-    """`berth` as one client of a farm."""
+    """Runs `berth` as one client of a farm."""
 
     def __init__(self, farm, client):
         self.farm = farm
@@ -46,7 +46,7 @@ class Cli:
 
     @contextlib.contextmanager
     def running(self, *arguments):
-        """Starts it without waiting for its end."""
+        """Starts `berth` without waiting for it."""
         with subprocess.Popen([program("berth"), *map(str, arguments)], text=True,
                               env=self.farm.environment(**self.settings), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
@@ -87,7 +87,7 @@ def test_life_of_a_booking(served, berth, ops):
     booking = event["data"]["booking"]
     assert event["data"]["request"]["user"] == "älice"
     assert booking["allocations"] == [share("gpu-01", 2, 16), share("gpu-02", 1, 0)]
-    # What it printed is the event, and what the reader says.
+    # The printed booking equals the event and the reader's answer.
     seen = served.events.decision((event["data"]["request"]["partition"],
                                    event["data"]["request"]["offset"]))
     assert seen.json == event
@@ -97,7 +97,7 @@ def test_life_of_a_booking(served, berth, ops):
 
     amended = berth.json("amend", number, "--for", "3h", "gpu-01")["data"]["booking"]
     assert amended["end"] == rfc3339(start + 3 * HOUR)
-    assert amended["allocations"] == [share("gpu-01", 8, 64)]  # a bare name is the whole machine
+    assert amended["allocations"] == [share("gpu-01", 8, 64)]  # a bare name means the whole machine
     assert amended["version"] == 2
     rejected = berth.json("book", "gpu-01:1", "--start", f"@{start + HOUR}", "--for", "1h",
                           status=3)
@@ -116,7 +116,7 @@ def test_life_of_a_booking(served, berth, ops):
 
 
 def test_broker_does_not_say_where(served, berth, tmp_path):
-    """A delivery report without an offset: the decision is known by the request's id."""
+    """A delivery report without an offset: the decision is found by the request id."""
     blind = {"LD_PRELOAD": compile_preload("untold_offset", tmp_path)}
     start = rfc3339(tomorrow() + 400 * HOUR)
     event = berth.json("book", "gpu-03:1", "--start", start, "--for", "1h", "--request-id",
@@ -137,7 +137,7 @@ def test_broker_does_not_say_where(served, berth, tmp_path):
 
 
 def test_amend_in_steps(served, berth, ops):
-    """What amend leaves as it is comes from the reader; the request states all of it."""
+    """amend completes omitted fields from the reader; the request states every field."""
     for name in ("step-1", "step-2", "step-3"):
         ops("machine", "add", name, "--gpus", 8, "--mem", 64)
     start = tomorrow()
@@ -169,7 +169,7 @@ def test_amend_in_steps(served, berth, ops):
     berth("amend", number, "--shorten", "5h", status=2)
     berth("amend", 1, "--extend", "1h", status=5)
 
-    # One that has begun keeps its start and its past.
+    # A booking that has begun keeps its start and its past use.
     running = berth.json("book", "step-1:1", "--for", "1h")["data"]["booking"]
     begun = moment(running["start"]).timestamp() + 1
     wait_until(lambda: time.time() > begun, "the booking has begun")
@@ -188,7 +188,7 @@ def test_machines(served, berth, ops):
     assert event["data"]["machine"]["labels"] == {"zone": "a", "note": "größer"}
     assert ops.json("machine", "show", "gpu-77") == event["data"]["machine"]
     ops("machine", "add", "gpu-77", "--gpus", 4, "--mem", 32, status=3)
-    berth("machine", "drain", "gpu-77", status=3)  # no admin
+    berth("machine", "drain", "gpu-77", status=3)  # not an admin
     booked = berth.json("book", "gpu-77:4", "--start", f"@{tomorrow()}", "--for", "1h")
     ops("machine", "update", "gpu-77", "--gpus", 2, status=3)
     event = ops.json("machine", "update", "gpu-77", "--gpus", 2, "--label", "zone=b", "--displace")
@@ -223,7 +223,7 @@ def test_any_machines_that_fit(served, berth, ops):
                       "--dry-run")
     assert (said["key"], said["partition"]) == ("any-1", None)
     assert chosen(2, "--gpus", 4, "--mem", 16) == [share("any-0", 4, 16), share("any-1", 4, 16)]
-    # The fullest that it fits into, so that large holes stay; then whole machines, and by label.
+    # Best fit (the fullest machine with room); then whole machines, then by label.
     assert chosen(1, "--gpus", 4) == [share("any-0", 4, 0)]
     assert chosen(1, "--mem", 8, "--label", "rack=1") == [share("any-1", 0, 8)]
     assert chosen(1) == [share("any-2", 8, 64)]
@@ -235,7 +235,7 @@ def test_any_machines_that_fit(served, berth, ops):
     row = berth(*full, "-o", "tsv", status=3).stdout.splitlines()
     row = dict(zip(row[0].split("\t"), row[1].split("\t")))
     assert (row["fitting"], row["next_available"]) == ("1", rfc3339(start + 2 * HOUR))
-    # What it offers can be pasted as it is.
+    # The printed command can be pasted as it is.
     told = berth(*full, "--request-id", "any-full", "--user", "it's me", status=3).stderr
     assert told.splitlines()[-2] == "berth: to have it then:"
     words = shlex.split(told.splitlines()[-1])
@@ -254,7 +254,7 @@ def test_any_machines_that_fit(served, berth, ops):
 
 
 def next_clock_change(zone):
-    """The last day before the next one on which the clocks are changed."""
+    """The day before the next clock change."""
     def offset(day):
         return datetime(day.year, day.month, day.day, 12, tzinfo=zone).utcoffset()
     days = (date.today() + timedelta(days=number) for number in range(2, 400))
@@ -270,7 +270,7 @@ def test_series(served, berth, ops):
     event = berth.json("book", "series-1:4", *words, "--zone", "Europe/Paris")
     series = event["data"]["series"]
     occurrences = series["occurrences"]
-    # Nine o'clock by the clock of Paris, whatever it is in UTC.
+    # Nine o'clock in Paris, whatever the offset to UTC.
     assert [f"{moment(item['start']).astimezone(zone):%Y-%m-%d %H:%M}" for item in occurrences] \
         == [f"{day} 09:00" for day in days]
     assert len({moment(item["start"]).hour for item in occurrences}) == 2
@@ -281,7 +281,7 @@ def test_series(served, berth, ops):
         assert berth.json("show", number)["series"] == series["id"]
     assert f"of series {series['id']}" in berth("show", numbers[1]).stdout
 
-    # All or none, or with --skip-conflicts those that fit.
+    # All or none; with --skip-conflicts, the occurrences that fit.
     full = ("book", "series-1:5", *words, "--tz", "Europe/Paris")
     berth("cancel", numbers[0])
     berth("cancel", numbers[2])
@@ -296,7 +296,7 @@ def test_series(served, berth, ops):
     assert [row["start"] for row in rows] == [item["start"] for item in occurrences]
     second = rows[0]["series"]
 
-    # The first booking has the series' id: ending it alone says so.
+    # The first booking's id is the series' id: cancelling it alone prints a note.
     told = berth("cancel", rows[0]["booking"])
     assert f"berth cancel --series {second}" in told.stderr
     ended = berth.json("cancel", "--series", second)["data"]["series"]
@@ -310,7 +310,7 @@ def test_series(served, berth, ops):
                    "--no-headers").stdout
     assert listed == ""
 
-    # No clock is named: that of a TZ that is no zone's name is nobody's.
+    # Without --zone the zone comes from TZ, which must be a zone's name.
     for tz in ("", "CET-1CEST"):
         told = berth("book", "series-1:1", *words, status=2, TZ=tz).stderr
         assert "--zone" in told
@@ -369,12 +369,12 @@ def test_when_something_is_free(served, berth, ops):
     berth("book", "free-0", "--start", rfc3339(start), "--for", "3h")
 
     def offered(done):
-        """The command that is offered, as words for berth."""
+        """The offered command as arguments of berth."""
         told = done.stderr.splitlines()
         assert told[-2] == "berth: to have the first one:"
         return shlex.split(told[-1])[1:]
 
-    # As the reader answers; whole machines, since it is not said how much.
+    # As the reader answers; whole machines, because no share was given.
     answer = berth.json(*any_two, "--limit", 2)
     assert [item["start"] for item in answer["windows"]] == \
         [rfc3339(start + hours * HOUR) for hours in (3, 5)]
@@ -388,7 +388,7 @@ def test_when_something_is_free(served, berth, ops):
     assert rows[1] == [rfc3339(start + 3 * HOUR), rfc3339(start + 5 * HOUR),
                        "free-0:8:64,free-1:8:64"]
 
-    # What it offers is accepted as it is, and then the next window is the first.
+    # The offered command is accepted; the next window is then the first one offered.
     done = berth(*any_two, "--tz", "Europe/Paris")
     paris = datetime.fromtimestamp(start + 3 * HOUR, ZoneInfo("Europe/Paris"))
     assert done.stdout.startswith(f"{paris:%a %Y-%m-%d %H:%M} {paris.tzname()} (")
@@ -398,7 +398,7 @@ def test_when_something_is_free(served, berth, ops):
     assert (booking["start"], booking["end"]) == (rows[1][0], rows[1][1])
     assert berth.json(*any_two)["windows"][0]["start"] == rfc3339(start + 5 * HOUR)
 
-    # One machine, in part and whole; a label that only one carries.
+    # One machine, a share of it and the whole; a label that only one machine carries.
     one = berth("free", "--machine", "free-0", "--gpus", 2, "--mem", 8, "--for", "1h", "--from",
                 rfc3339(start))
     assert offered(one)[:2] == ["book", "free-0:2:8"]
@@ -488,7 +488,7 @@ def test_the_timeline_of_a_machine(served, berth, ops):
     assert [line.split()[0] for line in said[2:6]] == \
         ["[#####-----]", "[#######---]", "[##--------]", "[----------]"]
     assert said[6] == "held:" and said[7].split()[0] == str(numbers[0])
-    # Without a window: the machine as before for programs, the coming week for people.
+    # Without a window: programs (JSON) get the machine alone, people the coming week too.
     assert berth.json("machine", "show", "line-1")["name"] == "line-1"
     assert len(berth("machine", "show", "line-1", "-o", "tsv").stdout.splitlines()) == 2
     assert "free" in berth.json("machine", "show", "line-1", "--timeline")
@@ -523,7 +523,7 @@ def test_what_became_of_a_booking(served, berth, ops):
     assert berth.json("why", "request/because-1") == events[0]
     berth("why", 1, status=5)
 
-    # What happened to its series happened to it; a request id of digits only.
+    # An occurrence's history includes its series' decisions; and a request id of digits only.
     series = berth.json("book", "why-1:1", "--start", rfc3339(start), "--for", "1h", "--repeat",
                         "day", "--count", 3, "--zone", "UTC", "--request-id", "77")["data"]["series"]
     numbers = [item["booking"] for item in series["occurrences"]]
@@ -627,7 +627,7 @@ def test_wrong_words_are_refused_before_anything_is_sent(served, berth):
     said = berth.json("book", "gpu-01:1", "--for", "90", status=2)
     assert said["type"] == "urn:berth:problem:usage"
     assert served.message_count() == before
-    # What does not fit the schema is the farm's to judge if that is asked for.
+    # With --no-check the farm, not the client, judges a request against the schema.
     done = berth("submit", "--no-check", stdin='{"type": "unheard.of"}\n', status=3)
     assert json.loads(done.stdout)["event"]["data"]["reason"] == "invalid_request"
 
@@ -659,7 +659,7 @@ def test_keys(served, berth, tmp_path):
             shown = berth("key", "show", path, "--jwk").stdout
             assert berth("key", "show", said["public_key"], "--jwk").stdout == shown
             assert json.loads(shown)["kid"] == said["kid"]
-            # The farm takes it, under its thumbprint.
+            # The farm accepts the key under its thumbprint.
             served.admin_command("key", "add", "batch-1", "--public-key", said["public_key"])
 
             def takes(file=path):
@@ -688,7 +688,7 @@ def test_submit(served, berth, tmp_path):
     path.write_text("\n".join(lines))
     done = berth("submit", path, status=2)
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
-    # One for each line but the empty one, with its number.
+    # One outcome for each non-empty line, with the line's number.
     assert sorted(item["line"] for item in outcomes) == \
         [number for number in range(1, 2001) if number != 1001]
     assert {item["line"] for item in outcomes if item["outcome"] == "invalid"} == set(broken)
@@ -699,7 +699,7 @@ def test_submit(served, berth, tmp_path):
             if item["outcome"] == "accepted":
                 assert booked["booking"]["start"] == json.loads(
                     lines[item["line"] - 1])["start"]
-    # Each machine is asked for ten GPUs at a time and has eight.
+    # The requests ask for ten GPUs of each machine at a time; each has eight.
     counts = {kind: sum(item["outcome"] == kind for item in outcomes)
               for kind in ("accepted", "rejected", "invalid")}
     assert counts["accepted"] + counts["rejected"] == 1996 and counts["rejected"] > 0
@@ -719,7 +719,7 @@ def test_submit(served, berth, tmp_path):
 def test_watch(served, berth, ops):
     berth("book", "--empty", "--for", "1h")
     ops("machine", "add", "gpu-01", "--gpus", 8, "--mem", 64, status=3)
-    check_farm(served)  # all is published
+    check_farm(served)  # everything is published
     topic = read_topic(served.broker.bootstrap, served.event_topic)
     expected = {part: [message.value for message in messages] for part, messages in topic.items()}
     total = sum(map(len, expected.values()))
@@ -736,11 +736,11 @@ def test_watch(served, berth, ops):
     rejected = berth("watch", "--from", "beginning", "--type", "rejected", "--client", "ops",
                      "--count", 1, "-o", "tsv", "--no-headers").stdout.split("\t")
     assert rejected[2] == "rejected" and rejected[5] == "ops"
-    # All was seen: there is nothing to tell.
+    # Every event was seen: nothing to report.
     assert berth("watch", "--from", f"{part}:{skip + 1}", "--for", "1s").stdout == ""
 
     with berth.running("watch", "--machine", "gpu-02", "--count", 1) as child:
-        # It says nothing when it is ready: book until it has seen one.
+        # watch prints nothing when it is ready: book until it shows a booking.
         def seen():
             berth("book", "gpu-02:1", "--start", f"@{tomorrow()}", "--for", "1h", status=None)
             return child.poll() is not None
@@ -753,7 +753,7 @@ def test_watch(served, berth, ops):
 
 
 def test_times_are_echoed(served, berth):
-    # 2030-01-01T00:00:00Z may be too far ahead, which is an answer too.
+    # 2030-01-01T00:00:00Z may be beyond the horizon; a rejection is an outcome too.
     done = berth("book", "gpu-01:1", "--start", "@1893456000", "--for", "90m", "--tz",
                  "Europe/Paris", status=None)
     said = "Tue 2030-01-01 01:00 CET (00:00Z) – 02:30 CET, 1h30m"
@@ -761,7 +761,7 @@ def test_times_are_echoed(served, berth):
 
 
 def test_no_decision_in_time(farm):
-    """No worker yet: the outcome is unknown, and the same request id tells it later."""
+    """Without a worker the outcome is unknown; the same request id finds it later."""
     berth, ops = Cli(farm, farm.batch_1), Cli(farm, farm.ops)
     words = ("machine", "add", "gpu-01", "--gpus", 8, "--mem", 64, "--request-id", "late-1")
     said = ops.json(*words, "--wait=1s", status=4)

@@ -1,6 +1,6 @@
-"""docker-compose.yml and Dockerfile, as far as they can be checked without a Docker engine: the
-Compose tool accepts the file, our programs accept the settings in it, and what a service is
-promised (order, health checks, no rights, loopback only) is there."""
+"""docker-compose.yml and Dockerfile, checked without a Docker engine: the Compose tool accepts the
+file, our programs accept its settings, and every service has its start order, its health check, no
+privileges and only loopback ports."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def compose_tool():
 
 @pytest.fixture(scope="module", name="services")
 def fixture_services():
-    """The services as the Compose tool understands them: anchors, merges and variables resolved."""
+    """The services after the Compose tool has resolved anchors, merges and variables."""
     tool = compose_tool()
     if tool is None:
         pytest.skip("neither `docker compose` nor `docker-compose` is installed")
@@ -42,7 +42,7 @@ def fixture_services():
 
 
 def published(service):
-    """(address, port) of each published port, in both notations that `config` prints."""
+    """(address, port) of each published port, from either notation printed by `config`."""
     for port in service.get("ports", []):
         if isinstance(port, dict):
             yield port.get("host_ip"), str(port.get("published"))
@@ -100,7 +100,7 @@ def test_passwords_come_from_files(services):
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
 def test_our_programs_take_the_settings(services, name, tmp_path):
-    """Each setting is one that the program knows, with a value that it accepts."""
+    """The program knows each setting and accepts its value."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     for key, value in services[name]["environment"].items():
         if key.endswith("_FILE"):
@@ -127,8 +127,8 @@ def test_the_image_holds_what_the_services_run(services):
 
 
 def test_the_image_has_every_library_that_the_programs_load():
-    """packages-run.txt is what the image installs; each library that a program names must come
-    from one of these packages, or from what every Debian has."""
+    """The image installs packages-run.txt: every library linked by a program must come from one of
+    these packages or from Debian's base system."""
     listed = (ROOT / "dev/packages-run.txt").read_text()
     wanted = set(re.sub(r"#.*", "", listed).split()) | {"libc6"}
     for program in sorted(set(OURS.values()) | {"berth"}):
@@ -141,7 +141,7 @@ def test_the_image_has_every_library_that_the_programs_load():
 
 
 def test_dockerfile_installs_with_the_same_script():
-    """No package is named in the Dockerfile itself, so it cannot drift from dev/setup's lists."""
+    """The Dockerfile names no package itself, so it cannot drift from dev/setup's lists."""
     text = (ROOT / "Dockerfile").read_text()
     assert "apt-get" not in text
     assert "dev/setup build" in text and "setup run" in text

@@ -1,8 +1,8 @@
-"""A worker is killed at its Nth system call that writes or sends, for N over a whole run: from its
-start, over a script of requests of all kinds, to its end. Another one takes over. After each N every
-message has one decision, events are the rows, and the audit agrees.
+"""Kills a worker at its Nth writing or sending system call, for N over a whole run: start, a script
+of requests of all kinds, stop. Another worker takes over. After each N every message must have one
+decision, the events must equal the rows, and the audit must pass.
 
-strace counts each kind of call of each thread by itself, so there are several series:
+strace counts calls by kind and thread, hence several series:
 
     worker    the Nth write, and the Nth sendto, … of the worker's own thread: its log, what it says to
               the database, how it wakes librdkafka up
@@ -37,7 +37,7 @@ if WANTED == "all":
     SERIES = [(kind, series) for kind in ("mysql", "mariadb") for _, series in SERIES]
 HOUR = 3600
 DECIDE_LIMIT_S = 40
-# So many points share a farm: the audit after each compares the whole history.
+# Points that share a farm. Few, because the audit after each point compares the whole history.
 POINTS_A_FARM = 60
 
 pytestmark = pytest.mark.timeout(240 if WANTED != "all" else 4 * HOUR)
@@ -51,8 +51,8 @@ def can_trace():
 
 
 class Run:
-    """One worker under strace, one script, and whoever takes over. `point`: (call, N), or None to
-    kill nobody; `thread`: which of the worker's threads, in the order of their making."""
+    """One worker under strace, one script, and the worker that takes over. `point`: (call, N), or None
+    for no kill; `thread`: index of the worker's thread in order of creation."""
 
     def __init__(self, farm, series, point=None, thread=None):
         self.farm, self.point = farm, point
@@ -71,7 +71,7 @@ class Run:
         self.trace_thread(command, thread)
 
     def trace_thread(self, command, thread):
-        """Follows one thread of a worker that runs."""
+        """Attaches strace to one thread of a running worker."""
         tasks = Path(f"/proc/{self.worker.pid}/task")
         self.traced = sorted(int(task.name) for task in tasks.iterdir())[thread]
         self.tracer = subprocess.Popen([*map(str, command), "-p", str(self.traced)],
@@ -81,13 +81,13 @@ class Run:
                    "strace follows the thread")
 
     def start(self, wrapper=()):
-        """A group of its own: the broker waits 6 s for a member that was killed."""
+        """A fresh consumer group: in an old one the broker waits 6 s for the killed member."""
         return self.farm.start_worker(
             ready=False, wrapper=wrapper, BERTH_KAFKA_FETCH_WAIT_MAX_MS=200,
             BERTH_WORKER_GROUP=f"{self.farm.topic_prefix}crash-{next(numbers)}")
 
     def tend(self):
-        """Starts another worker when the one that ran is dead."""
+        """Starts another worker once the first is dead."""
         if not self.worker.running():
             assert not self.killed, f"an untraced worker ended:\n{self.worker.tail()}"
             self.killed = True
@@ -110,7 +110,7 @@ class Run:
         return [events.by_position[position] for position in positions]
 
     def end(self):
-        """The traced worker ends in order, unless it is killed at that."""
+        """Stops the traced worker with SIGTERM; the kill may come during the stop."""
         if self.killed:
             self.worker.kill()
         elif self.tracer:
@@ -120,21 +120,21 @@ class Run:
         self.worker.child.wait(30)
         if self.tracer:
             self.tracer.wait(30)
-        # strace ends as what it followed ended.
+        # strace exits with the status of the traced process.
         self.killed = self.killed or self.worker.child.returncode == -signal.SIGKILL
 
     def child(self):
-        """The traced worker itself."""
+        """Process id of the traced worker, not of strace."""
         parent = self.worker.pid
         return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
 
     def tasks(self):
-        """The ids of the worker's threads, in the order of their making."""
+        """The ids of the worker's threads in order of creation."""
         pid = self.worker.pid if self.tracer else self.child()
         return sorted(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
 
     def threads(self):
-        """{thread: its calls, [(call, what it sends)]}"""
+        """{thread: [(call, description of the sent data)]}"""
         threads = {}
         for thread, call, descriptor, text in re.findall(r"^(?:(\d+) +)?(\w+)\((\d+), (.*)",
                                                          self.trace.read_text(), re.M):
@@ -142,7 +142,7 @@ class Run:
         return threads
 
     def place(self):
-        """What the thread that made the Nth call was about to do, for the report."""
+        """Description of the Nth call, for the report."""
         count = self.point[1]
         return next((calls[count - 1][1] for calls in self.threads().values()
                      if len(calls) >= count), "?")
@@ -155,7 +155,7 @@ KAFKA_REQUESTS = {
 
 
 def kind_of(call, descriptor, text):
-    """Names a call by what it sends."""
+    """Describes a call by the data that it sends."""
     if descriptor == "2":
         return "log line"
     found = re.search(r"COMMIT|ROLLBACK|INSERT INTO \w+|UPDATE \w+|SELECT|SET ", text)
@@ -202,8 +202,8 @@ def script(run, tag):
 
 
 def check_point(farm, events):
-    """Each message has one row, which is its event; and the audit agrees. That sequences have no
-    gap, and repeats no other bytes, the consumer has seen to."""
+    """Each message has one row equal to its event, and the audit passes. The test's consumer has
+    already checked that sequences have no gap and that repeats have the same bytes."""
     for event in events:
         assert farm.decision_row(event.position)["event"] == event.value
     counts = farm.rows("SELECT part, COUNT(*) AS n, MAX(seq) AS last, MAX(log_offset) + 1 AS next"
@@ -215,8 +215,8 @@ def check_point(farm, events):
 
 
 def find_points(servers, database, series, folder):
-    """All points of a series, [(call, N)], and the thread that they are about; from runs in which
-    nobody is killed."""
+    """All points of a series, [(call, N)], and the thread concerned; recorded from runs without a
+    kill."""
     farm = new_farm(servers, database, folder, "count")
 
     def look(thread=None):
@@ -229,7 +229,7 @@ def find_points(servers, database, series, folder):
         threads, tasks = look()
         thread = None
         if series == "produce":
-            # librdkafka makes its threads in the same order each time, so their ids are, too.
+            # librdkafka creates its threads in a fixed order, so their ids are in that order too.
             producing, = (int(ident) for ident, calls in threads.items()
                           if ("sendmsg", "Kafka Produce") in calls)
             thread = tasks.index(producing)
@@ -245,7 +245,7 @@ def find_points(servers, database, series, folder):
 
 
 def spread(points):
-    """The points to try."""
+    """The points to kill at, spread over the series."""
     if WANTED == "all":
         return points
     count = int(WANTED)
@@ -295,7 +295,7 @@ def new_farm(servers, database, folder, name):
 
 
 def next_farm(farm, servers, database, folder, index):
-    """Looks once more, and closer, at the history of the last one; then a fresh one."""
+    """Runs the full checks on the last farm's history, then starts a fresh farm."""
     if farm is not None:
         farm.start_worker(BERTH_WORKER_GROUP=f"{farm.topic_prefix}last")
         check_farm(farm)

@@ -1,5 +1,5 @@
-"""The same request twice, in every way in which that happens: it is decided once, and each repeat
-gets the first answer; another request under the same id is refused."""
+"""Duplicates: a request is decided once and each repeat gets the first answer; another request under
+the same id is refused."""
 
 import itertools
 import time
@@ -22,14 +22,14 @@ def window():
 
 @pytest.fixture(name="place")
 def fixture_place(module_farm):
-    """The module's farm and two machines of the test's own."""
+    """The module's farm and two machines for one test."""
     names = [f"d{next(numbers)}-{letter}" for letter in "ab"]
     module_farm.register(*names)
     return module_farm, *names
 
 
 def assert_repeats(event, first):
-    """The event of a repeat: the first answer's type and data, with its own place in the log."""
+    """Checks a repeat's event: the first answer's type and data at its own position in the log."""
     assert event.duplicate_of == first.id
     assert event.json["type"] == first.json["type"]
     assert event.json.get("subject") == first.json.get("subject")
@@ -54,7 +54,7 @@ def test_the_same_message_twice(place):
 
 
 def test_signed_again(place):
-    """Other iat and exp, another key of the same client, other order of members: the same request."""
+    """Another iat or exp, another key of the client or another member order is the same request."""
     farm, a, _ = place
     ident, now = str(uuid.uuid4()), int(time.time())
     request = create(*window(), share(a))
@@ -69,7 +69,7 @@ def test_signed_again(place):
 
 
 def test_sent_to_other_partitions(place):
-    """With another machine's key, and with none: whoever gets it gives the first answer."""
+    """Sent with another machine's key or with none: whichever partition gets it repeats the answer."""
     farm, a, b = place
     token = farm.sign(farm.batch_1, create(*window(), share(a)))
     first = farm.events.decision(farm.publish(token, b))
@@ -92,7 +92,7 @@ def test_other_content_under_the_same_id(place):
         event = farm.decide(farm.batch_1, request, jti=ident, **claims)
         assert event.reason == "request_id_reused" and event.duplicate_of is None
         assert first.id in event.data["detail"]
-    # Ids are a client's own, and upper and lower case are two ids.
+    # Request ids belong to a client and are case-sensitive.
     assert farm.accept(farm.batch_2, create(*window(), share(b)), jti=ident).duplicate_of is None
     upper = create(*window(), share(b))
     assert farm.accept(farm.batch_1, upper, jti=ident.upper()).duplicate_of is None
@@ -100,7 +100,7 @@ def test_other_content_under_the_same_id(place):
 
 
 def test_the_first_answer_stays(place):
-    """A repeat tells what was answered then, not how things are now."""
+    """A repeat gets the first answer even after the booking has changed."""
     farm, a, _ = place
     ident, rejected_ident = str(uuid.uuid4()), str(uuid.uuid4())
     request = create(*window(), share(a, 8))
@@ -114,7 +114,7 @@ def test_the_first_answer_stays(place):
     assert_repeats(again, first)
     assert again.booking["state"] == "booked" and again.booking["version"] == 1
     assert farm.row("SELECT state FROM booking WHERE id = %s", number)["state"] == "cancelled"
-    # What was rejected stays so, though there is room now.
+    # A rejected request stays rejected although there is room now.
     assert_repeats(farm.decide(farm.batch_2, request, jti=rejected_ident), rejected)
     assert_repeats(farm.decide(farm.batch_1, {"type": "booking.cancel", "booking": number},
                                jti=f"cancel-{a}"), cancel)
@@ -122,7 +122,7 @@ def test_the_first_answer_stays(place):
 
 
 def test_what_does_not_use_the_id_up(place):
-    """Rejections before the id counts; and repeats that come too late get that reason."""
+    """Rejections before the id check do not use the id; a repeat after expiry is rejected as expired."""
     farm, a, _ = place
     ident, now = str(uuid.uuid4()), int(time.time())
     request = create(*window(), share(a))
@@ -139,7 +139,7 @@ def test_what_does_not_use_the_id_up(place):
     farm.admin_command("key", "revoke", f"old-{a}")
     assert farm.decide(old, request, jti=ident).reason == "key_revoked"
     assert_repeats(farm.decide(farm.batch_1, request, jti=ident), first)
-    # A role that does not allow it is an answer like others: it uses the id up.
+    # A rejection for a missing role uses up the id like any other decision.
     update = {"type": "machine.update", "machine": a, "gpus": 9}
     forbidden = farm.decide(farm.batch_1, update, jti=f"update-{a}")
     assert forbidden.reason == "forbidden"
@@ -148,7 +148,7 @@ def test_what_does_not_use_the_id_up(place):
 
 
 def copies(farm, idents, machine, times):
-    """Each id so many times, spread over all partitions: {id: positions}."""
+    """Sends each id several times, spread over all partitions: {id: positions}."""
     start, end = window()
     positions, order = [], []
     tokens = {ident: farm.sign(farm.batch_1, create(start, end, share(machine, 1, 1)), jti=ident)
@@ -165,7 +165,7 @@ def copies(farm, idents, machine, times):
 
 
 def assert_once(farm, found):
-    """One of each id's copies was decided, the others repeat it."""
+    """One copy of each id was decided; the others repeat its answer."""
     for ident, positions in found.items():
         events = farm.events.decisions(positions)
         firsts = [event for event in events if event.duplicate_of is None]
@@ -176,7 +176,7 @@ def assert_once(farm, found):
 
 
 def test_within_one_batch(farm):
-    """Everything waits in the log when the only worker starts."""
+    """All copies are in the log before the only worker starts."""
     positions = [farm.send(farm.ops, {"type": "machine.register", "machine": "gpu-01", "gpus": 64,
                                       "memory_gib": 64})] * 2
     found = copies(farm, [f"id-{number}" for number in range(30)], "gpu-01", 20)
@@ -187,7 +187,7 @@ def test_within_one_batch(farm):
 
 
 def test_across_workers_and_restarts(farm, say):
-    """Three workers meet the same ids at the same time on all partitions; then others do."""
+    """Three workers decide copies of the same ids at once on all partitions; then other workers do."""
     workers = [farm.start_worker() for _ in range(3)]
     farm.wait_owned(*workers)
     farm.register("gpu-01", gpus=400, memory_gib=4000)

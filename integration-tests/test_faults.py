@@ -1,4 +1,4 @@
-"""Servers that fail under load, and worlds that are not the one that the database speaks of."""
+"""Servers that fail under load, and topics or databases that do not belong together."""
 
 import time
 
@@ -31,7 +31,7 @@ def test_database_is_killed(farm, say):
             load.send(200)
             farm.flush(load.positions)
             farm.database.start()
-    for worker in workers:  # it says so, but not at every attempt
+    for worker in workers:  # logged, but not at every attempt
         told = worker.text().count("database session lost")
         assert 1 <= told <= 2 * max(2, REPEATS), worker.tail(60)
     trials.finish()
@@ -52,7 +52,7 @@ def test_broker_is_killed(farm, say):
 
 
 def kill_sessions(farm):
-    """KILL of the workers' own sessions; how many."""
+    """Kills the workers' database sessions; returns their number."""
     killed = 0
     for row in farm.rows("SELECT id FROM information_schema.processlist WHERE user = 'berth'"
                          " AND db = %s", farm.database_name):
@@ -60,12 +60,12 @@ def kill_sessions(farm):
             farm.rows(f"KILL {row['id']}")
             killed += 1
         except farm.sql.OperationalError:
-            pass  # it ended by itself
+            pass  # the session had ended by itself
     return killed
 
 
 def test_sessions_are_killed(farm, say):
-    """In the middle of transactions among other moments."""
+    """Kills database sessions under load, some in the middle of a transaction."""
     workers, load = loaded(farm, "session-killed")
     trials = Trials(farm, load, workers, say)
     killed = 0
@@ -79,7 +79,7 @@ def test_sessions_are_killed(farm, say):
 
 @pytest.fixture(scope="module", name="cluster")
 def fixture_cluster(servers):
-    """Three brokers that are one cluster."""
+    """A cluster of three brokers."""
     stack = servers.another("cluster", "mysql", STACK_BROKERS="3")
     stack.run("start-kafka")
     try:
@@ -94,8 +94,8 @@ def leader_of(broker, topic, part):
 
 @pytest.mark.parametrize("database", ["mysql"], indirect=True)
 def test_cluster_loses_a_leader(cluster, database, tmp_path, say):
-    """Three brokers, three copies, two of which must have each message; the one that leads a
-    partition dies under load, and comes back."""
+    """Three brokers, three replicas, min.insync.replicas=2: a partition's leader dies under load and
+    comes back."""
     farm = Farm(cluster, database, tmp_path)
     try:
         farm.init("--replication-factor", 3)
@@ -121,16 +121,16 @@ def test_cluster_loses_a_leader(cluster, database, tmp_path, say):
 
 
 def in_sync(broker, farm):
-    """Whether no partition lacks a copy."""
+    """Whether every replica of every partition is in sync."""
     topics = broker.topics()
     return all(len(part.isrs) == 3 for name in (farm.request_topic, farm.event_topic)
                for part in topics[name].partitions.values())
 
 
 def test_an_open_transaction_of_somebody_else(farm):
-    """A client's Kafka transaction that stays open does not hold up what comes behind it; what is
-    in it counts from its append, also when it is aborted; the hole that its end leaves in the
-    offsets does no harm, not even to a restarted worker."""
+    """A client's open Kafka transaction does not delay later requests. Its messages are decided from
+    their append on, even if it is aborted. The offset taken by its end marker is harmless, also to
+    a restarted worker."""
     worker = farm.start_worker()
     farm.register("gpu-01")
     start = int(time.time()) // HOUR * HOUR + 24 * HOUR
@@ -149,7 +149,7 @@ def test_an_open_transaction_of_somebody_else(farm):
     assert all(event.accepted for event in farm.events.decisions(positions))
     producer.abort_transaction(30)
     assert farm.decide(farm.batch_1, create(start, start + HOUR, share("gpu-01"))).accepted
-    # Now a hole is the last thing before the place where a new owner begins.
+    # Now an end marker is directly before the offset from which a new owner reads.
     producer.begin_transaction()
     producer.produce(farm.request_topic, "garbage", partition=behind.partition)
     producer.commit_transaction(30)
@@ -163,7 +163,7 @@ def test_an_open_transaction_of_somebody_else(farm):
 
 
 def test_open_transactions_and_other_consumers(farm):
-    """One on each topic holds up neither the command line nor the reader nor the audit."""
+    """An open transaction on each topic blocks neither the command line, the reader nor the audit."""
     farm.start_worker()
     farm.start_reader()
     producer = Producer({"bootstrap.servers": farm.broker.bootstrap, "log_level": 0,
@@ -191,7 +191,7 @@ REQUEST_SETTINGS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy":
 
 
 def make_again(farm, topic, settings):
-    """Deletes a topic and makes it again, empty."""
+    """Deletes a topic and creates it again, empty."""
     farm.broker.delete_topics([topic])
 
     def created():
@@ -200,7 +200,7 @@ def make_again(farm, topic, settings):
                     [NewTopic(topic, farm.partitions, 1, config=settings)]).values():
                 future.result()
         except Exception:  # pylint: disable=broad-except
-            return False  # the broker is not done with the deletion
+            return False  # the broker has not finished the deletion
         return True
     wait_until(created, f"{topic} is made again")
     wait_until(lambda: topic in farm.broker.topics() and
@@ -216,7 +216,7 @@ def test_request_topic_made_again(farm):
     before = farm.rows("SELECT part, seq FROM decision")
     make_again(farm, farm.request_topic, REQUEST_SETTINGS)
     positions = []
-    for part in (1, 1, 1, 1, 0):  # partition 1 is longer than it was, partition 2 is empty
+    for part in (1, 1, 1, 1, 0):  # partition 1 becomes longer than before, partition 2 stays empty
         farm.publish_later(b"other garbage", positions, partition=part)
     farm.flush(positions)
 
@@ -228,13 +228,13 @@ def test_request_topic_made_again(farm):
     assert all("docs/operations.md" in reason for reason in reasons.values())
     for part in used:
         worker.wait_log(rf'part={part} .*to=halted')
-    # The others go on, and nothing is decided where it is not known what is what.
+    # The other partitions go on; halted partitions decide nothing.
     fresh = farm.new_consumer()
     assert fresh.decision((0, 0)).reason == "malformed"
     assert farm.rows("SELECT part, seq FROM decision WHERE part IN (1, 2)") == before
     listing = farm.admin_command("partition", "list", "-o", "tsv").stdout
     assert "is not the one that was decided last" in listing
-    # An operator who only says "go on" is told again.
+    # Resuming without a new position halts the partition again.
     farm.admin_command("partition", "resume", "2")
     wait_until(lambda: set(farm.halted()) == used, "partition 2 is halted again")
     worker.stop()
@@ -266,7 +266,7 @@ def test_event_topic_made_again(farm):
 
 
 def test_database_restored_from_an_older_copy(farm):
-    """Partitions that look sound may not decide either: they would book the same machines again."""
+    """After a restored backup even sound-looking partitions halt: they would over-book machines."""
     worker = farm.start_worker()
     farm.register("gpu-01")
     start = int(time.time()) // HOUR * HOUR + 24 * HOUR
@@ -282,7 +282,7 @@ def test_database_restored_from_an_older_copy(farm):
     why = wait_until(lambda: farm.row("SELECT halted FROM farm")["halted"], "the farm is halted")
     assert "was restored from an older state" in why and first.id in why
     assert any("the farm is halted" in worker.text() for worker in workers)
-    # Another partition, which was never behind, decides nothing.
+    # A partition that was never behind decides nothing either.
     idle = next(part for part in range(farm.partitions) if part != first.partition)
     position = farm.publish(farm.sign(farm.batch_2, create(start, start + HOUR, share("gpu-01", 8))),
                             partition=idle)
@@ -293,7 +293,7 @@ def test_database_restored_from_an_older_copy(farm):
     assert refused.returncode not in (0, 2) and "older" in refused.stderr
     for worker in workers[1:]:
         worker.stop()
-    # With the newest state in place the farm goes on, and the machine is booked once.
+    # With the newest state restored the farm goes on, and the machine is booked once.
     farm.database.restore(farm.database_name, f"{farm.database_name}new")
     farm.admin_command("farm", "resume")
     assert farm.events.decision(position, limit_s=30).reason == "insufficient_capacity"
@@ -304,13 +304,13 @@ def test_database_restored_from_an_older_copy(farm):
 
 @pytest.fixture(scope="module", name="wrong_clock")
 def fixture_wrong_clock(tmp_path_factory):
-    """Settings that let a program's wall clock be wrong by so many seconds."""
+    """Environment that shifts a program's wall clock by so many seconds."""
     library = compile_preload("wrong_clock", tmp_path_factory.mktemp("clock"))
     return lambda seconds: {"LD_PRELOAD": library, "WRONG_CLOCK_S": seconds}
 
 
 def test_messages_ahead_of_the_clock_wait(farm, wrong_clock):
-    """To a worker whose clock is ten minutes behind, the broker's is ten minutes ahead."""
+    """A worker with a clock ten minutes slow sees the broker's clock ten minutes fast, and halts."""
     behind = farm.start_worker(**wrong_clock(-600))
     positions = [farm.publish(b"garbage", partition=part) for part in (2, 2, 6)]
     behind.wait_log(r"part=2 .*to=waiting.*ahead of this host's clock", limit_s=15)
@@ -318,20 +318,20 @@ def test_messages_ahead_of_the_clock_wait(farm, wrong_clock):
     with pytest.raises(NotInTime):
         farm.events.decision(positions[0], limit_s=1)
     assert not farm.halted() and behind.running()
-    # An operator lets one message through: it is decided with the partition's clock.
+    # The operator lets one message through: it is decided by the partition's clock.
     farm.admin_command("partition", "resume", "2", "--ignore-time-until", positions[0][1] + 1)
     farm.events.decision(positions[0])
     with pytest.raises(NotInTime):
         farm.events.decision(positions[1], limit_s=1)
     behind.stop()
-    # To a worker with a good clock there is nothing to wait for.
+    # A worker with a correct clock has nothing to wait for.
     farm.start_worker()
     farm.events.decisions(positions)
 
 
 @pytest.mark.parametrize("seconds", (-240, 30 * 24 * HOUR))
 def test_a_worker_with_a_wrong_clock_decides_the_same(farm, wrong_clock, seconds):
-    """No decision reads the wall clock, be it a few minutes behind or a month ahead."""
+    """Decisions never read the wall clock, whether minutes slow or a month fast."""
     farm.start_worker(**wrong_clock(seconds))
     now = int(time.time())
     event = farm.accept(farm.ops, {"type": "machine.register", "machine": "gpu-01", "gpus": 8,

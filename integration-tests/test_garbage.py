@@ -1,4 +1,4 @@
-"""Garbage, forged, late and oversized messages: each gets its one reason, the worker goes on."""
+"""Garbage, forged, late and oversized messages: each is rejected for one reason; the worker goes on."""
 
 import base64
 import hmac
@@ -26,7 +26,7 @@ def b64(data):
 
 
 def sign_raw(client, header, payload):
-    """A token of these bytes as header and payload, with a signature that verifies."""
+    """A token with these header and payload bytes and a valid signature."""
     if not isinstance(header, (bytes, str)):
         header = json.dumps(header)
     signing_input = f"{b64(header)}.{b64(payload)}"
@@ -35,7 +35,7 @@ def sign_raw(client, header, payload):
 
 
 class Maker:
-    """Makes the messages of the tables below."""
+    """Creates the messages of the tables below."""
 
     def __init__(self, farm):
         self.farm = farm
@@ -51,24 +51,24 @@ class Maker:
         return self.good().split(".")
 
     def headed(self, **more):
-        """Signed, with these header parameters."""
+        """A signed token with these header parameters."""
         return self.farm.sign(self.client, self.request, headers=more)
 
     def raw(self, payload):
-        """Signed, with a payload of these bytes."""
+        """A signed token with these payload bytes."""
         return sign_raw(self.client, self.header, payload)
 
     def payload(self, **claims):
         return self.farm.claims(self.client, self.request, **claims)
 
     def asks(self, **changes):
-        """Signed, with these fields changed in the request; None leaves one out."""
+        """A signed token whose request has these fields changed; None removes a field."""
         request = {key: value for key, value in {**self.request, **changes}.items()
                    if value is not None}
         return self.farm.sign(self.client, request)
 
     def sized(self, length):
-        """A good token of exactly this length: an unknown claim is ignored, whatever it holds."""
+        """A valid token of exactly this length, padded with an unknown (ignored) claim."""
         size = len(self.good())
         for extra in range(4):  # base64 has no string of every length, so the header grows too
             pad = (length - size - 8 * extra) * 3 // 4
@@ -80,7 +80,7 @@ class Maker:
         raise AssertionError(f"no token of {length} bytes")
 
     def hmac_with_public_key(self):
-        """The classic forgery: the public key as the secret of a symmetric signature."""
+        """Algorithm confusion: an HMAC signature with the public key as its secret."""
         signing_input = f'{b64(json.dumps({**self.header, "alg": "HS256"}))}.' \
             f"{b64(json.dumps(self.payload()))}"
         mac = hmac.digest(public_pem(self.client.key), signing_input.encode(), "sha256")
@@ -92,7 +92,7 @@ class Maker:
                           headers={"kid": self.client.kid})
 
     def der_signature(self):
-        """A signature as OpenSSL writes it, not as RFC 7518 wants it."""
+        """An ECDSA signature in DER, OpenSSL's form, instead of RFC 7518's."""
         head, body, _ = self.parts()
         signature = self.client.key.sign(f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
         return f"{head}.{body}.{b64(signature)}"
@@ -247,7 +247,7 @@ INVALID = {
         m.client, {"type": "booking.cancel", "booking": "4268035"})),
 }
 
-# Payloads that are not one JSON object that Berth can read name no issuer, which is looked at first.
+# A payload that is not a readable JSON object has no issuer, and the issuer is checked first.
 NOT_JSON = {
     "no JSON": lambda m: m.raw("hello"),
     "a list": lambda m: m.raw("[]"),
@@ -265,14 +265,14 @@ NOT_JSON = {
 
 @pytest.fixture(scope="module", name="garbage")
 def fixture_garbage(module_farm):
-    """The module's farm with a machine that garbage may name."""
+    """The module's farm with one machine for the garbage to name."""
     module_farm.register("gpu-01")
     return module_farm
 
 
 def judge(farm, value, key=None):
-    """Sends the message to a partition, behind it a good request: both are decided, in this order.
-    The event of the first."""
+    """Sends the message and then a good request to one partition; checks that both are decided in
+    order. Returns the message's event."""
     maker = Maker(farm)
     positions = []
     farm.publish_later(value, positions, key, ANY_PARTITION)
@@ -283,7 +283,7 @@ def judge(farm, value, key=None):
 
 
 def assert_says_nothing(event):
-    """Nothing that an impostor wrote is repeated."""
+    """An event repeats nothing from an unauthenticated message."""
     assert "subject" not in event.json and event.message.key is None
     assert set(event.data["request"]) == {"partition", "offset", "sha256"}
     for word in ("alice", "mallory", "batch-1", "gpu-01", "booking"):
@@ -341,12 +341,12 @@ def test_invalid_requests(garbage, name):
 
 
 def test_the_longest_token(garbage):
-    """16 KiB are taken, whatever they are made of."""
+    """A message of 16 KiB is accepted, whatever its content."""
     assert judge(garbage, Maker(garbage).sized(TOKEN_MAX)).accepted
 
 
 def test_keys_that_do_not_count(garbage):
-    """A revoked key, and keys outside of their validity; the client's other keys go on."""
+    """A revoked key and keys outside their validity are refused; the client's other keys still work."""
     farm = garbage
     old = farm.add_key("batch-1", "submitter", "ES256", "batch-1-old", private_key("ES256", "old"))
     request = Maker(farm).request
@@ -355,7 +355,7 @@ def test_keys_that_do_not_count(garbage):
     event = judge(farm, farm.sign(old, request))
     assert event.reason == "key_revoked", event.json
     assert_says_nothing(event)
-    # Revoked comes before bad_signature.
+    # key_revoked takes precedence over bad_signature.
     assert judge(farm, farm.sign(old, request)[:-6] + "AAAAAA").reason == "key_revoked"
     past = farm.add_key("batch-1", "submitter", "ES256", "batch-1-past",
                         private_key("ES256", "past"), "--not-after", "2020-01-01T00:00:00Z")
@@ -366,8 +366,8 @@ def test_keys_that_do_not_count(garbage):
 
 
 def test_all_at_once(garbage):
-    """All of the tables in one batch over all partitions, good requests in between; then all that
-    must hold after everything above."""
+    """Every message of the tables, mixed with good requests, in one batch over all partitions; then
+    every check on the farm."""
     farm, maker = garbage, Maker(garbage)
     wanted, positions = [], []
     messages = [("malformed", make(maker)) for make in MALFORMED.values()]

@@ -1,5 +1,5 @@
 """`berth-admin import`: the old web API's three tables become machines and bookings, by signed
-requests; what cannot be taken is told, row by row; the old API's reads then show what was taken."""
+requests; each row that cannot be imported is reported; the old API's reads show the imported rows."""
 
 import contextlib
 import json
@@ -33,13 +33,12 @@ CREATE TABLE RessourceReserve (idRessource INT, idReservation INT, nbGPU INT, nb
 
 
 def local(moment):
-    """As the old system stored it: a wall clock's time, of no zone."""
+    """A local time without a zone, as the old system stored it."""
     return moment.astimezone(PARIS).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def odd_nights():
-    """The next nights in which the clocks of Paris skip an hour, and in which they show one twice:
-    half past two of each."""
+    """Half past two in the next nights in which the clocks of Paris skip an hour and repeat one."""
     day = datetime.now(timezone.utc).replace(tzinfo=None, hour=2, minute=30, second=0,
                                              microsecond=0) + timedelta(days=2)
     skipped = twice = None
@@ -54,7 +53,7 @@ def odd_nights():
 
 
 class Old:
-    """A database of the old system."""
+    """A database of the old web API."""
 
     def __init__(self, farm, tables=TABLES):
         self.farm = farm
@@ -74,13 +73,13 @@ class Old:
             self.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", *row)
 
     def take(self, *options, status=0, **environment):
-        """Runs the import, as the admin that the farm has."""
+        """Runs the import as the farm's admin."""
         return self.farm.admin_command("import", "--from-database", self.name, *options,
                                        status=status, **{**signer(self.farm, self.farm.ops),
                                                          **environment})
 
     def report(self, *options, status=0):
-        """{(kind, ressource, reservation): item}, and the counts."""
+        """The report as {(kind, ressource, reservation): item}, and its counts."""
         said = json.loads(self.take(*options, "-o", "json", status=status).stdout)
         items = {(item["kind"], item["ressource"], item["reservation"]): item
                  for item in said["items"]}
@@ -116,7 +115,7 @@ def outcomes(items, kind):
 
 
 def fill(old):
-    """Good rows, and every kind of bad one."""
+    """Valid rows and every kind of invalid row."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
     day = (now + timedelta(days=1)).replace(minute=0, second=0)
     skipped, twice = odd_nights()
@@ -131,12 +130,12 @@ def fill(old):
         (1, "2020-02-07 13:00:00", "2020-02-07 17:00:00", "Remi"),
         (2, *window(0, 2), "Rémi"),
         (3, *window(1, 3), "Anna"),                # over-booked: 7 + 6 of 12 GPUs
-        (4, *window(2, 4), "Anna"),                # begins as 2 ends
+        (4, *window(2, 4), "Anna"),                # begins when 2 ends
         (5, *reversed(window(5, 6)), "Anna"),
         (6, *window(5, 5), "Anna"),
         (7, *window(5, 6), ""),
         (8, *window(5, 6), "x" * 200),
-        (9, local(now - hours), local(now + 3 * hours), "Jean"),  # has begun
+        (9, local(now - hours), local(now + 3 * hours), "Jean"),  # already running
         (10, str(skipped), str(skipped + 2 * hours), "Anna"),
         (11, str(twice - 2 * hours), str(twice), "Anna"),
         (12, *window(5, 6), "Anna"),               # holds nothing yet
@@ -148,7 +147,7 @@ def fill(old):
         (18, local(day + timedelta(days=1500)), local(day + timedelta(days=1501)), "Anna"),
         (20, *window(5, 6), "Anna"),
         (21, *window(5, 6), "Anna"),
-        (22, *window(7, 8), "Anna"),               # each of the next three wants what another has
+        (22, *window(7, 8), "Anna"),               # each of the next three overlaps another
         (23, *window(7, 8), "Anna"),
         (24, *window(7, 8), "Anna"),
         (25, *window(7, 8), None))
@@ -176,8 +175,8 @@ BOOKINGS = {
 
 
 def check_old_reads(farm, old, items):
-    """The old API's reads give what the old tables say, for what was taken: but for the ids of
-    bookings, and for the start of what had begun."""
+    """The old API's reads return the imported rows of the old tables, except for booking ids and the
+    start of bookings that had already begun."""
     ids = {number: int(item["subject"].split("/")[1]) for (kind, _, number), item in items.items()
            if kind == "booking" and "subject" in item}
     machines = {row["id"]: row for row in farm.get_json("/Ressource/")["Ressources"]}
@@ -245,7 +244,7 @@ def test_the_old_data_is_taken(served):
     check_old_reads(served, old, items)
     check_farm(served)
 
-    # Once more: the same answers, and nothing twice.
+    # A second import gets the same answers and books nothing twice.
     state = served.get_json("/v1/bookings"), served.get_json("/v1/machines")
     again = old.report(*options, status=3)
     for kind, first in (("machine", MACHINES), ("booking", BOOKINGS)):
@@ -257,7 +256,7 @@ def test_the_old_data_is_taken(served):
     assert (served.get_json("/v1/bookings"), served.get_json("/v1/machines")) == state
     assert "first answer stands" in again["booking", None, 3]["detail"]
 
-    # What has changed meanwhile is not overwritten.
+    # The import does not overwrite later changes.
     old.execute("UPDATE Reservation SET date_fin = date_fin + INTERVAL 1 HOUR WHERE id IN (3, 4)")
     changed = old.report(*options, status=3)
     assert outcomes(changed, "booking")[4] == ("rejected", "request_id_reused")
@@ -287,8 +286,8 @@ def test_what_begins_between_two_runs(served):
 
 
 def test_other_names_another_account_and_a_dump(served, tmp_path):
-    """Tables as SQLAlchemy names them, columns of other names, instants, an account of its own; and
-    all of it out of a dump."""
+    """SQLAlchemy's table names, renamed columns, TIMESTAMP columns and a separate account; then the
+    same from a dump."""
     old = Old(served, """
 CREATE TABLE machines (ID BIGINT, gpus SMALLINT, quantite_memoire INT);
 CREATE TABLE reservation (id INT, `date debut` TIMESTAMP NULL, date_fin TIMESTAMP NULL,
@@ -313,14 +312,14 @@ CREATE TABLE ressource_reserve (id_ressource INT, id_reservation INT, nb_gpu INT
     names = (*tables, "--column", "Ressource.quantiteGPU=gpus", "--column",
              "Reservation.date_debut=date debut")
 
-    # Out of a dump, with the account and the password of its own, on a server that is named.
+    # From a dump, with a separate account and password on a named server.
     dump = tmp_path / "flask.sql"
     root = [f"--host={served.database.host}", f"--port={served.database.port}",
             f"--user={served.database.environment['STACK_DB_ROOT_USER']}",
             f"--password={served.database.password.strip()}", "--protocol=tcp"]
     dumped = subprocess.run(["mysqldump", *root, "--skip-lock-tables", "--column-statistics=0",
                              old.name], capture_output=True, text=True, check=False)
-    if dumped.returncode != 0:  # MariaDB's has no such option
+    if dumped.returncode != 0:  # MariaDB's mysqldump lacks the option
         dumped = subprocess.run(["mysqldump", *root, "--skip-lock-tables", old.name],
                                 capture_output=True, text=True, check=True)
     dump.write_text(dumped.stdout)
@@ -377,7 +376,7 @@ def test_what_is_refused_at_once(farm):
         assert "client add nobody" in old.take(status=5, BERTH_CLIENT_NAME="nobody").stderr
         assert "client.key_file" in old.take(status=2, BERTH_CLIENT_KEY_FILE="").stderr
         assert "farm.name is other" in old.take(status=2, BERTH_FARM_NAME="other").stderr
-        # An old system without any rows; and no worker, who would decide.
+        # An old system without rows, and no worker to decide.
         assert old.report() == {}
         old.add("Ressource", (1, 1, 1))
         before = farm.message_count()
@@ -408,7 +407,7 @@ INSERT INTO `RessourceReserve` VALUES (1,1,7,3),(5,2,7,3);
 
 
 def test_the_page_can_be_followed(served):
-    """docs/from-the-flask-api.md: each of its shell blocks, in their order, in one shell."""
+    """Runs every shell block of docs/from-the-flask-api.md in order in one shell."""
     farm = served
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
     assert len(blocks) == 7
@@ -430,7 +429,7 @@ def test_the_page_can_be_followed(served):
         PATH=f"{Path(program('berth')).parent}:{os.environ['PATH']}", db_host=farm.database.host,
         ops_key=ops["BERTH_CLIENT_KEY_FILE"])
     script = "set -euxo pipefail\n" + "".join(blocks)
-    # The farm's keys have names that are no thumbprints: berth-admin must be told.
+    # The farm's key ids are not thumbprints, so berth-admin needs them stated.
     script = script.replace("--set client.name=ops", "--set client.name=ops --set client.kid="
                             + ops["BERTH_CLIENT_KID"])
     with contextlib.closing(farm.database.connect()) as conn, conn.cursor() as cursor:
@@ -454,7 +453,7 @@ def test_the_page_can_be_followed(served):
 
 
 def test_the_old_posts_say_where_to_go(served):
-    """Each path that the page names: its GET answers, and its POST says how it is done now."""
+    """For each path on the page, GET answers and POST names the replacement."""
     served.register("gpu-01", id=1)
     paths = re.findall(r"^\| `GET (/R[^`]*)`", PAGE.read_text(), re.M)
     posts = re.findall(r"^\| `POST (/R[^`]*)`", PAGE.read_text(), re.M)

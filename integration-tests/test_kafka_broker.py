@@ -1,5 +1,5 @@
-"""The worker's broker port on the real broker: the checks of tests/tools/kafka_broker_*.c, each with
-topics and a consumer group of its own."""
+"""The worker's broker port against a real broker: the checks of tests/tools/kafka_broker_*.c, each
+with separate topics and a separate consumer group."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ CHECKS = {
     "kafka_broker_publish": [
         "publish", "reset", "refused", "full", "tail", "shape", "settings", "broker-killed"],
 }
-FIGURES = ["speed"]  # for people: nothing in it fails
+FIGURES = ["speed"]  # for information: checks nothing
 
 
 def tool(name):

@@ -1,5 +1,5 @@
-"""Workers that end in every way, under load: others take their partitions over, and everything that
-must hold, holds."""
+"""Workers that stop, crash, freeze or are cut off under load: others take over their partitions, and
+every check on the farm passes."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ pytestmark = patient
 
 
 def parts_of(farm, worker):
-    """The partitions whose last claim was this worker's."""
+    """The partitions last claimed by this worker."""
     name = worker.wait_log(r"worker ready.*worker=(\S+)").group(1)
     return [part for part, owner in farm.owners().items() if owner == name]
 
@@ -24,7 +24,7 @@ def test_sigkill_under_load(farm, say):
     seconds = []
     for _ in range(max(2, HALF)):
         load.send(600)
-        # Somewhere among them: while the log is being worked off.
+        # While the worker still has part of the log to decide.
         decided = len(farm.events.events)
         progress = load.random.randint(1, 400)
         farm.events.wait(lambda d=decided, p=progress: len(farm.events.events) > d + p,
@@ -33,7 +33,7 @@ def test_sigkill_under_load(farm, say):
         parts = parts_of(farm, victim)
         victim.kill()
         prober = Prober(farm, parts)
-        # A consumer that begins at such a moment, anywhere in the log, has the contract, too.
+        # The contract also holds for a consumer that starts now, anywhere in the log.
         farm.new_consumer(from_beginning=False)
         workers.append(farm.start_worker())
         load.send(200)
@@ -71,7 +71,7 @@ def test_sigterm_under_load(farm, say):
     load.finish()
     check_farm(farm)
     report(farm, say, "SIGTERM of a worker", seconds)
-    # SIGINT is no different.
+    # SIGINT acts like SIGTERM.
     os.kill(workers[0].pid, signal.SIGINT)
     workers[0].wait(status=0)
 
@@ -81,15 +81,15 @@ def session_of(farm, part):
 
 
 def transaction(farm, connection, state):
-    """InnoDB shows a transaction's state anew only when it was not asked for 0.1 s."""
+    """InnoDB refreshes information_schema.innodb_trx only after 0.1 s without a query."""
     return wait_until(lambda: farm.rows(
         "SELECT trx_id FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = %s"
         " AND trx_state = %s", connection, state), f"the worker's transaction is {state}", 10, 0.15)
 
 
 def stop_in_transaction(farm, worker, load, connection):
-    """Stops the worker in the middle of a transaction that holds locks: it waits for machines that
-    we have locked, is stopped, and gets its locks while it cannot know."""
+    """Stops the worker inside a transaction that holds locks: the worker waits for machine rows locked
+    by the test, is stopped, and is granted the locks while stopped."""
     with farm.database.connect(farm.database_name) as holder, holder.cursor() as cursor:
         holder.begin()
         cursor.execute("SELECT id FROM machine ORDER BY id FOR UPDATE")
@@ -102,7 +102,7 @@ def stop_in_transaction(farm, worker, load, connection):
 
 
 def zombie_round(farm, load, zombie, other):
-    """One worker stands still; the seconds until its partitions decide again, elsewhere."""
+    """Stops one worker; returns the seconds until other workers decide on its partitions."""
     parts = parts_of(farm, zombie)
     connection = session_of(farm, parts[0])
     load.send(1000)
@@ -121,7 +121,7 @@ def zombie_round(farm, load, zombie, other):
     zombie.signal(signal.SIGCONT)
     load.send(300)
     load.learn()
-    # It notices, joins again, and works again.
+    # The worker notices the loss, joins again and decides again.
     zombie.wait_log(r"to=running", limit_s=40, since=mark)
     farm.wait_owned(zombie, other)
     load.send(300)
@@ -129,8 +129,8 @@ def zombie_round(farm, load, zombie, other):
 
 
 def test_zombie(farm, say):
-    """A worker that stands still past its group session and its database session, holding locks,
-    while another takes over; then it goes on as if nothing had happened."""
+    """A worker that holds locks is stopped past its group session and its database session while
+    another takes over; then the stopped worker is resumed."""
     workers, load = loaded(farm, "zombie")
     seconds = []
     for number in range(HALF):
@@ -146,8 +146,8 @@ def test_zombie(farm, say):
 
 
 def test_claimed_by_somebody_else(farm):
-    """A claim that was on its way for long, of a worker that is gone: the owner finds another epoch
-    under its lock, and no rebalance comes that would give it the partition back."""
+    """A dead worker's delayed claim is applied late: the owner finds a foreign epoch under its lock, and
+    no rebalance will give it the partition back."""
     worker = farm.start_worker()
     first = farm.events.decision(farm.publish(b"garbage", partition=3))
     with farm.sql.cursor() as cursor:

@@ -1,5 +1,5 @@
-"""libberth as it is installed: what its files show, and the header's first example, compiled, linked
-and run against them as a user would."""
+"""The installed libberth: its files, its exported symbols, and the header's first example compiled,
+linked and run as a user would."""
 
 import os
 import re
@@ -29,25 +29,25 @@ def run(*command, **options):
 
 
 class Installed:
-    """A `make install` of the build under test below a folder, and how to use it."""
+    """The build under test, installed by `make install` below a folder."""
 
     def __init__(self, folder):
         self.folder = folder
         self.lib = folder / LIBDIR[1:]
         built = os.path.relpath(os.path.dirname(os.path.dirname(program("berth"))), ROOT)
-        # Nothing is built anew for other flags: the other tests are running these programs.
+        # Must not rebuild: the other tests are running these programs.
         flags = (ROOT / built / "flags").read_text().rstrip("\n")
         run("make", "-C", ROOT, f"O={built}", f"flags_now={flags}", "install", f"DESTDIR={folder}",
             f"PREFIX={PREFIX}", f"LIBDIR={LIBDIR}")
 
     def pkg_config(self, *options):
-        """What pkg-config answers about the installed library."""
+        """pkg-config's answer about the installed library."""
         environment = {**os.environ, "PKG_CONFIG_PATH": str(self.lib / "pkgconfig"),
                        "PKG_CONFIG_SYSROOT_DIR": str(self.folder)}
         return shlex.split(run("pkg-config", *options, "berth", env=environment))
 
     def libs(self, static):
-        """Linker options as docs/library.md gives them: libberth.a with what it calls."""
+        """The linker options of docs/library.md for libberth.a and its dependencies."""
         libs = self.pkg_config("--libs")
         assert "-lberth" in libs
         if not static:
@@ -57,7 +57,7 @@ class Installed:
         return libs + shlex.split(run("pkg-config", "--libs", *below))
 
     def link(self, source, language="c17", static=False):
-        """Compiles one file and links it with one of the libraries; the program's path."""
+        """Compiles a file and links it with one of the libraries; returns the program's path."""
         path = source.with_suffix(f".{language}{'-static' if static else ''}")
         run(*COMPILERS[language], *STRICT, source, "-x", "none", "-o", path,
             *self.pkg_config("--cflags"), *self.libs(static))
@@ -74,12 +74,12 @@ def fixture_installed(tmp_path_factory):
 
 
 def names(*nm):
-    """The names that nm prints."""
+    """The symbols printed by nm."""
     return {line.split()[-1] for line in run("nm", *nm).splitlines() if len(line.split()) > 1}
 
 
 def declarations():
-    """The functions that the header declares, each with what stands above it."""
+    """The functions declared by the header, each with its comment."""
     return {name: above for above, name in re.findall(
         r"\n([^\n]*)\n(?:[a-z][\w *]*?[ *])(berth_\w+)\([^;{]*\);", HEADER.read_text())}
 
@@ -131,7 +131,7 @@ def test_header_compiles_alone(installed, tmp_path, language):
         *installed.pkg_config("--cflags"))
 
 
-# A program with functions of the libraries' own names, which loads the shared library, too.
+# A program that defines functions with the libraries' internal names and loads the shared library.
 CLASH = r"""
 #include <berth.h>
 #include <dlfcn.h>
@@ -168,7 +168,7 @@ int main(int argc, char **argv)
 def test_program_may_use_the_names_of_internals(installed, tmp_path, static):
     inner = {line.split()[2] for line in run("nm", installed.lib / "libberth.a").splitlines()
              if re.match(r"\w+ t \w+$", line)}
-    # Called on the way, so an internal call that reaches the program ends it.
+    # An internal call that resolves to the program's function aborts it.
     wanted = {"xcalloc", "xmalloc", "clock_wall_ms", "lb_disconnect", "arena_new"}
     assert wanted <= inner
     source = tmp_path / "clash.c"
@@ -182,7 +182,7 @@ def test_program_may_use_the_names_of_internals(installed, tmp_path, static):
 # ---- the header's example ------------------------------------------------------------------------
 
 def for_farm(code, farm, machine):
-    """The example with the farm's settings in place of those that it shows."""
+    """The example with the farm's settings in place of the printed ones."""
     client = farm.batch_1
     key_file = write_key_file(farm.folder / f"{client.kid}.key", client.key)
     for shown, ours in {

@@ -1,5 +1,5 @@
-"""Limits of clients: how an operator sets them, from when on they count, and that nobody holds more
-than they allow, whichever partitions and workers decide its requests."""
+"""Client limits: how an operator sets them, when they take effect, and that no client exceeds them,
+whichever partitions and workers decide its requests."""
 
 import time
 
@@ -32,7 +32,7 @@ def test_setting_limits(farm):
     before, first = versions(farm), generation(farm)
     shown = farm.admin_json("client", "limit", "batch-1")
     assert shown == {"client": "batch-1", "limits": {}, "in_force": {}}
-    assert (versions(farm), generation(farm)) == (before, first)  # it only looked
+    assert (versions(farm), generation(farm)) == (before, first)  # showing limits changes nothing
 
     own = {"booking_s": 12 * HOUR, "gpus_at_once": 64}
     shown = farm.admin_json("client", "limit", "batch-1", "--booking", "12h", "--gpus-at-once", "64")
@@ -54,7 +54,7 @@ def test_setting_limits(farm):
     assert listed == {"ops": {}, "batch-1": own, "batch-2": {}}
     assert "gpus_at_once=64" in farm.admin_command("client", "list").stdout
 
-    # What is not counted changes no version; what is not given stays.
+    # Uncounted fields change no version; omitted fields keep their values.
     counted = versions(farm)
     farm.admin_json("client", "limit", "batch-1", "--booking", "none", "--allocations", "7")
     farm.admin_json("farm", "limit", "--ahead", "none")
@@ -83,7 +83,7 @@ def test_wrong_limits(farm):
 
 
 def test_set_while_a_batch_is_under_way(farm):
-    """A partition's lock stands for a batch: the command waits for it."""
+    """The command waits for a partition's row lock, held by a batch in progress."""
     farm.sql.begin()
     with farm.sql.cursor() as cursor:
         cursor.execute("SELECT * FROM request_partition WHERE part = 3 FOR UPDATE")
@@ -108,18 +108,18 @@ def test_they_count_from_the_next_batch_on(farm):
 
     def reason(client, request):
         return farm.decide(client, request).reason
-    # What was booked before the limit counts.
+    # Bookings made before the limit count.
     event = farm.decide(farm.batch_1, create(*window, share("gpu-02", 3)))
     assert event.reason == "limit_exceeded" and "gpus_at_once" in event.data["detail"]
     running = farm.accept(farm.batch_1, create(*window, share("gpu-02", 2))).booking["id"]
     assert reason(farm.batch_1, create(*window, share("gpu-02", 1))) == "limit_exceeded"
     assert reason(farm.batch_2, create(*window, share("gpu-02", 9))) is None
-    # Nor does an admin's amend of its booking go further; what is given back can be had again.
+    # An admin's amend of the client's booking is limited too; released GPUs can be booked again.
     amend = {"type": "booking.amend", "booking": running, "allocations": [share("gpu-02", 3)]}
     assert reason(farm.ops, amend) == "limit_exceeded"
     farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": running})
     farm.accept(farm.batch_1, create(*window, share("gpu-02", 2)))
-    # Those of one booking.
+    # Limits on a single booking.
     assert reason(farm.batch_1, create(tomorrow(3), tomorrow(7), share("gpu-01"))) == "limit_exceeded"
     assert reason(farm.batch_1, create(tomorrow(3), tomorrow(4), share("gpu-01"),
                                        share("gpu-02"))) == "limit_exceeded"
@@ -132,7 +132,7 @@ def test_they_count_from_the_next_batch_on(farm):
 
 
 def spread(farm, count):
-    """Machines of which each is decided by another partition."""
+    """Machines that all belong to different partitions."""
     events = farm.register(*[f"node-{n:02d}" for n in range(40)], gpus=100, memory_gib=1000)
     machines = {}
     for event in events:
@@ -143,7 +143,7 @@ def spread(farm, count):
 
 @pytest.mark.parametrize("limit", [{"gpus-at-once": 8}, {"gpu-hours-ahead": 8 * 24}])
 def test_two_partitions_cannot_both_spend_it(farm, limit):
-    """One client's requests go to six partitions of two workers at once, round after round."""
+    """One client sends to six partitions of two workers at once, in several rounds."""
     option, value = next(iter(limit.items()))
     farm.admin_json("client", "limit", "batch-1", f"--{option}", value)
     workers = [farm.start_worker(BERTH_WORKER_BATCH_MAX=7) for _ in range(2)]
@@ -168,7 +168,7 @@ def test_two_partitions_cannot_both_spend_it(farm, limit):
 
 
 def test_set_under_load(farm):
-    """When the command ends, the limit counts: whatever is decided afterwards keeps it."""
+    """A limit is in force when the command returns: every later decision respects it."""
     workers = [farm.start_worker(BERTH_WORKER_BATCH_MAX=20) for _ in range(2)]
     machines = spread(farm, 6)
     farm.wait_owned(*workers)

@@ -1,4 +1,4 @@
-"""/metrics of workers and reader: Prometheus takes it, and the numbers mean what they say."""
+"""/metrics of worker and reader: Prometheus accepts the text, and the values are correct."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from berthtest.servers import ROOT
 from berthtest.wait import wait_until
 
 HOUR = 3600
-# Where the database's kind plays no part.
+# For tests that do not depend on the kind of database.
 ON_ONE = pytest.mark.parametrize("database", ["mysql"], indirect=True)
 LISTEN = {"BERTH_WORKER_METRICS_LISTEN": "127.0.0.1:0"}
 STAGES = ("authenticate", "warm", "lock", "decide", "write", "commit", "publish")
@@ -29,7 +29,7 @@ def start_worker(farm, **environment):
 
 
 def scrape_when(url, condition, what, limit_s=20.0):
-    """Scrapes until the condition holds; the scrape for which it does."""
+    """Scrapes until the condition holds; returns that scrape."""
     def look():
         found = scrape(url)
         return found if condition(found) else None
@@ -37,7 +37,7 @@ def scrape_when(url, condition, what, limit_s=20.0):
 
 
 def all_published(farm):
-    """A condition: nothing is undecided or unpublished, on all partitions."""
+    """A condition: no partition has undecided requests or unpublished events."""
     def condition(found):
         return all(len(values := found.by("partition", name)) == farm.partitions
                    and not any(values.values())
@@ -46,7 +46,7 @@ def all_published(farm):
 
 
 def some_requests(farm):
-    """Decided requests of several types, answers and reasons."""
+    """Decides requests with several types, outcomes and reasons."""
     start = int(time.time()) // HOUR * HOUR + 24 * HOUR
     farm.register("m-1", "m-2", gpus=4)
     booked = farm.decide_all([
@@ -60,7 +60,7 @@ def some_requests(farm):
 
 
 def assert_well_formed(found):
-    """Names, units, labels; and what Prometheus says of them."""
+    """Names, units and labels, also by promtool's rules."""
     assert promtool("check", "metrics", text=found.text) == ""
     for name, kind in found.types.items():
         assert name.startswith("berth_")
@@ -167,7 +167,7 @@ def test_halted_partition_and_its_lag(farm):
 
 @ON_ONE
 def test_lag_of_a_backlog(farm):
-    """A partition that waits for a lock that somebody holds shows what is behind it."""
+    """A partition blocked on a foreign lock reports its lag."""
     _, url = start_worker(farm)
     farm.register("m-1")
     scrape_when(url, all_published(farm), "all is published")
@@ -282,7 +282,7 @@ def test_reader_counts_its_answers(farm):
 
 
 def test_reader_sees_what_no_worker_decides(farm):
-    """Lag and halts are the farm's, also while no worker runs."""
+    """The reader reports the farm's lag and halts even while no worker runs."""
     farm.start_reader()
     url = farm.reader_url + "/metrics"
     for _ in range(4):
@@ -314,7 +314,7 @@ def test_reader_sees_what_no_worker_decides(farm):
 
 
 def test_reader_answers_without_the_database(new_farm):
-    """What it counts itself it still tells."""
+    """Without the database the reader still reports its own counters."""
     farm = new_farm().init()
     farm.start_reader()
     assert farm.get("/v1/farm").status_code == 200
@@ -332,7 +332,7 @@ def test_reader_answers_without_the_database(new_farm):
 
 
 def documented():
-    """{metric: (type, labels, who has it)} of the table in docs/operations.md."""
+    """{metric: (type, labels, programs)} from the table in docs/operations.md."""
     text = (ROOT / "docs/operations.md").read_text()
     rows = re.findall(r"^\| `(berth_\w+)` \| (\w+) \|([^|]*)\| (\w+) \|", text, re.M)
     assert len(rows) == len({name for name, *_ in rows}) > 30
@@ -342,7 +342,7 @@ def documented():
 
 @ON_ONE
 def test_documentation_lists_what_is_scraped(farm):
-    """Names, types and labels, of both programs: neither more nor less."""
+    """The page lists exactly the names, types and labels of both programs."""
     farm.start_reader()
     worker, url = start_worker(farm)
     del worker
@@ -359,20 +359,21 @@ def test_documentation_lists_what_is_scraped(farm):
 
 
 def metrics_in(expression):
-    """The metrics of a PromQL expression, without a histogram's suffixes."""
+    """The metrics in a PromQL expression, without histogram suffixes."""
     return {re.sub(r"_(bucket|sum|count)$", "", name) if "_seconds" in name or "_messages" in name
             else name for name in re.findall(r"\bberth_\w+", expression)}
 
 
 def labels_in(expression):
-    """The labels that a PromQL expression groups by, joins on, or asks for."""
+    """The labels in a PromQL expression's groupings, joins and selectors."""
     lists = re.findall(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)", expression)
     asked = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression)
     return {name for names in lists for name in re.findall(r"\w+", names)} | set(asked)
 
 
 def assert_labels_exist(expression, shown=""):
-    """Of its metrics, or what Prometheus adds; `shown` is a text with {{label}} or {{$labels.label}}."""
+    """Each label belongs to a metric of the expression or is added by Prometheus. `shown`: a text with
+    {{label}} or {{$labels.label}}."""
     table = documented()
     known = {"job", "instance"}.union(*(table[name][1] for name in metrics_in(expression)))
     if "_bucket" in expression:
@@ -422,7 +423,7 @@ def test_alert_rules():
 
 
 def test_dashboard(tmp_path):
-    """Its data source is a variable, its queries are PromQL of metrics that there are."""
+    """The dashboard's data source is a variable; its queries are valid PromQL on existing metrics."""
     board = json.loads((ROOT / "packaging/grafana/berth.json").read_text())
     assert board["schemaVersion"] == 38 and board["uid"] == "berth"
     assert [(variable["name"], variable["type"]) for variable in board["templating"]["list"]] == \

@@ -1,6 +1,6 @@
-"""Requests of all kinds as fast as two workers decide them, sent by a C program: bookings on named and on
-any machines, series, updates that shrink machines, under limits. No lock is taken out of order, and all
-agrees in the end."""
+"""A C program sends requests of all kinds as fast as two workers decide them: bookings on named and on
+any machines, series, updates that shrink machines, under limits. Locks are taken in order, and every
+check on the farm passes at the end."""
 
 import json
 import re
@@ -15,7 +15,7 @@ LIMIT = 60
 
 def test_mixed_load(farm, say):
     key_file = write_key_file(farm.folder / "private.pem", farm.ops.key)
-    # Under the name that the program gives it, its thumbprint.
+    # Registered under its thumbprint, the key id that the program uses.
     farm.admin_command("key", "add", "ops", "--public-key", farm.folder / "ops-key.pem")
     farm.admin_command("client", "limit", "ops", "--gpus-at-once", LIMIT)
 

@@ -1,7 +1,6 @@
-"""A network that stalls, cuts, closes one half and loses answers, between workers and their servers.
+"""A network between workers and servers that stalls, resets, half-closes and loses answers.
 
-One of two workers talks through the proxy, so that it comes to harm alone and the other takes over
-what it cannot hold.
+Only one of two workers connects through the proxy, so the other can take over its partitions.
 """
 
 import time
@@ -12,7 +11,7 @@ from berthtest.faults import HALF, REPEATS, Trials, load_for, patient
 from berthtest.proxy import Proxy, is_commit, is_produce
 
 pytestmark = patient
-# Longer than Kafka lets a member be silent (6 s), and shorter.
+# Longer and shorter than the group's session timeout (6 s).
 STALLS_S = (1.5, 8)
 
 
@@ -21,7 +20,7 @@ def pick_stall(number):
 
 
 def lose_answer(proxy, load, predicate, cut):
-    """The next such request is answered, and the answer does not come."""
+    """Loses the answer to the next such request, which the server has executed."""
     lost = proxy.swallow(predicate, cut)
     load.send(100)
     load.farm.flush(load.positions)
@@ -29,7 +28,7 @@ def lose_answer(proxy, load, predicate, cut):
 
 
 def stall(proxy, load, seconds):
-    """Nothing passes for so long."""
+    """Passes no bytes for so many seconds."""
     proxy.stall()
     load.send(50)
     load.farm.flush(load.positions)
@@ -69,12 +68,12 @@ def test_between_worker_and_database(farm, say):
             "database: stalled": lambda n: stall(proxy, load, pick_stall(n)),
         }
         if REPEATS == 1 and database.kind == "mysql":
-            del faults["database: answer to COMMIT lost, then silence"]  # 10 s, and no other way
+            del faults["database: answer to COMMIT lost, then silence"]  # takes 10 s, with no shorter way
         for number in range(HALF):
             for kind, make in faults.items():
                 with trials.fault(kind):
                     make(number)
-                # So that the next fault meets a worker that works through the proxy.
+                # The next fault needs a worker that works through the proxy.
                 farm.wait_owned(*trials.workers)
         trials.finish()
 

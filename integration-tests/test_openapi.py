@@ -1,4 +1,4 @@
-"""schemas/openapi.json says what the reader does: schemathesis asks the real one."""
+"""schemas/openapi.json describes the reader: schemathesis checks a running one."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def test_every_route_is_described():
 
 def test_schemathesis(farm):
     """Examples, edge cases and random data, right and wrong; every check of schemathesis."""
-    # An endless answer is no case for it: test_reader_events.py has /v1/events.
+    # schemathesis cannot read an endless answer; test_reader_events.py tests /v1/events.
     done = subprocess.run(
         [Path(sys.executable).parent / "schemathesis", "--config-file",
          ROOT / "integration-tests/schemathesis.toml", "run", ROOT / "schemas/openapi.json",

@@ -1,5 +1,5 @@
-"""10,000 random requests of all kinds on 50 machines through two workers, under limits: everything that
-must hold, holds."""
+"""10,000 random requests of all kinds on 50 machines through two workers, under limits: every check
+on the farm passes."""
 
 from berthtest.check import Findings, check_client, check_farm
 from berthtest.load import Load, outcomes, seed_for
@@ -30,7 +30,7 @@ def test_random_load(farm, say):
     load = Load(farm, machines, seed_for("random-load"))
     for chunk in range(REQUESTS // CHUNK):
         load.send(CHUNK)
-        # On a slow machine, too, later requests are about what earlier ones made.
+        # Later requests name earlier bookings, also on a slow host.
         farm.events.wait(lambda: len(farm.events.events) >= len(machines) + (chunk - 1) * CHUNK,
                          "the workers keep up", 60)
         load.learn()
@@ -38,7 +38,7 @@ def test_random_load(farm, say):
     assert len(events) == REQUESTS
     counts = outcomes(events)
     say("random load", counts)
-    # It was as tight, and as mixed, as it was meant to be.
+    # The load had the intended contention and mix.
     assert counts["accepted"] > 1000
     assert min(counts[name] for name in (
         "insufficient_capacity", "duplicate", "forbidden", "booking_over", "machine_not_up",

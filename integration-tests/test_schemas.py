@@ -1,5 +1,5 @@
-"""schemas/: the codec and a JSON Schema validator say the same of every document of the corpus and
-of thousands of damaged ones; the numbers and names in the schemas are those of the code."""
+"""schemas/: codec and JSON Schema validator agree on every document of the corpus and on thousands of
+damaged ones; numbers and names in the schemas equal the code's."""
 
 import ast
 import copy
@@ -150,7 +150,7 @@ def test_numbers_are_those_of_the_code():
 
 
 def x_macro(path, macro):
-    """The string arguments of an X-macro table's rows: [(id, "name", …)]."""
+    """The rows of an X-macro table: [(id, "name", …)]."""
     text = (ROOT / path).read_text(encoding="utf-8")
     table = re.search(rf"#define {macro}\(X\)(.*?[^\\])\n", text, re.S)[1]
     return [re.findall(r'"([^"]*)"', row) + [row] for row in
@@ -181,7 +181,7 @@ def test_problems_are_those_of_the_code():
 
 
 def test_shared_definitions_are_the_same():
-    """The files stand alone, so that a client can take one; what they share must not drift."""
+    """Each schema file is self-contained for clients; definitions present in several must be equal."""
     accepted, rejected = (schema_check.schema(f"event-{kind}")["$defs"]
                           for kind in ("accepted", "rejected"))
     assert all(accepted[name] == rejected[name] for name in set(accepted) & set(rejected))
@@ -198,8 +198,8 @@ def test_every_document_has_its_row():
 
 @pytest.mark.parametrize("kind", ["ok", "bad", "beyond-schema"])
 def test_corpus(claims_check, kind):
-    """ok: all take it; bad: all refuse it; beyond-schema: a plain validator takes it, the codec and
-    the validator with our further rules refuse it."""
+    """ok: everything accepts it. bad: everything refuses it. beyond-schema: the plain validator accepts
+    it; the codec and the validator with the additional rules refuse it."""
     paths = documents(kind)
     wrong = []
     for path, verdict in zip(paths, claims_check(paths)):
@@ -258,7 +258,7 @@ def places(value, path=()):
 
 
 def damage(document, rng):
-    """Replaces, removes or adds one thing somewhere."""
+    """Replaces, removes or adds one value at a random place."""
     path = rng.choice(list(places(document)))
     holder = document
     for key in path[:-1]:
@@ -273,7 +273,7 @@ def damage(document, rng):
 
 
 def test_damaged_documents(claims_check):
-    """Codec and validator agree on random damage to good documents: one fault, or two or three."""
+    """Codec and validator agree on valid documents with one to three random faults."""
     rng = random.Random(SEED)
     seeds = [json.loads(path.read_bytes()) for path in documents("ok")
              if path.stat().st_size < 3000]
@@ -291,11 +291,11 @@ def test_damaged_documents(claims_check):
     assert DAMAGED / 20 < valid < DAMAGED * 19 / 20, "the damage proves nothing"
 
 
-# ---- series: the codec's windows and Python's zoneinfo ------------------------------------------
+# ---- series: the codec's windows against Python's zoneinfo --------------------------------------
 
 def series_payload(zone, local, **fields):
-    """A series of windows without machines whose first one begins when the zone's clocks show
-    `local`; `end` is one, too."""
+    """A series without machines. `local` and `end`: local times in the zone, the first window's start
+    and end."""
     rules = schema_check.zone(zone)
 
     def text(reading):
@@ -310,7 +310,7 @@ def series_payload(zone, local, **fields):
 
 
 def expected_windows(request):
-    """As claims_check writes them; None: an occurrence would be empty."""
+    """Windows in claims_check's notation; None if an occurrence would be empty."""
     windows = schema_check.windows(request)
     if any(end <= start for start, end in windows):
         return None
@@ -343,17 +343,17 @@ def compare_windows(claims_check, payloads):
     ("America/Sao_Paulo", range(2012, 2021)),  # no more daylight saving from 2019 on; at midnight
     ("Africa/Casablanca", range(2024, 2031)),  # twice a year, around Ramadan, the other way round
     ("Asia/Kathmandu", (1985, 2026)),          # 15 minutes in 1986
-    ("Pacific/Apia", range(2009, 2014)),       # a day that was skipped
-    ("Africa/Monrovia", (1971, 1972)),         # 44 minutes and a half
+    ("Pacific/Apia", range(2009, 2014)),       # skipped a whole day
+    ("Africa/Monrovia", (1971, 1972)),         # 44.5 minutes
     ("Europe/Dublin", (1970, 2026, 2030)),     # summer is standard time
-    ("America/St_Johns", (1987, 1988, 2026)),  # once a change by two hours
+    ("America/St_Johns", (1987, 1988, 2026)),  # one change by two hours
     ("Antarctica/Troll", (2026, 2027)),        # two hours each year
     ("Asia/Gaza", (2026, 2031, 2060)),         # changes listed for decades
     ("Europe/Paris", (2038, 2100, 2400, 2898)),
     ("UTC", (1970, 2026, 2898)),
 ])
 def test_windows_of_every_day(claims_check, zone, years):
-    """Every day of these years, with starts around the hours at which clocks change."""
+    """Every day of these years, with starts around the hours of clock changes."""
     starts = [(0, 0), (0, 15), (1, 45), (2, 0), (2, 30), (12, 0), (23, 59)]
     payloads = []
     for year in years:
@@ -387,7 +387,7 @@ EVENTS = sorted((CORPUS / "events" / "ok").glob("*.json"))
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
 def test_events(path):
-    """What the encoder writes (tests/unit/test_event.c compares it byte by byte) fits."""
+    """The encoder's output (compared byte by byte in tests/unit/test_event.c) is valid."""
     schema_check.validate_event(path.read_bytes().removesuffix(b"\n"))
 
 
@@ -400,7 +400,7 @@ def test_bad_events(path):
 
 
 def test_a_consumer_s_schema_takes_more():
-    """New members may come: the published schemas allow them, our own check does not."""
+    """The published schemas allow unknown members, for later versions; our strict check does not."""
     event = json.loads(EVENTS[0].read_bytes())
     event["data"]["request"]["priority"] = 5
     kind = event["type"].rsplit(".", 1)[1]
@@ -451,7 +451,7 @@ def test_documented_reasons():
 
 
 def test_documented_fields():
-    """Each field of each request type has its row in docs/messages.md, in the codec's order."""
+    """docs/messages.md has a row for each field of each request type, in the codec's order."""
     text = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
     defs = schema_check.schema("request-claims")["$defs"]
     for name in ("machine.register", "machine.update", "booking.create", "booking.amend",
@@ -462,7 +462,7 @@ def test_documented_fields():
 
 
 def python_in(path):
-    """What the page's Python blocks define."""
+    """The definitions of the page's Python blocks."""
     text = (ROOT / path).read_text(encoding="utf-8")
     names = {"hashlib": hashlib, "json": json}
     for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
@@ -478,17 +478,17 @@ def test_documented_content_hash(claims_check):
 
 
 @pytest.mark.parametrize("last, events, taken", [
-    # from the log's beginning, and from a recorded position: no jump is fine
+    # from the start of the log or a recorded position: no jump is allowed
     (0, [(1, 1), (2, 1), (2, 1), (1, 1), (3, 2)], [1, 2, 3]),
     (0, [(1, 1), (3, 2)], [1, "gap"]),
     (0, [(2, 9)], ["gap"]),
     (41, [(40, 2), (41, 3), (42, 3), (44, 4)], [42, "gap"]),
-    # from anywhere: the first as it is, then one jump by a higher epoch before a successor
+    # from anywhere: any first event, then one jump with a higher epoch before the first successor
     (None, [(7, 1), (8, 1), (10, 2)], [7, 8, "gap"]),
     (None, [(7, 1), (90, 2), (91, 2)], [7, 90, 91]),
     (None, [(7, 1), (7, 1), (6, 1), (90, 2), (95, 3)], [7, 90, "gap"]),
     (None, [(7, 1), (90, 1)], [7, "gap"]),
-    # a repeat by the higher epoch has been seen before the jump: then it proves nothing
+    # a repeat with the higher epoch came before the jump, so the epoch proves nothing
     (None, [(7, 1), (6, 2), (90, 2)], [7, "gap"]),
 ])
 def test_documented_follower(last, events, taken):

@@ -1,4 +1,4 @@
-"""The store against the real servers: runs the program of tests/store on an empty database."""
+"""Runs the store's tests (tests/store) on an empty database of each real server."""
 
 import re
 import subprocess
