@@ -175,7 +175,7 @@ def test_open_transactions_and_other_consumers(farm):
     producer.produce(farm.request_topic, "garbage", partition=5)
     producer.flush(20)
     listener = Listener(farm.reader_url)
-    wait_until(lambda: listener.last_id, "the position is told")
+    wait_until(lambda: listener.last_id, "the first position arrives")
     Cli(farm, farm.ops)("machine", "add", "gpu-01", "--gpus", 8, "--mem", 64)
     listener.wait_for(1)
     listener.close()

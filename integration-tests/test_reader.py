@@ -1,5 +1,5 @@
-"""The reader over HTTP: routes, pages, conditional answers, problems, and what it does when the
-database does not answer."""
+"""The reader over HTTP: routes, pages, conditional requests, problem documents, connection limits,
+and a database that is down or silent."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ def fixture_start():
 
 @pytest.fixture(scope="module", name="farm")
 def fixture_farm(module_farm, start):
-    """A farm with machines and bookings; `booked` are the bookings' events."""
+    """A farm with machines and bookings; `farm.booked`: the events of the bookings."""
     farm = module_farm
     farm.start_reader()
     farm.register(*MACHINES, labels={"rack": "a/1", "note": "größer"})
@@ -61,7 +61,7 @@ def assert_problem(answer, status, code, parameter=None):
 
 
 def pages(farm, path):
-    """All items of a list, page by page."""
+    """All items of a list, fetched page by page."""
     items, after = [], ""
     while True:
         page = farm.get_json(f"{path}{after}")
@@ -81,7 +81,7 @@ def test_farm(farm):
 
 def test_machines(farm):
     page = farm.get_json("/v1/machines")
-    # By name, bytewise: upper case comes first.
+    # Ordered by name, bytewise: upper case first.
     assert [machine["name"] for machine in page["items"]] == sorted(MACHINES)
     assert "next" not in page
     assert page["items"][1] == farm.get_json(f"/v1/machines/{sorted(MACHINES)[1]}")
@@ -93,7 +93,7 @@ def test_machines(farm):
     draining = farm.get_json("/v1/machines?state=draining")["items"]
     assert [machine["name"] for machine in draining] == ["r-06"]
     assert farm.get_json("/v1/machines?state=retired")["items"] == []
-    assert farm.get_json("/v1/machines/r-00")["name"] == "r-00"  # and not R-00
+    assert farm.get_json("/v1/machines/r-00")["name"] == "r-00"  # not R-00
     assert farm.get_json("/v1/machines/r%2D00")["name"] == "r-00"
 
 
@@ -194,7 +194,7 @@ def test_conditional_answers(farm):
     first = farm.get("/v1/machines/r-03")
     etag = first.headers["ETag"]
     assert first.headers["Cache-Control"] == "no-cache" and etag.startswith('"')
-    with requests.Session() as one:  # what follows on the connection is not taken for a body
+    with requests.Session() as one:  # a 304 has no body: the next answer on the connection must stay readable
         for header in (etag, f'"other", {etag}', f"W/{etag}", "*"):
             answer = one.get(farm.reader_url + "/v1/machines/r-03", timeout=10,
                              headers={"If-None-Match": header})
@@ -211,7 +211,7 @@ def test_conditional_answers(farm):
 
 
 def test_a_booking_is_never_torn(farm, start):
-    """Read over and over while it moves between machines: always one of its versions, whole."""
+    """A booking read while amends move it between machines: each read shows one complete version."""
     names = ["r-01", "r-02", "r-03", "r-04"]
     first = farm.accept(farm.batch_1, create(start + 99 * HOUR, start + 100 * HOUR,
                                              *(share(name, 1, 1) for name in names)))
@@ -227,17 +227,17 @@ def test_a_booking_is_never_torn(farm, start):
     versions = {event.booking["version"]: event.booking for event in [first, *events]}
     seen.append(farm.get_json(f"/v1/bookings/{number}"))
     assert seen == [versions[booking["version"]] for booking in seen]
-    # A GET after an event sees at least that.
+    # A GET after an event sees at least that event's version.
     assert seen[-1]["version"] == len(versions) == 41
 
 
 def test_hostile_connections(farm):
-    """Too long, too much, not HTTP at all: others are served on."""
+    """Oversized requests and other protocols do not disturb other connections."""
     port = int(farm.reader_url.rpartition(":")[2])
 
     def exchange(data):
         with socket.create_connection(("127.0.0.1", port), timeout=1) as conn:
-            with contextlib.suppress(OSError):  # among them that there is no answer
+            with contextlib.suppress(OSError):  # includes a time-out without an answer
                 conn.sendall(data)
                 return conn.recv(65536)
         return b""
@@ -253,14 +253,14 @@ def test_hostile_connections(farm):
 
 
 def test_many_at_once(farm):
-    """More requests than database sessions: all are answered, alike."""
+    """More concurrent requests than database sessions: all get the same answer."""
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: farm.get("/v1/bookings").content, range(200)))
     assert len(set(answers)) == 1
 
 
 def test_bookings_asked_for_at_once(farm):
-    """They share statements; each is answered what it asked for, also that there is none."""
+    """Concurrent booking lookups share statements; each gets the answer to its own id, also 404."""
     items = {item["id"]: item for item in farm.get_json("/v1/bookings?limit=1000")["items"]}
     asked = [*items, "3", *list(items)[:2], "-1", "12x"] * 60
 
@@ -273,7 +273,7 @@ def test_bookings_asked_for_at_once(farm):
 
 
 def test_bookings_asked_for_in_vain(farm):
-    """Who asks for a booking may be gone before the database answers, and so may the reader."""
+    """Clients that disconnect, and a reader that stops, while booking lookups are pending."""
     reader = farm.start("berth-reader")
     port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))
     path = f"/v1/bookings/{farm.booked[0].booking['id']}"
@@ -296,7 +296,7 @@ def test_bookings_asked_for_in_vain(farm):
             os.kill(pid, signal.SIGCONT)
         for conn in staying:
             assert conn.recv(65536).endswith(expected)
-        # What has content is answered, and the connection ends with it.
+        # A GET with a body is answered, and the connection is closed.
         with ask() as conn:
             assert conn.recv(65536).endswith(expected)
             conn.sendall(request.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\nabc"))
@@ -310,20 +310,20 @@ def test_bookings_asked_for_in_vain(farm):
         finally:
             os.kill(pid, signal.SIGCONT)
         reader.wait(status=0)
-        for conn in late:  # a whole answer or none
+        for conn in late:  # a complete answer or none
             with contextlib.suppress(ConnectionResetError):
                 answer = conn.recv(65536)
                 assert answer == b"" or answer.endswith(expected)
 
 
 def test_connection_limit_and_timeout(farm):
-    """Idle connections take all places; they are closed after their time, and who waits is served."""
+    """Idle connections fill the limit; they are closed after the time-out and waiting clients served."""
     reader = farm.start("berth-reader", environment=farm.environment(
         BERTH_READER_CONNECTION_LIMIT=16, BERTH_READER_TIMEOUT_S=2))
     port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))
 
     def answered(conn):
-        """The status line's first bytes, if any are there by now."""
+        """Whether the status line of a 200 has arrived."""
         conn.setblocking(False)
         with contextlib.suppress(BlockingIOError, ConnectionError):
             return conn.recv(12) == b"HTTP/1.1 200"
@@ -353,7 +353,7 @@ def test_connection_limit_and_timeout(farm):
 
 @pytest.mark.parametrize("hard", [20000, 200])
 def test_descriptors(farm, hard):
-    """Started with few descriptors it takes more; where it may not, the others wait, as ever."""
+    """The reader raises a low limit of descriptors; if the hard limit forbids it, connections wait."""
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     command = f"ulimit -Sn 200; ulimit -Hn {min(hard, most)}; exec " + program("berth-reader")
     with open(farm.folder / f"few-{hard}.log", "w+", encoding="utf-8") as log, \
@@ -377,7 +377,7 @@ def test_start_and_stop(farm, new_farm):
     reader = farm.start("berth-reader")
     reader.wait_log("reader listens")
     port = reader.wait_log(r"reader listens.* port=(\d+)").group(1)
-    # The health check of a service manager.
+    # The health check for service managers.
     farm.run("berth-reader", "--healthcheck", BERTH_READER_LISTEN=f"127.0.0.1:{port}")
     second = farm.start("berth-reader", environment=farm.environment(
         BERTH_READER_LISTEN=f"127.0.0.1:{port}"))
@@ -385,7 +385,7 @@ def test_start_and_stop(farm, new_farm):
     assert "cannot listen" in second.text()
     reader.stop()
     farm.run("berth-reader", "--healthcheck", status=1, BERTH_READER_LISTEN=f"127.0.0.1:{port}")
-    # Without tables it does not start: no waiting helps.
+    # Without tables the reader exits: waiting would not help.
     empty = new_farm().start("berth-reader")
     empty.wait(status=2)
     assert "berth-admin init" in empty.text()
@@ -400,14 +400,14 @@ def assert_unavailable(farm, path):
 
 
 def test_database_dies(farm):
-    """Without the database each answer is a 503 with Retry-After; with it all is well again."""
+    """Without the database each answer is a 503 with Retry-After; afterwards the reader recovers."""
     path = "/v1/machines/r-00"
     booking = f"/v1/bookings/{farm.booked[0].booking['id']}"
     before = farm.get_json(path)
     farm.database.kill()
     try:
         assert_unavailable(farm, path)
-        with ThreadPoolExecutor(8) as pool:  # together, too
+        with ThreadPoolExecutor(8) as pool:  # concurrently, too
             list(pool.map(lambda _: assert_unavailable(farm, booking), range(8)))
     finally:
         farm.database.start()
@@ -418,9 +418,9 @@ def test_database_dies(farm):
 
 
 def test_database_stands_still(farm):
-    """A server that takes connections and says nothing is given up in bounded time."""
+    """The reader gives up in bounded time on a database that accepts connections but never answers."""
     if farm.database.kind != "mysql":
-        return  # the time-outs are the client library's: one server will do
+        return  # the client library implements the time-outs: one kind of database is enough
     path = "/v1/machines/r-00"
     pid = farm.database.stack.pid(farm.database.kind)
     os.kill(pid, signal.SIGSTOP)

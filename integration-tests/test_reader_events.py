@@ -43,7 +43,7 @@ def listening(farm, *arguments, **params):
 
 def test_events_as_they_happen(farm):
     with listening(farm) as listener:
-        wait_until(lambda: listener.last_id, "the position is told")
+        wait_until(lambda: listener.last_id, "the first position arrives")
         first = listener.last_id
         events = bookings(farm, 20)
         sent = listener.wait_for(20)
@@ -61,9 +61,9 @@ def test_events_as_they_happen(farm):
 
 
 def test_resume_exactly(farm):
-    """From any id that was given, on any reader: what follows it, once."""
+    """Resuming after any id, on any reader, gives each later event once."""
     with listening(farm) as listener:
-        wait_until(lambda: listener.last_id, "the position is told")
+        wait_until(lambda: listener.last_id, "the first position arrives")
         begin = listener.last_id
         for machine in ("e-00", "e-01", "e-02", "e-03"):
             bookings(farm, 5, machine)
@@ -81,7 +81,7 @@ def test_resume_exactly(farm):
                 assert sorted(item.data for item in again.sent) == \
                     sorted(data for _, data in whole[at:])
     second.stop()
-    # From the very beginning, from the database: each decision of each partition, in order.
+    # From position 0, read from the database: each decision of each partition in order.
     with listening(farm, after=",".join(["0"] * 8)) as listener:
         total = farm.row("SELECT COUNT(*) AS n FROM decision")["n"]
         sent = listener.wait_for(total)
@@ -96,7 +96,7 @@ def test_filters(farm):
             listening(farm, client="batch-2") as of_client, \
             listening(farm, outcome="rejected") as rejected:
         for listener in (of_machine, of_client, rejected):
-            wait_until(lambda listener=listener: listener.last_id, "the position is told")
+            wait_until(lambda listener=listener: listener.last_id, "the first position arrives")
         first = bookings(farm, 2, "e-01")
         second = bookings(farm, 2, "e-02", farm.batch_2)
         refused = farm.decide(farm.batch_1, {"type": "booking.cancel", "booking": 3})
@@ -111,8 +111,8 @@ def test_filters(farm):
 
 
 def test_filters_compare_fields_not_text(farm):
-    """Labels and user are free text. None of it passes an event to another client's or machine's
-    listener, live or resumed, from the reader's memory or the database."""
+    """Labels and user are free text and must not match a client or machine filter, live or resumed,
+    from the reader's memory or from the database."""
     farm.register("e-own", "e-text", gpus=60000)
     text = '"client":"batch-2","machine":"e-own","subject":"machine/e-own" client=batch-2'
     labels = {"client": "batch-2", "machine": "e-own", "name": "e-own", "user": "batch-2",
@@ -124,9 +124,9 @@ def test_filters_compare_fields_not_text(farm):
     with contextlib.ExitStack() as stack:
         live = [stack.enter_context(listening(farm, **params)) for params in filters]
         for listener in live:
-            wait_until(lambda listener=listener: listener.last_id, "the position is told")
+            wait_until(lambda listener=listener: listener.last_id, "the first position arrives")
         begin = live[0].last_id
-        # These hold the texts and concern none of the listeners; they come before what does.
+        # Events with misleading texts, which no filter may pass; sent before the wanted events.
         for client, request in (
                 (farm.ops, {"type": "machine.update", "machine": "e-text", "labels": labels}),
                 (farm.ops, {"type": "machine.register", "machine": "e-texts", "gpus": 1,
@@ -144,11 +144,11 @@ def test_filters_compare_fields_not_text(farm):
             for listener, values in zip(listeners, wanted, strict=True):
                 assert {item.data.encode() for item in listener.wait_for(len(values))} == values
         check(live)
-        # All others pass a listener without a filter.
+        # A listener without a filter gets them all.
         everything = stack.enter_context(listening(farm, after=begin))
         assert len(everything.wait_for(5)) == 5
         check([stack.enter_context(listening(farm, after=begin, **params)) for params in filters])
-        # More events than the reader keeps of each partition that is concerned.
+        # Push the events out of the reader's memory in each of their partitions.
         for machine in ("e-own", "e-text", "e-texts"):
             farm.decide_all([(farm.batch_1, create(start, start + HOUR, share(machine, 0, 1)))]
                             * 1100, limit_s=60)
@@ -157,8 +157,8 @@ def test_filters_compare_fields_not_text(farm):
 
 
 def test_a_machine_is_told_of_what_leaves_it(farm):
-    """A booking that is cancelled, moved or displaced names the machine no more, and concerns it
-    all the same: now, and for who comes later, also from the database."""
+    """A machine's listener also gets events by which a booking leaves the machine (cancelled, moved,
+    displaced): live, resumed, and from the database."""
     start = int(time.time()) // HOUR * HOUR + 48 * HOUR
     farm.register("e-left", "e-other", gpus=8)
 
@@ -167,7 +167,7 @@ def test_a_machine_is_told_of_what_leaves_it(farm):
     with listening(farm, machine="e-left", outcome="accepted") as here, \
             listening(farm, machine="e-other") as there:
         for listener in (here, there):
-            wait_until(lambda listener=listener: listener.last_id, "the position is told")
+            wait_until(lambda listener=listener: listener.last_id, "the first position arrives")
         begin = here.last_id
         made = [farm.accept(farm.batch_1, create(start + hour * HOUR, start + (hour + 1) * HOUR,
                                                  share("e-left", 8, 1))) for hour in range(3)]
@@ -185,7 +185,7 @@ def test_a_machine_is_told_of_what_leaves_it(farm):
         assert set(told(there, 3)) == {gone[1].value, both.value, shrunk.value}
     with listening(farm, machine="e-left", outcome="accepted", after=begin) as later:
         assert set(told(later, 7)) == wanted
-    # More than the reader keeps of a partition: of the one of e-left.
+    # Push the events out of the reader's memory in e-left's partition.
     farm.decide_all([(farm.batch_1, create(start, start + HOUR, share("e-left", 9)))] * 1100,
                     limit_s=60)
     with listening(farm, machine="e-left", outcome="accepted", after=begin) as later:
@@ -208,13 +208,13 @@ def test_head_ends(farm):
 
 
 def test_heartbeats(farm):
-    """A quiet stream says that it lives, so that proxies and clients keep it."""
+    """A quiet stream sends heartbeats, so that proxies and clients keep the connection."""
     with listening(farm, client="nobody") as listener:
-        wait_until(lambda: listener.last_id, "the position is told")
+        wait_until(lambda: listener.last_id, "the first position arrives")
         begin = listener.last_id
         bookings(farm, 1)
         wait_until(lambda: listener.comments, "a comment comes", 25)
-        # What the filter passed over need not be read again.
+        # The position moves past filtered events, so a resume does not read them again.
         wait_until(lambda: listener.last_id != begin, "the position moves", 5)
         assert listener.sent == []
 
@@ -229,13 +229,13 @@ def test_bound_of_listeners(farm):
     assert third.status_code == 503 and third.headers["Retry-After"]
     assert third.json()["type"] == "urn:berth:problem:too_many_connections"
     assert requests.get(url + "/healthz", timeout=10).status_code == 200
-    # Shutting down ends the streams; nobody waits for them.
+    # A shutdown ends the streams at once.
     assert reader.stop() < 5
     wait_until(lambda: first.ended and second.ended, "the streams end")
 
 
 def test_slow_listener_is_dropped(farm):
-    """Who does not read is cut off after the time-out; the others have all events meanwhile."""
+    """A listener that does not read is cut off after the time-out and does not delay the others."""
     reader = farm.start("berth-reader", environment=farm.environment(
         BERTH_READER_TIMEOUT_S=2))
     port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))
@@ -246,7 +246,7 @@ def test_slow_listener_is_dropped(farm):
     assert total > 0
     slow.sendall(b"GET /v1/events?after=0,0,0,0,0,0,0,0 HTTP/1.1\r\nHost: x\r\n\r\n")
     with contextlib.closing(Listener(f"http://127.0.0.1:{port}")) as quick:
-        wait_until(lambda: quick.last_id, "the position is told")
+        wait_until(lambda: quick.last_id, "the first position arrives")
         for _ in range(6):
             bookings(farm, 400)
         quick.wait_for(2400, 60)
@@ -263,7 +263,7 @@ def test_slow_listener_is_dropped(farm):
 
 
 def test_a_reader_starts_after_retention(farm):
-    """Most of the event log is gone: a reader that starts then gives what comes, and what was."""
+    """A reader started after retention removed most of the event log serves new and old events."""
     begin = ",".join(["0"] * 8)
     last = max(bookings(farm, 5), key=lambda event: event.sequence)
     for future in farm.broker.admin.delete_records([TopicPartition(
@@ -274,7 +274,7 @@ def test_a_reader_starts_after_retention(farm):
     url = f"http://127.0.0.1:{port}"
     with contextlib.closing(Listener(url)) as live, \
             contextlib.closing(Listener(url, after=begin)) as all_of_it:
-        wait_until(lambda: live.last_id, "the position is told")
+        wait_until(lambda: live.last_id, "the first position arrives")
         events = bookings(farm, 3)
         assert [item.data.encode() for item in live.wait_for(3)] == \
             [event.value for event in sorted(events, key=lambda event: event.sequence)]
@@ -284,9 +284,9 @@ def test_a_reader_starts_after_retention(farm):
 
 
 def test_database_and_broker_die(farm):
-    """A listener that is cut off comes again where it was, and misses nothing."""
+    """A listener resumes after database and broker were killed, without missing an event."""
     with listening(farm) as listener:
-        wait_until(lambda: listener.last_id, "the position is told")
+        wait_until(lambda: listener.last_id, "the first position arrives")
         begin = listener.last_id
     farm.broker.kill()
     farm.database.kill()
@@ -302,7 +302,7 @@ def test_database_and_broker_die(farm):
 
 
 def test_many_listeners(farm):
-    """Two thousand of them: each gets each event."""
+    """Each of two thousand listeners gets each event."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(2000, hard - 500)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, count + 500)), hard))

@@ -1,4 +1,4 @@
-"""What the reader works out: timelines, availability, use, histories; and the old API's reads."""
+"""The reader's computed views: timelines, availability, usage, histories; and the old API's reads."""
 
 import gzip
 import itertools
@@ -25,7 +25,7 @@ def fixture_start():
 
 @pytest.fixture(scope="module", name="farm")
 def fixture_farm(module_farm, start):
-    """v-00 … v-03 with 8 GPUs; v-00 and v-01 full in the first two hours, v-02 half."""
+    """v-00 … v-03 with 8 GPUs each; v-00 and v-01 full for the first two hours, v-02 half full."""
     farm = module_farm
     farm.start_reader()
     farm.register("v-00", "v-01", "v-02", labels={"gpu": "a100", "rack": 'b"7'})
@@ -70,7 +70,7 @@ def test_timeline(farm, start):
         (rfc3339(start - HOUR), rfc3339(start), 8, 64),
         (rfc3339(start), rfc3339(start + 2 * HOUR), 4, 4),
         (rfc3339(start + 2 * HOUR), rfc3339(start + 3 * HOUR), 8, 64)]
-    # Half-open: a booking that ends where the window begins is not in it.
+    # Windows are half-open: a booking that ends at the window's start is outside.
     later = query("/v1/machines/v-02/timeline", **{"from": rfc3339(start + 2 * HOUR)})
     assert farm.get_json(later)["bookings"] == []
     assert problem_of(farm, "/v1/machines/none/timeline", 404)["type"].endswith("not_found")
@@ -111,20 +111,20 @@ def test_availability(farm, start):
         (rfc3339(start), ["v-03"]), (rfc3339(start + HOUR), ["v-03"])]
     assert [(item["machine"], item["start"]) for item in one["machines"]] == [
         ("v-03", rfc3339(start)), ("v-00", rfc3339(start + 2 * HOUR))]
-    # Four at once: when the last of them is free.
+    # Four machines at once: from when the last of them is free.
     assert availability(farm, **asked, count=4)["windows"][0] == {
         "start": rfc3339(start + 2 * HOUR), "end": rfc3339(start + 3 * HOUR),
         "allocations": [share(f"v-0{number}", 8, 0) for number in range(4)]}
-    # Memory is in the way, too.
+    # Memory is limiting, too.
     memory = availability(farm, **(asked | {"gpus": 1, "memory_gib": 5}), label="gpu=a100")
     assert memory["windows"][0]["start"] == rfc3339(start + 2 * HOUR)
-    # Least free first, so that large holes stay whole.
+    # Best fit: the machine with the least free GPUs first.
     assert availability(farm, **(asked | {"gpus": 2}))["windows"][0]["allocations"] == [
         share("v-02", 2, 0)]
     named = availability(farm, **asked, machine="v-01")
     assert named["matching"] == 1
     assert named["windows"][0]["start"] == rfc3339(start + 2 * HOUR)
-    # Not within the horizon; never; not enough machines.
+    # No answer: beyond the horizon, never, too few machines.
     assert availability(farm, **asked, count=4, horizon="2h")["windows"] == []
     never = availability(farm, **(asked | {"gpus": 9}))
     assert never["windows"] == never["machines"] == [] and "9 GPUs" in never["detail"]
@@ -138,7 +138,7 @@ def test_availability(farm, start):
 
 
 def test_availability_ends_where_booking_does(farm):
-    """No window begins later than the worker would book it."""
+    """No offered window begins beyond the worker's horizon."""
     last = int(time.time()) + 2 * 366 * DAY
     asked = {"gpus": 1, "duration": "1h", "limit": 9}
     for where in ({}, {"machine": "v-03"}):
@@ -152,7 +152,7 @@ def test_availability_ends_where_booking_does(farm):
 
 
 def test_the_last_day_that_can_be_written(farm):
-    """A window without an end is cut there, and not said in no way that anybody reads."""
+    """A window without an end is cut at the year 9999, the last that RFC 3339 can write."""
     begin, end = "9999-12-31T00:00:00Z", "9999-12-31T23:59:59Z"
     for path in ("/v1/usage", "/v1/machines/v-03/timeline"):
         found = farm.get_json(query(path, **{"from": begin}))
@@ -161,7 +161,7 @@ def test_the_last_day_that_can_be_written(farm):
 
 
 def test_availability_is_the_workers_answer(farm, start):
-    """The window that is offered can be booked; with it gone, the next answer is another."""
+    """The offered window can be booked; after that the answer is a different one."""
     asked = {"gpus": 5, "memory_gib": 1, "duration": "90m", "from": rfc3339(start + 5 * DAY),
              "limit": 1}
     for _ in range(6):
@@ -194,13 +194,13 @@ def test_usage(farm, start):
         {"machine": "v-03", "booked": 0.0, "offered": 16.0}]
     assert usage["clients"] == [{"client": "batch-1", "booked": 16.0},
                                 {"client": "batch-2", "booked": 4.0}]
-    # Six minutes are a tenth of an hour, and are written so.
+    # Six minutes are written as 0.1 hours.
     short = farm.get(query("/v1/usage", **{"from": rfc3339(start), "to": rfc3339(start + 360)}))
     assert '{"machine":"v-02","booked":0.4,"offered":0.8}' in short.text
 
 
 def test_availability_of_a_machine_that_is_not_up(farm):
-    """Also when the reader has known it while it was up."""
+    """A machine set down is not offered, even if the reader has cached it as up."""
     farm.register("v-down", gpus=1, labels={"only": "this"})
     asked = {"gpus": 1, "duration": "1h", "limit": 1}
     assert availability(farm, **asked, machine="v-down")["windows"]
@@ -214,7 +214,7 @@ def test_availability_of_a_machine_that_is_not_up(farm):
 
 
 def test_availability_waits_for_no_other(farm):
-    """While the database keeps one question waiting, the others are answered: none holds a lock."""
+    """One blocked database query does not delay other requests: no lock is held across a query."""
     for name in ("v-kept", "v-slow"):
         farm.register(name, gpus=1, labels={"only": name})
     asked = {"gpus": 1, "duration": "1h", "limit": 1}
@@ -227,7 +227,7 @@ def test_availability_waits_for_no_other(farm):
             "SELECT id FROM information_schema.processlist WHERE info LIKE %s AND id <> CONNECTION_ID()"
             " AND state LIKE 'Waiting for table%%'", "%FROM allocation %"),
             "the question waits for the table")
-        # Known already; without any machine; and another route.
+        # A cached machine, a label without machines, and another route.
         for path in (query("/v1/availability", **asked, machine="v-kept"),
                      query("/v1/availability", **asked, label="only=nothing"), "/v1/machines/v-slow"):
             assert farm.get(path, limit_s=5).status_code == 200
@@ -237,7 +237,7 @@ def test_availability_waits_for_no_other(farm):
 
 
 def test_pages_of_a_machine(farm, start):
-    """A booking that was amended while it ran has several allocations, and is listed once."""
+    """A booking amended while running has several allocations on a machine but is listed once."""
     farm.register("v-page")
     running = farm.accept(farm.batch_1, {"type": "booking.create", "duration_s": 7200,
                                          "allocations": [share("v-page", 1, 1)]}).booking["id"]
@@ -268,7 +268,7 @@ def test_pages_of_a_machine(farm, start):
 
 
 def test_history(farm, start):
-    """A booking's decisions, in their order: made, amended, and displaced by a machine's update."""
+    """A booking's decisions in order: created, amended, displaced by a machine update."""
     farm.register("v-hist")
     made = farm.accept(farm.batch_1, create(start, start + HOUR, share("v-hist", 8, 1)))
     number = made.booking["id"]
@@ -284,8 +284,8 @@ def test_history(farm, start):
 
 
 def test_history_of_an_occurrence(farm, start):
-    """The decisions about its series count when they touched it: not those about other occurrences,
-    nor updates of its machine, whatever text they hold."""
+    """An occurrence's history has the series' decisions that changed this occurrence, but no decisions
+    on other occurrences and no updates of its machine, whatever text they contain."""
     farm.register("v-series", gpus=8)
     made = farm.accept(farm.batch_1, {
         **create(start, start + HOUR, share("v-series", 8)),
@@ -318,7 +318,7 @@ def test_follow_a_partition(farm):
             break
         after = page["next"]
     assert seen == list(range(1, len(seen) + 1)) and len(seen) >= last
-    # As many as are asked for, in however many pieces they are read.
+    # As many as requested, however many queries the reader needs.
     for limit in (1, 24, 25, 26, 50, 51, 1000):
         page = farm.get_json(f"/v1/partitions/{part}/decisions?limit={limit}")
         assert [int(item["sequence"]) for item in page["items"]] == seen[:limit]
@@ -328,7 +328,7 @@ def test_follow_a_partition(farm):
 
 
 def test_compression(farm, start):
-    for hour in range(5):  # what is short stays as it is
+    for hour in range(5):  # a short list is not cut
         farm.accept(farm.batch_1, create(start + (9 * 24 + hour) * HOUR,
                                          start + (9 * 24 + hour + 1) * HOUR, share("v-03", 8, 1)))
     plain = farm.get("/v1/bookings", headers={"Accept-Encoding": "identity"})
@@ -349,7 +349,7 @@ def test_compression(farm, start):
 
 
 def test_other_origins(farm):
-    """A page of another origin may read, also one that sends the old API's odd headers."""
+    """CORS: pages of other origins may read, also with the old API's request headers."""
     answer = farm.get("/v1/machines", headers={"Origin": "https://other.example"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     asked = "access-control-allow-origin, access-control-allow-methods"
@@ -394,7 +394,7 @@ def test_old_api(farm, start):
         for path in ("/Ressource/4095", "/Reservation/3", "/RessourceReserve/idRessource/4095",
                      "/RessourceReserve/idReservation/3", "/Reservation/x"):
             assert problem_of(farm, path + slash, 404)["type"] == "urn:berth:problem:not_found"
-    # Browsers' libraries add a parameter so that nothing is taken from a cache.
+    # Browser libraries add a parameter to bypass caches.
     assert farm.get_json(f"/Ressource/{v_00}/?_=1795531074")["id"] == v_00
     post = requests.post(farm.reader_url + "/Reservation/", json={"x": 1}, timeout=10)
     assert post.status_code == 405 and "berth book" in post.json()["detail"]
@@ -413,7 +413,7 @@ def test_old_api_leaves_out_what_was_cancelled(farm, start):
 
 
 def test_page_of_long_events(new_farm):
-    """It ends where it has become long, and says what follows."""
+    """A page of long events is cut by size and names the position of the next page."""
     farm = new_farm().init()
     farm.start_reader()
     for seq in range(1, 61):
@@ -430,7 +430,7 @@ def test_page_of_long_events(new_farm):
 
 
 def test_old_api_lists_in_pieces(new_farm, start):
-    """What is more than one statement reads, in the order of ids, each once; one machine's, too."""
+    """Lists longer than one statement's limit: ordered by id, each item once; also for one machine."""
     farm = new_farm().init()
     farm.start_reader()
     farm.sql.query("INSERT INTO machine (id, name, gpus, memory_gib, labels, state, version, "

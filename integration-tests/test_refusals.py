@@ -1,6 +1,6 @@
-"""Database servers that are there and refuse: read-only, out of connections, out of disk space.
+"""Database servers that run but refuse: read-only, out of connections, out of disk space.
 
-The workers wait until it is over, say so once, and go on."""
+The workers log the refusal once, wait until it ends, and go on."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def two_workers(farm, name, say):
 
 
 def nothing_is_decided(farm, seconds):
-    """For so long, though there is something to do. What was committed before may still arrive."""
+    """No decision for so many seconds although requests wait. Events of earlier commits may arrive."""
     def quiet():
         count = len(farm.events.events)
         end = time.monotonic() + seconds
@@ -61,7 +61,7 @@ def test_read_only(farm, say):
                                                zip(trials.workers, m)), "a worker says so")
                 nothing_is_decided(farm, 3)
             finally:
-                run_sql(database, "SET GLOBAL read_only = 0")  # the other one with it
+                run_sql(database, "SET GLOBAL read_only = 0")  # super_read_only goes off with it
         for worker, mark in zip(trials.workers, marks):
             warnings = warnings_since(worker, mark)
             assert len(warnings) <= 3, "\n".join(warnings)
@@ -69,7 +69,7 @@ def test_read_only(farm, say):
 
 
 def fill_connections(database, count):
-    """Sessions of somebody else."""
+    """Connections held by another program."""
     return [pymysql.connect(
         host=database.host, port=database.port, user=database.environment["BERTH_READER_DB_USER"],
         password=open(database.environment["BERTH_READER_DB_PASSWORD_FILE"], encoding="ascii").read(),
@@ -107,25 +107,25 @@ def test_too_many_connections(farm, say):
 # ---- no space left on the database's disk --------------------------------------------------------
 
 DISK_MIB = 400
-# A server whose binary log has no room looks for some once a minute.
+# A server without space for its binary log retries once a minute.
 SERVER_LIMIT_S = 150
 NOBODY_LISTENS = 2003  # CR_CONN_HOST_ERROR
 
 
 def can_mount():
-    """Whether this process may mount file systems: root in a container often may not."""
+    """Whether this process may mount file systems; root in a container often may not."""
     probe = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
                            capture_output=True, text=True, check=False)
     return probe.returncode == 0 and os.geteuid() == 0
 
 
 class SmallDisk:
-    """A database server whose data folder is a small file system in memory."""
+    """A database server with its data on a small file system in memory."""
 
     def __init__(self, servers, kind, binlog_too):
         name = f"full-{kind}-{'binlog' if binlog_too else 'data'}"
         folder = servers.folder / name
-        # Where the binary log is not to be full with the data, it lies outside.
+        # Unless the test fills the binary log too, the log is on another file system.
         more = "" if binlog_too else f" --log-bin={folder}/binlog"
         self.stack = servers.another(name, kind,
                                      STACK_DB_ARGS=f"--innodb-log-file-size=16M{more}")
@@ -143,7 +143,7 @@ class SmallDisk:
             raise
 
     def fill(self):
-        """Takes all that is left."""
+        """Fills the file system."""
         with self.filler.open("ab", buffering=0) as out:
             for size in (1 << 20, 4096):
                 with contextlib.suppress(OSError):
@@ -151,8 +151,8 @@ class SmallDisk:
                         out.write(b"x" * size)
 
     def free(self):
-        """Gives it back, and waits until the server writes again. Some end by themselves when they
-        cannot write; then one is started, as a supervisor would. How often that was so."""
+        """Frees the space and waits until the server writes again. Some servers exit when they cannot
+        write; they are restarted as by a supervisor. Returns the number of restarts."""
         self.filler.unlink(missing_ok=True)
         ended = 0
         deadline = time.monotonic() + SERVER_LIMIT_S
@@ -188,7 +188,7 @@ def farm_on_small_disk(servers, kind, folder, binlog_too):
 
 
 def fill_until_refused(farm, load, disk, worker):
-    """Takes the space away and sends until the server has used up what it had in store."""
+    """Fills the file system and sends requests until the server has used its preallocated space."""
     mark = len(worker.text())
     disk.fill()
 
@@ -215,7 +215,7 @@ def test_disk_full(servers, kind, tmp_path, say):
                     nothing_is_decided(farm, 2)
                 finally:
                     ended += disk.free()
-            # Small transactions may pass in between, after which the next refusal is told again.
+            # Small transactions may succeed in between; the next refusal is then logged again.
             warnings = warnings_since(worker, mark)
             assert len(warnings) <= 20, "\n".join(warnings)
         say("times that the server itself ended on a full disk", ended)
@@ -225,7 +225,7 @@ def test_disk_full(servers, kind, tmp_path, say):
 @pytest.mark.skipif("REPEATS < 2", reason="the server itself waits for a minute: make faults")
 @pytest.mark.parametrize("kind", ("mysql", "mariadb"))
 def test_binary_log_on_a_full_disk(servers, kind, tmp_path, say):
-    """Then a COMMIT hangs in the server, which looks for space once a minute."""
+    """Without space for the binary log a COMMIT hangs in the server, which retries once a minute."""
     with farm_on_small_disk(servers, kind, tmp_path, binlog_too=True) as (farm, disk):
         worker = farm.start_worker()
         load = load_for(farm, [worker], "binlog-full")

@@ -1,5 +1,5 @@
-"""What docs/operations.md says an operator reads and does: each halt is made, its text is read where
-the page says, and its remedy is taken step by step."""
+"""The runbook of docs/operations.md: provokes each halt, finds its text where the page says, and
+follows its remedy step by step."""
 
 import time
 
@@ -22,7 +22,7 @@ EVENTS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete",
 
 
 def on_the_page(text):
-    """The page must know what the programs say."""
+    """Checks that the page contains a text of the programs."""
     assert text in PAGE, f"docs/operations.md does not mention: {text}"
     return text
 
@@ -50,7 +50,7 @@ def make_topic(farm, topic, settings, partitions=8):
 
 
 def delete_records(farm, topic, part, before):
-    """As retention would."""
+    """Deletes the first messages of a partition, as retention does."""
     for future in farm.broker.admin.delete_records(
             [TopicPartition(topic, part, before)]).values():
         future.result()
@@ -62,7 +62,7 @@ def execute(farm, statement):
 
 
 def wait_halted(farm, part, cause, text):
-    """Waits for the halt, and looks for its cause in the row, its text in row, list and log."""
+    """Waits for the halt; checks its cause in the row, and its text in row, listing and log."""
     on_the_page(text.split("{")[0])
     wait_until(lambda: farm.partition_row(part)["halted"], f"partition {part} is halted", 30)
     row = farm.partition_row(part)
@@ -79,7 +79,7 @@ def wait_halted(farm, part, cause, text):
 # ---- programs that do not start ------------------------------------------------------------------
 
 def refuses(farm, text, **environment):
-    """The worker ends with status 2 and one line that the page explains."""
+    """The worker exits with status 2 and one line that the page explains."""
     worker = farm.start_worker(ready=False, **environment)
     worker.wait(status=2)
     lines = worker.text().strip().splitlines()
@@ -137,7 +137,7 @@ def test_a_worker_does_not_start_with_wrong_settings(farm):
     farm.run("berth-worker", "--check-config", status=2, BERTH_WORKER_BATCH_MAX="many")
     done = farm.run("berth-worker", "--set", "worker.batchmax=5", status=2)
     assert "worker.batch_max" in done.stderr
-    # What can pass is waited for.
+    # The worker waits for temporary faults.
     patient = farm.start_worker(ready=False, BERTH_DB_PORT=1)
     patient.wait_log("cannot start yet")
     assert patient.stop() < 10
@@ -147,7 +147,7 @@ def test_a_worker_does_not_start_with_wrong_settings(farm):
 
 @pytest.mark.parametrize("remedy", ("reject", "resume"))
 def test_owners_that_make_no_progress(farm, remedy):
-    """Seven owners have died before they committed anything; here only their epochs did."""
+    """Simulates seven owners that died before a commit, by advancing only the epoch."""
     positions = [farm.publish(f"message {number}", partition=2) for number in range(3)]
     execute(farm, "UPDATE request_partition SET epoch = 6, progress_epoch = 0 WHERE part = 2")
     farm.start_worker()
@@ -167,7 +167,7 @@ def test_owners_that_make_no_progress(farm, remedy):
 
 
 def test_owners_that_make_little_progress(farm):
-    """After four of them messages are decided one by one, and then no more."""
+    """After four fruitless epochs messages are decided one at a time; after more the partition halts."""
     positions = [farm.publish(f"message {number}", partition=2) for number in range(5)]
     execute(farm, "UPDATE request_partition SET epoch = 4, progress_epoch = 0 WHERE part = 2")
     farm.start_worker()
@@ -210,8 +210,8 @@ def test_deleted_before_they_were_decided(farm):
 
 
 def test_a_hole_before_the_position(farm):
-    """The end of a Kafka transaction takes an offset. An operator's position may be behind one: then
-    the message before it is compared, and where none is left nobody knows."""
+    """An operator's position may follow a transaction's end marker, which takes an offset: the message
+    before the marker is compared; if retention removed it, the partition halts."""
     producer = Producer({"bootstrap.servers": farm.broker.bootstrap, "log_level": 0,
                          "transactional.id": f"{farm.name}-hole"})
     producer.init_transactions(30)
@@ -232,7 +232,7 @@ def test_a_hole_before_the_position(farm):
 
 @pytest.mark.parametrize("offset", (0, 100))
 def test_the_groups_offset_does_not_count(farm, offset):
-    """It is for those who look at the lag: whatever it says, the row's position holds."""
+    """The group's committed offset is for lag monitoring only: the worker reads from the row's position."""
     worker = farm.start_worker()
     for number in range(2):
         farm.events.decision(farm.publish(f"message {number}", partition=4))
@@ -249,7 +249,7 @@ def test_the_groups_offset_does_not_count(farm, offset):
 
 
 def test_init_begins_where_the_log_begins(new_farm):
-    """What retention has taken before the farm was made was never its own."""
+    """Messages removed by retention before the farm was initialised were never the farm's."""
     farm = new_farm()
     make_topic(farm, farm.request_topic, REQUESTS)
     positions = [farm.publish(f"message {number}", partition=2) for number in range(3)]
@@ -261,7 +261,7 @@ def test_init_begins_where_the_log_begins(new_farm):
 
 
 def test_old_requests_and_events_are_deleted(farm):
-    """Retention behind what is decided and published harms nothing, not even all of it."""
+    """Retention of decided and published messages is harmless, even of all of them."""
     worker = farm.start_worker()
     farm.register("gpu-01")
     start = tomorrow()
@@ -300,7 +300,7 @@ def test_event_topic_made_again_and_published_again(farm):
     wait_halted(farm, part, "events_deleted", "is empty though {N} events were published")
     execute(farm, f"UPDATE request_partition SET published_seq = 0 WHERE part = {part}")
     farm.admin_command("partition", "resume", part)
-    # A consumer that reads from the beginning finds all as it was.
+    # A consumer that reads from the start finds the log unchanged.
     fresh = farm.new_consumer()
     again = fresh.decisions([event.position for event in events])
     assert [event.value for event in again] == [event.value for event in events]
@@ -311,7 +311,7 @@ def test_event_topic_made_again_and_published_again(farm):
 
 
 def test_partitions_are_added(farm):
-    """Requests there are decided by nobody, loudly, until the farm gets the partitions, too."""
+    """Requests on added partitions stay undecided, with a warning, until the farm adopts them."""
     worker = farm.start_worker()
     farm.register("gpu-01")
     worker.stop()
@@ -339,7 +339,7 @@ def test_partitions_are_added(farm):
     farm.use_consumer(farm.new_consumer())
     assert farm.events.decision(lost).reason == "malformed"
     start = tomorrow()
-    for number in range(12):  # by their ids to all partitions
+    for number in range(12):  # spread over all partitions by their ids
         event = farm.accept(farm.batch_1, {"type": "booking.create", "duration_s": 60,
                                            "allocations": []})
         farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": event.booking["id"]})

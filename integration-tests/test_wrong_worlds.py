@@ -1,5 +1,5 @@
-"""Logs that lost their end, brokers whose clocks are wrong, and a request that kills whoever decodes
-it: with a broker of the test's own, or a worker that is not quite the real one."""
+"""Truncated logs, brokers with wrong clocks, and a request that crashes every worker: with a separate
+broker, or with a modified worker."""
 
 import itertools
 import time
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.parametrize("database", ["mariadb"], indirect=True),
 
 
 class OwnBroker:
-    """A broker that this module may ill-treat, with a clock of its own."""
+    """A broker for this module alone, with an adjustable clock."""
 
     def __init__(self, servers, preload):
         self.stack = servers.another("own", "mariadb")
@@ -31,7 +31,7 @@ class OwnBroker:
         self.ahead_s = None
 
     def start(self, ahead_s=0):
-        """Starts it, or starts it again, with a clock that is so far ahead."""
+        """Starts or restarts the broker with its clock so many seconds ahead."""
         if self.ahead_s == ahead_s:
             return self.broker
         if self.broker is not None:
@@ -56,14 +56,14 @@ def fixture_own(servers, tmp_path_factory):
 
 @pytest.fixture(name="far_farm")
 def fixture_far_farm(own, database, tmp_path):
-    """A farm on that broker, whose clock is right so far."""
+    """A farm on that broker, with a correct clock at first."""
     farm = Farm(own.start(), database, tmp_path).init()
     yield farm
     farm.close()
 
 
 def test_request_log_loses_its_end(own, far_farm):
-    """A broker that lost its last writes comes back with a shorter log."""
+    """A broker that lost its last writes restarts with a shorter log."""
     farm = far_farm
     worker = farm.start_worker()
     for number in range(3):
@@ -71,15 +71,15 @@ def test_request_log_loses_its_end(own, far_farm):
     own.broker.kill()
     log = own.stack.folder / f"kafka/data/{farm.request_topic}-1/00000000000000000000.log"
     with log.open("r+b") as file:
-        file.truncate(log.stat().st_size - 1)  # the last message is not whole any more
-    own.broker.start()  # with the clock that it had
+        file.truncate(log.stat().st_size - 1)  # truncates the last message
+    own.broker.start()  # keeps its clock
     why = wait_until(lambda: farm.halted().get(1), "the partition is halted", 60)
     assert "request partition 1 ends at 2 but was decided up to 3: its log was cut" in why
     worker.wait_log(r"part=1 .*to=halted.*its log was cut")
     assert "its log was cut" in farm.admin_command("partition", "list", "-o", "tsv").stdout
     farm.forget_producer()
     farm.use_consumer(farm.new_consumer())
-    # The others go on; nothing is decided there, though there is something.
+    # The other partitions go on; the halted one decides nothing although a request waits.
     lost = farm.publish(b"another message at that offset", partition=1)
     assert lost == (1, 2)
     assert farm.events.decision(farm.publish(b"garbage", partition=2), 60).reason == "malformed"
@@ -88,7 +88,8 @@ def test_request_log_loses_its_end(own, far_farm):
 
 
 def test_broker_a_month_ahead(own, far_farm):
-    """Its messages wait, for as they are they would make every request expire for a month."""
+    """A broker clock a month ahead halts the partition: its messages would move the partition's clock
+    and make every request expire for a month."""
     farm = far_farm
     worker = farm.start_worker()
     farm.register("gpu-01")
@@ -99,7 +100,7 @@ def test_broker_a_month_ahead(own, far_farm):
     behind = farm.publish(b"after the repair", partition=2)
     with pytest.raises(NotInTime):
         farm.events.decision(positions[0], limit_s=2)
-    # The other partitions go on. An operator names the first offset that is good again.
+    # The other partitions go on. The operator names the first offset with a correct time.
     assert farm.events.decision(farm.publish(b"garbage", partition=3), 60).reason == "malformed"
     farm.admin_command("partition", "resume", "2", "--ignore-time-until", behind[1])
     first, second, last = farm.events.decisions([*positions, behind])
@@ -112,8 +113,8 @@ def test_broker_a_month_ahead(own, far_farm):
 
 
 def test_append_times_jump_by_an_hour(own, far_farm, tmp_path):
-    """Back and forth: a partition's clock stands still until the broker's has come up to it. The
-    worker's host has the same time as the broker was set to at first."""
+    """The broker's clock jumps back: the partition's clock stands still until the broker's has caught
+    up. The worker's host keeps the broker's first time."""
     farm = far_farm
     clock = {"LD_PRELOAD": compile_preload("wrong_clock", tmp_path), "WRONG_CLOCK_S": HOUR}
     farm.start_worker(**clock)
@@ -123,7 +124,7 @@ def test_append_times_jump_by_an_hour(own, far_farm, tmp_path):
     times, part = [], None
     for ahead_s in (HOUR, 0, HOUR):
         own.start(ahead_s=ahead_s)
-        # It was issued when the partition's clock said so, whatever the broker's says now.
+        # The token was issued at the partition's time, whatever the broker's time is now.
         event = farm.decide(farm.batch_1, tight, limit_s=60, iat=now + HOUR - 60,
                             exp=now + 2 * HOUR)
         times.append(millis(event.json["time"]) / 1000)
@@ -132,18 +133,18 @@ def test_append_times_jump_by_an_hour(own, far_farm, tmp_path):
     assert times[0] - now > HOUR - 60 and times[1] == times[0] and times[2] > times[1]
     appended = [message.timestamp_ms / 1000 for message in
                 check_farm(farm).requests[part]][-3:]
-    assert appended[1] < appended[0] - HOUR + 300  # it did jump
+    assert appended[1] < appended[0] - HOUR + 300  # the clock did jump back
 
 
 def test_a_request_that_crashes_the_decoder(new_farm, tmp_path):
-    """Every worker that meets it dies, again and again, until only its partition stops."""
+    """Every worker that decodes the request crashes, until its partition alone is halted."""
     farm = new_farm().init()
     crash = {"LD_PRELOAD": compile_preload("planted_crash", tmp_path),
              "PLANTED_CRASH": "kills-the-decoder"}
     worker = None
 
     def start():
-        # The group waits 6 s for a member that has died; a new group does not.
+        # The group waits 6 s for the dead member; a new group does not.
         return farm.start_worker(ready=False, BERTH_WORKER_GROUP=f"{farm.name}-{next(groups)}",
                                  **crash)
     poison = farm.publish(farm.sign(
@@ -161,7 +162,7 @@ def test_a_request_that_crashes_the_decoder(new_farm, tmp_path):
     assert "owners made no progress at offset 0" in farm.halted()[poison[0]]
     farm.events.decisions([position for position in others if position[0] != poison[0]])
     assert farm.partition_row(poison[0])["last_seq"] == 0 and worker.running()
-    # The operator gives it up; what is behind it is decided.
+    # The operator skips the request; the ones after it are decided.
     farm.admin_command("reject", *poison)
     farm.events.decisions([poison, others[poison[0]]])
     assert farm.events.by_position[poison].reason == "rejected_by_operator"

@@ -1,5 +1,5 @@
-"""What Berth's integration tests share: servers, farms, clients and checks of their own.
+"""Shared by Berth's integration tests: servers, farms, clients and independent checks.
 
-Nothing here is taken from Berth's C code: requests are signed by PyJWT, sent by confluent-kafka,
-rows read by PyMySQL, and what must hold is written down once more, from docs/.
+Nothing here uses Berth's C code: PyJWT signs requests, confluent-kafka sends them, PyMySQL reads
+rows, and the checks are written from docs/.
 """

@@ -1,11 +1,11 @@
-"""What must hold on every farm at any time, written from docs/ and not from the C code.
+"""The invariants of every farm, written from docs/ and not from the C code.
 
-check_farm(farm) waits until all requests are decided and published, takes everything there is (both
-topics, all tables) and compares:
+check_farm(farm) waits until all requests are decided and published, reads both topics and all tables, and
+checks:
 
 - each message of the request topic has one decision with its SHA-256, in the order of the log, and
   one event; sequences are dense in each partition; events are byte-equal to the outbox, and so are
-  their repeats; keys and headers are as promised; every event fits its JSON Schema;
+  their repeats; keys and headers are as documented; every event fits its JSON Schema;
 - clocks never run backwards; request ids are used up once, by the right decisions, with the hash of
   their content; a duplicate's event repeats the first answer;
 - bookings, their use of machines over time, and machines are the fold of the accepted events;
@@ -31,8 +31,8 @@ from berthtest.farm import canonical
 from berthtest.servers import ROOT
 from berthtest.wait import wait_until
 
-# Reasons of the checks that come before a decision uses up the request id (docs/messages.md), and the
-# operator's, who decides without looking.
+# Reasons that do not use up the request id: those of earlier checks (docs/messages.md), and the
+# operator's rejection.
 BEFORE_ID = {
     "malformed", "unsupported_algorithm", "unknown_key", "key_revoked", "bad_signature",
     "wrong_issuer", "wrong_audience", "expired", "not_yet_valid", "lifetime_too_long",
@@ -44,7 +44,7 @@ LOG_APPEND_TIME = 2
 
 
 class Findings:
-    """What is wrong."""
+    """Collects the differences found by the checks."""
 
     def __init__(self):
         self.texts = []
@@ -85,7 +85,7 @@ VALIDATORS = {f"berth.request.{name}": load_validator(name) for name in ("accept
 
 @dataclass
 class Picture:
-    """Everything that there is."""
+    """A snapshot of both topics and all tables."""
     farm: object
     requests: dict  # partition: [Message]
     events: dict  # partition: [Event], repeats too
@@ -94,11 +94,11 @@ class Picture:
     machines: dict  # by name
     bookings: dict  # by id
     allocations: list
-    request_starts: dict  # first offset that the log still holds, by partition
+    request_starts: dict  # partition: first offset left by retention
     event_starts: dict
 
     def accepted(self):
-        """The accepted events that changed something, each once."""
+        """The accepted events without duplicates and repeats."""
         for part, events in self.events.items():
             seen = set()
             for event in events:
@@ -156,7 +156,7 @@ def take_picture(farm):
 
 
 def starts(farm, topic):
-    """Retention may have taken what came before these offsets."""
+    """First offset of each partition; retention may have removed earlier messages."""
     return {part: farm.events.consumer.get_watermark_offsets(TopicPartition(topic, part),
                                                              timeout=20)[0]
             for part in range(farm.partitions)}
@@ -165,7 +165,7 @@ def starts(farm, topic):
 # ---- messages, decisions, events -----------------------------------------------------------------
 
 def check_decisions(picture, wrong):
-    """Each message has one decision, dense, in order, with its hash and its time."""
+    """Each message has one decision with its hash and time; sequences are dense and in log order."""
     for part, messages in picture.requests.items():
         decisions, row = picture.decisions[part], picture.partitions[part]
         wrong([d["seq"] for d in decisions] == list(range(1, len(decisions) + 1)),
@@ -196,13 +196,13 @@ def check_decisions(picture, wrong):
 
 
 def payload_of(token):
-    """A token's payload without any check of it."""
+    """A token's payload, unverified."""
     part = token.split(b".")[1]
     return json.loads(base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
 
 
 def check_content(message, decision, where, wrong):
-    """The row uses up the id that the message has, with the hash of its content."""
+    """The row records the message's request id and the hash of its content."""
     if decision["request_id"] is None:
         wrong(decision["content_sha256"] is None, f"{where}: a content hash without an id")
         return
@@ -218,10 +218,10 @@ def check_content(message, decision, where, wrong):
 
 
 def check_events(picture, wrong):
-    """Events are the outbox; their repeats too; keys and headers say what they must."""
+    """Events and their repeats equal the outbox; keys and headers are as documented."""
     for part, events in picture.events.items():
         outbox = {d["seq"]: d for d in picture.decisions[part]}
-        # What retention took cannot be compared.
+        # Messages removed by retention cannot be compared.
         last = events[0].sequence - 1 if events and picture.event_starts[part] > 0 else 0
         for event in events:
             seq = event.sequence
@@ -248,7 +248,7 @@ def check_envelope(event, epoch, wrong):
 
 
 def check_row(farm, part, row, wrong):
-    """What the row says beside the event, and what its event says, agree."""
+    """The row's other columns agree with its event."""
     event = json.loads(row["event"])
     ident, data = f"{part}-{row['seq']}", event["data"]
     fault = next(VALIDATORS[event["type"]].iter_errors(event), None)
@@ -265,7 +265,7 @@ def check_row(farm, part, row, wrong):
     wrong((data["request"]["partition"], data["request"]["offset"]) == (part, row["log_offset"]),
           f"event {ident} answers another request")
     uses_id = "duplicate_of" not in data and reason not in BEFORE_ID
-    # That an amend leaves its booking an empty window shows only once the booking is known.
+    # An amend that leaves an empty window is found only after the booking is looked up.
     empty_window = reason == "invalid_request" and data["request"].get("type") == "booking.amend" \
         and data["pointer"] in ("/request/start", "/request/end")
     wrong(empty_window or (row["request_id"] is not None) == uses_id,
@@ -281,7 +281,7 @@ def check_row(farm, part, row, wrong):
 
 
 def check_duplicates(picture, wrong):
-    """A duplicate has the first answer's type and data, and names it."""
+    """A duplicate has the first answer's type and data, and names the first answer."""
     def essence(event):
         data = {key: value for key, value in event["data"].items() if key != "duplicate_of"}
         data["request"] = {key: value for key, value in data["request"].items()
@@ -304,13 +304,13 @@ def check_duplicates(picture, wrong):
 # ---- the fold of the events ----------------------------------------------------------------------
 
 class Use:
-    """What one booking uses of machines over time: {machine: [[start, end, (gpus, memory)]]}."""
+    """One booking's use of machines over time: {machine: [[start, end, (gpus, memory)]]}."""
 
     def __init__(self):
         self.spans = defaultdict(list)
 
     def cut(self, at_ms):
-        """Nothing is left from at_ms on."""
+        """Removes all use from at_ms on."""
         for machine, spans in self.spans.items():
             self.spans[machine] = [[start, min(end, at_ms), amount]
                                    for start, end, amount in spans if start < at_ms]
@@ -319,7 +319,7 @@ class Use:
         self.spans[machine].append([start_ms, end_ms, amount])
 
     def joined(self):
-        """Spans that touch and are alike are one."""
+        """Merges adjacent spans with equal use."""
         result = {}
         for machine, spans in self.spans.items():
             joined = []
@@ -343,7 +343,7 @@ class Step:
 
 
 def bookings_of(event, wrong):
-    """What an accepted event says of bookings: of one, or of each occurrence of a series."""
+    """The booking versions in an accepted event: one, or one for each occurrence of a series."""
     booking = event.data.get("booking")
     series = event.data.get("series")
     if series is None:
@@ -407,7 +407,7 @@ def fold_booking(ident, steps, wrong):
 
 
 def check_bookings(picture, wrong):
-    """Bookings and allocations are the fold of the accepted events."""
+    """Bookings and allocations equal the fold of the accepted events."""
     steps = steps_of_bookings(picture, wrong)
     wrong(set(steps) == set(picture.bookings), "the bookings are others than those of the events: "
           f"{sorted(set(steps) ^ set(picture.bookings))[:10]}")
@@ -433,7 +433,7 @@ def check_bookings(picture, wrong):
 
 
 def check_machines(picture, wrong):
-    """Machines are what the newest of their events says."""
+    """Each machine equals its newest event."""
     newest = {}
     for event in picture.accepted():
         machine = event.data.get("machine")
@@ -453,8 +453,8 @@ def check_machines(picture, wrong):
 
 
 def check_capacity(picture, wrong):
-    """A sweep over the live rows of each machine: at no instant is there more use than capacity.
-    Before a machine's last change of capacity, the largest that it ever had counts."""
+    """Sweeps over the live rows of each machine: use never exceeds capacity. Before a machine's last
+    change of capacity its largest capacity ever counts."""
     most = defaultdict(lambda: (0, 0))
     for event in picture.accepted():
         machine = event.data.get("machine")
@@ -474,7 +474,7 @@ def check_capacity(picture, wrong):
             if index + 1 < len(points) and points[index + 1][0] == at_ms:
                 continue
             now = (row["gpus"], row["memory_gib"])
-            # The use holds until the next point, which may lie after the change.
+            # The use lasts until the next point, which may be after the change.
             until = points[index + 1][0] if index + 1 < len(points) else at_ms
             limit = now if until > row["capacity_changed_ms"] else most[name]
             wrong(gpus <= limit[0] and memory <= limit[1],
@@ -483,8 +483,8 @@ def check_capacity(picture, wrong):
 
 
 def check_client(picture, client, gpus_at_once, wrong):
-    """A sweep over the live rows of a client's bookings, on all machines. The limit must have been
-    there before the first of them."""
+    """Sweeps over the live rows of a client's bookings on all machines. The limit must be older than
+    the bookings."""
     changes = defaultdict(int)
     for row in picture.allocations:
         if row["live"] and picture.bookings[row["booking"]]["client"] == client:
@@ -503,8 +503,8 @@ CHECKS = (check_decisions, check_events, check_duplicates, check_bookings, check
 
 
 def check_farm(farm, audit=True, limit_s=60.0):
-    """Everything that must hold; the picture that was checked. The farm needs a live worker unless
-    all is decided and published already. Nobody may send requests meanwhile."""
+    """Runs every check and returns the snapshot. Needs a running worker unless everything is decided
+    and published. Nothing may send requests meanwhile."""
     settle(farm, limit_s)
     picture = take_picture(farm)
     wrong = Findings()

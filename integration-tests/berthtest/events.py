@@ -13,7 +13,7 @@ EOF_ERROR = -191  # RD_KAFKA_RESP_ERR__PARTITION_EOF
 
 
 class ContractBroken(AssertionError):
-    """The topic shows what no consumer may ever see."""
+    """The topic breaks the contract with consumers."""
 
 
 class Gap(ContractBroken):
@@ -22,7 +22,7 @@ class Gap(ContractBroken):
 
 @dataclass
 class Message:
-    """A message of any topic, as it lies there."""
+    """A raw message of any topic."""
     partition: int
     offset: int
     timestamp_ms: int
@@ -40,7 +40,7 @@ class Message:
 
 @dataclass
 class Event:
-    """One event: the message and what is in it."""
+    """One event: the message and its parsed content."""
     message: Message
 
     @cached_property
@@ -86,7 +86,7 @@ class Event:
 
     @property
     def position(self):
-        """Partition and offset of the request that it answers."""
+        """(partition, offset) of the answered request."""
         return self.data["request"]["partition"], self.data["request"]["offset"]
 
     @property
@@ -95,19 +95,19 @@ class Event:
 
 
 class Contract:
-    """The consumer's rules for one partition. `last`: the last sequence that was taken, None for a
-    consumer that began somewhere in the log."""
+    """The consumer's rules for one partition. `last`: the last accepted sequence; None for a consumer
+    that started in the middle of the log."""
 
     def __init__(self, last):
         self.last = last
-        # A consumer that began in the middle may have begun among a zombie's late repeats.
+        # A consumer that started in the middle may have started among a zombie's late repeats.
         self.settled = last is not None
         self.highest_epoch = -1
         self.taken = {}
         self.repeats = 0
 
     def take(self, event):
-        """True if the event is the next one, False if it repeats one that was taken."""
+        """True if the event is the next one, False if it repeats an earlier one."""
         sequence, epoch = event.sequence, event.epoch
         expected = None if self.last is None else self.last + 1
         fresh = expected is None or sequence == expected
@@ -130,7 +130,7 @@ class Contract:
 
 
 def consumer(bootstrap, **settings):
-    """A group-less consumer with the isolation that Berth's consumers need."""
+    """A consumer without a group, with the isolation level that Berth's consumers need."""
     return Consumer({
         "bootstrap.servers": bootstrap, "group.id": "berth-integration-tests",
         "enable.auto.commit": False, "isolation.level": "read_uncommitted",
@@ -139,7 +139,7 @@ def consumer(bootstrap, **settings):
 
 
 def read_topic(bootstrap, topic, limit_s=60.0):
-    """All messages of a topic, {partition: [Message]}, up to its ends as they are now."""
+    """All messages of a topic up to its current ends: {partition: [Message]}."""
     reader = consumer(bootstrap, **{"fetch.max.bytes": 64 << 20})
     try:
         found = {partition: [] for partition in
@@ -163,20 +163,20 @@ def read_topic(bootstrap, topic, limit_s=60.0):
 
 
 class EventConsumer:
-    """Follows the event topic. It consumes whenever somebody waits for something."""
+    """Follows the event topic. Consumes only while a caller waits."""
 
     def __init__(self, bootstrap, topic, partitions, from_beginning=True):
         self.consumer = consumer(bootstrap)
         self.contracts = {partition: Contract(0 if from_beginning else None)
                           for partition in range(partitions)}
         self.by_position = {}
-        self.events = []  # each once, as they came
+        self.events = []  # without repeats, in order of arrival
         self.from_beginning = from_beginning
         where = OFFSET_BEGINNING
         assignment = []
         for partition in range(partitions):
             if not from_beginning:
-                # A fixed offset: an "end" that is only looked up later could lie further on.
+                # A fixed offset: OFFSET_END is resolved later and could skip events.
                 where = self.consumer.get_watermark_offsets(
                     TopicPartition(topic, partition), timeout=20)[1]
             assignment.append(TopicPartition(topic, partition, where))
@@ -186,11 +186,11 @@ class EventConsumer:
         self.consumer.close()
 
     def pump(self, timeout_s=0.0):
-        """Takes what is there, waiting up to timeout_s for a first message; the fresh events."""
+        """Consumes the available messages, waiting up to timeout_s for the first; returns new events."""
         fresh = []
         for message in self.consumer.consume(1000, timeout_s):
             if message.error() is not None:
-                continue  # an end, or a broker that is away: the client tries again by itself
+                continue  # a partition's end, or a broker that is down: the client retries
             event = Event(Message.of(message))
             if self.contracts[event.partition].take(event):
                 fresh.append(event)
@@ -199,7 +199,7 @@ class EventConsumer:
         return fresh
 
     def wait(self, condition, what, limit_s=20.0):
-        """Consumes until condition() gives something true, and returns that."""
+        """Consumes until condition() is true; returns its value."""
         deadline = time.monotonic() + limit_s
         while True:
             value = condition()
@@ -210,12 +210,12 @@ class EventConsumer:
             self.pump(0.01)
 
     def decision(self, position, limit_s=20.0):
-        """The event that answers the request at (partition, offset)."""
+        """Waits for the event that answers the request at (partition, offset)."""
         return self.wait(lambda: self.by_position.get(tuple(position)),
                          f"the decision of the request at {position}", limit_s)
 
     def decisions(self, positions, limit_s=60.0):
-        """The events of all these requests, in their order."""
+        """Waits for the events of all these requests; returns them in the requests' order."""
         missing = {tuple(position) for position in positions}
 
         def all_there():

@@ -1,4 +1,4 @@
-"""A farm of a test's own: database, topics, clients and keys, workers and a reader."""
+"""A farm for one test or module: database, topics, clients, keys, workers and a reader."""
 
 import contextlib
 import itertools
@@ -30,7 +30,7 @@ numbers = itertools.count(1)
 
 @lru_cache(maxsize=None)
 def private_key(algorithm, number=0):
-    """Keys cost time: those that need not be a farm's own are made once for the session."""
+    """A private key, generated once for each (algorithm, name): generating keys is slow."""
     del number
     if algorithm == "RS256":
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -49,7 +49,7 @@ def private_pem(key):
 
 @dataclass(frozen=True)
 class Client:
-    """Somebody who may send requests, with a key."""
+    """A client with one key, to sign requests."""
     name: str
     role: str
     algorithm: str
@@ -66,7 +66,7 @@ def share(machine, gpus=1, memory_gib=8):
 
 
 def tomorrow():
-    """The next full hour's beginning a day later, in seconds."""
+    """The next full hour plus one day, in seconds since 1970."""
     return int(time.time()) // 3600 * 3600 + 24 * 3600
 
 
@@ -77,7 +77,7 @@ def create(start_s, end_s, *allocations):
 
 
 def route(request, request_id):
-    """Where clients publish a request (docs/messages.md): {"key": …} or {"slot": …}."""
+    """A request's destination by docs/messages.md: {"key": …} or {"slot": …}."""
     kind = request.get("type")
     if kind in ("booking.amend", "booking.cancel"):
         made = request.get("booking", request.get("series"))
@@ -92,7 +92,7 @@ def route(request, request_id):
 
 
 class Farm:
-    """See the module. `folder` takes logs, keys and files; it is the test's own."""
+    """See the module. `folder`: the test's folder for logs, keys and other files."""
 
     def __init__(self, broker, database, folder, partitions=PARTITIONS):
         self.broker = broker
@@ -113,7 +113,7 @@ class Farm:
     # ---- life ----------------------------------------------------------------------------------
 
     def init(self, *options):
-        """What every farm needs: init, an admin and two submitters with keys."""
+        """Initialises the farm, with an admin and two submitters with keys."""
         self.admin_command("init", "--farm", self.name, "--partitions", self.partitions, *options)
         self.add_client("ops", "admin", "ES256")
         self.add_client("batch-1", "submitter", "ES256")
@@ -121,15 +121,15 @@ class Farm:
         return self
 
     def close(self):
-        """Ends everything of the farm, and removes it: a broker with a thousand partitions of old
-        farms would start and answer slowly."""
+        """Stops the farm's programs and removes the farm: thousands of partitions of old farms would
+        slow the broker down."""
         for process in self.processes:
             process.end()
         for consumer in self.consumers:
             consumer.close()
         if self._sql is not None:
             self._sql.close()
-        self.broker.admin.delete_topics([self.request_topic, self.event_topic])  # some time
+        self.broker.admin.delete_topics([self.request_topic, self.event_topic])  # completes later
         self.database.drop(self.database_name)
 
     @property
@@ -143,7 +143,7 @@ class Farm:
     # ---- programs ------------------------------------------------------------------------------
 
     def environment(self, **more):
-        """What our programs see: nothing of the caller's settings, and this farm's."""
+        """The environment of Berth's programs: this farm's settings and none of the caller's."""
         stack = self.database.environment
         own = {key: value for key, value in os.environ.items() if not key.startswith("BERTH_")}
         return {
@@ -151,7 +151,7 @@ class Farm:
             "LC_ALL": "C.UTF-8",
             "BERTH_FARM_NAME": self.name,
             "BERTH_FARM_TOPIC_PREFIX": self.topic_prefix,
-            # Farms that share a cluster need groups of their own.
+            # Farms on one cluster need separate groups.
             "BERTH_WORKER_GROUP": f"{self.topic_prefix}worker",
             "BERTH_KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap,
             "BERTH_DB_NAME": self.database_name,
@@ -164,7 +164,7 @@ class Farm:
         }
 
     def run(self, name, *arguments, status=0, stdin=None, limit_s=COMMAND_LIMIT_S, **environment):
-        """Runs a program to its end; its exit status must be as said (None: whatever)."""
+        """Runs a program and checks its exit status (None: any)."""
         done = subprocess.run([program(name), *map(str, arguments)], input=stdin,
                               stdin=subprocess.DEVNULL if stdin is None else None,
                               env=self.environment(**environment), capture_output=True, text=True,
@@ -178,7 +178,7 @@ class Farm:
         return self.run("berth-admin", *arguments, status=status, **environment)
 
     def admin_json(self, *arguments, status=0):
-        """What berth-admin prints with -o json."""
+        """berth-admin's -o json output."""
         return json.loads(self.admin_command(*arguments, "-o", "json", status=status).stdout)
 
     def audit(self, status=0):
@@ -191,7 +191,7 @@ class Farm:
         return process
 
     def start_worker(self, *arguments, ready=True, wrapper=(), **environment):
-        """A worker; `ready` waits until it has joined the group, not until it owns partitions."""
+        """Starts a worker; `ready` waits until it has joined the group, not until it owns partitions."""
         settings = {"BERTH_WORKER_NAME": f"worker-{len(self.processes)}", **environment}
         worker = self.start("berth-worker", *arguments, environment=self.environment(**settings),
                             wrapper=wrapper)
@@ -232,14 +232,14 @@ class Farm:
         return self.clients["batch-2"]
 
     def claims(self, client, request, **claims):
-        """A token's payload; a claim that is given as None is left out."""
+        """A token's payload; a claim given as None is omitted."""
         now = int(time.time())
         payload = {"iss": client.name, "sub": "alice", "aud": self.name, "iat": now,
                    "exp": now + 600, "jti": str(uuid.uuid4()), "request": request, **claims}
         return {key: value for key, value in payload.items() if value is not None}
 
     def sign(self, client, request, headers=None, **claims):
-        """A signed request, made by PyJWT."""
+        """A request signed by PyJWT."""
         return jwt.encode(self.claims(client, request, **claims), client.key,
                           algorithm=client.algorithm, headers={"kid": client.kid, **(headers or {})})
 
@@ -254,12 +254,12 @@ class Farm:
         return self._producer
 
     def forget_producer(self):
-        """For a topic that has changed: a producer notices that minutes later."""
+        """Replaces the producer after a topic's change, which an old one would notice only minutes later."""
         self._producer = None
 
     def publish_later(self, value, positions, key=None, partition=None):
-        """Hands a message to the producer; its (partition, offset) is added to `positions` at the
-        index at which it was handed over."""
+        """Gives a message to the producer and appends a slot to `positions`, filled with its
+        (partition, offset) on delivery."""
         index = len(positions)
         positions.append(None)
 
@@ -270,7 +270,7 @@ class Farm:
         self.producer.produce(self.request_topic, value, key, on_delivery=delivered, **where)
 
     def flush(self, positions, limit_s=60.0):
-        """Waits until all that was handed over is in the topic; their (partition, offset)."""
+        """Waits until all given messages are in the topic; returns their (partition, offset)."""
         deadline = time.monotonic() + limit_s
         while any(position is None for position in positions):
             self.producer.poll(0.05)
@@ -278,51 +278,51 @@ class Farm:
         for index, position in enumerate(positions):
             if isinstance(position, KafkaError):
                 raise KafkaException(position)
-            if position[1] is None:  # the broker says only that it has it: it was asked again
+            if position[1] is None:  # a retry of an appended message: the report has no offset
                 part, _, value = position
                 positions[index] = (part, self.offset_of(part, value))
         return positions
 
     def offset_of(self, part, value):
-        """Where a message with these bytes first is in a partition of the request topic."""
+        """(partition, offset) of the first message with these bytes in a request partition."""
         wanted = value if isinstance(value, bytes) else value.encode()
         return next(message.offset for message in read_topic(
             self.broker.bootstrap, self.request_topic)[part] if message.value == wanted)
 
     def publish(self, value, key=None, partition=None):
-        """Publishes one message of any bytes; its (partition, offset)."""
+        """Publishes one message of any bytes; returns its (partition, offset)."""
         positions = []
         self.publish_later(value, positions, key, partition)
         return self.flush(positions)[0]
 
     def send_later(self, client, request, positions, **claims):
-        """Signs and hands over a request as clients do; its request id."""
+        """Signs a request and gives it to the producer, without waiting; returns its request id."""
         claims.setdefault("jti", str(uuid.uuid4()))
         token = self.sign(client, request, **claims)
         self.publish_token(token, request, claims["jti"], positions)
         return claims["jti"]
 
     def publish_token(self, token, request, request_id, positions):
-        """Hands a signed request over by the way that it must go."""
+        """Gives a signed request to the producer, for its right partition."""
         where = route(request, request_id)
         partition = where["slot"] % self.partitions if "slot" in where else None
         self.publish_later(token, positions, where.get("key"), partition)
 
     def send(self, client, request, **claims):
-        """Signs and publishes a request as clients do; its (partition, offset)."""
+        """Signs and publishes a request as clients do; returns its (partition, offset)."""
         positions = []
         self.send_later(client, request, positions, **claims)
         return self.flush(positions)[0]
 
     @property
     def events(self):
-        """The test's own consumer of the event topic, from its beginning."""
+        """The test's consumer of the event topic, from its beginning."""
         if self._events is None:
             self._events = self.new_consumer()
         return self._events
 
     def use_consumer(self, consumer):
-        """Takes another consumer for the test's own, which has lost its place."""
+        """Replaces the test's consumer after its position was lost."""
         self._events = consumer
 
     def new_consumer(self, from_beginning=True):
@@ -332,24 +332,24 @@ class Farm:
         return consumer
 
     def decide(self, client, request, limit_s=20.0, **claims):
-        """Publishes a request and waits for its event."""
+        """Publishes a request; returns its event."""
         return self.events.decision(self.send(client, request, **claims), limit_s)
 
     def decide_all(self, batch, limit_s=60.0):
-        """The same for many: [(client, request)] or [(client, request, claims)]."""
+        """decide() for many requests: [(client, request)] or [(client, request, claims)]."""
         positions = []
         for client, request, *claims in batch:
             self.send_later(client, request, positions, **(claims[0] if claims else {}))
         return self.events.decisions(self.flush(positions), limit_s)
 
     def accept(self, client, request, limit_s=20.0, **claims):
-        """The same, and it must be accepted."""
+        """decide(), requiring acceptance."""
         event = self.decide(client, request, limit_s, **claims)
         assert event.accepted, event.json
         return event
 
     def register(self, *names, gpus=8, memory_gib=64, **more):
-        """Registers machines; their events."""
+        """Registers machines; returns their events."""
         events = self.decide_all([
             (self.ops, {"type": "machine.register", "machine": name, "gpus": gpus,
                         "memory_gib": memory_gib, **more}) for name in names])
@@ -360,7 +360,7 @@ class Farm:
 
     @property
     def sql(self):
-        """A session in autocommit mode; made again when the server has closed it."""
+        """A database session in autocommit mode, reopened if the server has closed it."""
         if self._sql is not None:
             with contextlib.suppress(pymysql.MySQLError):
                 self._sql.ping(reconnect=False)
@@ -375,12 +375,12 @@ class Farm:
             return list(cursor.fetchall())
 
     def halted(self):
-        """Why partitions are halted: their numbers and texts."""
+        """The halted partitions and their texts."""
         return {row["part"]: row["halted"] for row in
                 self.rows("SELECT part, halted FROM request_partition") if row["halted"]}
 
     def message_count(self):
-        """Messages on the request topic."""
+        """The number of messages on the request topic."""
         return sum(map(len, read_topic(self.broker.bootstrap, self.request_topic).values()))
 
     def row(self, query, *values):
@@ -399,12 +399,12 @@ class Farm:
                          " WHERE a.booking = %s ORDER BY m.name, a.start_ms", booking)
 
     def owners(self):
-        """{partition: name of the worker that claimed it last}."""
+        """{partition: name of the last worker to claim it}."""
         return {row["part"]: row["owner"]
                 for row in self.rows("SELECT part, owner FROM request_partition")}
 
     def wait_owned(self, *workers, limit_s=30.0):
-        """Waits until these workers, and each of them, own all partitions."""
+        """Waits until these workers together own all partitions and each owns at least one."""
         names = {re.search(r"worker ready.*worker=(\S+)", worker.text()).group(1)
                  for worker in workers}
         wait_until(lambda: set(self.owners().values()) == names,
@@ -421,7 +421,7 @@ class Farm:
 
 
 def write_key_file(path, key):
-    """A private key as `berth` wants it: readable by its owner only."""
+    """Writes a private key file, readable by its owner only as `berth` requires."""
     path = Path(path)
     path.touch(mode=0o600)
     path.write_bytes(private_pem(key))
@@ -429,5 +429,5 @@ def write_key_file(path, key):
 
 
 def canonical(value):
-    """JSON with sorted members and no blanks: what content hashes are made of."""
+    """Canonical JSON, sorted and without blanks: the input of content hashes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

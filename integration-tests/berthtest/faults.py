@@ -1,4 +1,4 @@
-"""Faults made for real, each several times under load, and what is told about them.
+"""Real faults, each injected several times under load, and their report.
 
 BERTH_FAULT_REPEATS says how often (1; `make faults` takes 20). BERTH_FAULT_REPORT names a file to
 which each test adds one line of JSON for each kind of fault.
@@ -15,21 +15,21 @@ from berthtest.check import check_farm
 from berthtest.load import Load, Prober, seed_for
 
 REPEATS = int(os.environ.get("BERTH_FAULT_REPEATS", "1"))
-# For a fault that has little to do with the database: half of them on each.
+# For faults that hardly concern the database: half of the repeats on each kind.
 HALF = -(-REPEATS // 2)
-# For tests that repeat: pytest's limit is for one round of everything.
+# For repeated tests: pytest's limit is for one repeat.
 patient = pytest.mark.timeout(240 + 60 * REPEATS)
 RECOVERY_LIMIT_S = 60
 
 
 def loaded(farm, name, workers=2, **environment):
-    """A farm with workers, and a load for it."""
+    """A farm with workers and a load."""
     running = [farm.start_worker(**environment) for _ in range(workers)]
     return running, load_for(farm, running, name)
 
 
 def load_for(farm, running, name):
-    """Machines, and requests for them, for a farm with these workers."""
+    """A load of requests and its machines, for a farm with these workers."""
     machines = [f"node-{number:02d}" for number in range(20)]
     farm.register(*machines, gpus=8, memory_gib=64)
     farm.wait_owned(*running)
@@ -37,7 +37,7 @@ def load_for(farm, running, name):
 
 
 def in_the_middle(farm, load, count=500):
-    """Sends so many requests, and comes back when some of them are decided."""
+    """Sends so many requests; returns once some are decided."""
     before = len(farm.events.events)
     load.send(count)
     farm.events.wait(lambda: len(farm.events.events) > before + load.random.randint(1, count // 2),
@@ -45,7 +45,7 @@ def in_the_middle(farm, load, count=500):
 
 
 def report(farm, say, kind, seconds):
-    """To be called when the checks have shown that nothing was lost by these faults."""
+    """Adds faults to the report. Call after the checks have passed."""
     line = {"fault": kind, "database": farm.database.kind, "made": len(seconds),
             "median_s": round(statistics.median(seconds), 2), "max_s": round(max(seconds), 2)}
     say(kind, f"{len(seconds)} made, nothing lost, seconds to recover: median {line['median_s']}, "
@@ -57,8 +57,7 @@ def report(farm, say, kind, seconds):
 
 
 class Trials:
-    """Makes faults of one or more kinds, and measures how long it takes until all partitions decide
-    again."""
+    """Injects faults of one or more kinds, and measures the time until all partitions decide again."""
 
     def __init__(self, farm, load, workers, say, limit_s=RECOVERY_LIMIT_S):
         self.farm, self.load, self.workers, self.say = farm, load, workers, say
@@ -67,8 +66,8 @@ class Trials:
 
     @contextmanager
     def fault(self, kind, requests=300, parts=None):
-        """The body makes the fault and ends it, in the middle of `requests`; then the seconds
-        until all partitions decide are counted."""
+        """The body injects and ends the fault in the middle of `requests`; afterwards the time until
+        all partitions decide is measured."""
         in_the_middle(self.farm, self.load, requests)
         yield
         prober = Prober(self.farm, range(self.farm.partitions) if parts is None else parts)
@@ -79,7 +78,7 @@ class Trials:
             assert worker.running(), f"{kind}: a worker ended:\n{worker.tail(60)}"
 
     def finish(self):
-        """Everything that was sent is decided, once, and all agrees; reports."""
+        """Checks that every request is decided once and all checks pass; reports."""
         self.load.finish()
         check_farm(self.farm)
         for kind, seconds in self.seconds.items():

@@ -14,7 +14,7 @@ HOUR = 3600
 
 
 def seed_for(name):
-    """$BERTH_IT_SEED, or another one each day and test; tests print it when they fail."""
+    """$BERTH_IT_SEED, or a seed that changes with day and test; printed by failing tests."""
     return os.environ.get("BERTH_IT_SEED") or f"{name}-{time.strftime('%Y-%m-%d')}"
 
 
@@ -29,7 +29,7 @@ class Load:
         self.base = int(time.time()) // HOUR * HOUR + 2 * HOUR
         self.bookings = {}  # id: client
         self.series = {}  # id: client
-        self.tokens = []  # to be repeated
+        self.tokens = []  # candidates for repeats
         self.positions = []
         self.seen = 0
 
@@ -48,7 +48,7 @@ class Load:
         return start, start + self.random.randint(1, 12) * HOUR // 2
 
     def make_create(self):
-        if self.random.random() < 0.15:  # begins at once: it will be amended while it runs
+        if self.random.random() < 0.15:  # begins at once, to be amended while running
             return {"type": "booking.create", "duration_s": self.random.randint(1, 4 * HOUR),
                     "allocations": self.shares()}
         return create(*self.window(), *self.shares())
@@ -63,7 +63,7 @@ class Load:
                 "any": wanted}
 
     def make_series(self):
-        """At the hours at which others book, too; days after the first meet other series only."""
+        """Starts at hours with other bookings; from the second day on it meets only other series."""
         request = self.make_any() if self.random.random() < 0.3 else create(
             *self.window(), *self.shares())
         request["repeat"] = {"every": self.random.choice(("day", "day", "week")),
@@ -118,7 +118,7 @@ class Load:
     # ---- sending ----
 
     def send(self, count):
-        """Signs and hands over so many messages; does not wait for anything."""
+        """Signs so many messages and gives them to the producer, without waiting."""
         farm = self.farm
         kinds = [(self.make_create, 47), (self.make_any, 12), (self.make_series, 4),
                  (self.make_amend, 18), (self.make_cancel, 8), (self.make_cancel_series, 2),
@@ -142,7 +142,7 @@ class Load:
         farm.producer.poll(0)
 
     def send_odd_one(self):
-        """A repeat, by the right way or to any partition; or garbage."""
+        """A repeat, to its partition or to any; or garbage."""
         roll = self.random.random()
         if roll < 0.3 or not self.tokens:
             self.farm.publish_later(self.garbage(), self.positions,
@@ -159,7 +159,7 @@ class Load:
         self.farm.publish_token(token, request, ident, self.positions)
 
     def learn(self):
-        """Takes the bookings out of the events that have come."""
+        """Learns the bookings from the events so far."""
         self.farm.events.pump()
         fresh = self.farm.events.events[self.seen:]
         self.seen += len(fresh)
@@ -179,7 +179,7 @@ class Load:
         return fresh
 
     def finish(self, limit_s=90.0):
-        """Waits for all decisions; the events."""
+        """Waits for all decisions; returns the events."""
         return self.farm.events.decisions(self.farm.flush(self.positions), limit_s)
 
 
@@ -193,7 +193,7 @@ def outcomes(events):
 
 
 class Prober:
-    """Tells when partitions decide again: sends each of them requests until one is decided."""
+    """Detects when partitions decide again: sends requests to each until one is decided."""
 
     def __init__(self, farm, parts):
         self.farm, self.parts, self.begin = farm, set(parts), time.monotonic()
@@ -201,7 +201,7 @@ class Prober:
         self.sent = 0.0
 
     def poll(self):
-        """Seconds since the beginning when all decide again, else None."""
+        """Seconds from the start until all partitions decided; None if some have not yet."""
         if time.monotonic() - self.sent > 0.2:
             self.sent = time.monotonic()
             for part in self.parts:

@@ -1,4 +1,4 @@
-"""Scrapes of /metrics, read by rules of our own, and Prometheus' promtool."""
+"""Scrapes of /metrics, read by an independent parser and checked with promtool."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\\n]|\\[\\n"])*)"(?:,|$)')
 
 
 class Scrape:
-    """What one scrape said: types and sentences by family, and samples."""
+    """One scrape: types and help texts by family, and samples."""
 
     def __init__(self, text):
         self.text = text
@@ -38,7 +38,7 @@ class Scrape:
         self.samples[key] = float(value)
 
     def value(self, name, **labels):
-        """The one sample with exactly these labels; None: there is none."""
+        """The sample with exactly these labels, or None."""
         return self.samples.get((name, frozenset(labels.items())))
 
     def by(self, label, name, **labels):
@@ -55,7 +55,7 @@ class Scrape:
                    if sample == name and labels.items() <= dict(pairs).items())
 
     def labels(self, family):
-        """The labels that a family's samples have, without a histogram's own."""
+        """The labels of a family's samples, without `le`."""
         names = {family}
         if self.types[family] == "histogram":
             names = {family + suffix for suffix in ("_bucket", "_sum", "_count")}
@@ -71,13 +71,13 @@ def scrape(url):
 
 
 def metrics_url(worker):
-    """Where a worker that was started with worker.metrics_listen=127.0.0.1:0 answers."""
+    """Metrics address of a worker started with worker.metrics_listen=127.0.0.1:0."""
     port = worker.wait_log(r"metrics listen.*port=(\d+)").group(1)
     return f"http://127.0.0.1:{port}/metrics"
 
 
 def promtool(*arguments, text=None):
-    """Runs promtool; it must find nothing. Its output."""
+    """Runs promtool, requiring success; returns its output."""
     done = subprocess.run(["promtool", *map(str, arguments)], input=text, capture_output=True,
                           text=True, timeout=60, check=False)
     assert done.returncode == 0, f"promtool {arguments}\n{done.stdout}\n{done.stderr}"

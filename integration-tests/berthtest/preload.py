@@ -1,4 +1,4 @@
-"""Libraries that a test puts in front of a program's own functions."""
+"""LD_PRELOAD libraries that replace functions of a program under test."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 
 def compile_preload(name, folder, *options):
-    """Compiles berthtest/NAME.c; the library's path."""
+    """Compiles berthtest/NAME.c to a shared library; returns its path."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip(f"no C compiler to make {name}")

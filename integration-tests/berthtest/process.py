@@ -1,4 +1,4 @@
-"""Berth's programs as the tests run them."""
+"""Berth's programs, run by the tests."""
 
 import os
 import re
@@ -15,18 +15,18 @@ STOP_LIMIT_S = 25
 
 
 def program(name):
-    """The path of one of the four programs: in $BERTH_BIN, else in build/bin."""
+    """The path of a program: in $BERTH_BIN, else in build/bin."""
     return str(Path(os.environ.get("BERTH_BIN") or ROOT / "build/bin").absolute() / name)
 
 
 class Process:
-    """A program that runs until it is stopped, with its log in a file."""
+    """A long-running program with its log in a file."""
 
     def __init__(self, name, arguments, environment, log, wrapper=()):
-        """`wrapper`: a program, with arguments, that runs ours; `pid` is then the wrapper's."""
+        """`wrapper`: command and arguments that run the program; `pid` is then the wrapper's."""
         self.name = name
         self.log = log
-        # Should the tests themselves be killed, the kernel ends the program as well.
+        # If the tests are killed, the kernel kills the program too.
         tied = ["setpriv", "--pdeathsig", "KILL"]
         command = [*tied, *map(str, wrapper), *(tied if wrapper else ()), program(name)]
         with log.open("ab") as out:
@@ -46,7 +46,7 @@ class Process:
         return self.child.poll() is None
 
     def wait_log(self, pattern, limit_s=START_LIMIT_S, since=0):
-        """Waits until a line of the log matches; gives the match. `since`: characters to skip."""
+        """Waits for a matching line in the log; returns the match. `since`: characters to skip."""
         regex = re.compile(pattern, re.M)
 
         def look():
@@ -65,19 +65,19 @@ class Process:
             os.kill(self.pid, number)
 
     def kill(self):
-        """SIGKILL, and gone when it returns."""
+        """Sends SIGKILL and waits for the exit."""
         self.signal(signal.SIGKILL)
         self.child.wait(STOP_LIMIT_S)
 
     def stop(self, status=0):
-        """SIGTERM; the exit status must be as said. Returns the seconds that it took."""
+        """Sends SIGTERM, waits and checks the exit status. Returns the seconds taken."""
         begin = time.monotonic()
         self.signal(signal.SIGTERM)
         self.wait(status)
         return time.monotonic() - begin
 
     def wait(self, status=0, limit_s=STOP_LIMIT_S):
-        """Waits for its end; the exit status must be as said."""
+        """Waits for the exit and checks its status."""
         try:
             code = self.child.wait(limit_s)
         except subprocess.TimeoutExpired:
@@ -87,11 +87,11 @@ class Process:
         assert code == status, f"{self.name} ended with {code}; its log:\n{self.tail()}"
 
     def end(self):
-        """For the end of a test, in whatever state it is."""
+        """Clean-up at the end of a test, in any state."""
         self.signal(signal.SIGCONT)
         self.kill()
 
     def worry(self):
-        """Lines that must not be in any log: bugs, and what a sanitizer found."""
+        """Forbidden lines in the log: bugs and sanitizer reports."""
         return [line for line in self.text().splitlines()
                 if "bug=1" in line or "Assertion" in line or "Sanitizer" in line]

@@ -1,11 +1,11 @@
-"""A TCP proxy that does what networks do: it stalls, cuts, closes one half, and loses an answer.
+"""A TCP proxy with a network's faults: stalls, resets, half-closes and lost answers.
 
     with Proxy(("127.0.0.1", 3306)) as proxy:      # listens on proxy.port
         proxy.stall()                              # bytes wait, in both directions
         proxy.resume()
         proxy.cut()                                # every connection ends with a reset
-        proxy.half_close("client")                 # clients see the end; the server sees nothing
-        lost = proxy.swallow(is_commit)            # the next such request arrives, its answer does not
+        proxy.half_close("client")                 # clients see the end of the stream
+        lost = proxy.swallow(is_commit)            # the next such request arrives, its answer is lost
         lost.wait(10)
 
 Each connection has two threads, one for each direction.
@@ -33,18 +33,18 @@ def is_produce(chunk):
 
 
 class Connection:
-    """One client's connection and the one to the server that was made for it."""
+    """One client's connection and its connection to the server."""
 
     def __init__(self, proxy, client, server):
         self.proxy = proxy
         self.ends = {"client": client, "server": server}
-        self.deaf = set()  # towards these nothing is passed on any more
-        self.lost = None  # set when the server's next answer is to be lost
+        self.deaf = set()  # ends that get no more bytes
+        self.lost = None  # set to lose the server's next answer
         for source, target in (("client", "server"), ("server", "client")):
             threading.Thread(target=self.pump, args=(source, target), daemon=True).start()
 
     def pump(self, source, target):
-        """Passes on what comes from one end to the other, until one of them closes."""
+        """Copies bytes from one end to the other until either closes."""
         try:
             while True:
                 chunk = self.ends[source].recv(CHUNK)
@@ -54,7 +54,7 @@ class Connection:
                 if source == "client":
                     self.look_for_request(chunk)
                 elif self.lost is not None:
-                    # The answer is here, so what was asked for is done; nobody will hear of it.
+                    # The answer proves that the server has executed the request; drop it.
                     self.deaf.add("client")
                     if self.proxy.cut_after_loss:
                         self.cut()
@@ -72,7 +72,7 @@ class Connection:
             self.lost = event
 
     def half_close(self, towards):
-        """That end sees the end of the stream; the other one goes on and is not heard."""
+        """That end sees the end of the stream; bytes from the other end are dropped."""
         self.deaf.add(towards)
         with contextlib.suppress(OSError):
             self.ends[towards].shutdown(socket.SHUT_WR)
@@ -82,7 +82,7 @@ class Connection:
         for end in self.ends.values():
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Sends nothing, but wakes up the thread that reads from it.
+        # Sends nothing but wakes the thread that reads from it.
         self.close(socket.SHUT_RD)
 
     def close(self, how=socket.SHUT_RDWR):
@@ -94,7 +94,7 @@ class Connection:
 
 
 class Proxy:
-    """Listens on `port` of this host (0: any) and passes on to `upstream`."""
+    """Listens on `port` of this host (0: any) and forwards to `upstream`."""
 
     def __init__(self, upstream, port=0, host="127.0.0.1"):
         self.upstream = upstream
@@ -103,7 +103,7 @@ class Proxy:
         self.flowing = threading.Event()
         self.flowing.set()
         self.open = True
-        self.wanted = None  # (predicate, event) of the request whose answer is to be lost
+        self.wanted = None  # (predicate, event) of the request to lose the answer of
         self.cut_after_loss = False
         self.accepted = 0
         self.listener = socket.create_server((host, port), backlog=64)
@@ -134,7 +134,7 @@ class Proxy:
             threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client):
-        """Also a new connection waits while the proxy stalls."""
+        """Connects a new client to the server, once the proxy does not stall."""
         self.flowing.wait()
         try:
             server = socket.create_connection(self.upstream, timeout=10)
@@ -165,22 +165,23 @@ class Proxy:
         self.flowing.set()
 
     def cut(self):
-        """Ends all connections; how many."""
+        """Resets all connections; returns their number."""
         connections = self.current()
         for connection in connections:
             connection.cut()
         return len(connections)
 
     def half_close(self, towards):
-        """`towards`: "client" or "server", who sees the end of the stream; how many."""
+        """`towards`: "client" or "server", the end that sees the end of the stream. Returns the number
+        of connections."""
         connections = self.current()
         for connection in connections:
             connection.half_close(towards)
         return len(connections)
 
     def swallow(self, predicate, cut):
-        """The answer to the next request that fits is lost: the connection is cut then, or stays
-        and is silent. The event that tells when it has happened."""
+        """Loses the answer to the next matching request; the connection is then reset, or stays open
+        and silent. Returns an event that is set afterwards."""
         event = threading.Event()
         with self.lock:
             self.cut_after_loss = cut
@@ -188,7 +189,7 @@ class Proxy:
         return event
 
     def take_swallow(self, chunk):
-        """(True, event) if this is the request that swallow waits for."""
+        """(True, event) if swallow() waits for this request."""
         with self.lock:
             if self.wanted is None or not self.wanted[0](chunk):
                 return False, None

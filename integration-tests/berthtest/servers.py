@@ -1,8 +1,8 @@
-"""The servers that the tests run on: one broker, one MySQL, one MariaDB, made by dev/stack.
+"""The tests' servers: one broker, one MySQL, one MariaDB, managed by dev/stack.
 
-Every test session has servers of its own below var/it, on ports of its own, so that two sessions
-in one checkout do not meet. They are removed when the session ends. Set BERTH_IT_STACKS=FOLDER to
-keep them there and to find them running the next time.
+Every test session starts its servers below var/it, on free ports, so that two sessions in one
+checkout do not collide, and removes them at its end. Set BERTH_IT_STACKS=FOLDER to keep the servers
+running there and to reuse them the next time.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ COMMAND_LIMIT_S = 150
 
 
 def read_environment(path):
-    """The variables that a stack.env exports."""
+    """The variables exported by a stack.env."""
     values = {}
     for line in path.read_text().splitlines():
         match = re.fullmatch(r"export ([A-Z0-9_]+)=(.*)", line)
@@ -59,13 +59,13 @@ class Stack:
 
 
 class Broker:
-    """The Kafka broker, or several that are one cluster."""
+    """The Kafka broker, or a cluster of several."""
 
     def __init__(self, stack):
         self.stack = stack
         environment = stack.environment()
         self.bootstrap = environment["BERTH_KAFKA_BOOTSTRAP_SERVERS"]
-        # Its second listener, and the address at which that says that it is.
+        # The second listener and its advertised address.
         self.proxied = environment.get("STACK_KAFKA_PROXIED")
         self.proxy = environment.get("STACK_KAFKA_PROXY")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
@@ -87,7 +87,7 @@ class Broker:
 
 
 class Database:
-    """One database server, with an account that may do everything."""
+    """One database server, with an administrator's account."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -101,14 +101,14 @@ class Database:
         return self.kind
 
     def connect(self, database=None, **options):
-        """A session as administrator, in autocommit mode."""
+        """An administrator's session in autocommit mode."""
         return pymysql.connect(
             host=self.host, port=self.port, user=self.environment["STACK_DB_ROOT_USER"],
             password=self.password, database=database, autocommit=True, charset="utf8mb4",
             **{"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60, **options})
 
     def create(self, name):
-        """A new database that Berth's accounts may use as in a stack of their own."""
+        """Creates a database with dev/stack's grants for Berth's accounts."""
         with contextlib.closing(self.connect()) as conn, conn.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
             cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO 'berth'@'{self.host}'")
@@ -126,7 +126,7 @@ class Database:
         assert int(self.stack.environment()["BERTH_DB_PORT"]) == self.port
 
     def dump(self, name, path):
-        """Saves a database by copying its rows; see restore."""
+        """Copies a database's rows; see restore."""
         with contextlib.closing(self.connect(name)) as conn, conn.cursor() as cursor:
             cursor.execute("SHOW TABLES")
             tables = [row[0] for row in cursor.fetchall()]
@@ -136,7 +136,7 @@ class Database:
         return tables
 
     def restore(self, name, path):
-        """Puts the rows back as they were at the dump, as a restored backup would."""
+        """Restores the rows of a dump, like a backup."""
         with contextlib.closing(self.connect(name)) as conn, conn.cursor() as cursor:
             cursor.execute(f"SHOW TABLES FROM `{path}`")
             cursor.execute("SET SESSION foreign_key_checks = 0")
@@ -148,7 +148,7 @@ class Database:
 
 
 class Servers:
-    """All servers of a session. Use it as a context manager: they end with it, whatever happens."""
+    """All servers of a session. As a context manager it removes them even after a failure."""
 
     def __init__(self):
         kept = os.environ.get("BERTH_IT_STACKS")
@@ -165,7 +165,7 @@ class Servers:
             remove_leftovers(self.folder.parent)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            # Side by side: most of the time each waits for its disk. One broker serves both.
+            # In parallel: each mostly waits for its disk. One broker serves both.
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda job: job[0].run(job[1]),
                               [(self.stacks["mysql"], "up"), (self.stacks["mariadb"], "start-db")]))
@@ -181,13 +181,13 @@ class Servers:
             wipe(self.folder)
 
     def another(self, name, kind, **settings):
-        """A stack for a few tests, which end it with wipe_stack."""
+        """A stack for a few tests, which remove it with wipe_stack."""
         return Stack(self.folder / name, kind, **settings)
 
 
 def wipe_stack(stack):
-    """Ends a stack and removes it, with the file systems that were mounted in it."""
-    # Its data is not needed any more, so its servers need not end in order.
+    """Stops a stack and removes it, with the file systems mounted in it."""
+    # The data is not needed any more, so killing the servers is enough.
     for command in ("kill-kafka", "kill-db"):
         stack.run(command)
     for line in Path("/proc/mounts").read_text().splitlines():
@@ -208,10 +208,10 @@ def wipe(folder):
 
 
 def remove_leftovers(base):
-    """Ends what a session left that was itself killed with SIGKILL."""
+    """Removes the servers of sessions killed with SIGKILL."""
     if not base.is_dir():
         return
     for folder in base.iterdir():
         if folder.name.isdigit() and not Path("/proc", folder.name).exists():
-            with contextlib.suppress(RuntimeError):  # another session removes it, too
+            with contextlib.suppress(RuntimeError):  # another session removes it at the same time
                 wipe(folder)

@@ -1,4 +1,4 @@
-"""A client of server-sent events, by the HTML standard's rules for the stream."""
+"""A client of server-sent events, parsing by the HTML standard."""
 
 import contextlib
 import http.client
@@ -18,7 +18,7 @@ class Sent:
 
 
 class Listener:
-    """Listens in a thread of its own; `sent` grows."""
+    """Listens in a thread, which appends events to `sent`."""
 
     def __init__(self, url, last_event_id=None, **params):
         headers = {"Last-Event-ID": last_event_id} if last_event_id else {}

@@ -1,4 +1,4 @@
-"""Waiting for conditions. Nothing in these tests sleeps for a time that somebody guessed."""
+"""Waiting for conditions instead of sleeping for guessed times."""
 
 import time
 
@@ -6,11 +6,11 @@ POLL_S = 0.02
 
 
 class NotInTime(AssertionError):
-    """A condition did not become true."""
+    """The condition did not become true in time."""
 
 
 def wait_until(condition, what, limit_s=20.0, poll_s=POLL_S):
-    """Polls until condition() gives something true, and returns that."""
+    """Polls until condition() is true; returns its value."""
     deadline = time.monotonic() + limit_s
     while True:
         value = condition()
