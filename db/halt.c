@@ -1,8 +1,6 @@
 #include "db/halt.h"
 
 #include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 const char *halt_cause_name(enum halt_cause cause)
@@ -31,12 +29,10 @@ enum err halt_set(struct failure *f, enum err err, enum halt_cause cause, const 
 {
     assert(err == ERR_PARTITION_HALTED || err == ERR_FARM_HALTED);
     assert(cause != HALT_NONE);
-    char text[FAILURE_TEXT_LEN];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    (void)failure_vset(f, err, format, args);
     va_end(args);
-    (void)failure_set(f, err, "%s", text);
     f->halt_cause = (int)cause;
     return err;
 }

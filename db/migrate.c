@@ -193,21 +193,19 @@ static enum err note_start(struct mysql_session *session, const struct migration
 /* Errors that show that a statement has been run already. */
 static bool says_done_already(unsigned number)
 {
-    static const unsigned numbers[] = {
-        1050, /* table exists */
-        1051, /* dropped table is not there */
-        1060, /* column exists */
-        1061, /* key exists */
-        1091, /* dropped column or key is not there */
-        1826, /* foreign key exists */
-        3822, /* CHECK exists */
-        3821, /* dropped CHECK is not there */
-    };
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        if (numbers[i] == number)
-            return true;
+    switch (number) {
+    case 1050: /* table exists */
+    case 1051: /* dropped table is not there */
+    case 1060: /* column exists */
+    case 1061: /* key exists */
+    case 1091: /* dropped column or key is not there */
+    case 1826: /* foreign key exists */
+    case 3822: /* CHECK exists */
+    case 3821: /* dropped CHECK is not there */
+        return true;
+    default:
+        return false;
     }
-    return false;
 }
 
 /* Runs the file's statements after the first `done`. A data definition commits implicitly, so a

@@ -133,14 +133,14 @@ static enum err connect_failed(struct mysql_session *session, struct failure *f)
         advice = ": check db.user and db.password_file";
     if (number == 1049)
         advice = ": create it, or check db.name";
+    char at[256];
     if (settings->socket) {
-        return failure_set(f, err, "connect to the database at %s as %s: %s (%u)%s",
-                           settings->socket, settings->user, mysql_error(session->mysql), number,
-                           advice);
+        snprintf(at, sizeof(at), "%s", settings->socket);
+    } else {
+        snprintf(at, sizeof(at), "%s:%" PRId64, settings->host, settings->port);
     }
-    return failure_set(f, err, "connect to the database at %s:%" PRId64 " as %s: %s (%u)%s",
-                       settings->host, settings->port, settings->user, mysql_error(session->mysql),
-                       number, advice);
+    return failure_set(f, err, "connect to the database at %s as %s: %s (%u)%s", at, settings->user,
+                       mysql_error(session->mysql), number, advice);
 }
 
 enum err mysql_session_connect(struct mysql_session *session, struct failure *f)
@@ -213,23 +213,13 @@ enum err mysql_session_exec(struct mysql_session *session, const char *what, con
     return err;
 }
 
-static void format_into(struct buf *out, const char *format, va_list args)
-    __attribute__((format(printf, 2, 0)));
-static void format_into(struct buf *out, const char *format, va_list args)
-{
-    char text[1024];
-    int len = vsnprintf(text, sizeof(text), format, args);
-    assert(len >= 0 && (size_t)len < sizeof(text));
-    buf_append(out, text, (size_t)len);
-}
-
 enum err mysql_session_execf(struct mysql_session *session, struct failure *f, const char *what,
                              const char *format, ...)
 {
     struct buf sql = {0};
     va_list args;
     va_start(args, format);
-    format_into(&sql, format, args);
+    buf_vprintf(&sql, format, args);
     va_end(args);
     enum err err = mysql_session_exec(session, what, sql.data, sql.len, f);
     buf_fini(&sql);
@@ -340,13 +330,18 @@ void sql_text(struct buf *sql, const char *text)
     sql_bytes(sql, text, strlen(text));
 }
 
-void sql_text_or_null(struct buf *sql, const char *text)
+void sql_bytes_or_null(struct buf *sql, const void *bytes, size_t len)
 {
-    if (text) {
-        sql_text(sql, text);
+    if (bytes) {
+        sql_bytes(sql, bytes, len);
     } else {
         buf_append(sql, "NULL", 4);
     }
+}
+
+void sql_text_or_null(struct buf *sql, const char *text)
+{
+    sql_bytes_or_null(sql, text, text ? strlen(text) : 0);
 }
 
 void sql_quoted(struct buf *sql, struct mysql_session *session, const void *bytes, size_t len)

@@ -86,6 +86,7 @@ void sql_int(struct buf *sql, int64_t value);
 void sql_bytes(struct buf *sql, const void *bytes, size_t len);
 void sql_text(struct buf *sql, const char *text);
 /* The same, or NULL. */
+void sql_bytes_or_null(struct buf *sql, const void *bytes, size_t len);
 void sql_text_or_null(struct buf *sql, const char *text);
 /* '…' with escapes, half as long as x'…': for large values. */
 void sql_quoted(struct buf *sql, struct mysql_session *session, const void *bytes, size_t len);

@@ -57,41 +57,6 @@ static void store_rollback(void *self)
     mysql_session_rollback(store->session);
 }
 
-static const struct store_ops mysql_store_ops = {
-    .connect = store_connect,
-    .connection_id = store_connection_id,
-    .ping = store_ping,
-    .kill = store_kill,
-    .farm = store_farm,
-    .halt_farm = store_halt_farm,
-    .keys = store_keys,
-    .clients = store_clients,
-    .claim = store_claim,
-    .partition = store_partition,
-    .halt_partition = store_halt_partition,
-    .set_published = store_set_published,
-    .outbox = store_outbox,
-    .begin = store_begin,
-    .lock_partitions = store_lock_partitions,
-    .find_machines = store_find_machines,
-    .find_machines_by_id = store_find_machines_by_id,
-    .machines_matching = store_machines_matching,
-    .find_clients = store_find_clients,
-    .lock_clients = store_lock_clients,
-    .load_client_timelines = store_load_client_timelines,
-    .lock_machines = store_lock_machines,
-    .load_timelines = store_load_timelines,
-    .machines_of_bookings = store_machines_of_bookings,
-    .bookings_on_machines = store_bookings_on_machines,
-    .bookings_of_series = store_bookings_of_series,
-    .clients_of_bookings = store_clients_of_bookings,
-    .lock_bookings = store_lock_bookings,
-    .find_priors = store_find_priors,
-    .write = store_write,
-    .commit = store_commit,
-    .rollback = store_rollback,
-};
-
 enum err mysql_store_new(const struct config *cfg, struct store *out, struct failure *f)
 {
     struct mysql_store *store = xcalloc(1, sizeof(*store));
@@ -101,7 +66,17 @@ enum err mysql_store_new(const struct config *cfg, struct store *out, struct fai
         return err;
     }
     store->session = mysql_session_new(&store->settings);
-    *out = (struct store){.ops = &mysql_store_ops, .self = store};
+    store->ops = (struct store_ops){.connect = store_connect,
+                                    .connection_id = store_connection_id,
+                                    .ping = store_ping,
+                                    .kill = store_kill,
+                                    .begin = store_begin,
+                                    .commit = store_commit,
+                                    .rollback = store_rollback};
+    store_add_session(&store->ops);
+    store_add_reads(&store->ops);
+    store_add_write(&store->ops);
+    *out = (struct store){.ops = &store->ops, .self = store};
     return ERR_OK;
 }
 

@@ -6,6 +6,7 @@
  * the pieces. */
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,44 @@ static size_t cut(size_t count, size_t from, size_t max)
     return count - from < max ? count - from : max;
 }
 
+/* Rows are borrowed for the call; an error ends the reading and is returned. */
+typedef enum err row_fn(void *arg, MYSQL_ROW row, const unsigned long *lens, struct failure *f);
+
+/* Runs the statement in store->sql and calls fn for each of its rows. */
+static enum err each_row(struct mysql_store *store, const char *what, row_fn *fn, void *arg,
+                         struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = store_query(store, what, &res, f);
+    MYSQL_ROW row;
+    while (err == ERR_OK && (row = mysql_fetch_row(res)))
+        err = fn(arg, row, mysql_fetch_lengths(res), f);
+    mysql_free_result(res);
+    return err;
+}
+
+/* The query "head (1,2,3) tail", sent in pieces of IN_LIST_MAX ids. */
+struct id_query {
+    const char *what, *head, *tail;
+    const int64_t *ids; /* ascending */
+    size_t count;
+};
+
+static enum err each_row_of_ids(struct mysql_store *store, const struct id_query *query, row_fn *fn,
+                                void *arg, struct failure *f)
+{
+    enum err err = ERR_OK;
+    for (size_t from = 0, n; err == ERR_OK && from < query->count; from += n) {
+        n = cut(query->count, from, IN_LIST_MAX);
+        buf_clear(&store->sql);
+        buf_puts(&store->sql, query->head);
+        sql_ids(&store->sql, query->ids + from, n);
+        buf_puts(&store->sql, query->tail);
+        err = each_row(store, query->what, fn, arg, f);
+    }
+    return err;
+}
+
 /* The i-th text of a list. */
 static void next_text(struct buf *sql, size_t i, const char *text)
 {
@@ -31,65 +70,63 @@ static void next_text(struct buf *sql, size_t i, const char *text)
     sql_text(sql, text);
 }
 
-enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
-                               struct partition_row *rows_out, struct farm_row *farm_out,
-                               struct failure *f)
+static enum err partition_row(void *arg, MYSQL_ROW row, const unsigned long *lens,
+                              struct failure *f)
+{
+    struct partition_row **next = arg;
+    (void)f;
+    partition_row_read(row, lens, (*next)++);
+    return ERR_OK;
+}
+
+static enum err store_lock_partitions(void *self, const int32_t *parts, size_t count,
+                                      struct partition_row *rows_out, struct farm_row *farm_out,
+                                      struct failure *f)
 {
     struct mysql_store *store = self;
+    int64_t ids[LIMIT_PARTITIONS];
     assert(store->in_transaction);
     assert(count > 0 && count <= LIMIT_PARTITIONS);
-    struct buf *sql = &store->sql;
-    size_t got = 0;
-    for (size_t from = 0, n; from < count; from += n) {
-        n = cut(count, from, IN_LIST_MAX);
-        buf_clear(sql);
-        buf_puts(sql, "SELECT " PARTITION_COLUMNS " FROM request_partition FORCE INDEX (PRIMARY) "
-                      "WHERE part IN (");
-        for (size_t i = 0; i < n; i++) {
-            assert(from + i == 0 || parts[from + i - 1] < parts[from + i]);
-            if (i > 0)
-                buf_puts(sql, ",");
-            sql_int(sql, parts[from + i]);
-        }
-        buf_puts(sql, ") ORDER BY part FOR UPDATE");
-        MYSQL_RES *res = NULL;
-        enum err err = store_query(store, "lock partitions", &res, f);
-        if (err != ERR_OK)
-            return err;
-        MYSQL_ROW row;
-        while ((row = mysql_fetch_row(res)))
-            partition_row_read(row, mysql_fetch_lengths(res), &rows_out[got++]);
-        mysql_free_result(res);
+    for (size_t i = 0; i < count; i++) {
+        assert(i == 0 || parts[i - 1] < parts[i]);
+        ids[i] = parts[i];
     }
-    if (got != count) {
+    const struct id_query query = {"lock partitions",
+                                   "SELECT " PARTITION_COLUMNS
+                                   " FROM request_partition FORCE INDEX (PRIMARY) WHERE part IN ",
+                                   " ORDER BY part FOR UPDATE", ids, count};
+    struct partition_row *next = rows_out;
+    enum err err = each_row_of_ids(store, &query, partition_row, &next, f);
+    if (err != ERR_OK)
+        return err;
+    if (next != rows_out + count) {
         return failure_set(f, ERR_NOT_FOUND, "%zu of %zu partitions have no row in the database",
-                           count - got, count);
+                           count - (size_t)(next - rows_out), count);
     }
     return farm_row_query(store, farm_out, f);
 }
 
-/* Puts the machines that the statement finds into the world, and their ids into *ids unless it is
- * NULL. */
-static enum err machines_into_world(struct mysql_store *store, const char *what,
-                                    struct world *world, struct id_list *ids, struct failure *f)
+/* Where rows of machines go. */
+struct machines {
+    struct world *world;
+    struct id_list *ids; /* NULL: the ids are not listed */
+};
+
+static enum err machine_row(void *arg, MYSQL_ROW row, const unsigned long *lens, struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = store_query(store, what, &res, f);
-    MYSQL_ROW row;
-    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
-        struct machine machine;
-        err = machine_row_read(row, mysql_fetch_lengths(res), world_arena(world), &machine, f);
-        if (err == ERR_OK)
-            world_machine_put(world, &machine);
-        if (err == ERR_OK && ids)
-            id_list_add(ids, machine.id);
-    }
-    mysql_free_result(res);
-    return err;
+    const struct machines *to = arg;
+    struct machine machine;
+    enum err err = machine_row_read(row, lens, world_arena(to->world), &machine, f);
+    if (err != ERR_OK)
+        return err;
+    world_machine_put(to->world, &machine);
+    if (to->ids)
+        id_list_add(to->ids, machine.id);
+    return ERR_OK;
 }
 
-enum err store_find_machines(void *self, const char *const *names, size_t count,
-                             struct world *world, struct failure *f)
+static enum err store_find_machines(void *self, const char *const *names, size_t count,
+                                    struct world *world, struct failure *f)
 {
     struct mysql_store *store = self;
     struct buf *sql = &store->sql;
@@ -101,7 +138,7 @@ enum err store_find_machines(void *self, const char *const *names, size_t count,
         for (size_t i = 0; i < n; i++)
             next_text(sql, i, names[from + i]);
         buf_puts(sql, ")");
-        err = machines_into_world(store, "find machines", world, NULL, f);
+        err = each_row(store, "find machines", machine_row, &(struct machines){world, NULL}, f);
     }
     return err;
 }
@@ -109,67 +146,63 @@ enum err store_find_machines(void *self, const char *const *names, size_t count,
 static enum err machines_by_id(struct mysql_store *store, const int64_t *ids, size_t count,
                                const char *lock, struct world *world, struct failure *f)
 {
-    struct buf *sql = &store->sql;
-    enum err err = ERR_OK;
-    for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
-        n = cut(count, from, IN_LIST_MAX);
-        buf_clear(sql);
-        buf_puts(sql, "SELECT " MACHINE_COLUMNS " FROM machine FORCE INDEX (PRIMARY) WHERE id IN ");
-        sql_ids(sql, ids + from, n);
-        buf_puts(sql, lock);
-        err = machines_into_world(store, "read machines", world, NULL, f);
-    }
-    return err;
+    const struct id_query query = {"read machines",
+                                   "SELECT " MACHINE_COLUMNS
+                                   " FROM machine FORCE INDEX (PRIMARY) WHERE id IN ",
+                                   lock, ids, count};
+    return each_row_of_ids(store, &query, machine_row, &(struct machines){world, NULL}, f);
 }
 
-enum err store_find_machines_by_id(void *self, const int64_t *ids, size_t count,
-                                   struct world *world, struct failure *f)
+static enum err store_find_machines_by_id(void *self, const int64_t *ids, size_t count,
+                                          struct world *world, struct failure *f)
 {
     return machines_by_id(self, ids, count, "", world, f);
 }
 
-enum err store_lock_machines(void *self, const struct id_list *ids, struct world *world,
-                             struct failure *f)
+static enum err store_lock_machines(void *self, const struct id_list *ids, struct world *world,
+                                    struct failure *f)
 {
     struct mysql_store *store = self;
     assert(store->in_transaction);
     return machines_by_id(store, ids->ids, ids->count, " ORDER BY id FOR UPDATE", world, f);
 }
 
-enum err store_machines_matching(void *self, const struct labels *labels, struct world *world,
-                                 struct id_list *out, struct failure *f)
+static enum err store_machines_matching(void *self, const struct labels *labels,
+                                        struct world *world, struct id_list *out, struct failure *f)
 {
     struct mysql_store *store = self;
     buf_clear(&store->sql);
     buf_puts(&store->sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE state = 'up'");
     sql_labels(&store->sql, world_arena(world), labels);
     buf_puts(&store->sql, " ORDER BY id");
-    return machines_into_world(store, "find matching machines", world, out, f);
+    return each_row(store, "find matching machines", machine_row, &(struct machines){world, out},
+                    f);
 }
 
-static enum err clients_into_world(struct mysql_store *store, const struct client *clients,
-                                   size_t count, struct world *world, struct failure *f)
+/* Clients that are read: rows come in the order of their names. */
+struct clients {
+    struct world *world;
+    const struct client *next, *end;
+};
+
+static enum err client_row(void *arg, MYSQL_ROW row, const unsigned long *lens, struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = store_query(store, "read clients", &res, f);
-    size_t i = 0;
-    MYSQL_ROW row;
-    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
-        while (i < count && strcmp(clients[i].name, row[0]) != 0)
-            i++;
-        assert(i < count); /* rows come in the order of the names */
-        struct client client = clients[i];
-        client.version = field_int(row[1]);
-        world_client_put(world, &client);
-    }
-    mysql_free_result(res);
-    return err;
+    struct clients *clients = arg;
+    (void)lens, (void)f;
+    while (clients->next < clients->end && strcmp(clients->next->name, row[0]) != 0)
+        clients->next++;
+    assert(clients->next < clients->end);
+    struct client client = *clients->next;
+    client.version = field_int(row[1]);
+    world_client_put(clients->world, &client);
+    return ERR_OK;
 }
 
 static enum err read_clients(struct mysql_store *store, const struct client *clients, size_t count,
                              const char *lock, struct world *world, struct failure *f)
 {
     struct buf *sql = &store->sql;
+    struct clients rows = {world, clients, clients + count};
     enum err err = ERR_OK;
     for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, IN_LIST_MAX);
@@ -181,27 +214,28 @@ static enum err read_clients(struct mysql_store *store, const struct client *cli
         }
         buf_puts(sql, ") ORDER BY name");
         buf_puts(sql, lock);
-        err = clients_into_world(store, clients + from, n, world, f);
+        err = each_row(store, "read clients", client_row, &rows, f);
     }
     return err;
 }
 
-enum err store_find_clients(void *self, const struct client *clients, size_t count,
-                            struct world *world, struct failure *f)
+static enum err store_find_clients(void *self, const struct client *clients, size_t count,
+                                   struct world *world, struct failure *f)
 {
     return read_clients(self, clients, count, "", world, f);
 }
 
-enum err store_lock_clients(void *self, const struct client *clients, size_t count,
-                            struct world *world, struct failure *f)
+static enum err store_lock_clients(void *self, const struct client *clients, size_t count,
+                                   struct world *world, struct failure *f)
 {
     struct mysql_store *store = self;
     assert(store->in_transaction);
     return read_clients(store, clients, count, " FOR UPDATE", world, f);
 }
 
-enum err store_load_timelines(void *self, struct world *world, struct machine *const *machines,
-                              size_t count, int64_t known_from_ms, struct failure *f)
+static enum err store_load_timelines(void *self, struct world *world,
+                                     struct machine *const *machines, size_t count,
+                                     int64_t known_from_ms, struct failure *f)
 {
     struct mysql_store *store = self;
     for (size_t from = 0; from < count; from += USE_MACHINES_MAX) {
@@ -252,8 +286,9 @@ static enum err load_some_clients(struct mysql_store *store, struct world *world
     return ERR_OK;
 }
 
-enum err store_load_client_timelines(void *self, struct world *world, struct client *const *clients,
-                                     size_t count, int64_t known_from_ms, struct failure *f)
+static enum err store_load_client_timelines(void *self, struct world *world,
+                                            struct client *const *clients, size_t count,
+                                            int64_t known_from_ms, struct failure *f)
 {
     enum err err = ERR_OK;
     for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
@@ -263,151 +298,117 @@ enum err store_load_client_timelines(void *self, struct world *world, struct cli
     return err;
 }
 
-static enum err add_ids(struct mysql_store *store, const char *what, struct id_list *out,
-                        struct failure *f)
+static enum err id_row(void *arg, MYSQL_ROW row, const unsigned long *lens, struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = store_query(store, what, &res, f);
-    MYSQL_ROW row;
-    while (err == ERR_OK && (row = mysql_fetch_row(res)))
-        id_list_add(out, field_int(row[0]));
-    mysql_free_result(res);
+    (void)lens, (void)f;
+    id_list_add(arg, field_int(row[0]));
+    return ERR_OK;
+}
+
+static enum err store_machines_of_bookings(void *self, const struct id_list *bookings,
+                                           struct id_list *out, struct failure *f)
+{
+    const struct id_query query = {"machines of bookings",
+                                   "SELECT DISTINCT machine FROM allocation WHERE booking IN ", "",
+                                   bookings->ids, bookings->count};
+    return each_row_of_ids(self, &query, id_row, out, f);
+}
+
+static enum err store_bookings_on_machines(void *self, const struct id_list *machines,
+                                           int64_t from_ms, struct id_list *out, struct failure *f)
+{
+    char tail[100];
+    snprintf(tail, sizeof(tail),
+             " AND a.end_ms > %" PRId64 " AND a.live = 1 AND b.state = 'booked'", from_ms);
+    const struct id_query query = {
+        "bookings on machines",
+        "SELECT DISTINCT a.booking FROM allocation a FORCE INDEX (allocation_timeline) "
+        "STRAIGHT_JOIN booking b ON b.id = a.booking WHERE a.machine IN ",
+        tail, machines->ids, machines->count};
+    return each_row_of_ids(self, &query, id_row, out, f);
+}
+
+static enum err store_bookings_of_series(void *self, int64_t series, struct id_list *out,
+                                         struct failure *f)
+{
+    int64_t ids[LIMIT_OCCURRENCES];
+    char tail[50];
+    snprintf(tail, sizeof(tail), " AND series = %" PRId64, series);
+    const struct id_query query = {"bookings of a series",
+                                   "SELECT id FROM booking FORCE INDEX (PRIMARY) WHERE id IN ",
+                                   tail, ids, series_booking_ids(series, ids)};
+    return each_row_of_ids(self, &query, id_row, out, f);
+}
+
+/* Who is told the names. */
+struct name_listener {
+    store_name_fn *fn;
+    void *arg;
+};
+
+static enum err name_row(void *arg, MYSQL_ROW row, const unsigned long *lens, struct failure *f)
+{
+    const struct name_listener *listener = arg;
+    (void)lens, (void)f;
+    listener->fn(listener->arg, row[0]);
+    return ERR_OK;
+}
+
+static enum err store_clients_of_bookings(void *self, const struct id_list *bookings,
+                                          store_name_fn *fn, void *arg, struct failure *f)
+{
+    const struct id_query query = {
+        "clients of bookings",
+        "SELECT DISTINCT client FROM booking FORCE INDEX (PRIMARY) WHERE id IN ", "", bookings->ids,
+        bookings->count};
+    return each_row_of_ids(self, &query, name_row, &(struct name_listener){fn, arg}, f);
+}
+
+static enum err booking_row(void *arg, MYSQL_ROW row, const unsigned long *lens, struct failure *f)
+{
+    struct booking booking;
+    (void)lens;
+    enum err err = booking_row_read(row, &booking, f);
+    if (err == ERR_OK)
+        world_booking_put(arg, &booking);
     return err;
 }
 
-enum err store_machines_of_bookings(void *self, const struct id_list *bookings, struct id_list *out,
+static enum err allocation_row(void *arg, MYSQL_ROW row, const unsigned long *lens,
+                               struct failure *f)
+{
+    (void)lens, (void)f;
+    struct allocation allocation = {
+        .machine_id = field_int(row[1]),
+        .start_ms = field_int(row[2]),
+        .end_ms = field_int(row[3]),
+        .amount = {.gpus = field_int(row[4]), .memory_gib = field_int(row[5])},
+        .live = field_int(row[6]) != 0,
+        .machine_version = field_int(row[7]),
+    };
+    struct booking *booking = world_booking(arg, field_int(row[0]));
+    if (booking)
+        world_allocation_add(arg, booking, &allocation);
+    return ERR_OK;
+}
+
+/* The allocations need only a plain read: whoever writes one holds the lock of its booking. */
+static enum err store_lock_bookings(void *self, const struct id_list *ids, struct world *world,
                                     struct failure *f)
 {
     struct mysql_store *store = self;
-    enum err err = ERR_OK;
-    for (size_t from = 0, n; err == ERR_OK && from < bookings->count; from += n) {
-        n = cut(bookings->count, from, IN_LIST_MAX);
-        buf_clear(&store->sql);
-        buf_puts(&store->sql, "SELECT DISTINCT machine FROM allocation WHERE booking IN ");
-        sql_ids(&store->sql, bookings->ids + from, n);
-        err = add_ids(store, "machines of bookings", out, f);
-    }
-    return err;
-}
-
-enum err store_bookings_on_machines(void *self, const struct id_list *machines, int64_t from_ms,
-                                    struct id_list *out, struct failure *f)
-{
-    struct mysql_store *store = self;
-    enum err err = ERR_OK;
-    for (size_t from = 0, n; err == ERR_OK && from < machines->count; from += n) {
-        n = cut(machines->count, from, IN_LIST_MAX);
-        buf_clear(&store->sql);
-        buf_puts(&store->sql,
-                 "SELECT DISTINCT a.booking FROM allocation a FORCE INDEX (allocation_timeline) "
-                 "STRAIGHT_JOIN booking b ON b.id = a.booking WHERE a.machine IN ");
-        sql_ids(&store->sql, machines->ids + from, n);
-        buf_printf(&store->sql, " AND a.end_ms > %" PRId64 " AND a.live = 1 AND b.state = 'booked'",
-                   from_ms);
-        err = add_ids(store, "bookings on machines", out, f);
-    }
-    return err;
-}
-
-enum err store_bookings_of_series(void *self, int64_t series, struct id_list *out,
-                                  struct failure *f)
-{
-    struct mysql_store *store = self;
-    int64_t ids[LIMIT_OCCURRENCES];
-    size_t count = series_booking_ids(series, ids);
-    if (count == 0)
-        return ERR_OK;
-    buf_clear(&store->sql);
-    buf_puts(&store->sql, "SELECT id FROM booking FORCE INDEX (PRIMARY) WHERE id IN ");
-    sql_ids(&store->sql, ids, count);
-    buf_printf(&store->sql, " AND series = %" PRId64, series);
-    return add_ids(store, "bookings of a series", out, f);
-}
-
-enum err store_clients_of_bookings(void *self, const struct id_list *bookings, store_name_fn *fn,
-                                   void *arg, struct failure *f)
-{
-    struct mysql_store *store = self;
-    enum err err = ERR_OK;
-    for (size_t from = 0, n; err == ERR_OK && from < bookings->count; from += n) {
-        n = cut(bookings->count, from, IN_LIST_MAX);
-        buf_clear(&store->sql);
-        buf_puts(&store->sql, "SELECT DISTINCT client FROM booking FORCE INDEX (PRIMARY) "
-                              "WHERE id IN ");
-        sql_ids(&store->sql, bookings->ids + from, n);
-        MYSQL_RES *res = NULL;
-        err = store_query(store, "clients of bookings", &res, f);
-        MYSQL_ROW row;
-        while (err == ERR_OK && (row = mysql_fetch_row(res)))
-            fn(arg, row[0]);
-        mysql_free_result(res);
-    }
-    return err;
-}
-
-static enum err lock_booking_rows(struct mysql_store *store, const int64_t *ids, size_t count,
-                                  struct world *world, struct failure *f)
-{
-    buf_clear(&store->sql);
-    buf_puts(&store->sql,
-             "SELECT " BOOKING_COLUMNS " FROM booking FORCE INDEX (PRIMARY) WHERE id IN ");
-    sql_ids(&store->sql, ids, count);
-    buf_puts(&store->sql, " ORDER BY id FOR UPDATE");
-    MYSQL_RES *res = NULL;
-    enum err err = store_query(store, "lock bookings", &res, f);
-    MYSQL_ROW row;
-    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
-        struct booking booking;
-        err = booking_row_read(row, &booking, f);
-        if (err == ERR_OK)
-            world_booking_put(world, &booking);
-    }
-    mysql_free_result(res);
-    return err;
-}
-
-/* A plain read is enough: whoever writes an allocation holds the lock of its booking. */
-static enum err read_allocations(struct mysql_store *store, const int64_t *ids, size_t count,
-                                 struct world *world, struct failure *f)
-{
-    buf_clear(&store->sql);
-    buf_puts(&store->sql, "SELECT booking, machine, start_ms, end_ms, gpus, memory_gib, live, "
-                          "machine_version FROM allocation FORCE INDEX (PRIMARY) "
-                          "WHERE booking IN ");
-    sql_ids(&store->sql, ids, count);
-    MYSQL_RES *res = NULL;
-    enum err err = store_query(store, "read allocations", &res, f);
-    MYSQL_ROW row;
-    while (err == ERR_OK && (row = mysql_fetch_row(res))) {
-        struct allocation allocation = {
-            .machine_id = field_int(row[1]),
-            .start_ms = field_int(row[2]),
-            .end_ms = field_int(row[3]),
-            .amount = {.gpus = field_int(row[4]), .memory_gib = field_int(row[5])},
-            .live = field_int(row[6]) != 0,
-            .machine_version = field_int(row[7]),
-        };
-        struct booking *booking = world_booking(world, field_int(row[0]));
-        if (booking)
-            world_allocation_add(world, booking, &allocation);
-    }
-    mysql_free_result(res);
-    return err;
-}
-
-enum err store_lock_bookings(void *self, const struct id_list *ids, struct world *world,
-                             struct failure *f)
-{
-    struct mysql_store *store = self;
     assert(store->in_transaction);
-    enum err err = ERR_OK;
-    for (size_t from = 0, n; err == ERR_OK && from < ids->count; from += n) {
-        n = cut(ids->count, from, IN_LIST_MAX);
-        err = lock_booking_rows(store, ids->ids + from, n, world, f);
-        if (err == ERR_OK)
-            err = read_allocations(store, ids->ids + from, n, world, f);
-    }
-    return err;
+    const struct id_query bookings = {"lock bookings",
+                                      "SELECT " BOOKING_COLUMNS
+                                      " FROM booking FORCE INDEX (PRIMARY) WHERE id IN ",
+                                      " ORDER BY id FOR UPDATE", ids->ids, ids->count};
+    const struct id_query allocations = {
+        "read allocations",
+        "SELECT booking, machine, start_ms, end_ms, gpus, memory_gib, live, machine_version "
+        "FROM allocation FORCE INDEX (PRIMARY) WHERE booking IN ",
+        "", ids->ids, ids->count};
+    enum err err = each_row_of_ids(store, &bookings, booking_row, world, f);
+    return err != ERR_OK ? err : each_row_of_ids(store, &allocations, allocation_row, world, f);
 }
 
 static int compare_refs(const void *a, const void *b)
@@ -437,9 +438,9 @@ static void priors_sql(struct buf *sql, const struct request_ref *refs, size_t c
     buf_puts(sql, "))");
 }
 
-static enum err prior_row_read(MYSQL_ROW row, const unsigned long *lens, struct world *world,
-                               struct failure *f)
+static enum err prior_row(void *arg, MYSQL_ROW row, const unsigned long *lens, struct failure *f)
 {
+    struct world *world = arg;
     struct arena *arena = world_arena(world);
     struct prior prior = {
         .client = arena_strdup(arena, row[2]),
@@ -460,8 +461,8 @@ static enum err prior_row_read(MYSQL_ROW row, const unsigned long *lens, struct 
     return ERR_OK;
 }
 
-enum err store_find_priors(void *self, const struct request_ref *refs, size_t count,
-                           struct world *world, struct failure *f)
+static enum err store_find_priors(void *self, const struct request_ref *refs, size_t count,
+                                  struct world *world, struct failure *f)
 {
     struct mysql_store *store = self;
     if (count == 0)
@@ -473,13 +474,27 @@ enum err store_find_priors(void *self, const struct request_ref *refs, size_t co
     for (size_t from = 0, n; err == ERR_OK && from < count; from += n) {
         n = cut(count, from, IN_LIST_MAX);
         priors_sql(&store->sql, sorted + from, n);
-        MYSQL_RES *res = NULL;
-        err = store_query(store, "find used request ids", &res, f);
-        MYSQL_ROW row;
-        while (err == ERR_OK && (row = mysql_fetch_row(res)))
-            err = prior_row_read(row, mysql_fetch_lengths(res), world, f);
-        mysql_free_result(res);
+        err = each_row(store, "find used request ids", prior_row, world, f);
     }
     free(sorted);
     return err;
+}
+
+void store_add_reads(struct store_ops *ops)
+{
+    ops->lock_partitions = store_lock_partitions;
+    ops->find_machines = store_find_machines;
+    ops->find_machines_by_id = store_find_machines_by_id;
+    ops->machines_matching = store_machines_matching;
+    ops->find_clients = store_find_clients;
+    ops->lock_clients = store_lock_clients;
+    ops->load_client_timelines = store_load_client_timelines;
+    ops->lock_machines = store_lock_machines;
+    ops->load_timelines = store_load_timelines;
+    ops->machines_of_bookings = store_machines_of_bookings;
+    ops->bookings_on_machines = store_bookings_on_machines;
+    ops->bookings_of_series = store_bookings_of_series;
+    ops->clients_of_bookings = store_clients_of_bookings;
+    ops->lock_bookings = store_lock_bookings;
+    ops->find_priors = store_find_priors;
 }

@@ -1,12 +1,84 @@
-/* The store's calls that are each a transaction of their own. */
+/* The store's calls that are each a transaction of their own, and the rows of farm and partitions. */
 #include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "db/mysql_store_parts.h"
+#include "lib/codec/jsonout.h"
 
 /* A text column's 500 characters, and a NUL. */
 #define HALT_TEXT_LEN  501
 #define OWNER_TEXT_LEN 129
+
+/* At most max_len - 1 bytes of `text`, cut between characters; bytes that are not UTF-8 become
+ * '?'. Returns out. */
+static const char *text_for_column(const char *text, char *out, size_t max_len)
+{
+    assert(max_len > 0);
+    size_t len = strlen(text), from = 0, to = 0;
+    while (from < len) {
+        size_t char_len = utf8_sequence_len(text + from);
+        size_t need = char_len ? char_len : 1;
+        if (to + need >= max_len)
+            break;
+        if (char_len) {
+            memcpy(out + to, text + from, char_len);
+        } else {
+            out[to] = '?';
+        }
+        to += need;
+        from += need;
+    }
+    out[to] = '\0';
+    return out;
+}
+
+void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partition_row *out)
+{
+    *out = (struct partition_row){
+        .part = (int32_t)field_int(row[0]),
+        .epoch = field_int(row[1]),
+        .progress_epoch = field_int(row[2]),
+        .connection_id = (uint64_t)field_int(row[3]),
+        .next_offset = field_int(row[4]),
+        .last_seq = field_int(row[5]),
+        .published_seq = field_int(row[6]),
+        .clock_ms = field_int(row[7]),
+        .ignore_time_until = field_int(row[9]),
+        .reject_offset = field_int(row[10]),
+    };
+    if (row[8] && lens[8] == sizeof(out->last_sha256)) {
+        out->has_last_sha256 = true;
+        memcpy(out->last_sha256, row[8], sizeof(out->last_sha256));
+    }
+    text_for_column(row[11], out->halted, sizeof(out->halted));
+    out->halt_cause = halt_cause_read(row[11], row[12]);
+}
+
+enum err farm_row_query(struct mysql_store *store, struct farm_row *out, struct failure *f)
+{
+    MYSQL_RES *res = NULL;
+    enum err err = mysql_session_read(
+        store->session, "read the farm",
+        "SELECT name, partitions, cluster_id, key_generation, halted, halt_cause FROM farm", &res,
+        f);
+    if (err != ERR_OK)
+        return err;
+    MYSQL_ROW row = mysql_fetch_row(res);
+    if (row) {
+        *out = (struct farm_row){.partitions = (int32_t)field_int(row[1]),
+                                 .key_generation = field_int(row[3]),
+                                 .halt_cause = halt_cause_read(row[4], row[5])};
+        field_text(row[0], out->name, sizeof(out->name));
+        field_text(row[2], out->cluster_id, sizeof(out->cluster_id));
+        text_for_column(row[4], out->halted, sizeof(out->halted));
+    } else {
+        err = failure_set(f, ERR_NOT_FOUND,
+                          "the database holds no farm: run `berth-admin init --farm NAME`");
+    }
+    mysql_free_result(res);
+    return err;
+}
 
 /* Ends a transaction of reads, and so its snapshot and its locks on the tables' definitions. */
 static enum err end_read(struct mysql_store *store, enum err err)
@@ -24,7 +96,7 @@ static enum err end_write(struct mysql_store *store, enum err err, struct failur
     return err;
 }
 
-enum err store_farm(void *self, struct farm_row *out, struct failure *f)
+static enum err store_farm(void *self, struct farm_row *out, struct failure *f)
 {
     struct mysql_store *store = self;
     assert(!store->in_transaction);
@@ -45,7 +117,7 @@ static struct buf *halt_update(struct mysql_store *store, const char *table, str
     return sql;
 }
 
-enum err store_halt_farm(void *self, struct halt halt, struct failure *f)
+static enum err store_halt_farm(void *self, struct halt halt, struct failure *f)
 {
     struct mysql_store *store = self;
     struct buf *sql = halt_update(store, "farm", halt);
@@ -71,7 +143,7 @@ static enum err key_row_read(MYSQL_ROW row, struct key_row *out, struct failure 
     return ERR_OK;
 }
 
-enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
+static enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
 {
     struct mysql_store *store = self;
     assert(!store->in_transaction);
@@ -96,7 +168,7 @@ enum err store_keys(void *self, store_key_fn *fn, void *arg, struct failure *f)
 /* The client's own limit where it has one, else the farm's. */
 #define OWN_OR_FARM(column) ", IF(c." #column " > 0, c." #column ", f." #column ")"
 
-enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failure *f)
+static enum err store_clients(void *self, store_client_fn *fn, void *arg, struct failure *f)
 {
     struct mysql_store *store = self;
     assert(!store->in_transaction);
@@ -151,7 +223,8 @@ static enum err partition_query(struct mysql_store *store, int32_t part, const c
     return err;
 }
 
-enum err store_partition(void *self, int32_t part, struct partition_row *out, struct failure *f)
+static enum err store_partition(void *self, int32_t part, struct partition_row *out,
+                                struct failure *f)
 {
     struct mysql_store *store = self;
     assert(!store->in_transaction);
@@ -182,8 +255,8 @@ static enum err claim_once(struct mysql_store *store, int32_t part, const char *
     return err;
 }
 
-enum err store_claim(void *self, int32_t part, const char *owner, struct partition_row *out,
-                     struct failure *f)
+static enum err store_claim(void *self, int32_t part, const char *owner, struct partition_row *out,
+                            struct failure *f)
 {
     enum { TRIES = 3 };
     struct mysql_store *store = self;
@@ -210,8 +283,8 @@ enum err store_check_epoch(struct mysql_store *store, int32_t part, int64_t epoc
                        "partition %" PRId32 " is not at epoch %" PRId64 " any more", part, epoch);
 }
 
-enum err store_halt_partition(void *self, int32_t part, int64_t epoch, struct halt halt,
-                              struct failure *f)
+static enum err store_halt_partition(void *self, int32_t part, int64_t epoch, struct halt halt,
+                                     struct failure *f)
 {
     struct mysql_store *store = self;
     struct buf *sql = halt_update(store, "request_partition", halt);
@@ -222,8 +295,8 @@ enum err store_halt_partition(void *self, int32_t part, int64_t epoch, struct ha
     return end_write(store, err, f);
 }
 
-enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t seq,
-                             struct failure *f)
+static enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t seq,
+                                    struct failure *f)
 {
     struct mysql_store *store = self;
     assert(!store->in_transaction);
@@ -237,8 +310,8 @@ enum err store_set_published(void *self, int32_t part, int64_t epoch, int64_t se
     return end_write(store, err, f);
 }
 
-enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit, store_event_fn *fn,
-                      void *arg, struct failure *f)
+static enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit,
+                             store_event_fn *fn, void *arg, struct failure *f)
 {
     struct mysql_store *store = self;
     assert(!store->in_transaction);
@@ -268,4 +341,17 @@ enum err store_outbox(void *self, int32_t part, int64_t after_seq, size_t limit,
         err = mysql_session_stream_end(store->session, "read the outbox", f);
     mysql_free_result(res); /* drains what was not read */
     return end_read(store, err);
+}
+
+void store_add_session(struct store_ops *ops)
+{
+    ops->farm = store_farm;
+    ops->halt_farm = store_halt_farm;
+    ops->keys = store_keys;
+    ops->clients = store_clients;
+    ops->claim = store_claim;
+    ops->partition = store_partition;
+    ops->halt_partition = store_halt_partition;
+    ops->set_published = store_set_published;
+    ops->outbox = store_outbox;
 }

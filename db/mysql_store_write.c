@@ -15,36 +15,37 @@ struct insert {
     const char *what;
     const char *head; /* "INSERT INTO … VALUES " */
     const char *tail; /* "" or " ON DUPLICATE KEY UPDATE …" */
-    size_t count;     /* rows in the statement so far */
+    struct failure *f;
+    size_t count; /* rows in the statement so far */
+    enum err err; /* of the statements sent so far; after an error nothing more is sent */
 };
 
-/* Begins the next row; the caller adds it to the buffer that is returned. */
+static enum err insert_send(struct insert *insert)
+{
+    struct buf *sql = &insert->store->sql;
+    if (insert->count == 0 || insert->err != ERR_OK)
+        return insert->err;
+    buf_puts(sql, ")");
+    buf_puts(sql, insert->tail);
+    insert->count = 0;
+    insert->err = store_exec(insert->store, insert->what, insert->f);
+    return insert->err;
+}
+
+/* Begins the next row; the caller adds its values to the buffer that is returned. */
 static struct buf *insert_next(struct insert *insert)
 {
     struct buf *sql = &insert->store->sql;
-    if (insert->count == 0) {
+    if (insert->count > 0 && sql->len >= SQL_CUT_BYTES)
+        insert_send(insert);
+    if (insert->count++ == 0) {
         buf_clear(sql);
         buf_puts(sql, insert->head);
+        buf_puts(sql, "(");
     } else {
-        buf_append(sql, ",", 1);
+        buf_puts(sql, "),(");
     }
-    insert->count++;
     return sql;
-}
-
-static enum err insert_send(struct insert *insert, struct failure *f)
-{
-    if (insert->count == 0)
-        return ERR_OK;
-    buf_puts(&insert->store->sql, insert->tail);
-    insert->count = 0;
-    return store_exec(insert->store, insert->what, f);
-}
-
-/* Ends a row: sends the statement when it is long enough. */
-static enum err insert_added(struct insert *insert, struct failure *f)
-{
-    return insert->store->sql.len >= SQL_CUT_BYTES ? insert_send(insert, f) : ERR_OK;
 }
 
 static void comma(struct buf *sql)
@@ -71,7 +72,6 @@ static void decision_row(struct buf *sql, struct mysql_session *session,
 {
     assert(row->event_len > 0 && row->event_len <= LIMIT_EVENT_LEN);
     assert(!row->request_id == !row->content_sha256);
-    buf_append(sql, "(", 1);
     sql_int(sql, row->part);
     next_int(sql, row->seq);
     next_int(sql, row->log_offset);
@@ -80,18 +80,13 @@ static void decision_row(struct buf *sql, struct mysql_session *session,
     next_text(sql, row->client);
     next_text(sql, row->request_id);
     comma(sql);
-    if (row->content_sha256) {
-        sql_bytes(sql, row->content_sha256, 32);
-    } else {
-        buf_puts(sql, "NULL");
-    }
+    sql_bytes_or_null(sql, row->content_sha256, 32);
     buf_puts(sql, row->reason == REASON_NONE ? ",'accepted'" : ",'rejected'");
     next_text(sql, reason_name(row->reason));
     next_text(sql, row->subject);
     next_int(sql, row->time_ms);
     comma(sql);
     sql_quoted(sql, session, row->event, row->event_len);
-    buf_append(sql, ")", 1);
 }
 
 static enum err write_decisions(struct mysql_store *store, const struct store_batch *batch,
@@ -103,16 +98,13 @@ static enum err write_decisions(struct mysql_store *store, const struct store_ba
         .head = "INSERT INTO decision (part, seq, log_offset, message_sha256, client, request_id, "
                 "content_sha256, outcome, reason, subject, time_ms, event) VALUES ",
         .tail = "",
+        .f = f,
     };
-    enum err err = ERR_OK;
-    for (size_t i = 0; err == ERR_OK && i < batch->decision_count; i++) {
+    for (size_t i = 0; insert.err == ERR_OK && i < batch->decision_count; i++)
         decision_row(insert_next(&insert), store->session, &batch->decisions[i]);
-        err = insert_added(&insert, f);
-    }
-    return err ? err : insert_send(&insert, f);
+    return insert_send(&insert);
 }
 
-#define BOOKING_HEAD "INSERT INTO booking (" BOOKING_COLUMNS ") VALUES "
 /* Only for rows that exist, which the batch has locked. */
 #define BOOKING_UPDATE                                                                             \
     " ON DUPLICATE KEY UPDATE start_ms = VALUES(start_ms), end_ms = VALUES(end_ms), "              \
@@ -120,7 +112,6 @@ static enum err write_decisions(struct mysql_store *store, const struct store_ba
 
 static void booking_row(struct buf *sql, const struct booking *booking)
 {
-    buf_append(sql, "(", 1);
     sql_int(sql, booking->id);
     next_text(sql, booking->client);
     next_text(sql, booking->user);
@@ -133,7 +124,6 @@ static void booking_row(struct buf *sql, const struct booking *booking)
     } else {
         buf_puts(sql, ",NULL");
     }
-    buf_append(sql, ")", 1);
 }
 
 static enum err write_bookings(struct mysql_store *store, struct world *world, bool new_ones,
@@ -142,24 +132,21 @@ static enum err write_bookings(struct mysql_store *store, struct world *world, b
     struct insert insert = {
         .store = store,
         .what = new_ones ? "insert bookings" : "update bookings",
-        .head = BOOKING_HEAD,
+        .head = "INSERT INTO booking (" BOOKING_COLUMNS ") VALUES ",
         .tail = new_ones ? "" : BOOKING_UPDATE,
+        .f = f,
     };
-    enum err err = ERR_OK;
     size_t count = world_touched_booking_count(world);
-    for (size_t i = 0; err == ERR_OK && i < count; i++) {
+    for (size_t i = 0; insert.err == ERR_OK && i < count; i++) {
         const struct booking *booking = world_touched_booking(world, i);
-        if (booking->is_new != new_ones)
-            continue;
-        booking_row(insert_next(&insert), booking);
-        err = insert_added(&insert, f);
+        if (booking->is_new == new_ones)
+            booking_row(insert_next(&insert), booking);
     }
-    return err ? err : insert_send(&insert, f);
+    return insert_send(&insert);
 }
 
 static void allocation_row(struct buf *sql, int64_t booking, const struct allocation *row)
 {
-    buf_append(sql, "(", 1);
     sql_int(sql, booking);
     next_int(sql, row->machine_id);
     next_int(sql, row->start_ms);
@@ -168,7 +155,6 @@ static void allocation_row(struct buf *sql, int64_t booking, const struct alloca
     next_int(sql, row->amount.memory_gib);
     next_int(sql, row->live);
     next_int(sql, row->machine_version);
-    buf_append(sql, ")", 1);
 }
 
 #define ALLOCATION_UPDATE                                                                          \
@@ -187,19 +173,17 @@ static enum err write_allocations(struct mysql_store *store, struct world *world
         .head = "INSERT INTO allocation (booking, machine, start_ms, end_ms, gpus, memory_gib, "
                 "live, machine_version) VALUES ",
         .tail = new_ones ? "" : ALLOCATION_UPDATE,
+        .f = f,
     };
-    enum err err = ERR_OK;
     size_t count = world_touched_booking_count(world);
-    for (size_t i = 0; err == ERR_OK && i < count; i++) {
+    for (size_t i = 0; insert.err == ERR_OK && i < count; i++) {
         const struct booking *booking = world_touched_booking(world, i);
-        for (size_t k = 0; err == ERR_OK && k < booking->allocation_count; k++) {
-            if (booking->is_new != new_ones || !booking->allocations[k].touched)
-                continue;
-            allocation_row(insert_next(&insert), booking->id, &booking->allocations[k]);
-            err = insert_added(&insert, f);
+        for (size_t k = 0; insert.err == ERR_OK && k < booking->allocation_count; k++) {
+            if (booking->is_new == new_ones && booking->allocations[k].touched)
+                allocation_row(insert_next(&insert), booking->id, &booking->allocations[k]);
         }
     }
-    return err ? err : insert_send(&insert, f);
+    return insert_send(&insert);
 }
 
 /* Only for rows that exist, which the batch has locked: id and name are both theirs. A new machine
@@ -211,7 +195,6 @@ static enum err write_allocations(struct mysql_store *store, struct world *world
 
 static void machine_row(struct buf *sql, const struct machine *machine, struct arena *arena)
 {
-    buf_append(sql, "(", 1);
     sql_int(sql, machine->id);
     next_text(sql, machine->name);
     next_int(sql, machine->capacity.gpus);
@@ -220,7 +203,6 @@ static void machine_row(struct buf *sql, const struct machine *machine, struct a
     next_text(sql, machine_state_name(machine->state));
     next_int(sql, machine->version);
     next_int(sql, machine->capacity_changed_ms);
-    buf_append(sql, ")", 1);
 }
 
 static enum err write_machines(struct mysql_store *store, struct world *world, bool new_ones,
@@ -231,17 +213,15 @@ static enum err write_machines(struct mysql_store *store, struct world *world, b
         .what = new_ones ? "insert machines" : "update machines",
         .head = "INSERT INTO machine (" MACHINE_COLUMNS ") VALUES ",
         .tail = new_ones ? "" : MACHINE_UPDATE,
+        .f = f,
     };
-    enum err err = ERR_OK;
     size_t count = world_touched_machine_count(world);
-    for (size_t i = 0; err == ERR_OK && i < count; i++) {
+    for (size_t i = 0; insert.err == ERR_OK && i < count; i++) {
         const struct machine *machine = world_touched_machine(world, i);
-        if (machine->is_new != new_ones)
-            continue;
-        machine_row(insert_next(&insert), machine, world_arena(world));
-        err = insert_added(&insert, f);
+        if (machine->is_new == new_ones)
+            machine_row(insert_next(&insert), machine, world_arena(world));
     }
-    return err ? err : insert_send(&insert, f);
+    return insert_send(&insert);
 }
 
 #define CLIENTS_MAX 500 /* in one statement */
@@ -291,36 +271,33 @@ static enum err write_partition(struct mysql_store *store, const struct partitio
                ", progress_epoch = %" PRId64 ", connection_id = %" PRIu64 ", last_sha256 = ",
                row->next_offset, row->last_seq, row->published_seq, row->clock_ms,
                row->progress_epoch, mysql_session_id(store->session));
-    if (row->has_last_sha256) {
-        sql_bytes(sql, row->last_sha256, sizeof(row->last_sha256));
-    } else {
-        buf_puts(sql, "NULL");
-    }
+    sql_bytes_or_null(sql, row->has_last_sha256 ? row->last_sha256 : NULL,
+                      sizeof(row->last_sha256));
     buf_printf(sql, " WHERE part = %" PRId32 " AND epoch = %" PRId64, row->part, row->epoch);
     enum err err = store_exec(store, "update the partition", f);
     return err != ERR_OK ? err : store_check_epoch(store, row->part, row->epoch, f);
 }
 
-enum err store_write(void *self, const struct store_batch *batch, struct failure *f)
+static enum err store_write(void *self, const struct store_batch *batch, struct failure *f)
 {
+    typedef enum err write_fn(struct mysql_store *, struct world *, bool, struct failure *);
+    static write_fn *const writes[] = {write_machines, write_bookings, write_allocations};
     struct mysql_store *store = self;
     assert(store->in_transaction);
     enum err err = write_decisions(store, batch, f);
     if (err == ERR_OK)
         err = write_clients(store, batch->world, f);
-    if (err == ERR_OK)
-        err = write_machines(store, batch->world, true, f);
-    if (err == ERR_OK)
-        err = write_machines(store, batch->world, false, f);
-    if (err == ERR_OK)
-        err = write_bookings(store, batch->world, true, f);
-    if (err == ERR_OK)
-        err = write_bookings(store, batch->world, false, f);
-    if (err == ERR_OK)
-        err = write_allocations(store, batch->world, true, f);
-    if (err == ERR_OK)
-        err = write_allocations(store, batch->world, false, f);
+    for (size_t i = 0; err == ERR_OK && i < sizeof(writes) / sizeof(writes[0]); i++) {
+        err = writes[i](store, batch->world, true, f);
+        if (err == ERR_OK)
+            err = writes[i](store, batch->world, false, f);
+    }
     for (size_t i = 0; err == ERR_OK && i < batch->partition_count; i++)
         err = write_partition(store, &batch->partitions[i], f);
     return err;
+}
+
+void store_add_write(struct store_ops *ops)
+{
+    ops->write = store_write;
 }

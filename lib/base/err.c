@@ -1,7 +1,6 @@
 #include "lib/base/err.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,20 +16,26 @@ const char *err_name(enum err err)
     return names[err];
 }
 
-enum err failure_set(struct failure *f, enum err err, const char *format, ...)
+enum err failure_vset(struct failure *f, enum err err, const char *format, va_list args)
 {
     assert(err < ERR_COUNT);
     if (!f)
         return err;
-    /* Formats into a buffer, because f->text may be one of the arguments. */
+    /* Not straight into f->text, which may be one of the arguments. */
     char text[FAILURE_TEXT_LEN];
-    va_list args;
-    va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
     f->err = err;
     f->halt_cause = 0;
     memcpy(f->text, text, strlen(text) + 1);
+    return err;
+}
+
+enum err failure_set(struct failure *f, enum err err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)failure_vset(f, err, format, args);
+    va_end(args);
     return err;
 }
 

@@ -6,6 +6,7 @@
 #ifndef BERTH_LIB_BASE_ERR_H
 #define BERTH_LIB_BASE_ERR_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 
 /* The error, and its name in logs and metrics. */
@@ -58,6 +59,8 @@ struct failure {
  * f may be NULL. */
 enum err failure_set(struct failure *f, enum err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+enum err failure_vset(struct failure *f, enum err err, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 /* Puts "context: " before the text and returns the error that was set. */
 enum err failure_wrap(struct failure *f, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

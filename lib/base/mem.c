@@ -54,9 +54,6 @@ char *xstrndup(const char *text, size_t len)
     return copy;
 }
 
-static void buf_vprintf(struct buf *buf, const char *format, va_list args)
-    __attribute__((format(printf, 2, 0)));
-
 char *xasprintf(const char *format, ...)
 {
     struct buf buf = {0};
@@ -95,7 +92,7 @@ void buf_puts(struct buf *buf, const char *text)
     buf_append(buf, text, strlen(text));
 }
 
-static void buf_vprintf(struct buf *buf, const char *format, va_list args)
+void buf_vprintf(struct buf *buf, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);

@@ -2,6 +2,7 @@
 #ifndef BERTH_LIB_BASE_MEM_H
 #define BERTH_LIB_BASE_MEM_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 void *xmalloc(size_t size);
@@ -22,6 +23,8 @@ struct buf {
 void buf_append(struct buf *buf, const void *bytes, size_t len);
 void buf_puts(struct buf *buf, const char *text);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_vprintf(struct buf *buf, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* Bytes as lower-case hex digits. */
 void buf_hex(struct buf *buf, const void *bytes, size_t len);
 void buf_clear(struct buf *buf); /* keeps the memory */
