@@ -68,8 +68,7 @@ bool call_invalid(struct call *call, enum param param, const char *detail, ...)
 
 void call_failed(struct call *call, const struct failure *f)
 {
-    struct log_quoted quoted;
-    log_warn("request failed", "err=%s", log_quote(&quoted, f->text));
+    log_failure(LOG_WARN, "request failed", f);
     if (err_is_retryable(f->err) || err_is_connection(f->err)) {
         call_problem(call, PROBLEM_UNAVAILABLE, NULL,
                      "The database does not answer; try again in a moment.");

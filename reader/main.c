@@ -52,8 +52,7 @@ static enum err wait_for_database(const struct mysql_settings *settings, struct 
             err = migrate_check(session, f);
         if (err == ERR_OK || !service_can_pass(err))
             break;
-        struct log_quoted quoted;
-        log_warn("cannot start yet", "err=%s", log_quote(&quoted, f->text));
+        log_failure(LOG_WARN, "cannot start yet", f);
         clock_sleep_ms(backoff_next(&pause));
     }
     mysql_session_free(session);

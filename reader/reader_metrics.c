@@ -223,8 +223,7 @@ static void render_farm(struct call *call, struct buf *out)
     if (err == ERR_OK) {
         buf_append(out, farm.data, farm.len);
     } else {
-        struct log_quoted quoted;
-        log_info("metrics without the database", "err=%s", log_quote(&quoted, f.text));
+        log_failure(LOG_INFO, "metrics without the database", &f);
     }
     buf_fini(&farm);
     free(ends);

@@ -35,8 +35,7 @@ static ssize_t on_read(void *arg, uint64_t position, char *block, size_t max)
         if (sending->state == STREAM_END)
             return MHD_CONTENT_READER_END_OF_STREAM;
         if (next_piece(sending, &f) != ERR_OK) {
-            struct log_quoted quoted;
-            log_warn("answer cut off", "err=%s", log_quote(&quoted, f.text));
+            log_failure(LOG_WARN, "answer cut off", &f);
             return MHD_CONTENT_READER_END_WITH_ERROR;
         }
         if (sending->state == STREAM_SUSPENDED)

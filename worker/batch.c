@@ -187,7 +187,9 @@ static void count_batch(const struct batch *b)
     struct worker_metrics *metrics = b->w->metrics;
     size_t needed = b->set.machines.count + b->set.client_count, loaded = b->set.loaded;
     worker_metrics_batch(metrics, b->count);
-    worker_metrics_timelines(metrics, needed > loaded ? needed - loaded : 0, loaded);
+    worker_metrics_happened(metrics, HAPPENED_TIMELINE_REUSED,
+                            needed > loaded ? needed - loaded : 0);
+    worker_metrics_happened(metrics, HAPPENED_TIMELINE_LOADED, loaded);
     for (size_t i = 0; i < b->count; i++) {
         const struct item *item = b->items[i];
         bool readable = item->auth.verified && !item->auth.claims.pointer;

@@ -10,28 +10,6 @@ bool kafka_part_is_valid(int32_t part)
     return part >= 0 && part < LIMIT_PARTITIONS;
 }
 
-static const struct broker_ops ops = {
-    .shape = kafka_shape,
-    .subscribe = kafka_subscribe,
-    .resubscribe = kafka_resubscribe,
-    .start = kafka_start,
-    .poll = kafka_poll,
-    .release = kafka_release,
-    .seek = kafka_seek,
-    .pause = kafka_pause,
-    .resume = kafka_resume,
-    .publish = kafka_publish,
-    .flush = kafka_flush,
-    .reset_producer = kafka_reset_producer,
-    .commit_offset = kafka_commit_offset,
-    .request_end = kafka_request_end,
-    .request_range = kafka_request_range,
-    .event_range = kafka_event_range,
-    .request_before = kafka_request_before,
-    .event_tail = kafka_event_tail,
-    .close = kafka_close,
-};
-
 static void destroy(struct kafka_broker *broker)
 {
     kafka_inbox_fini(broker);
@@ -60,7 +38,7 @@ enum err kafka_broker_new(const struct config *cfg, struct broker *out, struct f
         destroy(broker);
         return err;
     }
-    *out = (struct broker){.ops = &ops, .self = broker};
+    *out = (struct broker){.ops = &broker->ops, .self = broker};
     return ERR_OK;
 }
 

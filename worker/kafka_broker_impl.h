@@ -1,6 +1,6 @@
 /* What the broker port's files share: kafka_broker.c makes and frees it, kafka_consume.c and
  * kafka_poll.c are the group's consumer, kafka_publish.c the producer, kafka_read.c the look-ups
- * in the logs, kafka_shape.c the check of the topics. Only these files include this header.
+ * in the logs and the check of the topics. Only these files include this header.
  *
  * There are three librdkafka clients, because a claim reads logs and publishes from within the
  * consumer's rebalance callback. All run in one thread; only `connection_lost` and `broker_up` are
@@ -45,6 +45,7 @@ struct kafka_inbox {
 };
 
 struct kafka_broker {
+    struct broker_ops ops;
     char requests[KAFKA_TOPIC_LEN], events[KAFKA_TOPIC_LEN];
     struct broker_callbacks owner;
     struct kafka_part *parts; /* LIMIT_PARTITIONS of them */
@@ -73,20 +74,18 @@ struct kafka_broker {
 
 bool kafka_part_is_valid(int32_t part);
 
-/* kafka_consume.c: also the op table's entries of the same names. */
+/* kafka_consume.c, kafka_publish.c and kafka_read.c: each opens its client and adds the operations that
+ * use it to broker->ops. */
 enum err kafka_consumer_open(struct kafka_broker *broker, const struct config *cfg,
                              struct failure *f);
-void kafka_close(void *self);
 void kafka_consumer_free(struct kafka_broker *broker);
-enum err kafka_subscribe(void *self, const struct broker_callbacks *events, struct failure *f);
-enum err kafka_resubscribe(void *self, struct failure *f);
-enum err kafka_start(void *self, const struct broker_position *positions, size_t count,
-                     struct failure *f);
-enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f);
-enum err kafka_pause(void *self, int32_t part, struct failure *f);
-enum err kafka_resume(void *self, int32_t part, struct failure *f);
-void kafka_commit_offset(void *self, int32_t part, int64_t next_offset);
-int64_t kafka_request_end(void *self, int32_t part);
+enum err kafka_producer_open(struct kafka_broker *broker, const struct config *cfg,
+                             struct failure *f);
+void kafka_producer_free(struct kafka_broker *broker);
+/* Passes delivery reports on to the owner, waiting up to timeout_ms for the first. */
+void kafka_serve_reports(struct kafka_broker *broker, int timeout_ms);
+enum err kafka_reader_open(struct kafka_broker *broker, const struct config *cfg,
+                           struct failure *f);
 
 /* kafka_poll.c: the inbox and what fills it. */
 enum err kafka_poll(void *self, struct broker_message *out, size_t max, size_t max_bytes,
@@ -98,28 +97,5 @@ void kafka_inbox_drop(struct kafka_broker *broker, int32_t part, int64_t *lowest
 void kafka_inbox_fini(struct kafka_broker *broker);
 /* Commits positions to the group, at most once a second, or `now`. */
 void kafka_commit_gauge(struct kafka_broker *broker, bool now);
-
-/* kafka_publish.c */
-enum err kafka_producer_open(struct kafka_broker *broker, const struct config *cfg,
-                             struct failure *f);
-void kafka_producer_free(struct kafka_broker *broker);
-/* Passes delivery reports on to the owner, waiting up to timeout_ms for the first. */
-void kafka_serve_reports(struct kafka_broker *broker, int timeout_ms);
-enum err kafka_publish(void *self, const struct broker_event *event, struct failure *f);
-enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f);
-enum err kafka_reset_producer(void *self, struct failure *f);
-
-/* kafka_read.c */
-enum err kafka_reader_open(struct kafka_broker *broker, const struct config *cfg,
-                           struct failure *f);
-enum err kafka_request_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
-enum err kafka_event_range(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
-enum err kafka_request_before(void *self, int32_t part, int64_t before, int64_t bound,
-                              int64_t *offset_out, uint8_t sha256_out[32], struct failure *f);
-enum err kafka_event_tail(void *self, int32_t part, int64_t count, broker_tail_fn *fn, void *arg,
-                          struct failure *f);
-
-/* kafka_shape.c */
-enum err kafka_shape(void *self, struct broker_shape *out, struct failure *f);
 
 #endif

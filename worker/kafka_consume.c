@@ -161,28 +161,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     free(parts);
 }
 
-enum err kafka_consumer_open(struct kafka_broker *broker, const struct config *cfg,
-                             struct failure *f)
-{
-    rd_kafka_conf_t *conf;
-    enum err err = kafka_conf_build(cfg, defaults, required, &conf, f);
-    if (err != ERR_OK)
-        return err;
-    err = kafka_conf_set(conf, "group.id", config_string(cfg, "worker.group"), f);
-    if (err != ERR_OK) {
-        rd_kafka_conf_destroy(conf);
-        return err;
-    }
-    rd_kafka_conf_set_opaque(conf, broker);
-    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    rd_kafka_conf_interceptor_add_on_new(conf, "berth", on_new, broker);
-    err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &broker->consumer, f);
-    if (err == ERR_OK)
-        rd_kafka_poll_set_consumer(broker->consumer);
-    return err;
-}
-
-void kafka_close(void *self)
+static void kafka_close(void *self)
 {
     struct kafka_broker *broker = self;
     if (broker->closed)
@@ -202,7 +181,8 @@ void kafka_consumer_free(struct kafka_broker *broker)
     broker->consumer = NULL;
 }
 
-enum err kafka_subscribe(void *self, const struct broker_callbacks *events, struct failure *f)
+static enum err kafka_subscribe(void *self, const struct broker_callbacks *events,
+                                struct failure *f)
 {
     struct kafka_broker *broker = self;
     assert(events->assigned && events->revoked && events->delivered);
@@ -216,7 +196,7 @@ enum err kafka_subscribe(void *self, const struct broker_callbacks *events, stru
 
 /* Subscribing again revokes all partitions and joins as the same member. Leaving the group first
  * would do the same and make all other members stop and start as well. */
-enum err kafka_resubscribe(void *self, struct failure *f)
+static enum err kafka_resubscribe(void *self, struct failure *f)
 {
     struct kafka_broker *broker = self;
     struct broker_callbacks owner = broker->owner;
@@ -231,6 +211,27 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka_broker *broke
     return list;
 }
 
+static enum err set_paused(struct kafka_broker *broker, int32_t part, bool paused,
+                           struct failure *f)
+{
+    assert(kafka_part_is_valid(part));
+    rd_kafka_topic_partition_list_t *list = list_of(broker, part, 0);
+    rd_kafka_resp_err_t code = paused ? rd_kafka_pause_partitions(broker->consumer, list)
+                                      : rd_kafka_resume_partitions(broker->consumer, list);
+    if (!code)
+        code = list->elems[0].err;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        return kafka_failure(f, code, paused ? "pause" : "resume", NULL);
+    broker->parts[part].paused = paused;
+    return ERR_OK;
+}
+
+static enum err kafka_resume(void *self, int32_t part, struct failure *f)
+{
+    return set_paused(self, part, false, f);
+}
+
 static bool any_started(const struct kafka_broker *broker)
 {
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++) {
@@ -240,8 +241,8 @@ static bool any_started(const struct kafka_broker *broker)
     return false;
 }
 
-enum err kafka_start(void *self, const struct broker_position *positions, size_t count,
-                     struct failure *f)
+static enum err kafka_start(void *self, const struct broker_position *positions, size_t count,
+                            struct failure *f)
 {
     struct kafka_broker *broker = self;
     if (count == 0 && !any_started(broker))
@@ -253,7 +254,7 @@ enum err kafka_start(void *self, const struct broker_position *positions, size_t
             positions[i].offset;
         /* librdkafka keeps the pause of an earlier assignment. */
         if (broker->parts[positions[i].part].paused)
-            kafka_resume(broker, positions[i].part, NULL);
+            (void)set_paused(broker, positions[i].part, false, NULL);
     }
     enum err err = assign(broker, list, f);
     rd_kafka_topic_partition_list_destroy(list);
@@ -271,7 +272,7 @@ static rd_kafka_resp_err_t seek_once(struct kafka_broker *broker, int32_t part, 
     return code;
 }
 
-enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
+static enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
 {
     struct kafka_broker *broker = self;
     assert(kafka_part_is_valid(part) && offset >= 0);
@@ -295,23 +296,7 @@ enum err kafka_seek(void *self, int32_t part, int64_t offset, struct failure *f)
     return ERR_OK;
 }
 
-static enum err set_paused(struct kafka_broker *broker, int32_t part, bool paused,
-                           struct failure *f)
-{
-    assert(kafka_part_is_valid(part));
-    rd_kafka_topic_partition_list_t *list = list_of(broker, part, 0);
-    rd_kafka_resp_err_t code = paused ? rd_kafka_pause_partitions(broker->consumer, list)
-                                      : rd_kafka_resume_partitions(broker->consumer, list);
-    if (!code)
-        code = list->elems[0].err;
-    rd_kafka_topic_partition_list_destroy(list);
-    if (code)
-        return kafka_failure(f, code, paused ? "pause" : "resume", NULL);
-    broker->parts[part].paused = paused;
-    return ERR_OK;
-}
-
-enum err kafka_pause(void *self, int32_t part, struct failure *f)
+static enum err kafka_pause(void *self, int32_t part, struct failure *f)
 {
     struct kafka_broker *broker = self;
     enum err err = set_paused(broker, part, true, f);
@@ -324,12 +309,7 @@ enum err kafka_pause(void *self, int32_t part, struct failure *f)
     return lowest >= 0 ? kafka_seek(broker, part, lowest, f) : ERR_OK;
 }
 
-enum err kafka_resume(void *self, int32_t part, struct failure *f)
-{
-    return set_paused(self, part, false, f);
-}
-
-void kafka_commit_offset(void *self, int32_t part, int64_t next_offset)
+static void kafka_commit_offset(void *self, int32_t part, int64_t next_offset)
 {
     struct kafka_broker *broker = self;
     assert(kafka_part_is_valid(part) && next_offset >= 0);
@@ -337,7 +317,7 @@ void kafka_commit_offset(void *self, int32_t part, int64_t next_offset)
         broker->parts[part].commit_offset = next_offset;
 }
 
-int64_t kafka_request_end(void *self, int32_t part)
+static int64_t kafka_request_end(void *self, int32_t part)
 {
     const struct kafka_broker *broker = self;
     int64_t lo, hi;
@@ -347,4 +327,36 @@ int64_t kafka_request_end(void *self, int32_t part)
         rd_kafka_get_watermark_offsets(broker->consumer, broker->requests, part, &lo, &hi) != 0)
         return -1;
     return hi;
+}
+
+enum err kafka_consumer_open(struct kafka_broker *broker, const struct config *cfg,
+                             struct failure *f)
+{
+    rd_kafka_conf_t *conf;
+    broker->ops.subscribe = kafka_subscribe;
+    broker->ops.resubscribe = kafka_resubscribe;
+    broker->ops.start = kafka_start;
+    broker->ops.poll = kafka_poll;
+    broker->ops.release = kafka_release;
+    broker->ops.seek = kafka_seek;
+    broker->ops.pause = kafka_pause;
+    broker->ops.resume = kafka_resume;
+    broker->ops.commit_offset = kafka_commit_offset;
+    broker->ops.request_end = kafka_request_end;
+    broker->ops.close = kafka_close;
+    enum err err = kafka_conf_build(cfg, defaults, required, &conf, f);
+    if (err != ERR_OK)
+        return err;
+    err = kafka_conf_set(conf, "group.id", config_string(cfg, "worker.group"), f);
+    if (err != ERR_OK) {
+        rd_kafka_conf_destroy(conf);
+        return err;
+    }
+    rd_kafka_conf_set_opaque(conf, broker);
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_conf_interceptor_add_on_new(conf, "berth", on_new, broker);
+    err = kafka_client_new(RD_KAFKA_CONSUMER, conf, &broker->consumer, f);
+    if (err == ERR_OK)
+        rd_kafka_poll_set_consumer(broker->consumer);
+    return err;
 }

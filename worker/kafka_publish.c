@@ -103,13 +103,6 @@ static void producer_drop(struct kafka_broker *broker)
         rd_kafka_destroy(old);
 }
 
-enum err kafka_producer_open(struct kafka_broker *broker, const struct config *cfg,
-                             struct failure *f)
-{
-    enum err err = kafka_conf_build(cfg, defaults, required, &broker->producer_conf, f);
-    return err ? err : producer_new(broker, f);
-}
-
 void kafka_producer_free(struct kafka_broker *broker)
 {
     producer_drop(broker);
@@ -152,7 +145,7 @@ static enum err publish_failure(struct kafka_broker *broker, const struct broker
     }
 }
 
-enum err kafka_publish(void *self, const struct broker_event *event, struct failure *f)
+static enum err kafka_publish(void *self, const struct broker_event *event, struct failure *f)
 {
     struct kafka_broker *broker = self;
     assert(kafka_part_is_valid(event->part));
@@ -180,7 +173,7 @@ enum err kafka_publish(void *self, const struct broker_event *event, struct fail
 }
 
 /* rd_kafka_flush would do, but it polls in steps of 10 ms. */
-enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
+static enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
 {
     struct kafka_broker *broker = self;
     assert(part == -1 || kafka_part_is_valid(part));
@@ -202,7 +195,7 @@ enum err kafka_flush(void *self, int32_t part, int timeout_ms, struct failure *f
     return ERR_OK;
 }
 
-enum err kafka_reset_producer(void *self, struct failure *f)
+static enum err kafka_reset_producer(void *self, struct failure *f)
 {
     struct kafka_broker *broker = self;
     assert(
@@ -212,4 +205,14 @@ enum err kafka_reset_producer(void *self, struct failure *f)
     if (err != ERR_OK)
         producer_drop(broker);
     return err;
+}
+
+enum err kafka_producer_open(struct kafka_broker *broker, const struct config *cfg,
+                             struct failure *f)
+{
+    broker->ops.publish = kafka_publish;
+    broker->ops.flush = kafka_flush;
+    broker->ops.reset_producer = kafka_reset_producer;
+    enum err err = kafka_conf_build(cfg, defaults, required, &broker->producer_conf, f);
+    return err ? err : producer_new(broker, f);
 }

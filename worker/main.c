@@ -41,9 +41,8 @@ static enum err open_worker(const struct worker_settings *settings, struct store
         enum err err = worker_open(settings, &real_env, store, broker, out, f);
         if (err == ERR_OK || !service_can_pass(err))
             return err;
-        struct log_quoted quoted;
         if (strcmp(told, f->text) != 0) /* once for each cause */
-            log_warn("cannot start yet", "err=%s", log_quote(&quoted, f->text));
+            log_failure(LOG_WARN, "cannot start yet", f);
         snprintf(told, sizeof(told), "%s", f->text);
         clock_sleep_ms(backoff_next(&pause));
     }

@@ -5,16 +5,12 @@
 
 #include "lib/codec/event.h"
 
-struct tail {
-    int64_t highest_seq;
-};
-
 static void see_event(void *arg, int64_t offset, int64_t seq)
 {
-    struct tail *tail = arg;
+    int64_t *highest = arg;
     (void)offset;
-    if (seq > tail->highest_seq)
-        tail->highest_seq = seq; /* repeats of older ones may follow the newest */
+    if (seq > *highest)
+        *highest = seq; /* repeats of older ones may follow the newest */
 }
 
 /* The last published sequence, if the tail of the event log holds no decision. */
@@ -74,21 +70,20 @@ static enum err range_is_stable(struct worker *w, int32_t number, int64_t lo, st
 enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f)
 {
     const struct broker_ops *broker = w->broker->ops;
-    int64_t lo, hi;
-    struct tail tail = {0};
+    int64_t lo, hi, tail = 0;
     if (broker->event_range(w->broker->self, part->number, &lo, &hi, f) != ERR_OK)
         return failure_wrap(f, "read the ends of event partition %" PRId32, part->number);
     if (hi > lo &&
         broker->event_tail(w->broker->self, part->number, 2 * w->settings.unpublished_max,
                            see_event, &tail, f) != ERR_OK)
         return failure_wrap(f, "read the tail of event partition %" PRId32, part->number);
-    if (tail.highest_seq == 0 && range_is_stable(w, part->number, lo, f) != ERR_OK)
+    if (tail == 0 && range_is_stable(w, part->number, lo, f) != ERR_OK)
         return f->err;
-    if (tail.highest_seq == 0 && tail_without_events(part, lo, hi, &tail.highest_seq, f) != ERR_OK)
+    if (tail == 0 && tail_without_events(part, lo, hi, &tail, f) != ERR_OK)
         return f->err;
-    if (tail.highest_seq > part->row.last_seq)
-        return tail_ahead(w, part, tail.highest_seq, f);
-    part->sent_seq = part->acked_seq = tail.highest_seq;
+    if (tail > part->row.last_seq)
+        return tail_ahead(w, part, tail, f);
+    part->sent_seq = part->acked_seq = tail;
     part->tail_known = true;
     return ERR_OK;
 }

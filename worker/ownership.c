@@ -349,7 +349,6 @@ enum err ownership_check_tails(struct worker *w, struct failure *f)
 static bool tails_are_checked(struct worker *w)
 {
     struct failure f;
-    struct log_quoted quoted;
     if (w->session.compared)
         return true;
     if (!worker_retry_due(w, &w->checks.retry))
@@ -357,8 +356,7 @@ static bool tails_are_checked(struct worker *w)
     if (ownership_check_tails(w, &f) != ERR_OK) {
         worker_retry_later(w, &w->checks.retry);
         if (!worker_failed(w, NULL, &f) && !w->checks.fault_logged) {
-            log_warn("the database is not yet compared with the event topic", "err=%s",
-                     log_quote(&quoted, f.text));
+            log_failure(LOG_WARN, "the database is not yet compared with the event topic", &f);
             w->checks.fault_logged = true;
         }
         return false;

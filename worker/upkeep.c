@@ -34,7 +34,7 @@ static void ensure_session(struct worker *w)
         worker_session_lost(w, &f);
         return;
     }
-    worker_metrics_happened(w->metrics, HAPPENED_DATABASE_RECONNECT);
+    worker_metrics_happened(w->metrics, HAPPENED_DATABASE_RECONNECT, 1);
     worker_session_opened(w);
     log_info("database session opened", "connection=%" PRIu64, w->session.connection_id);
 }
@@ -48,8 +48,7 @@ static void ensure_producer(struct worker *w)
         return;
     worker_retry_later(w, &w->producer.retry);
     if (w->broker->ops->reset_producer(w->broker->self, &f) != ERR_OK) {
-        struct log_quoted quoted;
-        log_warn("no new producer yet", "err=%s", log_quote(&quoted, f.text));
+        log_failure(LOG_WARN, "no new producer yet", &f);
         return;
     }
     worker_producer_renewed(w);
@@ -73,8 +72,7 @@ static void set_positions(struct worker *w)
     if (w->broker->ops->start(w->broker->self, positions, count, &f) == ERR_OK) {
         worker_positions_told(w);
     } else {
-        struct log_quoted quoted;
-        log_warn("cannot start fetching yet", "err=%s", log_quote(&quoted, f.text));
+        log_failure(LOG_WARN, "cannot start fetching yet", &f);
     }
     free(positions);
 }

@@ -186,9 +186,8 @@ void worker_close(struct worker *w)
     if (!w->producer.broken && !w->farm.halted)
         ownership_advance(w); /* what a full queue left behind */
     if (w->broker->ops->flush(w->broker->self, -1, WORKER_SHUTDOWN_FLUSH_MS, &f) != ERR_OK) {
-        struct log_quoted quoted;
-        log_warn("not all events are acknowledged; the next owner publishes them again", "err=%s",
-                 log_quote(&quoted, f.text));
+        log_failure(LOG_WARN,
+                    "not all events are acknowledged; the next owner publishes them again", &f);
     }
     w->broker->ops->close(w->broker->self);
     log_info("worker closed", "worker=%s", w->settings.name);

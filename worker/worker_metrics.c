@@ -31,7 +31,6 @@ struct worker_metrics {
     metric_value decisions[REQUEST_TYPE_COUNT + 1][REASON_COUNT];
     struct histogram decision_delay, batch_messages, stages[STAGE_COUNT];
     metric_value rollbacks[ERR_COUNT];
-    metric_value timelines_reused, timelines_loaded;
     metric_value happened[HAPPENING_COUNT];
     metric_value database_up;
     metric_value farm_halted; /* enum halt_cause */
@@ -117,15 +116,9 @@ void worker_metrics_rolled_back(struct worker_metrics *m, enum err cause)
     metric_add(&m->rollbacks[cause], 1);
 }
 
-void worker_metrics_timelines(struct worker_metrics *m, size_t reused, size_t loaded)
+void worker_metrics_happened(struct worker_metrics *m, enum happening what, size_t times)
 {
-    metric_add(&m->timelines_reused, (int64_t)reused);
-    metric_add(&m->timelines_loaded, (int64_t)loaded);
-}
-
-void worker_metrics_happened(struct worker_metrics *m, enum happening what)
-{
-    metric_add(&m->happened[what], 1);
+    metric_add(&m->happened[what], (int64_t)times);
 }
 
 /* Includes each check in between; otherwise the wait would seem to end every other second. */
@@ -187,13 +180,13 @@ static const struct metric stages[STAGE_COUNT] = {
 static const struct metric rollbacks = {
     "berth_batch_rollbacks_total", METRIC_COUNTER, METRIC_COUNT,
     "Attempts at a batch that ended in a rollback, by the error; most are tried again."};
-static const struct metric timelines_reused = {
-    "berth_timelines_reused_total", METRIC_COUNTER, METRIC_COUNT,
-    "Timelines of machines and clients that a batch needed and had in memory."};
-static const struct metric timelines_loaded = {
-    "berth_timelines_loaded_total", METRIC_COUNTER, METRIC_COUNT,
-    "Timelines that were read from the database, missing or changed by another worker."};
 static const struct metric happenings[HAPPENING_COUNT] = {
+    [HAPPENED_TIMELINE_REUSED] =
+        {"berth_timelines_reused_total", METRIC_COUNTER, METRIC_COUNT,
+         "Timelines of machines and clients that a batch needed and had in memory."},
+    [HAPPENED_TIMELINE_LOADED] =
+        {"berth_timelines_loaded_total", METRIC_COUNTER, METRIC_COUNT,
+         "Timelines that were read from the database, missing or changed by another worker."},
     [HAPPENED_DATABASE_RECONNECT] = {"berth_database_reconnects_total", METRIC_COUNTER,
                                      METRIC_COUNT, "Database sessions opened after one was lost."},
     [HAPPENED_PRODUCER_RESET] = {"berth_producer_resets_total", METRIC_COUNTER, METRIC_COUNT,
@@ -264,8 +257,6 @@ static void render_batches(const struct worker_metrics *m, struct buf *out)
                           count);
         }
     }
-    metric_single(out, &timelines_reused, metric_get(&m->timelines_reused));
-    metric_single(out, &timelines_loaded, metric_get(&m->timelines_loaded));
 }
 
 static const struct part_family {

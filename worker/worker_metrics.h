@@ -62,16 +62,17 @@ void worker_metrics_decided(struct worker_metrics *metrics, const struct decisio
 void worker_metrics_acknowledged(struct worker_metrics *metrics, int32_t part, int64_t seq,
                                  int64_t wall_ms);
 void worker_metrics_rolled_back(struct worker_metrics *metrics, enum err cause);
-void worker_metrics_timelines(struct worker_metrics *metrics, size_t reused, size_t loaded);
 
 /* Events of the loop that are counted without labels. */
 enum happening {
+    HAPPENED_TIMELINE_REUSED,
+    HAPPENED_TIMELINE_LOADED,
     HAPPENED_DATABASE_RECONNECT,
     HAPPENED_PRODUCER_RESET,
     HAPPENED_KAFKA_DISCONNECT,
     HAPPENED_GROUP_REJOIN,
     HAPPENING_COUNT
 };
-void worker_metrics_happened(struct worker_metrics *metrics, enum happening what);
+void worker_metrics_happened(struct worker_metrics *metrics, enum happening what, size_t times);
 
 #endif

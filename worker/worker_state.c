@@ -155,11 +155,10 @@ static void forget_database(struct worker *w, const char *why)
 
 void worker_session_lost(struct worker *w, const struct failure *f)
 {
-    struct log_quoted quoted;
     if (!w->session.fault_logged) {
-        log_warn("database session lost", "err=%s", log_quote(&quoted, f->text));
+        log_failure(LOG_WARN, "database session lost", f);
     } else {
-        log_debug("database session not usable", "err=%s", log_quote(&quoted, f->text));
+        log_failure(LOG_DEBUG, "database session not usable", f);
     }
     w->session.fault_logged = true;
     w->session.up = false;
@@ -179,9 +178,8 @@ void worker_positions_told(struct worker *w)
 
 void worker_broker_failed(struct worker *w, const struct failure *f)
 {
-    struct log_quoted quoted;
-    log_warn("consumer", "err=%s", log_quote(&quoted, f->text));
-    worker_metrics_happened(w->metrics, HAPPENED_KAFKA_DISCONNECT);
+    log_failure(LOG_WARN, "consumer", f);
+    worker_metrics_happened(w->metrics, HAPPENED_KAFKA_DISCONNECT, 1);
     for (struct part *part = w->parts; part < w->parts_end; part++) {
         if (part->state == PART_RUNNING)
             worker_part_set(w, part, PART_CHECKING, "the connection to Kafka was lost");
@@ -203,14 +201,14 @@ void worker_producer_renewed(struct worker *w)
 {
     assert(w->producer.broken);
     w->producer.broken = false;
-    worker_metrics_happened(w->metrics, HAPPENED_PRODUCER_RESET);
+    worker_metrics_happened(w->metrics, HAPPENED_PRODUCER_RESET, 1);
     for (struct part *part = w->parts; part < w->parts_end; part++)
         part->tail_known = false;
 }
 
 void worker_rejoins(struct worker *w)
 {
-    worker_metrics_happened(w->metrics, HAPPENED_GROUP_REJOIN);
+    worker_metrics_happened(w->metrics, HAPPENED_GROUP_REJOIN, 1);
     w->rejoin.retry.at_ms = worker_mono_ms(w) + WORKER_LOOK_AGAIN_MS;
 }
 

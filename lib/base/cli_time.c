@@ -111,16 +111,21 @@ static void put_reading(reading at, char buf[32])
     snprintf(buf, 32, "%.19s", text);
 }
 
-/* "2026-10-25T02:30:00+02:00 (00:30Z)": `at` as it is at that offset from UTC. */
+/* "2026-10-25T02:30:00+02:00": `at` with its offset from UTC. */
+static void put_offset_time(reading at, int64_t offset_s, char buf[TIMETEXT_LEN])
+{
+    int64_t minutes = (offset_s < 0 ? -offset_s : offset_s) / 60;
+    char local[TIMETEXT_LEN];
+    snprintf(buf, TIMETEXT_LEN, "%.19s%c%02d:%02d", timetext_format(at * 1000, local),
+             offset_s < 0 ? '-' : '+', (int)(minutes / 60), (int)(minutes % 60));
+}
+
+/* "2026-10-25T02:30:00+02:00 (00:30Z)": `at` as the clocks show it at the moment. */
 static void put_choice(reading at, int64_t moment, char buf[64])
 {
     char local[TIMETEXT_LEN], utc[TIMETEXT_LEN];
-    timetext_format(at * 1000, local);
-    timetext_format(moment * 1000, utc);
-    int64_t offset = at - moment;
-    int64_t minutes = (offset < 0 ? -offset : offset) / 60;
-    snprintf(buf, 64, "%.19s%c%02d:%02d (%.5sZ)", local, offset < 0 ? '-' : '+',
-             (int)(minutes / 60), (int)(minutes % 60), utc + 11);
+    put_offset_time(at, at - moment, local);
+    snprintf(buf, 64, "%s (%.5sZ)", local, timetext_format(moment * 1000, utc) + 11);
 }
 
 static enum err resolve(reading at, const char *zone, int64_t *ms_out, struct failure *f)
@@ -148,29 +153,17 @@ static enum err resolve(reading at, const char *zone, int64_t *ms_out, struct fa
                        missing ? "forward" : "back", first, second);
 }
 
-/* Exactly `digits` digits; -1: something else. */
-static int number(const char *text, int digits)
-{
-    int value = 0;
-    for (int i = 0; i < digits; i++) {
-        if (text[i] < '0' || text[i] > '9')
-            return -1;
-        value = value * 10 + (text[i] - '0');
-    }
-    return value;
-}
-
 /* "HH:MM", or with `seconds_allowed` also "HH:MM:SS": seconds of the day; -1: not that. */
 static int of_day(const char *text, bool seconds_allowed)
 {
     size_t len = strlen(text);
     if (len != 5 && !(seconds_allowed && len == 8))
         return -1;
-    int hour = number(text, 2);
-    int minute = text[2] == ':' ? number(text + 3, 2) : -1;
+    int hour = timetext_digits(text, 2);
+    int minute = text[2] == ':' ? timetext_digits(text + 3, 2) : -1;
     int second = 0;
     if (len == 8)
-        second = text[5] == ':' ? number(text + 6, 2) : -1;
+        second = text[5] == ':' ? timetext_digits(text + 6, 2) : -1;
     if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
         return -1;
     return hour * 3600 + minute * 60 + second;
@@ -187,7 +180,7 @@ static reading date_at(const char *text)
 
 static bool looks_like_date(const char *text)
 {
-    return strlen(text) >= 10 && number(text, 4) >= 0 && text[4] == '-' && text[7] == '-';
+    return strlen(text) >= 10 && timetext_digits(text, 4) >= 0 && text[4] == '-' && text[7] == '-';
 }
 
 static enum err not_a_time(const char *text, struct failure *f)
@@ -342,9 +335,9 @@ static int64_t clock_form(const char *text)
     size_t len = strlen(text);
     if (len < 8 || len > 16 || text[len - 3] != ':' || text[len - 6] != ':')
         return -1;
-    int minutes = number(text + len - 5, 2);
-    int seconds = number(text + len - 2, 2);
-    int hours = number(text + len - 8, 2);
+    int minutes = timetext_digits(text + len - 5, 2);
+    int seconds = timetext_digits(text + len - 2, 2);
+    int hours = timetext_digits(text + len - 8, 2);
     size_t days_len = len - 8;
     if (hours < 0 || minutes < 0 || minutes > 59 || seconds < 0 || seconds > 59)
         return -1;
@@ -352,7 +345,7 @@ static int64_t clock_form(const char *text)
         return hours * 3600 + minutes * 60 + seconds;
     if (days_len < 2 || text[days_len - 1] != '-' || days_len > 6 || hours > 23)
         return -1;
-    int days = number(text, (int)days_len - 1);
+    int days = timetext_digits(text, (int)days_len - 1);
     return days < 0 ? -1 : (int64_t)days * DAY_S + hours * 3600 + minutes * 60 + seconds;
 }
 
@@ -419,15 +412,10 @@ static void put_utc(struct buf *buf, int64_t ms)
     struct tm utc = {0};
     gmtime_r(&t, &utc);
     char text[64];
-    bool same_day = utc.tm_mday == local.tm_mday;
-    strftime(text, sizeof(text), utc.tm_sec ? "%H:%M:%SZ" : "%H:%MZ", &utc);
-    buf_puts(buf, " (");
-    if (!same_day) {
-        char day[32];
-        strftime(day, sizeof(day), "%a %Y-%m-%d ", &utc);
-        buf_puts(buf, day);
-    }
-    buf_printf(buf, "%s)", text);
+    strftime(text, sizeof(text), utc.tm_mday == local.tm_mday ? " (" : " (%a %Y-%m-%d ", &utc);
+    buf_puts(buf, text);
+    strftime(text, sizeof(text), utc.tm_sec ? "%H:%M:%SZ)" : "%H:%MZ)", &utc);
+    buf_puts(buf, text);
 }
 
 const char *cli_time_window(int64_t start_ms, int64_t end_ms, const char *zone,
@@ -471,19 +459,10 @@ const char *cli_time_show(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN]
 const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN])
 {
     use_zone(zone);
-    int64_t offset = offset_at(ms / 1000);
-    int64_t minutes = (offset < 0 ? -offset : offset) / 60;
-    char local[TIMETEXT_LEN];
-    if (offset % 60 != 0) { /* offsets with seconds, as long ago, have no form in RFC 3339 */
-        offset = 0;
-        minutes = 0;
-    }
-    timetext_format(ms / 1000 * 1000 + offset * 1000, local);
-    if (offset == 0) {
-        snprintf(buf, CLI_WINDOW_LEN, "%s", local);
-    } else {
-        snprintf(buf, CLI_WINDOW_LEN, "%.19s%c%02d:%02d", local, offset < 0 ? '-' : '+',
-                 (int)(minutes / 60), (int)(minutes % 60));
-    }
+    int64_t seconds = ms / 1000, offset_s = offset_at(seconds);
+    /* Long ago zones had offsets with seconds, which RFC 3339 cannot express. */
+    if (offset_s == 0 || offset_s % 60 != 0)
+        return timetext_format(seconds * 1000, buf);
+    put_offset_time(seconds + offset_s, offset_s, buf);
     return buf;
 }

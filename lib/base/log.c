@@ -105,3 +105,9 @@ void log_line(enum log_level level, const char *msg, const char *fields, ...)
     if (write(STDERR_FILENO, line, len) < 0)
         return;
 }
+
+void log_failure(enum log_level level, const char *msg, const struct failure *f)
+{
+    struct log_quoted quoted;
+    log_line(level, msg, "err=%s", log_quote(&quoted, f->text));
+}

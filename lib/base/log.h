@@ -4,6 +4,8 @@
 #ifndef BERTH_LIB_BASE_LOG_H
 #define BERTH_LIB_BASE_LOG_H
 
+#include "lib/base/err.h"
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVEL_COUNT };
 
 void log_set_level(enum log_level level);             /* default LOG_INFO */
@@ -17,6 +19,9 @@ void log_line(enum log_level level, const char *msg, const char *fields, ...)
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
+
+/* A line with the failure's text as the field `err`. */
+void log_failure(enum log_level level, const char *msg, const struct failure *f);
 
 /* `text` in quotes with escapes, cut to what fits; returns buf. Use a buffer per value. */
 #define LOG_QUOTE_LEN 1400

@@ -64,8 +64,7 @@ const char *timetext_format(int64_t ms, char buf[TIMETEXT_LEN])
     return buf;
 }
 
-/* Reads exactly `digits` digits at text; -1: something else is there. */
-static int number(const char *text, int digits)
+int timetext_digits(const char *text, int digits)
 {
     int value = 0;
     for (int i = 0; i < digits; i++) {
@@ -92,8 +91,8 @@ static bool parse_offset(const char *text, size_t len, int *offset_s)
     }
     if (len != 6 || (text[0] != '+' && text[0] != '-') || text[3] != ':')
         return false;
-    int hours = number(text + 1, 2);
-    int minutes = number(text + 4, 2);
+    int hours = timetext_digits(text + 1, 2);
+    int minutes = timetext_digits(text + 4, 2);
     if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
         return false;
     *offset_s = (hours * 3600 + minutes * 60) * (text[0] == '-' ? -1 : 1);
@@ -107,12 +106,12 @@ bool timetext_parse(const char *text, size_t len, int64_t *ms_out)
         return false;
     if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':')
         return false;
-    int year = number(text, 4);
-    int month = number(text + 5, 2);
-    int day = number(text + 8, 2);
-    int hour = number(text + 11, 2);
-    int minute = number(text + 14, 2);
-    int second = number(text + 17, 2);
+    int year = timetext_digits(text, 4);
+    int month = timetext_digits(text + 5, 2);
+    int day = timetext_digits(text + 8, 2);
+    int hour = timetext_digits(text + 11, 2);
+    int minute = timetext_digits(text + 14, 2);
+    int second = timetext_digits(text + 17, 2);
     if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month))
         return false;
     if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)

@@ -194,17 +194,6 @@ int64_t zone_offset_s(struct zone *zone, int64_t utc_s)
 
 /* Offsets are less than a day, and changes of them more than two days apart: whatever the clocks
  * show now, they run by the offset of a day ago or by that of a day ahead. */
-int64_t zone_utc_s(struct zone *zone, int64_t local_s)
-{
-    int64_t before_s = zone_offset_s(zone, local_s - DAY_S);
-    int64_t after_s = zone_offset_s(zone, local_s + DAY_S);
-    int64_t first = local_s - before_s;
-    if (zone_offset_s(zone, first) == before_s)
-        return first; /* also of two: the offset that was used first came first */
-    int64_t second = local_s - after_s;
-    return zone_offset_s(zone, second) == after_s ? second : first;
-}
-
 int zone_instants(struct zone *zone, int64_t local_s, int64_t utc_s_out[2])
 {
     int64_t before_s = zone_offset_s(zone, local_s - DAY_S);
@@ -215,4 +204,12 @@ int zone_instants(struct zone *zone, int64_t local_s, int64_t utc_s_out[2])
     if (after_s != before_s && zone_offset_s(zone, local_s - after_s) == after_s)
         utc_s_out[count++] = local_s - after_s;
     return count;
+}
+
+int64_t zone_utc_s(struct zone *zone, int64_t local_s)
+{
+    int64_t instants[2];
+    if (zone_instants(zone, local_s, instants) > 0)
+        return instants[0];
+    return local_s - zone_offset_s(zone, local_s - DAY_S);
 }
