@@ -40,8 +40,6 @@ struct limits {
     int64_t values[ADMIN_LIMITS];
 };
 
-/* --- what was asked for --- */
-
 struct wish {
     bool given[ADMIN_LIMITS], any;
     struct limits limits;
@@ -100,8 +98,6 @@ static bool counted_differ(const struct limits *a, const struct limits *b)
     }
     return false;
 }
-
-/* --- rows --- */
 
 static struct limits from_row(char **fields)
 {
@@ -178,8 +174,6 @@ static enum err finish(struct admin *admin, struct failure *f)
     return err ? err : mysql_session_commit(admin->session, f);
 }
 
-/* --- client limit --- */
-
 /* ERR_NOT_FOUND: there is no such client. */
 static enum err client_limits(struct admin *admin, const char *name, bool lock, struct limits *out,
                               struct failure *f)
@@ -250,8 +244,6 @@ enum err admin_client_limit(struct admin *admin, struct failure *f)
                                  "in_force", limits_json(&force)));
     return ERR_OK;
 }
-
-/* --- farm limit --- */
 
 /* Counts up the version of every client, also of those with limits of their own: a needless version
  * costs one load, a missing one an over-booked client. */

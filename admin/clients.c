@@ -16,8 +16,6 @@
 
 #define KEY_FILE_MAX (64 * 1024)
 
-/* --- clients --- */
-
 /* The client's role; ROLE_COUNT: there is no such client. */
 static enum err find_client(struct admin *admin, const char *name, enum role *out,
                             struct failure *f)
@@ -91,8 +89,6 @@ enum err admin_client_list(struct admin *admin, struct failure *f)
                    "BY c.name, c.role, c.added_at_ms, " ADMIN_LIMIT_COLUMNS(c) " ORDER BY c.name"},
         f);
 }
-
-/* --- keys --- */
 
 /* A key to add. */
 struct new_key {

@@ -54,8 +54,6 @@ enum err admin_farm_open(struct admin *admin, struct admin_farm *farm, struct ad
     return err;
 }
 
-/* --- migrate --- */
-
 static void tell_migration(void *arg, const struct migration *migration)
 {
     admin_remark(arg, "migrating to version %d: %s", migration->version, migration->name);
@@ -80,8 +78,6 @@ enum err admin_migrate(struct admin *admin, struct failure *f)
     }
     return err;
 }
-
-/* --- init --- */
 
 struct init_plan {
     const char *farm;
@@ -253,8 +249,6 @@ enum err admin_init(struct admin *admin, struct failure *f)
     admin_kafka_close(&kafka);
     return err;
 }
-
-/* --- farm resume --- */
 
 /* The event topic must not be ahead of the decisions. If it is, the database was restored from an
  * older copy and would book machines that events have given away. */

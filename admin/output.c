@@ -15,8 +15,6 @@
 
 #define COLUMNS_MAX 24
 
-/* --- operands --- */
-
 const char *admin_operand(const struct admin *admin, size_t index)
 {
     assert(index < admin->opts->operand_count);
@@ -51,8 +49,6 @@ enum err admin_name(const char *text, const char *what, struct failure *f)
                        LIMIT_NAME_LEN);
 }
 
-/* --- JSON values --- */
-
 json_t *admin_json_text(const char *text)
 {
     return text && text[0] ? json_string(text) : json_null();
@@ -63,8 +59,6 @@ json_t *admin_json_time(int64_t ms)
     char buf[TIMETEXT_LEN];
     return json_string(timetext_format(ms, buf));
 }
-
-/* --- tables --- */
 
 /* "a=1 b=2"; caller frees. */
 static char *members_text(const json_t *object)
@@ -197,8 +191,6 @@ void admin_print_object(const struct admin *admin, const struct admin_column *co
     }
     json_decref(object);
 }
-
-/* --- remarks --- */
 
 void admin_remark(const struct admin *admin, const char *format, ...)
 {

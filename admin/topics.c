@@ -11,8 +11,6 @@
 #define APPEAR_MS 30000
 #define LOOK_MS   100
 
-/* --- making --- */
-
 static rd_kafka_NewTopic_t *new_topic(const char *name, enum topic topic,
                                       const struct admin_topic_plan *plan, struct failure *f)
 {
@@ -111,8 +109,6 @@ enum err admin_topics_make(struct topic_reader *reader, const struct admin_topic
     *made_out = made;
     return ERR_OK;
 }
-
-/* --- checking --- */
 
 static enum err check_settings(struct topic_reader *reader, enum topic topic, struct failure *f)
 {

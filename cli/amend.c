@@ -17,8 +17,6 @@ struct amend {
     bool edits;               /* --set or --drop: other machines stay */
 };
 
-/* ---- what was typed ------------------------------------------------------------------------ */
-
 static enum err take_change(const struct cli *cli, struct cli_change *out, struct failure *f)
 {
     struct cli_change_text text = {.window = {.start = cli_value(cli, "start"),
@@ -92,8 +90,6 @@ static enum err take_amend(const struct cli *cli, struct amend *out, struct fail
     }
     return err;
 }
-
-/* ---- what depends on the booking ----------------------------------------------------------- */
 
 static enum err held_shares(const json_t *booking, struct cli_shares *out, struct failure *f)
 {
@@ -174,8 +170,6 @@ static int look_up(const struct cli *cli, struct amend *amend)
     json_decref(booking);
     return code;
 }
-
-/* ---- the commands -------------------------------------------------------------------------- */
 
 static const char *show_window(const struct cli_window *window, const char *zone,
                                char buf[CLI_WINDOW_LEN])

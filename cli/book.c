@@ -7,8 +7,6 @@
 #include "cli/typed_request.h"
 #include "lib/base/mem.h"
 
-/* ---- whole machines ------------------------------------------------------------------------ */
-
 int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares)
 {
     for (size_t i = 0; i < shares->count; i++) {
@@ -92,8 +90,6 @@ int cli_resolve_any(const struct cli *cli, struct cli_any *any)
     return err == ERR_OK ? EXIT_CODE_OK : cli_fail(cli, &f);
 }
 
-/* ---- what was typed ------------------------------------------------------------------------ */
-
 static enum err take_window(const struct cli *cli, struct cli_window *out, struct failure *f)
 {
     struct cli_window_text text = {.start = cli_value(cli, "start"),
@@ -162,8 +158,6 @@ static enum err take_booking(struct cli *cli, struct cli_booking *out, struct fa
         err = take_machines(cli, out, f);
     return err;
 }
-
-/* ---- the command --------------------------------------------------------------------------- */
 
 /* Caller frees; NULL: the booking does not recur. */
 static char *show_repeat(const struct cli_repeat *repeat)

@@ -43,7 +43,7 @@ struct cli {
     struct berth_client *client; /* cli_client; closed at the end */
 };
 
-/* ---- cli_commands.c */
+/* commands.c */
 extern const struct cli_command cli_commands[];
 extern const size_t cli_command_count;
 extern const struct command_spec cli_program; /* "berth" itself: options before the command */
@@ -55,7 +55,7 @@ void cli_print_help(FILE *out);
 /* The text of docs/cli.md; a test compares it with the file. */
 void cli_print_markdown(FILE *out);
 
-/* ---- cli_run.c: options, configuration, the client */
+/* run.c: options, configuration, the client */
 /* Parses argv and runs the command; returns the exit code. */
 int cli_main(int argc, char **argv);
 bool cli_has(const struct cli *cli, const char *option);
@@ -76,7 +76,7 @@ enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f);
 /* The signal that asked to stop; 0: none. */
 int cli_signal(void);
 
-/* ---- cli_report.c: messages, problems */
+/* report.c: messages, problems */
 /* "berth: text" on stderr, unless -q. */
 void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Prints a problem: as text on stderr, with -o json as a problem object on stdout. Takes `extra`
@@ -105,7 +105,7 @@ void cli_print_row(const struct cli_column *columns, const json_t *row);
 /* For columns: "accepted" of "berth.request.accepted"; caller frees. */
 char *cli_last_word(const json_t *type);
 
-/* ---- cli_show.c: how things look */
+/* show.c: how things look */
 /* Print a booking or a machine, an object of an event or of the reader. */
 void cli_print_booking(const struct cli *cli, const json_t *booking);
 void cli_print_machine(const struct cli *cli, const json_t *machine);
@@ -119,7 +119,7 @@ void cli_print_shares(const json_t *shares);
 int cli_get_all(const struct cli *cli, const char *collection, const char *filter,
                 json_t **items_out);
 
-/* ---- cli_decision.c: sending one request */
+/* decision.c: sending one request */
 /* The parts of a request that messages about its decision need. */
 struct cli_asked {
     const char *window; /* how the times were understood; NULL or "": none */
@@ -130,7 +130,7 @@ struct cli_asked {
  * prints the request. `asked` may be NULL. Returns the exit code. */
 int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked);
 
-/* ---- cli_outcome.c: how a decision looks */
+/* outcome.c: how a decision looks */
 /* Prints a decision (the event's JSON and its bytes); `asked` may be NULL: only the event is known.
  * Returns the exit code: 0 accepted, 3 rejected. */
 int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
@@ -143,7 +143,7 @@ void cli_print_published_row(const struct cli *cli, const char *request_id, int3
 /* "`outcome`, `reason`, …": the columns of a decision in TSV, for the documentation. */
 void cli_print_columns(FILE *out);
 
-/* ---- cli_paste.c: commands that are ready to be pasted into a shell; caller frees */
+/* paste.c: commands that are ready to be pasted into a shell; caller frees */
 /* The command that was typed, with this start and length, and without its request id. */
 char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms);
 /* `berth book` for this share ("gpu-01:4:64", as typed), or, if NULL, for the command's own --any,
@@ -151,7 +151,7 @@ char *cli_command_at(const struct cli *cli, int64_t start_ms, int64_t length_ms)
 char *cli_command_book(const struct cli *cli, const char *share, int64_t start_ms,
                        int64_t length_ms);
 
-/* ---- cli_http.c */
+/* http.c */
 /* GETs a path ("/v1/machines/gpu-01"; its parts already escaped) at reader.url. 200: gives the JSON
  * and returns 0. Otherwise the problem was reported, and the exit code is returned: 5 for 404.
  * *bytes_out (may be NULL) gets the answer's bytes; caller frees. */
@@ -165,7 +165,7 @@ void cli_add_time(struct buf *query, const char *name, int64_t ms);
 /* --label as parameters of that name. */
 void cli_add_labels(struct buf *query, const struct cli *cli);
 
-/* ---- cli_book.c */
+/* book.c */
 struct cli_shares;
 /* Asks the reader for the amounts of each bare MACHINE, which means the whole machine. Returns the
  * exit code. */
@@ -174,12 +174,12 @@ struct cli_any;
 /* The same for --any without amounts: all machines that carry the labels must be alike. */
 int cli_resolve_any(const struct cli *cli, struct cli_any *any);
 
-/* ---- cli_timeline.c */
+/* machine_show.c */
 /* Gets the machine's timeline between two times (0: the reader's default) and prints it in the
  * format of -o. Returns the exit code. */
 int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_ms, int64_t to_ms);
 
-/* ---- cli_history.c */
+/* history.c */
 /* Prints the decisions that made and changed a booking, a line each. Returns the exit code. */
 int cli_print_history(const struct cli *cli, const char *booking);
 

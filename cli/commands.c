@@ -330,8 +330,6 @@ const struct command_spec cli_program = {
     .stop_at_operand = true,
 };
 
-/* ---- finding ------------------------------------------------------------------------------- */
-
 static const char *words_of(const struct cli_command *command)
 {
     return command->spec.name + strlen("berth ");
@@ -386,8 +384,6 @@ const struct cli_command *cli_command_find(const char *const *words, size_t coun
     }
     return unknown(is_noun ? both : words[0], is_noun ? words[0] : NULL, f);
 }
-
-/* ---- help ---------------------------------------------------------------------------------- */
 
 void cli_print_help(FILE *out)
 {

@@ -48,8 +48,6 @@ static bool takes_next(const struct option_spec *spec)
     return spec->arg && spec->arg[0] != '[';
 }
 
-/* ---- bash ---------------------------------------------------------------------------------- */
-
 static void bash_options(const struct option_spec *spec)
 {
     for (; spec && spec->name; spec++)
@@ -112,8 +110,6 @@ static void print_bash(void)
     bash_options(cli_program.common);
     puts(" --help' -- \"$cur\")) ;;\n    esac\n}\ncomplete -F _berth berth");
 }
-
-/* ---- zsh ----------------------------------------------------------------------------------- */
 
 /* Text inside of '…' in an _arguments specification. */
 static void zsh_text(const char *text)
@@ -188,8 +184,6 @@ static void print_zsh(void)
     puts("    esac\n}\ncompdef _berth berth");
 }
 
-/* ---- fish ---------------------------------------------------------------------------------- */
-
 static void fish_text(const char *text)
 {
     putchar('\'');
@@ -244,8 +238,6 @@ static void print_fish(void)
         fish_options(condition, command->spec.options);
     }
 }
-
-/* ---- commands ------------------------------------------------------------------------------ */
 
 int cli_completion(struct cli *cli)
 {

@@ -10,8 +10,6 @@
 /* Says nothing for this long, because most decisions arrive sooner. */
 #define PROGRESS_AFTER_MS 300
 
-/* ---- dry run ------------------------------------------------------------------------------- */
-
 static int print_dry_run(const struct cli *cli, const struct berth_message *message,
                          const struct cli_asked *asked)
 {
@@ -44,8 +42,6 @@ static int print_dry_run(const struct cli *cli, const struct berth_message *mess
     json_decref(claims);
     return EXIT_CODE_OK;
 }
-
-/* ---- waiting ------------------------------------------------------------------------------- */
 
 struct waiting {
     bool published;

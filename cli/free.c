@@ -27,8 +27,6 @@ static void question_fini(struct question *q)
     free(q->share);
 }
 
-/* ---- what was typed ------------------------------------------------------------------------ */
-
 static enum err take_span(const struct cli *cli, const char *option, int64_t *ms_out,
                           struct failure *f)
 {
@@ -126,8 +124,6 @@ static char *path_of(const struct cli *cli, const struct question *q)
         buf_printf(&path, "&limit=%" PRId64, q->limit);
     return path.data;
 }
-
-/* ---- the answer ---------------------------------------------------------------------------- */
 
 static const struct cli_column columns[] = {{"start", "start", NULL},
                                             {"end", "end", NULL},

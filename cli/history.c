@@ -46,8 +46,6 @@ static bool is_accepted(const json_t *type)
     return text && strcmp(text, EVENT_TYPE_ACCEPTED) == 0;
 }
 
-/* ---- output -------------------------------------------------------------------------------- */
-
 static char *outcome_text(const json_t *type)
 {
     return xstrdup(is_accepted(type) ? "accepted" : "rejected");

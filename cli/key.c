@@ -17,8 +17,6 @@
 
 #define KEY_TEXT_LEN (64 * 1024)
 
-/* ---- generate ------------------------------------------------------------------------------ */
-
 /* Writes a new file; an existing one is never changed. */
 static enum err write_new(const char *path, mode_t mode, const char *text, struct failure *f)
 {
@@ -113,8 +111,6 @@ int cli_key_generate(struct cli *cli)
     return err == ERR_OK ? EXIT_CODE_OK : cli_fail(cli, &f);
 }
 
-/* ---- show ---------------------------------------------------------------------------------- */
-
 /* Reads a public key, or the public half of a private one. Gives *out. */
 static enum err read_public(const char *path, struct jws_key **out, struct failure *f)
 {
@@ -172,8 +168,6 @@ int cli_key_show(struct cli *cli)
     jws_key_free(key);
     return EXIT_CODE_OK;
 }
-
-/* ---- verify -------------------------------------------------------------------------------- */
 
 /* Prints the result as text or JSON. */
 struct findings {

@@ -11,8 +11,6 @@
 /* Characters of the bar that shows how full a machine is. */
 #define BAR_LEN 10
 
-/* ---- TSV ----------------------------------------------------------------------------------- */
-
 static const struct cli_column columns[] = {
     {"kind", "kind", NULL},
     {"start", "start", NULL},
@@ -35,8 +33,6 @@ static void print_rows(const char *kind, const json_t *items)
         cli_print_row(columns, item);
     }
 }
-
-/* ---- text ---------------------------------------------------------------------------------- */
 
 /* "####------": the part of the GPUs, or of the memory where there are none, that is held. */
 static const char *bar_of(const json_t *timeline, const json_t *step, char buf[BAR_LEN + 1])

@@ -26,8 +26,6 @@ static char *numbers_text(const json_t *array, const char *separator)
     return text.data;
 }
 
-/* ---- TSV ----------------------------------------------------------------------------------- */
-
 static char *ids_text(const json_t *array)
 {
     return numbers_text(array, ",");
@@ -126,8 +124,6 @@ void cli_print_published_row(const struct cli *cli, const char *request_id, int3
     cli_print_row(columns, event);
     json_decref(event);
 }
-
-/* ---- accepted, as text --------------------------------------------------------------------- */
 
 static void print_displaced(const json_t *data)
 {
@@ -240,8 +236,6 @@ static void print_accepted(const struct cli *cli, const json_t *event)
     }
 }
 
-/* ---- rejected, as text --------------------------------------------------------------------- */
-
 /* The detail names one machine; if several are missing, list them all. */
 static void note_free(const struct cli *cli, const json_t *data)
 {
@@ -307,8 +301,6 @@ static void print_rejected(const struct cli *cli, const json_t *event,
         strcmp(reason, "insufficient_capacity") == 0)
         cli_note(cli, "--skip-conflicts books those occurrences that fit");
 }
-
-/* ---- all ----------------------------------------------------------------------------------- */
 
 /* The problem object of a rejection, with the event's data. */
 static void print_problem(const json_t *event)

@@ -12,8 +12,6 @@
 #include "lib/base/mem.h"
 #include "lib/base/version.h"
 
-/* ---- signals ----------------------------------------------------------------------------- */
-
 static volatile sig_atomic_t signal_seen;
 /* Set before the handler is installed, and closed only at the end. */
 static struct berth_client *volatile interruptible;
@@ -40,8 +38,6 @@ static void watch_signals(struct berth_client *client)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
-
-/* ---- options ----------------------------------------------------------------------------- */
 
 bool cli_has(const struct cli *cli, const char *option)
 {
@@ -178,8 +174,6 @@ static enum err load_config(struct cli *cli, struct failure *f)
     return err;
 }
 
-/* ---- the client -------------------------------------------------------------------------- */
-
 const char *cli_user(struct cli *cli)
 {
     const char *user = cli_value(cli, "user");
@@ -262,8 +256,6 @@ struct berth_client *cli_client(struct cli *cli, int *code)
     watch_signals(cli->client);
     return cli->client;
 }
-
-/* ---- running ------------------------------------------------------------------------------- */
 
 /* Whether argv holds `-o json`: for errors before the options are parsed. */
 static bool wants_json(int argc, char **argv)

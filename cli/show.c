@@ -13,8 +13,6 @@
 /* Rows per page. */
 #define PAGE_ROWS 1000
 
-/* ---- bookings ------------------------------------------------------------------------------ */
-
 static const struct cli_column booking_columns[] = {
     {"booking", "id", NULL},      {"state", "state", NULL},
     {"client", "client", NULL},   {"user", "user", NULL},
@@ -86,8 +84,6 @@ static void print_bookings(const struct cli *cli, const json_t *page)
     json_array_foreach(json_object_get(page, "items"), i, booking) print_booking_row(cli, booking);
 }
 
-/* ---- machines ------------------------------------------------------------------------------ */
-
 /* "gpu=h100,zone=a"; caller frees. */
 static char *labels_text(const json_t *labels)
 {
@@ -124,8 +120,6 @@ void cli_print_machine(const struct cli *cli, const json_t *machine)
            labels);
     free(labels);
 }
-
-/* ---- one thing ------------------------------------------------------------------------------- */
 
 static int show_at(const struct cli *cli, const char *collection, const char *name)
 {
@@ -270,8 +264,6 @@ int cli_machine_show(struct cli *cli)
         code = cli_print_timeline(cli, name, from_ms, to_ms);
     return code;
 }
-
-/* ---- lists --------------------------------------------------------------------------------- */
 
 /* A list in progress. */
 struct listing {

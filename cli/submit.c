@@ -29,8 +29,6 @@ struct submit {
     char text[LINE_LEN];
 };
 
-/* ---- output -------------------------------------------------------------------------------- */
-
 static const struct cli_column columns[] = {
     {"line", "line", NULL},
     {"outcome", "outcome", NULL},
@@ -120,8 +118,6 @@ static void on_outcome(struct submit *s, struct berth_outcome *outcome)
     }
     berth_outcome_free(outcome);
 }
-
-/* ---- in and out ---------------------------------------------------------------------------- */
 
 /* Waits up to timeout_ms for an outcome, then prints all that have arrived. */
 static void collect(struct submit *s, int timeout_ms)
@@ -253,8 +249,6 @@ static void run(struct submit *s)
         collect(s, 100);
     }
 }
-
-/* ---- the command --------------------------------------------------------------------------- */
 
 static void summarize(struct submit *s)
 {

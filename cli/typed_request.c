@@ -6,8 +6,6 @@
 
 #include "lib/base/timetext.h"
 
-/* ---- windows ------------------------------------------------------------------------------- */
-
 static enum err parse_one(const struct cli_window_text *text, const char *option, const char *value,
                           int64_t *ms_out, struct failure *f)
 {
@@ -67,8 +65,6 @@ int64_t cli_window_length_ms(const struct cli_window *window)
     bool both = window->has_end && window->has_start && !window->starts_now;
     return both ? window->end_ms - window->start_ms : 0;
 }
-
-/* ---- changes of windows -------------------------------------------------------------------- */
 
 static enum err parse_growth(const struct cli_change_text *text, int64_t *ms_out, struct failure *f)
 {
@@ -147,8 +143,6 @@ enum err cli_change_resolve(struct cli_change *change, int64_t start_ms, int64_t
     change->growth_ms = 0;
     return ERR_OK;
 }
-
-/* ---- any, repeat --------------------------------------------------------------------------- */
 
 /* -1: not given. */
 static enum err parse_amount(const char *text, struct cli_range range, int64_t *out,
@@ -260,8 +254,6 @@ enum err cli_repeat_parse(const struct cli_repeat_text *text, const struct cli_w
     *out = repeat;
     return ERR_OK;
 }
-
-/* ---- requests ------------------------------------------------------------------------------ */
 
 /* Takes value. Out of memory is the only failure. */
 static void set(json_t *object, const char *name, json_t *value)

@@ -22,8 +22,6 @@ struct watching {
     bool gap;
 };
 
-/* ---- filter -------------------------------------------------------------------------------- */
-
 static bool equal(const char *a, const char *b)
 {
     return a && strcmp(a, b) == 0;
@@ -67,8 +65,6 @@ static bool passes(const struct filter *filter, const json_t *event)
            (!filter->machine || has_machine(event, filter->machine)) &&
            (!filter->client || equal(member_text(event, "data.request.client"), filter->client));
 }
-
-/* ---- output -------------------------------------------------------------------------------- */
 
 static const struct cli_column columns[] = {
     {"event", "id", NULL},
@@ -116,8 +112,6 @@ static void print_event(const struct cli *cli, const json_t *event, const struct
         print_text(event);
     }
 }
-
-/* ---- options ------------------------------------------------------------------------------- */
 
 /* "P:SEQ" or "P-SEQ", as event ids are. */
 static enum err parse_position(const char *text, size_t len, struct berth_position *out,
@@ -185,8 +179,6 @@ static enum err take_options(struct watching *w, struct failure *f)
     w->until_ms = clock_mono_ms() + duration_ms;
     return ERR_OK;
 }
-
-/* ---- following ----------------------------------------------------------------------------- */
 
 static void on_event(struct watching *w, const struct berth_event *raw)
 {

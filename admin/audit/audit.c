@@ -34,8 +34,6 @@ void audit_differ(struct audit *audit, const char *kind, const char *at, const c
     arena_free(arena);
 }
 
-/* --- (a) and (b) --- */
-
 static enum err note_spans(struct audit *audit, enum topic topic, struct failure *f)
 {
     enum err err = ERR_OK;
@@ -107,8 +105,6 @@ static enum err run_checks(struct audit *audit, struct failure *f)
     mysql_session_rollback(audit->admin->session);
     return err;
 }
-
-/* --- the report --- */
 
 static json_t *counts_json(const struct audit_counts *counts)
 {

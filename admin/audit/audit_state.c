@@ -4,8 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* --- bookings --- */
-
 #define BOOKINGS_SQL                                                                               \
     "SELECT id, client, user_name, start_ms, end_ms, state, version, series FROM booking "         \
     "ORDER BY id"
@@ -58,8 +56,6 @@ static enum err compare_bookings(struct audit *audit, struct failure *f)
     mysql_free_result(res);
     return err;
 }
-
-/* --- allocations --- */
 
 #define ALLOCATIONS_SQL                                                                            \
     "SELECT a.booking, m.name, a.start_ms, a.end_ms, a.gpus, a.memory_gib, a.live "                \
@@ -159,8 +155,6 @@ static void find_missing(struct audit *audit)
     }
 }
 
-/* --- machines --- */
-
 static const char *find_machine_difference(MYSQL_ROW row, const struct fold_machine *machine)
 {
     if (field_int(row[0]) != machine->id)
@@ -206,8 +200,6 @@ static enum err compare_machines(struct audit *audit, struct failure *f)
     mysql_free_result(res);
     return ERR_OK;
 }
-
-/* --- over-booking --- */
 
 /* For each machine the first instant at which it is over-booked, from its last change of capacity
  * on. Every live allocation adds at its start and subtracts at its end. The window frame (RANGE)

@@ -6,8 +6,6 @@
 #include "lib/base/mem.h"
 #include "lib/codec/labels.h"
 
-/* --- the maps --- */
-
 static bool booking_has_id(const void *value, const void *key)
 {
     return ((const struct fold_booking *)value)->id == *(const int64_t *)key;
@@ -78,8 +76,6 @@ void event_fold_fini(struct event_fold *fold)
     free(fold->machines);
     arena_free(fold->arena);
 }
-
-/* --- bookings --- */
 
 static void set_text(char **field, const char *text)
 {
@@ -168,8 +164,6 @@ static void take_displaced(struct event_fold *fold, const struct displaced *disp
                 .shares = displaced->state == BOOKING_CANCELLED ? nothing : NULL,
             });
 }
-
-/* --- machines --- */
 
 static void take_machine(struct event_fold *fold, const struct machine_view *told,
                          struct arena *scratch)

@@ -72,8 +72,6 @@ static void watch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* --- what is printed: a line each, at once --- */
-
 struct finding {
     const char *kind, *at;
     json_t *more; /* members beside kind, at and detail */
@@ -167,8 +165,6 @@ static void tell_unknown(struct follow *follow, const struct follow_suspicion *s
          "event %s books it, and no event registered it", id);
 }
 
-/* --- suspicions and alarms --- */
-
 static void judge(struct follow *follow)
 {
     struct follow_fold *fold = &follow->fold;
@@ -251,8 +247,6 @@ static void look(struct follow *follow, int64_t now_ms)
     if (follow->judged > 0 && (!follow->sure || reached_ends(follow)))
         judge(follow);
 }
-
-/* --- reading --- */
 
 static void tell_gap(struct follow *follow, int32_t part, int64_t seq)
 {
@@ -372,8 +366,6 @@ static enum err run(struct follow *follow, struct failure *f)
             return err;
     }
 }
-
-/* --- the command --- */
 
 static enum err read_options(struct follow *follow, struct failure *f)
 {

@@ -12,8 +12,6 @@
 /* Room of a list at first. */
 #define FIRST_ROOM    256
 
-/* --- what is kept beside the fold --- */
-
 /* Makes room for `count` items of `size` bytes; new ones are zeroed. */
 static void *grown(void *list, size_t count, size_t *room, size_t size)
 {
@@ -75,8 +73,6 @@ void follow_fold_fini(struct follow_fold *fold)
     arena_free(fold->scratch);
     arena_free(fold->arena);
 }
-
-/* --- suspicions --- */
 
 static int64_t max_ms(int64_t a, int64_t b)
 {
@@ -197,8 +193,6 @@ void follow_fold_look(struct follow_fold *fold)
     }
 }
 
-/* --- what a booking holds --- */
-
 /* Cuts the piece to what the timeline's sums can still take. Only forged events reach that limit,
  * and it is far over any capacity. */
 static void cut_to_limit(struct follow_piece *piece)
@@ -285,8 +279,6 @@ static void on_booking(void *arg, struct fold_booking *base, int64_t old_version
     }
 }
 
-/* --- machines --- */
-
 static bool is_same(struct amount a, struct amount b)
 {
     return a.gpus == b.gpus && a.memory_gib == b.memory_gib;
@@ -325,8 +317,6 @@ static void on_machine(void *arg, struct fold_machine *base, const struct fold_m
                    .end_ms = TIMELINE_FOREVER,
                });
 }
-
-/* --- events --- */
 
 void follow_fold_init(struct follow_fold *fold)
 {

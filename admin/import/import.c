@@ -16,8 +16,6 @@ static const char *const kind_names[IMPORT_KIND_COUNT] = {"machine", "booking", 
 static const char *const outcome_names[IMPORT_OUTCOME_COUNT] = {"taken", "taken_before", "planned",
                                                                 "over",  "rejected",     "unknown"};
 
-/* --- the report ------------------------------------------------------------------------------ */
-
 static json_t *id_json(const struct old_id *id)
 {
     if (!id)
@@ -128,8 +126,6 @@ static void report(const struct import *import)
     }
     remark_counts(import);
 }
-
-/* --- the command ----------------------------------------------------------------------------- */
 
 static enum err take_options(struct import *import, struct failure *f)
 {

@@ -101,7 +101,7 @@ void import_settle(struct import *import, json_t *item, enum import_outcome outc
 /* Adds a sentence to what will be said about it. */
 void import_remark(json_t *item, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* --- from rows to requests (admin_import_plan.c) --- */
+/* --- from rows to requests (import_plan.c) --- */
 
 /* The machine's name by --name-format. False: the format has not exactly one %d, or it is no name. */
 bool import_name(const char *format, int64_t id, char out[LIMIT_NAME_LEN + 1]);
@@ -115,7 +115,7 @@ struct import_walk {
 bool import_next_booking(struct import *import, struct import_walk *walk,
                          struct import_request *out);
 
-/* --- sending (admin_import_send.c) --- */
+/* --- sending (import_send.c) --- */
 
 /* Opens the client. ERR_CONFIG. */
 enum err import_open_client(struct import *import, const char *farm, struct failure *f);

@@ -9,8 +9,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/timetext.h"
 
-/* --- machines -------------------------------------------------------------------------------- */
-
 bool import_name(const char *format, int64_t id, char out[LIMIT_NAME_LEN + 1])
 {
     const char *percent = strchr(format, '%');
@@ -130,8 +128,6 @@ static bool machine_exists(const struct import *import, int64_t id)
     return low < import->old.machine_count && import->old.machines[low].id.number == id && id >= 0;
 }
 
-/* --- dates ------------------------------------------------------------------------------------ */
-
 /* An old date: the instants that it can be. */
 struct moment {
     int64_t local_s;
@@ -232,8 +228,6 @@ static bool window_of(struct import *import, json_t *item, const struct old_book
     *end_s = end.at_s[0];
     return true;
 }
-
-/* --- bookings --------------------------------------------------------------------------------- */
 
 static void refuse_share(struct import *import, const struct old_share *share, const char *reason,
                          char *detail)

@@ -10,8 +10,6 @@
 #define IN_FLIGHT 1000
 #define POLL_MS   200
 
-/* --- the client ------------------------------------------------------------------------------ */
-
 struct settings {
     struct berth_setting *items;
     size_t count;
@@ -62,8 +60,6 @@ enum err import_open_client(struct import *import, const char *farm, struct fail
     free(settings.items);
     return err;
 }
-
-/* --- answers --------------------------------------------------------------------------------- */
 
 /* Whether the event's booking or machine is what the request asks for; its start may be another
  * one, since of a begun booking only the rest is asked for. */
@@ -212,8 +208,6 @@ static enum err collect_all(struct import *import, struct failure *f)
     return err;
 }
 
-/* --- sending ---------------------------------------------------------------------------------- */
-
 /* Settles a dry run's item. Takes message. */
 static void plan(struct import *import, const struct import_request *request,
                  struct berth_message *message)
@@ -279,8 +273,6 @@ static enum err send_one(struct import *import, const struct import_request *req
     json_decref(request->request);
     return err;
 }
-
-/* --- order ------------------------------------------------------------------------------------ */
 
 /* Requests with one key are decided in their order. Before one with another key asks for the same
  * machine, all before it must be decided: where the old system booked more than there is, the lower

@@ -35,8 +35,6 @@ struct found {
     const char *types[COLUMNS_MAX];
 };
 
-/* --- connecting ------------------------------------------------------------------------------ */
-
 static enum err read_password(const char *path, char **out, struct failure *f)
 {
     enum err err = file_read_text(path, PASSWORD_LEN, out, f);
@@ -105,8 +103,6 @@ static enum err open_snapshot(struct mysql_session *session, struct failure *f)
     }
     return err;
 }
-
-/* --- finding tables and columns ------------------------------------------------------------- */
 
 /* Alike but for case and underscores. */
 static bool alike(const char *a, const char *b)
@@ -304,8 +300,6 @@ static enum err read_catalog(struct mysql_session *session, struct catalog *out,
                               "ORDER BY TABLE_NAME, ORDINAL_POSITION",
                               &out->rows, f);
 }
-
-/* --- reading --------------------------------------------------------------------------------- */
 
 static void add_identifier(struct buf *sql, const char *name)
 {

@@ -109,9 +109,6 @@ static void apply_log_level(const struct config *cfg)
     log_set_level(log_level_from_name(value_of(cfg, config_key_find("log.level"))));
 }
 
-/* ---- setting one key ---------------------------------------------------------------------------
- */
-
 /* Takes the strings of `new`. Drops it if a setting of higher rank exists. */
 static enum err store(struct source *from, struct setting new, struct failure *f)
 {
@@ -259,9 +256,6 @@ enum err config_set_pair(struct config *cfg, const char *pair, struct failure *f
     return err;
 }
 
-/* ---- files -------------------------------------------------------------------------------------
- */
-
 /* `profile.NAME.KEY`; `name` begins with "profile.". */
 static enum err set_profile_key(struct source *from, const char *name, const char *value,
                                 struct failure *f)
@@ -355,9 +349,6 @@ static enum err load_usual_places(struct source *from, struct failure *f)
     return err;
 }
 
-/* ---- environment -------------------------------------------------------------------------------
- */
-
 /* BERTH_KAFKA_A_B is kafka.a.b, BERTH_KAFKA_A_B_FILE kafka.a.b_file. Caller frees. */
 static char *kafka_key_of(const char *variable)
 {
@@ -442,9 +433,6 @@ enum err config_load(struct config *cfg, const char *path, const char *profile, 
     return err;
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
-
 /* The value, the default, or NULL. */
 static const char *value_of(const struct config *cfg, const struct config_key *key)
 {
@@ -519,9 +507,6 @@ void config_each_kafka(const struct config *cfg,
             fn(arg, setting->name, setting->value);
     }
 }
-
-/* ---- --print-config ----------------------------------------------------------------------------
- */
 
 static void print_setting(FILE *out, const char *name, const char *value, const char *origin)
 {

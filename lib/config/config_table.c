@@ -197,9 +197,6 @@ int64_t config_key_number(const char *value)
     return number;
 }
 
-/* ---- docs/configuration.md ---------------------------------------------------------------------
- */
-
 static const char *const type_names[CONFIG_TYPE_COUNT] = {
     [CONFIG_STRING] = "text",
     [CONFIG_INT] = "number",
