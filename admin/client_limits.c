@@ -48,7 +48,7 @@ struct wish {
 static enum err read_duration(const char *text, const char *option, int64_t *out, struct failure *f)
 {
     int64_t ms;
-    enum err err = cli_duration_parse(text, &ms, f);
+    enum err err = cli_time_parse_duration(text, &ms, f);
     if (err != ERR_OK)
         return failure_wrap(f, "--%s", option);
     if (ms < 1000 || ms / 1000 > LIMIT_TIME_S)

@@ -106,7 +106,7 @@ static enum err read_plan(const struct admin *admin, struct init_plan *out, stru
                         &replica_count, f);
     }
     if (err == ERR_OK && retention)
-        err = cli_duration_parse(retention, &out->topics.retention_ms, f);
+        err = cli_time_parse_duration(retention, &out->topics.retention_ms, f);
     out->topics.partitions = (int32_t)partition_count;
     out->topics.replication_factor = (int)replica_count;
     return err;

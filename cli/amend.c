@@ -172,12 +172,12 @@ static int look_up(const struct cli *cli, struct amend *amend)
 }
 
 static const char *show_window(const struct cli_window *window, const char *zone,
-                               char buf[CLI_WINDOW_LEN])
+                               char buf[CLI_TIME_LEN])
 {
-    char moment[CLI_WINDOW_LEN];
+    char moment[CLI_TIME_LEN];
     if (window->has_start || !window->has_end)
         return cli_window_show(window, zone, buf);
-    snprintf(buf, CLI_WINDOW_LEN, "until %.100s", cli_time_show(window->end_ms, zone, moment));
+    snprintf(buf, CLI_TIME_LEN, "until %.100s", cli_time_show(window->end_ms, zone, moment));
     return buf;
 }
 
@@ -185,7 +185,7 @@ int cli_amend(struct cli *cli)
 {
     struct failure f;
     struct amend amend = {0};
-    char window[CLI_WINDOW_LEN];
+    char window[CLI_TIME_LEN];
     if (take_amend(cli, &amend, &f) != ERR_OK)
         return cli_fail(cli, &f);
     int code = look_up(cli, &amend);
@@ -204,10 +204,8 @@ int cli_cancel(struct cli *cli)
     int64_t id;
     const char *series = cli_value(cli, "series");
     size_t count = cli->after.operand_count;
-    if (series ? count != 0 : count != 1) {
-        failure_set(&f, ERR_USAGE, "cancel needs one booking's id, or --series ID");
-        return cli_fail(cli, &f);
-    }
+    if (series ? count != 0 : count != 1)
+        return cli_usage(cli, "cancel needs one booking's id, or --series ID");
     if (series) {
         if (cli_series_parse(series, &id, &f) != ERR_OK)
             return cli_fail(cli, &f);

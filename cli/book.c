@@ -146,7 +146,7 @@ static enum err take_booking(struct cli *cli, struct cli_booking *out, struct fa
     const char *zone = cli_value(cli, "zone");
     enum err err = ERR_OK;
     if (zone && !cli->zone) {
-        err = cli_zone_check(zone, f);
+        err = cli_time_check_zone(zone, f);
         if (err != ERR_OK)
             return failure_wrap(f, "--zone");
         cli->zone = zone;
@@ -181,7 +181,7 @@ int cli_book(struct cli *cli)
     if (code == EXIT_CODE_OK)
         code = cli_resolve_any(cli, &booking.any);
     if (code == EXIT_CODE_OK) {
-        char window[CLI_WINDOW_LEN];
+        char window[CLI_TIME_LEN];
         char *repeat = show_repeat(&booking.repeat);
         struct cli_asked asked = {.window = cli_window_show(&booking.window, cli->zone, window),
                                   .length_ms = cli_window_length_ms(&booking.window),

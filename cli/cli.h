@@ -84,6 +84,8 @@ void cli_note(const struct cli *cli, const char *format, ...) __attribute__((for
 int cli_problem(const struct cli *cli, int code, const struct problem *problem, json_t *extra);
 /* The same for a failure; the exit code follows from its error (err_exit_code). */
 int cli_fail(const struct cli *cli, const struct failure *f);
+/* The same for a mistake in the command line. */
+int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same for an error of libberth. request_id may be NULL. */
 int cli_fail_client(const struct cli *cli, const struct berth_error *error, const char *request_id);
 int cli_exit_code_of(enum berth_status status);

@@ -245,7 +245,6 @@ int cli_completion(struct cli *cli)
         const char *name;
         void (*print)(void);
     } shells[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
-    struct failure f;
     const char *shell = cli->after.operand_count == 1 ? cli->after.operands[0] : "";
     for (size_t i = 0; i < sizeof(shells) / sizeof(shells[0]); i++) {
         if (strcmp(shell, shells[i].name) == 0) {
@@ -253,8 +252,7 @@ int cli_completion(struct cli *cli)
             return EXIT_CODE_OK;
         }
     }
-    failure_set(&f, ERR_USAGE, "bash, zsh or fish is expected");
-    return cli_fail(cli, &f);
+    return cli_usage(cli, "bash, zsh or fish is expected");
 }
 
 int cli_config(struct cli *cli)

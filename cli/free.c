@@ -34,7 +34,7 @@ static enum err take_span(const struct cli *cli, const char *option, int64_t *ms
     *ms_out = 0;
     if (!text)
         return ERR_OK;
-    if (cli_duration_parse(text, ms_out, f) != ERR_OK)
+    if (cli_time_parse_duration(text, ms_out, f) != ERR_OK)
         return failure_wrap(f, "--%s", option);
     if (*ms_out == 0)
         return failure_set(f, ERR_USAGE, "--%s: a second at least is expected", option);
@@ -99,7 +99,7 @@ static int resolve_machine(const struct cli *cli, struct question *q)
 
 static void echo(const struct cli *cli, const struct question *q)
 {
-    char from[CLI_WINDOW_LEN], length[TIMETEXT_LEN], horizon[TIMETEXT_LEN];
+    char from[CLI_TIME_LEN], length[TIMETEXT_LEN], horizon[TIMETEXT_LEN];
     cli_note(cli, "looking for %s%s%s%s%s", timetext_duration(q->length_ms, length),
              q->from_ms != 0 ? " from " : "",
              q->from_ms != 0 ? cli_time_show(q->from_ms, cli->zone, from) : "",
@@ -132,7 +132,7 @@ static const struct cli_column columns[] = {{"start", "start", NULL},
 
 static void print_window(const struct cli *cli, const json_t *window)
 {
-    char text[CLI_WINDOW_LEN];
+    char text[CLI_TIME_LEN];
     if (cli->format == CLI_TSV) {
         cli_print_row(columns, window);
         return;
@@ -146,7 +146,7 @@ static void print_window(const struct cli *cli, const json_t *window)
 
 static int nothing_free(const struct cli *cli, const struct question *q, const json_t *answer)
 {
-    char until[CLI_WINDOW_LEN], length[TIMETEXT_LEN];
+    char until[CLI_TIME_LEN], length[TIMETEXT_LEN];
     const char *why = member_text(answer, "detail");
     char *detail = why ? xasprintf("nothing is free: %s", why)
                        : xasprintf(

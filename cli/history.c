@@ -80,7 +80,7 @@ static void print_row(const json_t *event, const json_t *after)
 /* ": booked, Tue … – …, gpu-01:4:64" */
 static void print_after(const struct cli *cli, const json_t *after)
 {
-    char window[CLI_WINDOW_LEN];
+    char window[CLI_TIME_LEN];
     int64_t start_ms = member_time_ms(after, "start"), end_ms = member_time_ms(after, "end");
     const char *state = member_text(after, "state");
     char *shares = cli_shares_text(json_object_get(after, "allocations"));
@@ -101,7 +101,7 @@ static const char *text_or(const json_t *object, const char *path, const char *o
 static void print_text(const struct cli *cli, const json_t *event, const json_t *after,
                        bool displaced)
 {
-    char moment[CLI_WINDOW_LEN], whole[TIMETEXT_LEN];
+    char moment[CLI_TIME_LEN], whole[TIMETEXT_LEN];
     const char *reason = member_text(event, "data.reason");
     int64_t ms = 0;
     /* An event's time may have milliseconds. */

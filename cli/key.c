@@ -91,14 +91,10 @@ int cli_key_generate(struct cli *cli)
     const char *alg_name = cli_value(cli, "alg"), *public_path = cli_value(cli, "public-out");
     struct key_files files = {.private_path = cli_value(cli, "out"), .jwk = cli_has(cli, "jwk")};
     enum jws_alg alg = alg_name ? jws_alg_from_name(alg_name) : JWS_ES256;
-    if (!files.private_path) {
-        failure_set(&f, ERR_USAGE, "where to? Give --out FILE");
-        return cli_fail(cli, &f);
-    }
-    if (alg == JWS_ALG_COUNT) {
-        failure_set(&f, ERR_USAGE, "--alg '%.40s': ES256 or RS256 is expected", alg_name);
-        return cli_fail(cli, &f);
-    }
+    if (!files.private_path)
+        return cli_usage(cli, "where to? Give --out FILE");
+    if (alg == JWS_ALG_COUNT)
+        return cli_usage(cli, "--alg '%.40s': ES256 or RS256 is expected", alg_name);
     char *default_path = xasprintf("%s.pub", files.private_path);
     files.public_path = public_path ? public_path : default_path;
     enum err err = signing_key_generate(alg, &key, &f);
@@ -152,10 +148,8 @@ int cli_key_show(struct cli *cli)
     struct failure f;
     struct jws_key *key = NULL;
     char kid[44];
-    if (cli->after.operand_count > 1) {
-        failure_set(&f, ERR_USAGE, "one key file is expected");
-        return cli_fail(cli, &f);
-    }
+    if (cli->after.operand_count > 1)
+        return cli_usage(cli, "one key file is expected");
     const char *path = cli->after.operand_count == 1 ? cli->after.operands[0] : NULL;
     if (find_public(cli, path, &key, &f) != ERR_OK)
         return cli_fail(cli, &f);
@@ -292,10 +286,8 @@ int cli_verify(struct cli *cli)
     struct failure f;
     struct jws_key *key = NULL;
     char *token = NULL;
-    if (cli->after.operand_count != 1) {
-        failure_set(&f, ERR_USAGE, "one token is expected, or - to read it");
-        return cli_fail(cli, &f);
-    }
+    if (cli->after.operand_count != 1)
+        return cli_usage(cli, "one token is expected, or - to read it");
     if (find_public(cli, cli_value(cli, "key"), &key, &f) != ERR_OK)
         return cli_fail(cli, &f);
     int code;

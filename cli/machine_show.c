@@ -48,7 +48,7 @@ static const char *bar_of(const json_t *timeline, const json_t *step, char buf[B
     return buf;
 }
 
-static const char *window_of(const struct cli *cli, const json_t *item, char buf[CLI_WINDOW_LEN])
+static const char *window_of(const struct cli *cli, const json_t *item, char buf[CLI_TIME_LEN])
 {
     return cli_time_window(member_time_ms(item, "start"), member_time_ms(item, "end"), cli->zone,
                            buf);
@@ -57,7 +57,7 @@ static const char *window_of(const struct cli *cli, const json_t *item, char buf
 static void print_text(const struct cli *cli, const json_t *timeline)
 {
     const json_t *bookings = json_object_get(timeline, "bookings"), *item;
-    char window[CLI_WINDOW_LEN], amount[CLI_AMOUNT_LEN], bar[BAR_LEN + 1];
+    char window[CLI_TIME_LEN], amount[CLI_AMOUNT_LEN], bar[BAR_LEN + 1];
     size_t i;
     cli_time_window(member_time_ms(timeline, "from"), member_time_ms(timeline, "to"), cli->zone,
                     window);

@@ -178,7 +178,7 @@ static void print_counts(const json_t *occurrences)
 
 static void print_occurrence(const struct cli *cli, const json_t *item, bool with_shares)
 {
-    char window[CLI_WINDOW_LEN];
+    char window[CLI_TIME_LEN];
     const char *reason = member_text(item, "reason"), *machine = member_text(item, "machine");
     const char *state = member_text(item, "state");
     bool ended = state && strcmp(state, "booked") != 0;
@@ -252,7 +252,7 @@ static void note_free(const struct cli *cli, const json_t *data)
 static void note_next(const struct cli *cli, const json_t *data, const struct cli_asked *asked)
 {
     int64_t ms = member_time_ms(data, "next_available");
-    char moment[CLI_WINDOW_LEN];
+    char moment[CLI_TIME_LEN];
     if (ms == 0)
         return;
     if (!asked || asked->length_ms == 0) {

@@ -68,7 +68,7 @@ static void add_some(struct buf *out, const struct options *opts, const char *co
 
 static void add_window(struct buf *out, const struct cli *cli, int64_t start_ms, int64_t length_ms)
 {
-    char start[CLI_WINDOW_LEN], length[TIMETEXT_LEN];
+    char start[CLI_TIME_LEN], length[TIMETEXT_LEN];
     buf_printf(out, " --start %s --for %s", cli_time_exact(start_ms, cli->zone, start),
                timetext_duration(length_ms, length));
 }

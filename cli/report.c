@@ -112,6 +112,16 @@ int cli_fail(const struct cli *cli, const struct failure *f)
     return cli_problem(cli, (int)err_exit_code(f->err), &problem, NULL);
 }
 
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+    struct failure f = {.err = ERR_USAGE};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(f.text, sizeof(f.text), format, args);
+    va_end(args);
+    return cli_fail(cli, &f);
+}
+
 int cli_exit_code_of(enum berth_status status)
 {
     switch (status) {

@@ -62,7 +62,7 @@ enum err cli_wait_ms(const struct cli *cli, int64_t *ms_out, struct failure *f)
     *ms_out = config_int(cli->cfg, "client.wait_s") * 1000;
     if (!text)
         return ERR_OK;
-    enum err err = cli_duration_parse(text, ms_out, f);
+    enum err err = cli_time_parse_duration(text, ms_out, f);
     if (err != ERR_OK)
         return failure_wrap(f, "--wait");
     if (*ms_out == 0)
@@ -81,7 +81,7 @@ enum err cli_moment(const struct cli *cli, const char *option, int64_t *ms_out, 
 
 enum err cli_from_to(const struct cli *cli, int64_t *from_ms, int64_t *to_ms, struct failure *f)
 {
-    char text[CLI_WINDOW_LEN];
+    char text[CLI_TIME_LEN];
     if (cli_moment(cli, "from", from_ms, f) != ERR_OK || cli_moment(cli, "to", to_ms, f) != ERR_OK)
         return f->err;
     if (*from_ms != 0 && *to_ms != 0 && *to_ms <= *from_ms)
@@ -140,7 +140,7 @@ static enum err take_common(struct cli *cli, struct failure *f)
     cli->zone = cli_value(cli, "tz");
     enum err err = take_format(cli, f);
     if (err == ERR_OK && cli->zone)
-        err = cli_zone_check(cli->zone, f);
+        err = cli_time_check_zone(cli->zone, f);
     return err;
 }
 

@@ -40,7 +40,7 @@ void cli_print_shares(const json_t *shares)
 
 void cli_print_booking(const struct cli *cli, const json_t *booking)
 {
-    char window[CLI_WINDOW_LEN];
+    char window[CLI_TIME_LEN];
     if (cli->format == CLI_TSV) {
         cli_print_row(booking_columns, booking);
         return;
@@ -59,7 +59,7 @@ void cli_print_booking(const struct cli *cli, const json_t *booking)
 
 static void print_booking_row(const struct cli *cli, const json_t *booking)
 {
-    char window[CLI_WINDOW_LEN];
+    char window[CLI_TIME_LEN];
     if (cli->format == CLI_TSV) {
         cli_print_row(booking_columns, booking);
         return;
@@ -207,10 +207,9 @@ int cli_show(struct cli *cli)
     const char *request = cli_value(cli, "request"), *series = cli_value(cli, "series");
     size_t count = cli->after.operand_count + (request ? 1 : 0) + (series ? 1 : 0);
     if (count != 1) {
-        failure_set(&f, ERR_USAGE,
-                    "show needs one thing: a booking's id, a machine's name, --series ID or "
-                    "--request ID");
-        return cli_fail(cli, &f);
+        return cli_usage(cli,
+                         "show needs one thing: a booking's id, a machine's name, --series ID or "
+                         "--request ID");
     }
     if (series)
         return show_series(cli, series);
@@ -233,10 +232,8 @@ int cli_show(struct cli *cli)
 int cli_why(struct cli *cli)
 {
     struct failure f;
-    if (cli->after.operand_count != 1) {
-        failure_set(&f, ERR_USAGE, "why needs one request id, or one booking's id");
-        return cli_fail(cli, &f);
-    }
+    if (cli->after.operand_count != 1)
+        return cli_usage(cli, "why needs one request id, or one booking's id");
     const char *what = cli->after.operands[0];
     bool request = strncmp(what, "request/", 8) == 0;
     if (strncmp(what, "booking/", 8) == 0 || what[strspn(what, "0123456789")] == '\0')
@@ -252,10 +249,8 @@ int cli_machine_show(struct cli *cli)
     struct failure f;
     int64_t from_ms, to_ms;
     bool asked = cli_has(cli, "timeline") || cli_has(cli, "from") || cli_has(cli, "to");
-    if (cli->after.operand_count != 1) {
-        failure_set(&f, ERR_USAGE, "machine show needs one machine's name");
-        return cli_fail(cli, &f);
-    }
+    if (cli->after.operand_count != 1)
+        return cli_usage(cli, "machine show needs one machine's name");
     const char *name = cli->after.operands[0];
     if (cli_from_to(cli, &from_ms, &to_ms, &f) != ERR_OK)
         return cli_fail(cli, &f);
@@ -352,12 +347,9 @@ static int list_series(const struct cli *cli)
 {
     static const char *const others[] = {"client", "user", "machine", "state",
                                          "from",   "to",   "limit"};
-    struct failure f;
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        if (cli_has(cli, others[i])) {
-            failure_set(&f, ERR_USAGE, "--series lists a whole series: leave --%s out", others[i]);
-            return cli_fail(cli, &f);
-        }
+        if (cli_has(cli, others[i]))
+            return cli_usage(cli, "--series lists a whole series: leave --%s out", others[i]);
     }
     return show_series(cli, cli_value(cli, "series"));
 }

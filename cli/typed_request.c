@@ -27,7 +27,7 @@ enum err cli_window_parse(const struct cli_window_text *text, struct cli_window 
         return f->err;
     if (text->end && parse_one(text, "--end", text->end, &window.end_ms, f) != ERR_OK)
         return f->err;
-    if (text->duration && cli_duration_parse(text->duration, &window.duration_ms, f) != ERR_OK)
+    if (text->duration && cli_time_parse_duration(text->duration, &window.duration_ms, f) != ERR_OK)
         return failure_wrap(f, "--for");
     if (text->duration && window.duration_ms == 0)
         return failure_set(f, ERR_USAGE, "--for: a booking lasts at least a second");
@@ -38,9 +38,9 @@ enum err cli_window_parse(const struct cli_window_text *text, struct cli_window 
 }
 
 const char *cli_window_show(const struct cli_window *window, const char *zone,
-                            char buf[CLI_WINDOW_LEN])
+                            char buf[CLI_TIME_LEN])
 {
-    char moment[CLI_WINDOW_LEN], duration[TIMETEXT_LEN];
+    char moment[CLI_TIME_LEN], duration[TIMETEXT_LEN];
     bool has_start = window->has_start && !window->starts_now;
     buf[0] = '\0';
     if (has_start && window->has_end) {
@@ -48,11 +48,11 @@ const char *cli_window_show(const struct cli_window *window, const char *zone,
     } else if (has_start && window->has_duration) {
         cli_time_window(window->start_ms, window->start_ms + window->duration_ms, zone, buf);
     } else if (has_start) {
-        snprintf(buf, CLI_WINDOW_LEN, "from %.100s", cli_time_show(window->start_ms, zone, moment));
+        snprintf(buf, CLI_TIME_LEN, "from %.100s", cli_time_show(window->start_ms, zone, moment));
     } else if (window->has_end) {
         cli_time_window(-1, window->end_ms, zone, buf);
     } else if (window->has_duration) {
-        snprintf(buf, CLI_WINDOW_LEN, "from now, %s",
+        snprintf(buf, CLI_TIME_LEN, "from now, %s",
                  timetext_duration(window->duration_ms, duration));
     }
     return buf;
@@ -73,7 +73,7 @@ static enum err parse_growth(const struct cli_change_text *text, int64_t *ms_out
     int64_t ms;
     if (text->extend && text->shorten)
         return failure_set(f, ERR_USAGE, "--extend and --shorten contradict each other");
-    if (cli_duration_parse(value, &ms, f) != ERR_OK)
+    if (cli_time_parse_duration(value, &ms, f) != ERR_OK)
         return failure_wrap(f, "%s", option);
     if (ms == 0)
         return failure_set(f, ERR_USAGE, "%s: that changes nothing", option);
@@ -204,14 +204,14 @@ static enum err choose_zone(const struct cli_repeat_text *text, const char **zon
     struct failure inner;
     if (zone && *zone == ':')
         zone++; /* as in TZ */
-    if (text->zone && cli_zone_check(text->zone, f) != ERR_OK)
+    if (text->zone && cli_time_check_zone(text->zone, f) != ERR_OK)
         return failure_wrap(f, "--zone");
     if (!zone || !*zone) {
         return failure_set(f, ERR_USAGE,
                            "--repeat: by which clock? Give --zone, as Europe/Paris or UTC, because "
                            "neither --tz nor TZ does");
     }
-    if (cli_zone_check(zone, &inner) != ERR_OK) {
+    if (cli_time_check_zone(zone, &inner) != ERR_OK) {
         return failure_set(f, ERR_USAGE,
                            "--repeat: by which clock? Give --zone, as Europe/Paris or UTC, because "
                            "TZ=%.60s is not the name of a time zone",

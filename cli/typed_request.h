@@ -30,7 +30,7 @@ enum err cli_window_parse(const struct cli_window_text *text, struct cli_window 
 int64_t cli_window_length_ms(const struct cli_window *window);
 /* The window for people; "" when nothing was given. Returns buf. */
 const char *cli_window_show(const struct cli_window *window, const char *zone,
-                            char buf[CLI_WINDOW_LEN]);
+                            char buf[CLI_TIME_LEN]);
 
 /* A change of a booking's window: --move, --extend and --shorten besides the above. */
 struct cli_change {

@@ -174,7 +174,7 @@ static enum err take_options(struct watching *w, struct failure *f)
         return f->err;
     if (!duration)
         return ERR_OK;
-    if (cli_duration_parse(duration, &duration_ms, f) != ERR_OK)
+    if (cli_time_parse_duration(duration, &duration_ms, f) != ERR_OK)
         return failure_wrap(f, "--for");
     w->until_ms = clock_mono_ms() + duration_ms;
     return ERR_OK;

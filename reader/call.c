@@ -148,7 +148,7 @@ bool call_duration(struct call *call, enum param param, int64_t *out_ms)
     int64_t ms;
     if (!text)
         return true;
-    if (cli_duration_parse(text, &ms, &f) != ERR_OK || ms < 1000 ||
+    if (cli_time_parse_duration(text, &ms, &f) != ERR_OK || ms < 1000 ||
         ms > LIMIT_AHEAD_S * INT64_C(1000)) {
         return call_invalid(call, param,
                             "%s must be a duration like 45m, 2h30m or 1w2d, up to two years.",

@@ -191,7 +191,7 @@ enum err admin_audit(struct admin *admin, struct failure *f)
         return failure_set(f, ERR_USAGE, "--for goes with --follow");
     audit.differences = json_array();
     event_fold_init(&audit.fold, &(struct fold_watch){0});
-    enum err err = wait ? cli_duration_parse(wait, &audit.wait_ms, f) : ERR_OK;
+    enum err err = wait ? cli_time_parse_duration(wait, &audit.wait_ms, f) : ERR_OK;
     if (err == ERR_OK)
         err = admin_farm_open(admin, &audit.farm, &audit.kafka, f);
     if (err == ERR_OK)

@@ -371,9 +371,9 @@ static enum err read_options(struct follow *follow, struct failure *f)
 {
     const struct options *opts = follow->admin->opts;
     const char *wait = options_value(opts, "wait"), *time = options_value(opts, "for");
-    enum err err = wait ? cli_duration_parse(wait, &follow->settle_ms, f) : ERR_OK;
+    enum err err = wait ? cli_time_parse_duration(wait, &follow->settle_ms, f) : ERR_OK;
     if (err == ERR_OK && time)
-        err = cli_duration_parse(time, &follow->for_ms, f);
+        err = cli_time_parse_duration(time, &follow->for_ms, f);
     return err;
 }
 

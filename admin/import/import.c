@@ -148,7 +148,7 @@ static enum err take_options(struct import *import, struct failure *f)
             f, ERR_USAGE, "--name-format '%s': expected one %%d or %%02d between A-Z a-z 0-9 . _ -",
             import->name_format);
     }
-    if (wait && cli_duration_parse(wait, &import->wait_ms, f) != ERR_OK)
+    if (wait && cli_time_parse_duration(wait, &import->wait_ms, f) != ERR_OK)
         return failure_wrap(f, "--wait");
     if (import->wait_ms == 0)
         return failure_set(f, ERR_USAGE, "--wait: a second at least is expected");

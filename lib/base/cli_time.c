@@ -40,7 +40,7 @@ static const char *zone_name(const char *zone)
     return tz && *tz ? tz : "local time";
 }
 
-enum err cli_zone_check(const char *zone, struct failure *f)
+enum err cli_time_check_zone(const char *zone, struct failure *f)
 {
     char path[512];
     const char *dir = getenv("TZDIR");
@@ -217,7 +217,7 @@ static enum err parse_relative(const char *text, int64_t now_ms, int64_t *ms_out
 {
     int64_t duration_ms = 0;
     if (*text == '+') {
-        enum err err = cli_duration_parse(text + 1, &duration_ms, f);
+        enum err err = cli_time_parse_duration(text + 1, &duration_ms, f);
         if (err != ERR_OK)
             return err;
     }
@@ -376,7 +376,7 @@ static int64_t unit_form(const char *text)
     return total;
 }
 
-enum err cli_duration_parse(const char *text, int64_t *ms_out, struct failure *f)
+enum err cli_time_parse_duration(const char *text, int64_t *ms_out, struct failure *f)
 {
     int64_t seconds = unit_form(text);
     if (seconds < 0)
@@ -419,7 +419,7 @@ static void put_utc(struct buf *buf, int64_t ms)
 }
 
 const char *cli_time_window(int64_t start_ms, int64_t end_ms, const char *zone,
-                            char buf[CLI_WINDOW_LEN])
+                            char buf[CLI_TIME_LEN])
 {
     struct buf text = {0};
     use_zone(zone);
@@ -441,22 +441,22 @@ const char *cli_time_window(int64_t start_ms, int64_t end_ms, const char *zone,
         char duration[TIMETEXT_LEN];
         buf_printf(&text, ", %s", timetext_duration(end_ms - start_ms, duration));
     }
-    snprintf(buf, CLI_WINDOW_LEN, "%s", text.data);
+    snprintf(buf, CLI_TIME_LEN, "%s", text.data);
     buf_fini(&text);
     return buf;
 }
 
-const char *cli_time_show(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN])
+const char *cli_time_show(int64_t ms, const char *zone, char buf[CLI_TIME_LEN])
 {
     struct buf text = {0};
     use_zone(zone);
     put_local(&text, ms, true);
-    snprintf(buf, CLI_WINDOW_LEN, "%s", text.data);
+    snprintf(buf, CLI_TIME_LEN, "%s", text.data);
     buf_fini(&text);
     return buf;
 }
 
-const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_WINDOW_LEN])
+const char *cli_time_exact(int64_t ms, const char *zone, char buf[CLI_TIME_LEN])
 {
     use_zone(zone);
     int64_t seconds = ms / 1000, offset_s = offset_at(seconds);

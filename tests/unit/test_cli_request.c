@@ -200,7 +200,7 @@ static void test_requests_are_those_of_the_schema(void **state)
 static void test_a_window_is_shown_in_its_zone(void **state)
 {
     (void)state;
-    char buf[CLI_WINDOW_LEN];
+    char buf[CLI_TIME_LEN];
     const char *zone = "Europe/Paris";
     struct cli_window w = window_of("2026-12-01 13:00", NULL, "2h");
     assert_string_equal(cli_window_show(&w, zone, buf),

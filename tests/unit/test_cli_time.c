@@ -207,7 +207,7 @@ static void durations(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct failure f = {0};
         int64_t ms = -1;
-        enum err err = cli_duration_parse(rows[i].text, &ms, &f);
+        enum err err = cli_time_parse_duration(rows[i].text, &ms, &f);
         if (rows[i].seconds >= 0 && (err != ERR_OK || ms != rows[i].seconds * 1000))
             fail_msg("'%s': %s", rows[i].text, err == ERR_OK ? "another value" : f.text);
         if (rows[i].seconds < 0 && (err != ERR_USAGE || !strstr(f.text, rows[i].error)))
@@ -218,7 +218,7 @@ static void durations(void **state)
 static void windows(void **state)
 {
     (void)state;
-    char buf[CLI_WINDOW_LEN];
+    char buf[CLI_TIME_LEN];
     static const struct {
         const char *zone, *start, *end, *expected;
     } rows[] = {
@@ -263,9 +263,9 @@ static void zones(void **state)
     static const char *const bad[] = {"",     "Europe",         "Europe/Pariss", "/etc/passwd",
                                       "../x", "CET-1CEST,M3.5", "Europe//Paris"};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-        assert_int_equal(cli_zone_check(good[i], &f), ERR_OK);
+        assert_int_equal(cli_time_check_zone(good[i], &f), ERR_OK);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_int_equal(cli_zone_check(bad[i], &f), ERR_USAGE);
+        assert_int_equal(cli_time_check_zone(bad[i], &f), ERR_USAGE);
     assert_true(cli_time_is_now("now"));
     assert_true(cli_time_is_now("NOW"));
     assert_false(cli_time_is_now("now+0s"));
