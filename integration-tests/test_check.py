@@ -169,7 +169,8 @@ def test_contract_of_a_consumer_from_the_beginning():
 def test_contract_of_a_consumer_that_began_in_the_middle():
     """The first event may be a zombie's late repeat: one upward jump with a higher epoch is allowed."""
     contract = Contract(None)
-    assert contract.take(event_of(41, 3)) and contract.take(event_of(90, 4)) and contract.take(event_of(91, 4))
+    assert contract.take(event_of(41, 3))
+    assert contract.take(event_of(90, 4)) and contract.take(event_of(91, 4))
     with pytest.raises(Gap):
         contract.take(event_of(95, 5))
     contract = Contract(None)

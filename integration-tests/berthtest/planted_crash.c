@@ -1,5 +1,5 @@
-/* Preloaded into a worker, makes its decoder die of one request, as a bug in it would: a payload with
- * the text $PLANTED_CRASH. */
+/* Preloaded into a worker: simulates a decoder bug that crashes on payloads with the text
+ * $PLANTED_CRASH. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

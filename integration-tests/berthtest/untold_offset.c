@@ -1,5 +1,5 @@
-/* Preloaded into a program, leaves the offset out of its delivery reports, as librdkafka does when
- * the broker says no more than that it has the message already. */
+/* Preloaded into a program: removes the offset from delivery reports, like librdkafka when the
+ * broker answers only that it already has the message. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <librdkafka/rdkafka.h>

@@ -1,5 +1,5 @@
-/* Preloaded into a program, lets its wall clock be wrong by $WRONG_CLOCK_S seconds: what reads the
- * clock gets the wrong time, and what waits until a wrong time waits as long as it meant to. */
+/* Preloaded into a program: shifts its wall clock by $WRONG_CLOCK_S seconds. Clock reads return the
+ * shifted time; waits until a shifted time last as long as intended. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* What decoding a request's claims and encoding its event cost in CPU time, for a booking of two
- * machines; and what the parts of it cost that jansson does or would do.
+/* CPU time of decoding a request's claims and of encoding its event, for a booking of two machines;
+ * and of the steps done by jansson, now or as an alternative.
  *
  *   make tests && build/bench/bench_codec [rounds] */
 #include <jansson.h>
@@ -13,7 +13,7 @@
 #include "lib/codec/event.h"
 #include "lib/token/jws.h"
 
-/* Messages between two resets of the arena, as in a worker's batch. */
+/* Messages between two resets of the arena, like a worker's batch. */
 #define BATCH 2000
 
 static const char payload[] =
@@ -23,7 +23,7 @@ static const char payload[] =
     "\"end\":\"2026-12-01T04:00:00Z\",\"allocations\":["
     "{\"machine\":\"gpu-01\",\"gpus\":4,\"memory_gib\":64},"
     "{\"machine\":\"gpu-02\",\"gpus\":4,\"memory_gib\":64}]}}";
-/* Every day of a year, over both changes of the clock. */
+/* Every day of a year, across both clock changes. */
 static const char series[] =
     "{\"iss\":\"batch-1\",\"sub\":\"alice\",\"aud\":\"demo\",\"iat\":1795531074,"
     "\"exp\":1795531674,\"jti\":\"0192f3a1-7c1e-7b6e-8f00-0123456789ab\",\"request\":{"
@@ -36,7 +36,7 @@ static const uint8_t no_hash[32];
 struct bench {
     struct arena *arena;
     struct event_input input;
-    json_t *document; /* the event, as jansson would build it */
+    json_t *document; /* the event as a jansson object */
     json_t *request;  /* the payload's */
 };
 

@@ -1,14 +1,14 @@
-/* The core on one core: decisions per second at 1k to 1M live bookings on one machine and on 1,000
- * machines of 100 each, beside two yardsticks, the earliest start where nothing fits, and the
- * memory of a booking.
+/* The core on one CPU core: decisions per second at 1k to 1M live bookings on one machine and on
+ * 1,000 machines of 100 each, compared with two yardsticks; the search for the earliest start where
+ * nothing fits; and the memory of a booking.
  *
  *   make bench-core          BENCH_MS=N  least CPU time per figure (300)
  *
- * A decision is a call of decide() with a request as the codec gives it, in batches of 2,000 with
- * all that the core does for a batch: half of them booking.create, half booking.cancel of a random
- * live booking, which is put into the world as the store does, so that the number of live bookings
- * stays. Rejected creates count; their share is printed. All figures are CPU time of this thread,
- * so that a busy machine disturbs them little. The last line is one JSON object. */
+ * A decision is a call of decide() with a decoded request, in batches of 2,000 with all the core's
+ * work for a batch: half booking.create, half booking.cancel of a random live booking, which is put
+ * into the world like the store does, so the number of live bookings is constant. Rejected creates
+ * count; their share is printed. All figures are CPU time of this thread, hardly disturbed by other
+ * load. The last line is one JSON object. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,11 +30,11 @@ struct live {
     struct amount amount;
 };
 
-/* Machines that are alike, with live bookings spread over them and over `span_s`. */
+/* Equal machines, with live bookings spread over them and over `span_s`. */
 struct farm {
     size_t machine_count, live_count;
     struct amount capacity;
-    int64_t span_s; /* starts lie in it */
+    int64_t span_s; /* range of the starts */
     struct world *world;
     struct machine **machines;
     struct live *live;
@@ -42,7 +42,7 @@ struct farm {
     uint64_t creates, rejected;
 };
 
-/* A create, and the place in farm.live of what is cancelled for it. */
+/* A create, and the index in farm.live of the booking cancelled for it. */
 struct message {
     struct claims create, cancel;
     struct share share;
@@ -180,7 +180,7 @@ static void put_live(struct farm *farm, const struct live *live)
                                               .live = true});
 }
 
-/* What a create made takes the place of what is cancelled for it; a rejected one cancels nothing. */
+/* A created booking replaces the cancelled one; a rejected create cancels nothing. */
 static void decide_pair(struct farm *farm, struct message *m)
 {
     struct decision out;
@@ -212,7 +212,7 @@ static void decide_pair(struct farm *farm, struct message *m)
         abort();
 }
 
-/* Returns the CPU time that it took. */
+/* Returns the CPU time. */
 static int64_t run_batch(struct farm *farm, struct message *messages)
 {
     make_messages(farm, messages, BATCH / 2);
@@ -239,7 +239,7 @@ static double time_decisions(struct farm *farm)
 
 /* --- yardsticks: the same bookings --- */
 
-/* A timeline as a sorted array of its pieces: the use from at_ms on. */
+/* A timeline as a sorted array of pieces, each with the use from at_ms on. */
 struct piece {
     int64_t at_ms;
     struct amount use;
@@ -264,7 +264,7 @@ static size_t array_find(const struct array *array, int64_t at_ms)
     return low;
 }
 
-/* Makes a piece begin there. */
+/* Splits the array so that a piece begins there. */
 static size_t array_cut(struct array *array, int64_t at_ms)
 {
     size_t i = array_find(array, at_ms);
@@ -286,7 +286,7 @@ static void array_add(struct array *array, const struct live *live, int sign)
     }
 }
 
-/* Ends a piece that is no change any more. */
+/* Removes a piece that is no change any more. */
 static void array_join(struct array *array, int64_t at_ms)
 {
     size_t i = array_find(array, at_ms);
@@ -322,7 +322,7 @@ static int compare_pieces(const void *a, const void *b)
     return (left->at_ms > right->at_ms) - (left->at_ms < right->at_ms);
 }
 
-/* All at once, so that setting up is no O(n^2). */
+/* Adds all at once, to avoid O(n^2) in the set-up. */
 static struct array array_of(const struct farm *farm)
 {
     struct array array = {.pieces = room(2 * farm->live_count + 4, sizeof(struct piece))};
@@ -344,7 +344,7 @@ static struct array array_of(const struct farm *farm)
     return array;
 }
 
-/* The sum of all that meets the window: an upper bound of the peak, so cheaper than the truth. */
+/* The sum of all bookings in the window: an upper bound of the peak, cheaper to compute. */
 static struct amount scan_peak(const struct farm *farm, const struct live *window)
 {
     struct amount sum = {0};
@@ -361,7 +361,7 @@ static struct amount scan_peak(const struct farm *farm, const struct live *windo
 
 enum way { TREE, ARRAY, SCAN };
 
-/* A question, then one booking goes and another comes: ns per such step, with nothing around it. */
+/* ns per step: a query, a removal and an insertion, without the rest of a decision. */
 static double time_steps(struct farm *farm, enum way way)
 {
     struct array array = way == ARRAY ? array_of(farm) : (struct array){0};
@@ -393,14 +393,14 @@ static double time_steps(struct farm *farm, enum way way)
 
 /* --- the earliest start where nothing fits --- */
 
-/* Pairs of uses that take turns, second by second, with `need` fitting beside none long enough. */
+/* Two uses in alternating seconds, so that `need` never fits for long enough. */
 static double time_earliest(size_t count, struct amount even, struct amount odd, struct amount need)
 {
     struct pool *pool = pool_new();
     struct timeline *tl = timeline_new(pool, 0);
     int64_t end_ms = (int64_t)count * 1000, start_ms = 0;
     for (int64_t i = 0; i < (int64_t)count; i++) {
-        /* Not in time order: the tree is then as scattered as one that lives. */
+        /* Not in time order: the nodes are then scattered in memory like a live tree's. */
         int64_t k = i * 7919 % (int64_t)count;
         timeline_add(tl, k * 1000, (k + 1) * 1000, k % 2 == 0 ? even : odd);
     }
@@ -428,7 +428,7 @@ struct figures {
 static const struct {
     const char *name;
     size_t machines, live;
-    int64_t gpus, span_s; /* such that some creates are rejected, a tenth at most */
+    int64_t gpus, span_s; /* chosen so that some creates, at most a tenth, are rejected */
 } farms[5] = {
     {"1k", 1, 1000, 330, 1000 * 36},           {"10k", 1, 10000, 330, 10000 * 36},
     {"100k", 1, 100000, 330, 100000 * 36},     {"1M", 1, 1000000, 330, INT64_C(1000000) * 36},
@@ -445,13 +445,13 @@ static void run_farm(int i, struct figures *figures)
     if (farms[i].machines == 1) {
         for (int way = TREE; way <= SCAN; way++)
             figures->step_ns[i][way] = time_steps(&farm, (enum way)way);
-        /* What is in the tree is no longer farm.live, so the farm is of no more use. */
+        /* The tree differs from farm.live from here on, so the farm is not reusable. */
     }
     fflush(stdout);
     farm_free(&farm);
 }
 
-/* Random windows on whole seconds, as they come. */
+/* Random windows on whole seconds, unsorted. */
 static double bytes_per_booking(void)
 {
     const size_t count = 1000000;

@@ -1,11 +1,11 @@
-/* What the operations of one machine's timeline cost at 1k, 10k, 100k and 1M live bookings.
+/* The cost of a timeline's operations at 1k, 10k, 100k and 1M live bookings on one machine.
  *
  *   gcc -std=c17 -D_POSIX_C_SOURCE=200809L -O2 -I. -o bench_timeline \
  *       core/pool.c core/timeline.c tests/bench/bench_timeline.c
  *   ./bench_timeline [bookings ...]
  *
- * A hundred bookings at a time, on average, hold a machine of 1,000 GPUs; windows are whole
- * seconds, as Berth takes them. Prints ns per operation and bytes of state per booking. */
+ * On average a hundred bookings at a time use a machine of 1,000 GPUs; windows are whole seconds,
+ * as in Berth. Prints ns per operation and bytes of state per booking. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ static void report(const char *what, int64_t began_ns, int64_t ops)
     printf("  %-44s %10.0f ns\n", what, (double)(now_ns() - began_ns) / (double)ops);
 }
 
-/* Replaces random bookings, so that their number stays. */
+/* Replaces random bookings; their number is constant. */
 static void bench_changes(struct timeline *tl, struct booking *bookings, int64_t count,
                           int64_t span_s)
 {
@@ -108,7 +108,7 @@ static void bench_questions(const struct timeline *tl, int64_t span_s)
         printf("  (no question was answered with yes)\n");
 }
 
-/* How long the search takes when it has to get past all `count` bookings. */
+/* The time of a search that passes all `count` bookings. */
 static void bench_scan(const char *what, int64_t count, struct amount even, struct amount odd,
                        struct amount need)
 {

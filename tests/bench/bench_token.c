@@ -1,4 +1,5 @@
-/* Tokens per second on one core: verified as the worker does it, and issued in both ways. */
+/* Tokens per second on one core: verified like the worker, and issued with libjwt and with
+ * OpenSSL. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static void print_rate(const char *what, enum jws_alg alg, int count, int64_t ms
     printf("%-30s %s %8.0f/s\n", what, jws_alg_name(alg), count * 1000.0 / (double)ms);
 }
 
-/* Gives a token. */
+/* Returns a token. */
 static char *time_issue(const struct signing_key *key, issue_fn *issue, const char *what)
 {
     char *token = NULL;

@@ -1,5 +1,5 @@
-/* Any payload: decoding it never fails; what it says about a fault can be shown in an event; and a
- * request that it calls valid is within the limits and can be shown as accepted. */
+/* Any payload: decoding never fails; a fault can be encoded in an event; a valid request is within
+ * the limits and can be encoded as accepted. */
 #include <assert.h>
 #include <jansson.h>
 #include <stdbool.h>
@@ -37,7 +37,7 @@ static void check_labels(const struct labels *labels, struct arena *arena)
     assert(again.count == labels->count);
 }
 
-/* Windows follow each other, none is empty, and the first is the one asked for. */
+/* Windows are in order, none is empty, and the first is the requested one. */
 static void check_windows(const struct booking_create *create)
 {
     size_t machines = create->any.count > 0 ? (size_t)create->any.count : create->share_count;
@@ -66,7 +66,7 @@ static void check_any(const struct any *any, struct arena *arena)
     check_labels(&any->labels, arena);
 }
 
-/* The series that an accepted request would make, every second occurrence left out. */
+/* The series of an accepted request, with every second occurrence skipped. */
 static struct series_view *show_series(const struct booking_create *create, struct arena *arena)
 {
     struct occurrence *occurrences = arena_alloc(arena,
@@ -88,7 +88,7 @@ static struct series_view *show_series(const struct booking_create *create, stru
     return series;
 }
 
-/* Fills the view that an accepted request would have; true if it is a booking's. */
+/* Fills the view of an accepted request; true for a booking's. */
 static bool show(const struct request *request, struct booking_view *booking,
                  struct machine_view *machine, struct arena *arena)
 {
@@ -132,7 +132,7 @@ static bool show(const struct request *request, struct booking_view *booking,
     abort();
 }
 
-/* The event is JSON, one line, within its limit. */
+/* The event is JSON on one line, within its limit. */
 static void check_event(const struct event_input *in, struct arena *arena, struct event *event)
 {
     event_encode(in, arena, event);

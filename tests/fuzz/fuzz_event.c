@@ -1,5 +1,5 @@
-/* Any bytes on the event topic: reading them never fails in another way than by its error; what was
- * read is within its bounds. */
+/* Any bytes on the event topic: reading succeeds or returns an error, and every value read is
+ * within its bounds. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Tokens of any bytes: taking them apart reads nothing it should not, and what was taken apart is
- * the token, in one spelling. */
+/* Tokens of any bytes: parsing stays within the buffer, and the parts re-encode to exactly the same
+ * token. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The keys of RFC 7515 A.2 and A.3, whose tokens are in the corpus. */
+/* The keys of RFC 7515 A.2 and A.3; the corpus has their tokens. */
 static const char rsa_jwk[] =
     "{\"kty\":\"RSA\",\"e\":\"AQAB\",\"n\":\"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_"
     "wWJcyQoTbji9k0l8W26mPddx"

@@ -89,7 +89,7 @@ void env_drop_tables(void)
 int env_reset(void **state)
 {
     (void)state;
-    /* First the sessions, whatever the last test left in them: their locks go. */
+    /* Close the last test's sessions first, to release their locks. */
     mysql_session_rollback(env.admin);
     must(env.a.ops->connect(env.a.self, &f));
     must(env.b.ops->connect(env.b.self, &f));

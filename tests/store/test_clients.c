@@ -1,4 +1,4 @@
-/* Clients with their limits, what `any` looks for, and series of bookings. */
+/* Clients with limits, the machines found for `any`, and series of bookings. */
 #include "tests/store/store_env.h"
 
 #include <pthread.h>
@@ -54,7 +54,7 @@ static void see_client(void *arg, const struct client_row *row)
     assert_int_equal(row->limits.gpu_hours_ahead, n == 1 ? INT64_C(1) << 40 : 0);
 }
 
-/* Its own where it has one, the farm's where it has none. */
+/* A client's own limit applies, or else the farm's. */
 static void test_limits(void **state)
 {
     (void)state;
@@ -94,7 +94,7 @@ static void add_machine(void)
     batch_close(&batch);
 }
 
-/* What one worker has booked counts for the next, from the tables, and so does what it frees. */
+/* Bookings and releases by one worker count for the next worker, through the tables. */
 static void test_counted(void **state)
 {
     (void)state;
@@ -108,7 +108,7 @@ static void test_counted(void **state)
     assert_int_equal(book(&a, "c1", 5, 1), REASON_NONE);
     assert_int_equal(book(&a, "c1", 3, 1), REASON_NONE);
     assert_int_equal(book(&a, "c1", 1, 1), REASON_LIMIT_EXCEEDED);
-    assert_int_equal(book(&a, "c0", 50, 1), REASON_NONE); /* whom nobody counts */
+    assert_int_equal(book(&a, "c0", 50, 1), REASON_NONE); /* without counted limits */
     batch_commit(&a);
     assert_int_equal(client_version("c1"), 3);
     assert_int_equal(client_version("c0"), 1);
@@ -132,7 +132,7 @@ static void test_counted(void **state)
     assert_int_equal(client_version("c1"), 5);
     id_list_fini(&bookings);
 
-    /* The first one's timeline is of an older version. */
+    /* The first worker's timeline is of an older version. */
     batch_begin(&a);
     assert_int_equal(!world_client(a.world, "c1"), true);
     batch_take_client(&a, "c1", &eight);
@@ -165,8 +165,8 @@ static void add_many(int count)
     }
 }
 
-/* The row is one batch's until it ends; rows that a batch does not name are free, in a table as small
- * as this one, too. */
+/* A batch holds the row until its end; rows not named by the batch stay unlocked, even in a table
+ * as small as this one. */
 static void test_lock(void **state)
 {
     (void)state;
@@ -189,7 +189,7 @@ static void test_lock(void **state)
     free(odd);
 }
 
-/* Writing one client's version does not wait for a row that another batch has locked. */
+/* Writing a client's version does not wait for another client's row, locked by another batch. */
 static void test_write_beside(void **state)
 {
     (void)state;
@@ -237,7 +237,7 @@ static void *lock_many(void *arg)
     return NULL;
 }
 
-/* More than one statement's, by two sessions: nobody waits in a circle. */
+/* More clients than fit one statement, locked by two sessions: no deadlock. */
 static void test_lock_order(void **state)
 {
     (void)state;
@@ -286,7 +286,7 @@ static void check_matching(const struct label *labels, size_t count, const char 
     mysql_session_rollback(env.admin);
 }
 
-/* Values that look like the text of a column, or like a pattern. */
+/* Values that resemble the column's text, or a LIKE pattern. */
 static void test_matching(void **state)
 {
     (void)state;
@@ -337,8 +337,8 @@ static void create_series(struct batch *batch, const struct window *windows, siz
     assert_int_equal(batch_decide(batch, "c1", "u", &create), REASON_NONE);
 }
 
-/* Its bookings are found by ids that nobody noted, those that were left out are not among them, and
- * a cancel ends them all. */
+/* A series' bookings are found by their computed ids, without the skipped occurrences; a cancel
+ * ends all of them. */
 static void test_series(void **state)
 {
     (void)state;
@@ -355,7 +355,7 @@ static void test_series(void **state)
     batch_open(&batch, &env.b, 3);
     batch_begin(&batch);
     batch_take(&batch, (const char *const[]){"m"}, 1);
-    assert_int_equal(book(&batch, "c1", 98, 24 * 2 + 2), REASON_NONE); /* in the third's way */
+    assert_int_equal(book(&batch, "c1", 98, 24 * 2 + 2), REASON_NONE); /* meets the third */
     create_series(&batch, windows, DAYS);
     batch_commit(&batch);
     int64_t series = 2 * 4096 + 3;
@@ -399,7 +399,7 @@ static void test_no_series(void **state)
     batch_begin(&batch);
     batch_take(&batch, (const char *const[]){"m"}, 1);
     assert_int_equal(book(&batch, "c1", 1, 1),
-                     REASON_NONE); /* booking 1 * 4096 + 1: of no series */
+                     REASON_NONE); /* booking 1 * 4096 + 1: without a series */
     batch_commit(&batch);
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
         must(OPS(&env.a)->bookings_of_series(SELF(&env.a), ids[i], &found, &f));

@@ -1,4 +1,4 @@
-/* Two sessions in each other's way, and sessions that end. */
+/* Conflicts between two sessions, and sessions that end. */
 #include "tests/store/store_env.h"
 
 #include <netdb.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Two partitions register the same name: the second finds the key taken. */
+/* Two partitions register the same name: the second gets a duplicate key. */
 static void race(const char *name_a, int64_t id_a, const char *name_b, int64_t id_b)
 {
     struct batch a, b;
@@ -48,7 +48,7 @@ static void test_duplicate_id(void **state)
     race("gpu-01", 7, "gpu-02", 7);
 }
 
-/* Names differ by case: two machines. */
+/* Names that differ by case are two machines. */
 static void test_case(void **state)
 {
     (void)state;
@@ -121,7 +121,7 @@ static void *lock_in_thread(void *arg)
     return NULL;
 }
 
-/* Locks against the order: one of the two is told. */
+/* Locks taken out of order: one of the two sessions gets the deadlock. */
 static void test_deadlock(void **state)
 {
     (void)state;
@@ -135,7 +135,7 @@ static void test_deadlock(void **state)
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, lock_in_thread, &locker), 0);
     enum err err = lock_one(&env.a, a, 2, NULL);
-    /* The winner's lock comes when the loser has rolled back, or has been by the server. */
+    /* The winner gets its lock after the loser's rollback, by itself or by the server. */
     env.a.ops->rollback(env.a.self);
     pthread_join(thread, NULL);
     assert_true((err == ERR_DB_DEADLOCK) != (locker.err == ERR_DB_DEADLOCK));
@@ -145,7 +145,7 @@ static void test_deadlock(void **state)
     world_free(b);
 }
 
-/* Many machines at once, by two sessions whose lists were made in opposite orders. */
+/* Two sessions lock many machines from lists in opposite orders. */
 #define ROUNDS 30
 static void *lock_many(void *arg)
 {
@@ -179,7 +179,7 @@ static void test_lock_order(void **state)
     }
 }
 
-/* Rows that a batch does not name are not locked by it, however large its part of the table is. */
+/* A batch locks only the rows that it names, however large its share of the table. */
 static void test_disjoint_locks(void **state)
 {
     (void)state;
@@ -252,7 +252,7 @@ static void test_commit_unknown(void **state)
     batch_close(&batch);
 }
 
-/* A load that fails leaves no timeline that looks complete. */
+/* A failed load must not leave a timeline that looks complete. */
 static void test_load_fails(void **state)
 {
     (void)state;
@@ -271,7 +271,7 @@ static void test_load_fails(void **state)
     world_free(world);
 }
 
-/* Passes one connection on to the server, until it stands still with both ends open. */
+/* Forwards one connection to the server, until it stalls with both ends open. */
 struct relay {
     int listener, port;
     atomic_bool still, over;
@@ -322,7 +322,7 @@ static void relay_open(struct relay *relay)
     relay->port = ntohs(at.sin_port);
 }
 
-/* The server neither answers nor takes what it is sent, and nobody says that it is gone. */
+/* The server neither answers nor reads, and the connection is not closed. */
 static void be_silent(size_t statement_len)
 {
     struct relay relay = {0};
@@ -353,8 +353,8 @@ static void be_silent(size_t statement_len)
 static void test_silent_server(void **state)
 {
     (void)state;
-    be_silent(16);       /* the answer does not come */
-    be_silent(12000000); /* it does not even get there */
+    be_silent(16);       /* the answer is lost */
+    be_silent(12000000); /* the statement is lost */
 }
 
 static void test_no_server(void **state)

@@ -27,14 +27,14 @@ static void test_claim(void **state)
                                "epoch = 2 AND owner = 'two'"),
                      1);
     must_fail(OPS(&env.a)->claim(SELF(&env.a), 9, "one", &row, &f), ERR_NOT_FOUND);
-    /* A name of any bytes and length does. */
+    /* A name may have any bytes and any length. */
     char name[300];
     memset(name, 0xe2, sizeof(name));
     name[sizeof(name) - 1] = '\0';
     must(OPS(&env.a)->claim(SELF(&env.a), 2, name, &row, &f));
 }
 
-/* An owner that hangs in a transaction loses its session to the one that claims. */
+/* A claim kills the session of an owner that hangs in a transaction. */
 static void test_claim_kills(void **state)
 {
     (void)state;
@@ -52,7 +52,7 @@ static void test_claim_kills(void **state)
     must(OPS(&env.a)->partition(SELF(&env.a), part, &row, &f));
 }
 
-/* An owner that stands still in a transaction keeps its locks for wait_timeout, whoever waits. */
+/* A stopped owner in a transaction keeps its locks for wait_timeout, even if others wait. */
 static void test_idle_in_transaction(void **state)
 {
     (void)state;
@@ -79,7 +79,7 @@ static void test_kill(void **state)
     (void)state;
     must(OPS(&env.a)->kill(SELF(&env.a), OPS(&env.b)->connection_id(SELF(&env.b)), &f));
     must_fail(OPS(&env.b)->ping(SELF(&env.b), &f), ERR_DB_CONNECTION);
-    must(OPS(&env.a)->kill(SELF(&env.a), 987654321, &f)); /* there is none */
+    must(OPS(&env.a)->kill(SELF(&env.a), 987654321, &f)); /* no such session */
     must(OPS(&env.a)->kill(SELF(&env.a), 0, &f));
     must(OPS(&env.a)->kill(SELF(&env.a), OPS(&env.a)->connection_id(SELF(&env.a)), &f));
     must(OPS(&env.a)->ping(SELF(&env.a), &f)); /* not its own */
@@ -104,7 +104,7 @@ static void test_epoch(void **state)
     must_fail(OPS(&env.a)->partition(SELF(&env.a), 9, &row, &f), ERR_NOT_FOUND);
 }
 
-/* The batch of an owner that was superseded between its lock and its write. */
+/* An owner superseded between its lock and its write. */
 static void test_epoch_lost_in_batch(void **state)
 {
     (void)state;
@@ -177,7 +177,7 @@ static void test_keys(void **state)
     assert_int_equal(count, 2);
 }
 
-/* What every session has been told. */
+/* The settings of every session. */
 static void check_session_settings(void)
 {
     const char *sql = strstr(mysql_session_version(env.admin), "MariaDB")
@@ -192,7 +192,7 @@ static void check_session_settings(void)
                      1);
 }
 
-/* Also one that is connected again. */
+/* Also after a reconnect. */
 static void test_session_settings(void **state)
 {
     (void)state;
@@ -224,7 +224,7 @@ static void test_schema(void **state)
     must(OPS(&env.a)->connect(SELF(&env.a), &f));
 }
 
-/* A program and a schema of which one is a release older: each says what to do. */
+/* A program older or newer than the schema by one release: each error names the remedy. */
 static void test_schema_of_another_release(void **state)
 {
     (void)state;
@@ -265,8 +265,7 @@ static const struct {
     {"", HALT_NONE},
 };
 
-/* Rows that were halted before the column for the cause existed: the migration finds the cause in
- * their sentences. */
+/* Rows halted before the cause had a column: the migration derives the cause from the sentence. */
 static void test_causes_of_old_halts(void **state)
 {
     (void)state;
@@ -300,7 +299,7 @@ static void test_causes_of_old_halts(void **state)
 
 #define SQL(text) (const unsigned char *)(text), sizeof(text) - 1
 
-/* As if the migration had been cut off when so many of its statements were counted. */
+/* Simulates a migration interrupted after so many recorded statements. */
 static void note_counted(const struct migration *migration, int64_t counted)
 {
     struct buf insert = {0};
@@ -331,7 +330,7 @@ static int64_t run_statements(const struct migration *migration, int64_t most)
     return count;
 }
 
-/* Our own migrations, cut off between any statement and its being counted. */
+/* The real migrations, interrupted between each statement and its record. */
 static void test_migrations_taken_up(void **state)
 {
     (void)state;
@@ -342,7 +341,7 @@ static void test_migrations_taken_up(void **state)
             must(migrate_run(env.admin, migrations, last - 1, NULL, NULL, &f));
             note_counted(migration, done - 1);
             ran = run_statements(migration, done);
-            if (ran < done) { /* there are no more: only the last note was missing */
+            if (ran < done) { /* all had run: only the last record was missing */
                 admin_run("UPDATE schema_version SET statements_done = statements_done - 1 "
                           "WHERE applied_at_ms IS NULL");
             }
@@ -355,7 +354,7 @@ static void test_migrations_taken_up(void **state)
     }
 }
 
-/* Cut off when a statement was done but not counted yet, and taken up. */
+/* Interrupted after a statement but before its record, then resumed. */
 static void test_migrate_taken_up(void **state)
 {
     (void)state;
@@ -371,7 +370,7 @@ static void test_migrate_taken_up(void **state)
         SQL("-- a; comment;\nCREATE TABLE extra (\n  id INT PRIMARY KEY,\n  n INT);\n\n"
             "ALTER TABLE extra ADD m INT;\n  -- b;\nINSERT INTO extra VALUES (1, 2, 3);\n"
             "DROP TABLE gone")};
-    const int counted_before_crash[] = {0, 1, 3}; /* an INSERT is counted when it is done */
+    const int counted_before_crash[] = {0, 1, 3}; /* an INSERT and its record are atomic */
     for (size_t i = 0; i < 3; i++) {
         int counted = counted_before_crash[i];
         admin_run("CREATE TABLE gone (id INT)");

@@ -1,5 +1,5 @@
 /* The store against a real server, named by BERTH_DB_*: integration-tests/test_store.py runs this
- * on MySQL and on MariaDB. It empties the tables of the database that it is given. */
+ * on MySQL and on MariaDB. Empties the tables of that database. */
 #include "tests/store/store_env.h"
 
 #include <stdio.h>

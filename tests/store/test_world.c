@@ -1,4 +1,4 @@
-/* What is written and read back. */
+/* Rows written and read back. */
 #include "tests/store/store_env.h"
 
 #include <inttypes.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-/* Text that is easily spoilt on the way. */
+/* Text that a wrong character set or escape would damage. */
 #define USER "al \xf0\x9f\x98\x80 '\\\"\x01\x7f%_"
 #define RACK "\xc3\xa9 \"'\\"
 
@@ -85,7 +85,7 @@ static void check_bookings(struct world *world)
     id_list_fini(&machines);
 }
 
-/* What a second worker, with a world of its own, finds in the tables. */
+/* A second worker, with its own world, reads the first one's tables. */
 static void test_round_trip(void **state)
 {
     (void)state;
@@ -108,7 +108,7 @@ static void test_round_trip(void **state)
     batch_close(&batch);
 }
 
-/* Changed rows: an amend and a cancel by a worker that reads them from the tables. */
+/* An amend and a cancel by a worker that reads the rows from the tables. */
 static void test_update(void **state)
 {
     (void)state;
@@ -178,7 +178,7 @@ static enum err see(void *arg, const struct stored_event *event, struct failure 
     return ERR_OK;
 }
 
-/* The longest event, of all bytes, escaped to twice its length; and one after it. */
+/* The longest event, with every byte, escaped to twice its length; then another event. */
 static void test_big_event(void **state)
 {
     (void)state;
@@ -224,7 +224,7 @@ static void test_outbox(void **state)
     assert_int_equal(seen.count, 3);
     seen = (struct seen){.last_seq = 0, .stop_after = 2};
     must_fail(env.a.ops->outbox(env.a.self, 2, 0, 100, see, &seen, &f), ERR_LOG_FULL);
-    /* The session is good for the next statement. */
+    /* The session is usable for the next statement. */
     seen = (struct seen){.last_seq = 10};
     must(env.a.ops->outbox(env.a.self, 2, 10, 100, see, &seen, &f));
     assert_int_equal(seen.count, 0);
@@ -300,7 +300,7 @@ static double lap(void)
     return seconds;
 }
 
-/* Measures; it fails only if something cannot be stored. */
+/* A measurement: fails only if a write fails. */
 static void test_speed(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Says what the codec makes of token payloads, one JSON line each, for tests in other languages:
+/* Prints the codec's verdict on token payloads, one JSON line each, for tests in other languages:
  *   {"file": "…", "valid": true, "content_sha256": "…"}
  *   {"file": "…", "valid": true, "content_sha256": "…", "windows": ["START/END", …]}  (a series)
  *   {"file": "…", "valid": false, "pointer": "/request/gpus", "expected": "…"}
@@ -6,8 +6,8 @@
  * usage: claims_check FILE...    each file is a payload
  *        claims_check -          each line of standard input is a payload
  *
- * A payload whose iss or aud does not fit counts as not valid, although the decision has reasons of
- * its own for these: a schema has none. Exit status 1 if a file cannot be read, else 0. */
+ * A wrong iss or aud makes a payload invalid here, as in the schema, although decisions have
+ * separate reasons for them. Exit status 1 if a file cannot be read, else 0. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Checks of the log on Kafka that concern requests: group, positions, ranges. Run one by name;
- * without a name they are listed. integration-tests/test_kafka_broker.py runs them. */
+/* Checks of the broker port on Kafka for requests: group, positions, ranges. Runs one by name;
+ * without a name lists them. Run by integration-tests/test_kafka_broker.py. */
 #include "lib/base/log.h"
 #include "lib/token/jws.h"
 #include "tests/tools/kafka_broker_rig.h"
@@ -39,7 +39,7 @@ static struct broker_message poll_one(struct owner *o, int32_t part)
     return message;
 }
 
-/* A value's bytes, a missing value, time stamps that are not the broker's. */
+/* A value's bytes, a missing value, timestamps that are not the broker's. */
 static void check_values(struct rig *rig)
 {
     struct owner o;
@@ -78,7 +78,7 @@ static void check_seek(struct rig *rig)
         CHECK_OK(o.broker.ops->seek(o.broker.self, 0, next[0], &f), &f);
         owner_take(&o, 10 + 200 * (size_t)round);
     }
-    /* Right behind a start, from outside a callback, with messages under way. */
+    /* Directly after a start, outside a callback, with messages in flight. */
     next[0] = next[1] = 0;
     owner_start(&o);
     CHECK(owner_poll(&o, 10, 5000, true) == 10);
@@ -102,18 +102,18 @@ static void check_pause(struct rig *rig)
     CHECK_OK(o.broker.ops->pause(o.broker.self, 0, &f), &f);
     int64_t at = next[0];
     rig_fill(rig, rig->requests, 1, 0, 200);
-    owner_take(&o, 200); /* and nothing of the other one */
+    owner_take(&o, 200); /* and none of the other partition */
     CHECK(next[0] == at && next[1] == 200);
     CHECK_OK(o.broker.ops->resume(o.broker.self, 0, &f), &f);
     owner_take(&o, (size_t)(3000 - at));
-    /* Sought while paused. */
+    /* A seek while paused. */
     CHECK_OK(o.broker.ops->pause(o.broker.self, 0, &f), &f);
     next[0] = 2500;
     CHECK_OK(o.broker.ops->seek(o.broker.self, 0, 2500, &f), &f);
     CHECK(owner_poll(&o, 100, 200, true) == 0);
     CHECK_OK(o.broker.ops->resume(o.broker.self, 0, &f), &f);
     owner_take(&o, 500);
-    /* Paused before anything came, and a start ends a pause. */
+    /* Paused before the first message; a start ends the pause. */
     next[0] = 1000;
     owner_start(&o);
     CHECK_OK(o.broker.ops->pause(o.broker.self, 0, &f), &f);
@@ -123,7 +123,8 @@ static void check_pause(struct rig *rig)
     owner_close(&o);
 }
 
-/* Two members of a group: each message is taken by one of them, where the other one stopped. */
+/* Two members of a group: each message is consumed once; a member continues where the other
+ * stopped. */
 static void check_rebalance(struct rig *rig)
 {
     struct owner a, b;
@@ -161,7 +162,7 @@ static void check_rebalance(struct rig *rig)
     owner_close(&a);
 }
 
-/* An owner that starts nothing stays in the group, and can start later, a part of them too. */
+/* An owner that starts no partition stays in the group and can start all or some later. */
 static void check_start_later(struct rig *rig)
 {
     struct owner o;
@@ -182,7 +183,7 @@ static void check_start_later(struct rig *rig)
     o.assigned_count = 2;
     owner_start(&o);
     owner_take(&o, 20);
-    /* None of them, and again. */
+    /* Stop all, then start again. */
     o.assigned_count = 0;
     owner_start(&o);
     rig_fill(rig, rig->requests, 0, 0, 20);
@@ -207,7 +208,7 @@ static void check_resubscribe(struct rig *rig)
     printf("alone: assigned anew after %" PRId64 " ms\n", clock_mono_ms() - begin);
     rig_fill(rig, rig->requests, 0, 0, 20);
     owner_take(&a, 20);
-    /* Another member keeps its partition, or gets this one's. */
+    /* Another member keeps its partition or gets this owner's. */
     owner_open(&b, rig, next);
     int64_t deadline = clock_mono_ms() + RIG_PATIENCE_MS;
     while (a.assigned_count != 1 || b.assigned_count != 1) {
@@ -234,7 +235,7 @@ static void check_resubscribe(struct rig *rig)
     owner_close(&b);
 }
 
-/* Who does not poll for too long has lost its partitions, learns it, and gets others. */
+/* An owner that does not poll in time loses its partitions, is told so, and gets new ones. */
 static void check_lost(struct rig *rig)
 {
     struct owner o;
@@ -261,7 +262,7 @@ static void check_lost(struct rig *rig)
     owner_close(&o);
 }
 
-/* A position outside of the log is told, the other partitions go on. */
+/* A position outside the log is reported; the other partitions go on. */
 static void check_out_of_range(struct rig *rig)
 {
     struct owner o;
@@ -331,10 +332,10 @@ static void check_before(struct rig *rig)
     expect_before(&o, 1, 0, "0");
     expect_before(&o, 10, 9, "9");
     expect_before(&o, 11, 10, "in a transaction");
-    expect_before(&o, 12, 10, "in a transaction"); /* over the hole */
+    expect_before(&o, 12, 10, "in a transaction"); /* across the hole */
     expect_before(&o, 13, 12, "");
     expect_before(&o, 15, 13, "more");
-    expect_before(&o, 19, 17, "more"); /* the hole is the log's end */
+    expect_before(&o, 19, 17, "more"); /* a hole at the end of the log */
     for (int i = 0; i < 5; i++)
         expect_before(&o, 10 - i, 9 - i, (const char[]){(char)('9' - i), '\0'});
     CHECK(o.broker.ops->request_before(o.broker.self, 0, 0, 100, &found, digest, &f) ==
@@ -347,7 +348,7 @@ static void check_before(struct rig *rig)
     owner_close(&o);
 }
 
-/* The broker is killed and comes back: it is told, and nothing is lost or taken twice. */
+/* The broker is killed and restarted: the owner is told; no message is lost or repeated. */
 static void check_broker_killed(struct rig *rig)
 {
     struct owner o;
@@ -381,7 +382,7 @@ static void check_broker_killed(struct rig *rig)
     owner_close(&o);
 }
 
-/* Figures: how long one request on a quiet farm takes to arrive, and how fast a backlog comes. */
+/* Figures: the latency of a request on an idle farm, and the rate of reading a backlog. */
 static void check_speed(struct rig *rig)
 {
     enum { ROUNDS = 100, BACKLOG = 300000 };

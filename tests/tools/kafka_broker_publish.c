@@ -1,6 +1,6 @@
-/* Checks of the log on Kafka that concern events and topics: publishing, a new producer, tails,
- * settings. Run one by name; without a name they are listed. integration-tests/test_kafka_broker.py
- * runs them. */
+/* Checks of the broker port on Kafka for events and topics: publishing, a new producer, tails,
+ * settings. Runs one by name; without a name lists them. Run by
+ * integration-tests/test_kafka_broker.py. */
 #include "lib/base/log.h"
 #include "tests/tools/kafka_broker_rig.h"
 
@@ -42,7 +42,7 @@ static void publish_all(struct owner *o, int32_t part, int64_t epoch, int64_t fi
     }
 }
 
-/* A message of the event topic as another client sees it. */
+/* A message of the event topic, read by an independent client. */
 struct seen {
     char id[40], type[40], epoch[24], content_type[64], key[24], value[160];
 };
@@ -58,7 +58,7 @@ static void header(const rd_kafka_message_t *message, const char *name, char *ou
     snprintf(out, size, "%.*s", (int)len, (const char *)value);
 }
 
-/* Reads the partition from its start up to its end as it is now. Caller frees. */
+/* Reads the partition from its start to its current end. Caller frees. */
 static struct seen *read_events(struct rig *rig, int32_t part, size_t *count_out)
 {
     const struct kafka_setting settings[] = {{"enable.partition.eof", "true"}, {NULL, NULL}};
@@ -98,7 +98,7 @@ static struct seen *read_events(struct rig *rig, int32_t part, size_t *count_out
     return all;
 }
 
-/* The topic's contract: 1, 2, 3 … up to `last`, with nothing but repeats in between. */
+/* The topic's contract: 1, 2, 3 … up to `last`, with only repeats in between. */
 static size_t check_dense(struct rig *rig, int32_t part, int64_t last)
 {
     size_t count, repeats = 0;
@@ -143,7 +143,7 @@ static void check_publish(struct rig *rig)
     CHECK(strcmp(all[1].content_type, "application/cloudevents+json; charset=UTF-8") == 0);
     CHECK(strcmp(all[0].key, "booking/7") == 0 && strcmp(all[1].key, "none") == 0);
     free(all);
-    /* Reports come while the owner waits for messages. */
+    /* Delivery reports arrive while the owner waits for messages. */
     int64_t begin = clock_mono_ms();
     publish_all(&o, 0, 3, 5001, 5001);
     while (o.last_seq[0] != 5001)
@@ -151,7 +151,7 @@ static void check_publish(struct rig *rig)
     owner_close(&o);
 }
 
-/* A producer is given up in the middle, its owner goes on behind the last report. */
+/* A producer is discarded in the middle; its owner continues after the last delivery report. */
 static void check_reset(struct rig *rig)
 {
     enum { ALL = 60000 };
@@ -169,7 +169,7 @@ static void check_reset(struct rig *rig)
         int64_t took = clock_mono_ms() - begin;
         longest = took > longest ? took : longest;
         CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 0, &f), &f);
-        CHECK(o.delivered == delivered); /* nobody was told */
+        CHECK(o.delivered == delivered); /* no report came */
     }
     publish_all(&o, 0, 6, o.last_seq[0] + 1, ALL);
     CHECK_OK(o.broker.ops->flush(o.broker.self, -1, 30000, &f), &f);
@@ -179,7 +179,7 @@ static void check_reset(struct rig *rig)
     owner_close(&o);
 }
 
-/* An event that the broker refuses: the producer stops there, and nothing behind it gets in. */
+/* The broker refuses an event: the producer stops, and no later event is appended. */
 static void check_refused(struct rig *rig)
 {
     struct owner o;
@@ -232,8 +232,8 @@ static void check_full(struct rig *rig)
     owner_close(&o);
 }
 
-/* The broker is killed under a flood: without any help, all events arrive in order. Then a new
- * producer is made while it is away. */
+/* The broker is killed under load: all events arrive in order by the producer's retries. Then a new
+ * producer is created while the broker is down. */
 static void check_broker_killed(struct rig *rig)
 {
     struct owner o;
@@ -339,7 +339,7 @@ static void check_tail(struct rig *rig)
     rig_transaction(rig, rig->events, 1, "in a transaction");
     seen = tail(&o, 1, 100);
     CHECK(seen.count == 6 && seen.highest == 6);
-    CHECK(tail(&o, 1, 1).count == 0); /* nothing but the hole */
+    CHECK(tail(&o, 1, 1).count == 0); /* only the hole */
     rig_transaction(rig, rig->events, 2, "only this");
     CHECK(tail(&o, 2, 100).count == 0);
     CHECK(o.broker.ops->event_tail(o.broker.self, 9, 10, note, &seen, &f) == ERR_LOG_TOPIC);
@@ -365,8 +365,8 @@ static void expect_fault(struct rig *rig, const char *fault)
     kafka_broker_free(&broker);
 }
 
-/* Other topics, by another prefix; the old ones stay until the program's end on purpose: the
- * broker deletes those of the last prefix only. */
+/* Switches to other topics by another prefix. The old ones stay on purpose: only topics of the last
+ * prefix are deleted. */
 static void rename_topics(struct rig *rig, const char *what)
 {
     char prefix[128];
@@ -424,7 +424,7 @@ static void expect_config(struct rig *rig, const char *key, const char *value, c
     rig->cfg = cfg;
 }
 
-/* Unless the user says otherwise. */
+/* Unless configured otherwise. */
 static void expect_default(struct rig *rig, const char *name, const char *value)
 {
     char text[64];
@@ -453,7 +453,7 @@ static void check_settings(struct rig *rig)
     expect_config(rig, "kafka.linger.ms", "soon", "kafka.linger.ms");
     expect_config(rig, "kafka.bootstrap.servers", "", "kafka.bootstrap.servers is not set");
     expect_config(rig, "kafka.session.timeout.ms", "3600000", "session.timeout.ms");
-    /* A user who changes both: every client takes them. */
+    /* Both settings changed: every client uses them. */
     struct broker broker;
     rig_set(rig, "kafka.session.timeout.ms", "90000");
     rig_set(rig, "kafka.max.poll.interval.ms", "90000");
@@ -461,7 +461,7 @@ static void check_settings(struct rig *rig)
     kafka_broker_free(&broker);
 }
 
-/* Figures: how fast events go out, and how long one takes to be acknowledged. */
+/* Figures: the rate of publishing, and the latency of an acknowledgement. */
 static void check_speed(struct rig *rig)
 {
     enum { FLOOD = 300000, ROUNDS = 200 };

@@ -1,6 +1,6 @@
-/* What the checks of the log on Kafka share: topics of their own on the broker that
- * BERTH_KAFKA_BOOTSTRAP_SERVERS names, a plain producer, an owner that writes down what it is
- * told. A check that fails says where and ends the program with 1. */
+/* Shared by the checks of the broker port on Kafka: separate topics on the broker named by
+ * BERTH_KAFKA_BOOTSTRAP_SERVERS, a plain producer, and an owner that records its callbacks. A
+ * failed check prints its place and exits with 1. */
 #ifndef BERTH_TESTS_TOOLS_KAFKA_BROKER_RIG_H
 #define BERTH_TESTS_TOOLS_KAFKA_BROKER_RIG_H
 
@@ -34,7 +34,7 @@
         }                                                                                          \
     } while (0)
 
-/* No wait of a check is longer. */
+/* Limit of every wait. */
 #define RIG_PATIENCE_MS 60000
 
 struct rig {
@@ -44,15 +44,15 @@ struct rig {
     rd_kafka_t *client; /* a plain producer, also for admin calls */
 };
 
-/* An owner of a log. */
+/* A user of the broker port. */
 struct owner {
     struct broker broker;
     struct buf story;      /* "+0,1 " assigned, "-0,1 " revoked, "!0,1 " lost */
-    int64_t *next;         /* by partition: where to start; moved by take() */
-    bool starts;           /* it calls start when it is assigned partitions */
-    size_t assigned_count; /* partitions at present */
+    int64_t *next;         /* by partition: the next offset; advanced by take() */
+    bool starts;           /* starts assigned partitions at once */
+    size_t assigned_count; /* partitions now assigned */
     int32_t assigned[64];
-    int64_t delivered, refused; /* reports */
+    int64_t delivered, refused; /* delivery reports */
     int64_t last_seq[64];
     bool reports_in_order;
 };
@@ -111,7 +111,7 @@ static inline void rig_topic(struct rig *rig, const char *name, int parts,
     rd_kafka_NewTopic_destroy(topic);
 }
 
-/* Both topics as `berth-admin init` makes them. */
+/* Creates both topics with the settings of `berth-admin init`. */
 static inline void rig_topics(struct rig *rig, int parts)
 {
     const char *const requests[] = {"message.timestamp.type",
@@ -126,7 +126,7 @@ static inline void rig_topics(struct rig *rig, int parts)
     rig_topic(rig, rig->events, parts, events);
 }
 
-/* Without flushing. ce_id may be NULL: no such header. */
+/* Does not flush. ce_id NULL: no such header. */
 static inline void rig_send(struct rig *rig, const char *topic, int32_t part, const char *value,
                             const char *ce_id)
 {
@@ -181,7 +181,7 @@ static inline void rig_transaction(struct rig *rig, const char *topic, int32_t p
                              RD_KAFKA_V_END));
     CHECK(!rd_kafka_commit_transaction(client, RIG_PATIENCE_MS));
     rd_kafka_destroy(client);
-    /* The broker writes the marker a little later. */
+    /* The broker writes the end marker a little later. */
     for (int64_t deadline = clock_mono_ms() + RIG_PATIENCE_MS; after < before + 2;) {
         CHECK(clock_mono_ms() < deadline);
         CHECK(!rd_kafka_query_watermark_offsets(rig->client, topic, part, &lo, &after, 10000));
@@ -203,7 +203,7 @@ static inline void rig_fini(struct rig *rig)
     config_free(rig->cfg);
 }
 
-/* Runs the shell command in an environment variable: how a check stops and starts the broker. */
+/* Runs the shell command of an environment variable, to stop or start the broker. */
 static inline void rig_shell(const char *variable)
 {
     const char *command = getenv(variable);
@@ -259,7 +259,7 @@ static inline void owner_delivered(void *arg, int32_t part, int64_t seq, enum er
     o->last_seq[part] = seq;
 }
 
-/* next: by partition, shared by owners if they are to go on where the other one stopped. */
+/* next: by partition; shared by owners that continue each other's work. */
 static inline void owner_open(struct owner *o, struct rig *rig, int64_t *next)
 {
     *o = (struct owner){.next = next, .starts = true, .reports_in_order = true};
@@ -275,8 +275,8 @@ static inline void owner_close(struct owner *o)
     buf_fini(&o->story);
 }
 
-/* One poll; checks order and, where `strict`, that each message is the next one of its partition
- * (a hole may be skipped). Returns the number of messages. */
+/* Polls once; checks the order and, if `strict`, that each message is the next of its partition,
+ * apart from holes. Returns the number of messages. */
 static inline size_t owner_poll(struct owner *o, size_t max, int timeout_ms, bool strict)
 {
     struct failure f;
@@ -284,7 +284,7 @@ static inline size_t owner_poll(struct owner *o, size_t max, int timeout_ms, boo
     size_t count = 0;
     enum err err = o->broker.ops->poll(o->broker.self, messages, max, 4u << 20, timeout_ms, &count,
                                        &f);
-    /* A topic that was just made may be unknown to a broker for a moment. */
+    /* A broker may not know a new topic for a moment. */
     if (err != ERR_OK && err != ERR_LOG_TRANSPORT && err != ERR_LOG_TOPIC)
         CHECK_OK(err, &f);
     CHECK(count <= max);
@@ -302,7 +302,7 @@ static inline size_t owner_poll(struct owner *o, size_t max, int timeout_ms, boo
     return count;
 }
 
-/* Polls until that many messages came. */
+/* Polls until so many messages have arrived. */
 static inline void owner_take(struct owner *o, size_t count)
 {
     int64_t deadline = clock_mono_ms() + RIG_PATIENCE_MS;
@@ -313,7 +313,7 @@ static inline void owner_take(struct owner *o, size_t count)
     }
 }
 
-/* Polls until the story is this one, and forgets it. */
+/* Polls until the recorded story equals `story`, then clears it. */
 static inline void owner_await(struct owner *o, const char *story)
 {
     int64_t deadline = clock_mono_ms() + RIG_PATIENCE_MS;
@@ -331,7 +331,7 @@ struct rig_check {
     void (*run)(struct rig *rig);
 };
 
-/* main of a program of checks: runs the one that is named, or lists them. */
+/* main() of a program of checks: runs the named one, or lists all. */
 static inline int rig_main(const struct rig_check *checks, size_t count, int argc, char **argv)
 {
     for (size_t i = 0; i < count; i++) {

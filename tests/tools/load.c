@@ -3,14 +3,14 @@
  * request to consuming its event.
  *
  *     load machines M             publishes M machine.register requests
- *     load fill COUNT M SEED      publishes COUNT booking.create requests on random ones of M
- *     load mixed COUNT M SEED     the same, among them some for any machine, series, and updates
- *                                 that shrink machines and let them grow again
- *     load await COUNT            reads the event topic from its start until COUNT events are there
+ *     load fill COUNT M SEED      publishes COUNT booking.create requests on random machines of M
+ *     load mixed COUNT M SEED     the same, mixed with `any`, series, and updates that shrink
+ *                                 machines and grow them again
+ *     load await COUNT            reads the event topic from its start until COUNT events came
  *     load latency RATE SECONDS M publishes at RATE a second and awaits each event
- *     load first COUNT            says when it stands at the topic's end, then awaits COUNT more
+ *     load first COUNT            reports when it is at the topic's end, then awaits COUNT more
  *
- * Configured as the command line is (client.*, farm.name, kafka.*). Each prints one JSON object. */
+ * Configured like berth (client.*, farm.name, kafka.*). Each command prints one JSON object. */
 #define _GNU_SOURCE /* memmem */
 #include <inttypes.h>
 #include <jansson.h>
@@ -45,7 +45,7 @@ struct load {
     int64_t in_flight;
 };
 
-/* A request in flight, and what became of it: by the offset that the broker gave it. */
+/* A request in flight and its outcome, by the offset given by the broker. */
 struct sent {
     int64_t at_us;
 };
@@ -116,7 +116,7 @@ static int partition_count(struct load *load)
     return count;
 }
 
-/* quick: an event is wanted at once; else in large pieces, which cost the broker little. */
+/* quick: fetch each event at once; else in large pieces, which cost the broker less. */
 static int open_consumer(struct load *load, int64_t offset, bool quick)
 {
     const struct kafka_setting defaults[] = {{"group.id", "load"},
@@ -146,7 +146,7 @@ static char *sign(struct load *load, json_t *request)
     struct failure f;
     char id[40], *token;
     int64_t now_s = clock_wall_ms() / 1000;
-    /* Ordered by time, as UUIDv7 is: keeps the index of request ids compact. */
+    /* Ordered by time like UUIDv7, which keeps the index of request ids compact. */
     snprintf(id, sizeof(id), "%012" PRIx64 "-%08x-%08" PRIx64, (uint64_t)clock_wall_ms(),
              load->seed, (uint64_t)number++);
     json_t *claims = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:o}", "iss",
@@ -205,7 +205,7 @@ static void to_any(struct load *load, json_t *request, char key[16])
     json_object_set_new(request, "any",
                         json_pack("{s:i, s:i, s:i}", "count", 1 + pick(load, 3), "gpus",
                                   1 + pick(load, 4), "memory_gib", 16 * (1 + pick(load, 4))));
-    snprintf(key, 16, "any-%d", pick(load, 1000)); /* no machine names its partition */
+    snprintf(key, 16, "any-%d", pick(load, 1000)); /* no machine gives its partition */
 }
 
 static void to_series(struct load *load, json_t *request)
@@ -313,8 +313,8 @@ static int run_await(struct load *load, int64_t count)
     return seen == count ? EXIT_CODE_OK : EXIT_CODE_NO_DECISION;
 }
 
-/* When the first event comes, and the last one. The line "at the end" is printed when what comes
- * from now on will be seen. */
+/* Measures the arrival of the first and the last event. Prints "at the end" once every later event
+ * will be seen. */
 static int run_first(struct load *load, int64_t count)
 {
     int64_t first_ms = 0, seen = 0, since_ms;
@@ -344,7 +344,7 @@ static int run_first(struct load *load, int64_t count)
 struct latencies {
     int64_t *us;
     size_t count;
-    /* Events that came before the delivery report that gives their offset. */
+    /* Events that arrived before their request's delivery report with the offset. */
     struct {
         int32_t part;
         int64_t offset, at_us;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* A walk over the tree in time order. */
+/* An in-order walk over the tree. */
 struct check {
     const struct timeline *tl;
     int64_t last_ms;

@@ -1,4 +1,4 @@
-/* What tests and measurements see inside of a timeline and its pool. */
+/* A timeline's and its pool's internal state, for tests and benchmarks. */
 #ifndef BERTH_TESTS_CORE_STATE_H
 #define BERTH_TESTS_CORE_STATE_H
 
@@ -10,20 +10,20 @@ static inline size_t timeline_point_count(const struct timeline *tl)
     return tl->point_count;
 }
 
-/* Slots that are taken. */
+/* Slots in use. */
 static inline size_t pool_used(const struct pool *pool)
 {
     return pool->used_count;
 }
 
-/* Bytes that the pool has from libc, used or not. */
+/* Bytes that the pool has allocated from libc, used or not. */
 static inline size_t pool_bytes(const struct pool *pool)
 {
     return sizeof(*pool) + pool->block_room * sizeof(*pool->blocks) +
            (size_t)pool->block_count * POOL_BLOCK_SLOTS * POOL_SLOT_BYTES;
 }
 
-/* Whether order, balance, spans and the count of points are right and no point changes nothing.
+/* Whether order, balance, spans and point count are correct and every point changes the use.
  * O(n). */
 bool timeline_check(const struct timeline *tl);
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One decision under way; all times in model seconds. */
+/* One decision in progress; times in model seconds. */
 struct turn {
     struct model *model;
     const struct submission *in;
@@ -12,7 +12,7 @@ struct turn {
     int64_t floor_s, ceil_s, now_ms;
 };
 
-/* What a booking shall hold of one machine over [from, end). */
+/* A booking's planned use of one machine over [from, end). */
 struct wish {
     int machine; /* -1: unknown */
     const char *name;
@@ -20,11 +20,11 @@ struct wish {
     bool grows;
 };
 struct wishes {
-    struct model_booking *booking; /* NULL: it is created */
+    struct model_booking *booking; /* NULL for a create */
     const char *client;
     bool begun, start_given;
     int64_t start_s, end_s, from_s, cut_s;
-    const struct any *any; /* NULL: the items are named */
+    const struct any *any; /* NULL: the request names its machines */
     size_t count;
     struct wish items[MODEL_MACHINES];
 };
@@ -127,7 +127,7 @@ static void answer_booking(struct turn *t, const struct model_booking *booking)
 
 /* --- create and amend --- */
 
-/* Whether the wish is ever more than what the booking holds there now. */
+/* Whether the wish exceeds the booking's present use in any second. */
 static bool grows(const struct wishes *w, const struct wish *wish)
 {
     if (!w->booking || wish->machine < 0)
@@ -152,7 +152,7 @@ static void wish_shares(struct turn *t, struct wishes *w, const struct share *sh
     }
 }
 
-/* What it holds in its last second, by machine id. */
+/* The use in the booking's last second, by machine id. */
 static void wish_current(const struct turn *t, struct wishes *w)
 {
     int64_t last_id = 0;
@@ -233,7 +233,7 @@ static bool check_own_limits(struct turn *t, const struct wishes *w)
     return true;
 }
 
-/* GPUs that the booking itself holds in that second and that the plan replaces. */
+/* The booking's own GPUs in that second, which the plan replaces. */
 static int64_t own_gpus(const struct wishes *w, int64_t s)
 {
     int64_t gpus = 0;
@@ -264,12 +264,12 @@ static bool check_limits(struct turn *t, const struct wishes *w)
             ahead += held[s];
             others_ahead += others;
         }
-        /* Where it is to hold no more than it does, nothing is asked. */
+        /* Seconds in which the booking does not grow are not checked. */
         if (s >= from_s && s < w->end_s && asked > own_gpus(w, s) && others > others_peak)
             others_peak = others;
     }
     if (w->end_s > MODEL_SECONDS && asked > 0 && others_peak < 0)
-        others_peak = 0; /* nobody holds anything after the farm's life */
+        others_peak = 0; /* no use after the farm's life */
     if (limits->gpus_at_once > 0 && others_peak >= 0 && others_peak + asked > limits->gpus_at_once)
         return exceeds(t, "gpus_at_once", limits->gpus_at_once, others_peak, asked);
     int64_t new_ahead = w->end_s > ahead_from_s ? asked * (w->end_s - ahead_from_s) : 0;
@@ -317,7 +317,7 @@ static bool check_window(struct turn *t, const struct wishes *w)
     return !too_long(t, w) || no(t, REASON_TOO_LONG, -1);
 }
 
-/* Machines that `any` may take: up, with the label. */
+/* Whether `any` may choose the machine: up, with the label. */
 static bool is_candidate(const struct turn *t, const struct wishes *w, int machine)
 {
     const struct model_machine *it = &t->model->machines[machine];
@@ -344,7 +344,7 @@ static bool check_size(struct turn *t, const struct wishes *w)
     return no(t, REASON_EXCEEDS_MACHINE, -1);
 }
 
-/* What others use: without this booking's own from the cut on. */
+/* Use by other bookings: the total without this booking's own use from the cut on. */
 static struct amount others(const struct turn *t, const struct wishes *w, int machine, int64_t s)
 {
     if (s >= MODEL_SECONDS)
@@ -354,7 +354,7 @@ static struct amount others(const struct turn *t, const struct wishes *w, int ma
     return own ? minus(use, w->booking->held[machine][s]) : use;
 }
 
-/* The least of each that is free over the window; below 0 where use is above the capacity. */
+/* Minimum free GPUs and memory over the window; negative where use exceeds capacity. */
 static struct amount free_over(const struct turn *t, const struct wishes *w, int machine,
                                int64_t from_s)
 {
@@ -368,7 +368,7 @@ static struct amount free_over(const struct turn *t, const struct wishes *w, int
     return free;
 }
 
-/* Whether all that is wished for would fit from then on. */
+/* Whether all wishes fit into a window that starts at from_s. */
 static bool all_fit(const struct turn *t, const struct wishes *w, int64_t from_s)
 {
     for (size_t i = 0; i < w->count; i++) {
@@ -391,7 +391,7 @@ static int64_t next_start(const struct turn *t, const struct wishes *w)
         if (t->model->machines[w->items[i].machine].state != MACHINE_UP)
             return -1;
     }
-    /* After the farm's life all is free. */
+    /* After the farm's life everything is free. */
     for (int64_t s = w->from_s; s <= MODEL_SECONDS && s <= t->floor_s + furthest_s(t); s++) {
         if (all_fit(t, w, s))
             return s;
@@ -425,7 +425,7 @@ static bool check_free(struct turn *t, const struct wishes *w)
     return true;
 }
 
-/* `any`: one machine after the other, each time the one with the least free. */
+/* `any` takes one machine at a time, always the one with the least free capacity. */
 static bool choose(struct turn *t, struct wishes *w)
 {
     const struct any *any = w->any;
@@ -523,7 +523,7 @@ static void tell_occurrence(struct model_answer *out, int64_t what)
     out->occurrence_sum += what * (int64_t)++out->occurrence_count;
 }
 
-/* Occurrence by occurrence; what was booked is taken back where all was asked for and one failed. */
+/* Books occurrence by occurrence; undoes all if one fails and the request needs all. */
 static void create_series(struct turn *t)
 {
     const struct booking_create *create = &t->in->claims->request.booking_create;
@@ -642,7 +642,7 @@ static void cancel_series(struct turn *t, int64_t series)
     if (!any)
         no(t, REASON_UNKNOWN_BOOKING, -1);
     if (!first)
-        return; /* the reason is noted */
+        return; /* the reason is set */
     t->out->reason = clean.reason;
     answer_booking(t, first);
 }
@@ -702,7 +702,7 @@ static int by_id(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* Whether the use stays within the room everywhere if what the booking holds is added. */
+/* Whether `use` plus the booking's use stays within `room` in every second. */
 static bool fits_beside(const struct turn *t, const struct model_booking *booking, int machine,
                         const struct amount *use, struct amount room)
 {
@@ -721,7 +721,7 @@ static void add(const struct turn *t, const struct model_booking *booking, int m
         use[s] = plus(use[s], booking->held[machine][s]);
 }
 
-/* The bookings that must go from the machine; false: without them it is still too full. */
+/* Picks the bookings to displace from the machine; false if it stays over-booked without them. */
 static bool pick(struct turn *t, int machine, struct amount room, struct model_booking **chosen,
                  size_t *count_out)
 {

@@ -1,4 +1,4 @@
-/* JSON as the decision table writes it: one object per line, without commas or needless quotes.
+/* The decision table's notation for JSON: one object per line, without commas or needless quotes.
  *
  *   booking id=1 start=10:00 allocations=[gpu4:1:8]
  *
@@ -16,10 +16,10 @@
 
 #define NOTATION_DAY_MS INT64_C(1796083200000) /* 2026-12-01T00:00:00Z */
 
-/* The line as an object, a new reference; a first word without '=' is the member `first`. A line
- * that cannot be read fails the test. */
+/* Parses a line into a new object; a first word without '=' becomes the member `first`. A malformed
+ * line fails the test. */
 json_t *notation_read(const char *line, const char *first);
-/* The time that the text begins with, in ms. */
+/* Parses the time at the start of the text, in ms. */
 int64_t notation_time(const char *text);
 
 #endif

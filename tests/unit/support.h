@@ -1,4 +1,4 @@
-/* What several unit tests need. */
+/* Helpers shared by unit tests. */
 #ifndef BERTH_TESTS_SUPPORT_H
 #define BERTH_TESTS_SUPPORT_H
 
@@ -7,12 +7,12 @@
 #include "core/arena.h"
 #include "lib/base/mem.h"
 
-/* A new arena for each test, made and freed by these two. */
+/* cmocka fixtures: a new arena for each test. */
 extern struct arena *arena;
 int arena_setup(void **state);
 int arena_teardown(void **state);
 
-/* All bytes of a file of the checkout; fails the test if there is none. */
+/* Reads a file of the checkout; fails the test if the file does not exist. */
 struct buf read_file(const char *path);
 
 /* The next number of the splitmix64 sequence of `state`. */

@@ -1,4 +1,4 @@
-/* How decisions look to a person and to a script, and the command that is offered to be pasted. */
+/* The output of decisions for people and for scripts, and the suggested command to paste. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@
 
 /* ---- what is printed ----------------------------------------------------------------------- */
 
-/* One of stdout and stderr, into a file for a while. */
+/* stdout or stderr, redirected into a file for a while. */
 struct capture {
     FILE *stream, *file;
     int saved;
@@ -76,7 +76,7 @@ static void check_printed(const struct cli *cli, const char *event, const struct
 
 /* ---- what was typed ------------------------------------------------------------------------ */
 
-/* A command line without --config: what its options say is all that is looked at. */
+/* A command line without --config, so that only its options count. */
 static void type(struct cli *cli, char *const *argv)
 {
     struct failure f;
@@ -194,7 +194,7 @@ static void no_room(void **state)
         .code = 3};
     type(&cli, ARGV("book", "gpu-01:1", "gpu-02:1", "--start", "@0", "--for", "2h"));
     check_printed(&cli, event, &asked, &expected);
-    /* `why` knows only what the event says. */
+    /* `why` knows only the event. */
     expected.err = "berth: rejected: insufficient_capacity: gpu-01 is full.\n"
                    "berth: free then: gpu-01                 0 GPUs     64 GiB\n"
                    "berth:            gpu-02                 1 GPU     512 GiB\n"
@@ -362,7 +362,7 @@ static void a_series(void **state)
     untype(&cli);
 }
 
-/* `any` chooses anew for each occurrence: then each says its own. */
+/* `any` chooses for each occurrence separately, so each prints its machines. */
 static void a_series_of_different_machines(void **state)
 {
     (void)state;

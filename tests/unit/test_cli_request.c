@@ -169,7 +169,7 @@ static void test_requests_are_those_of_the_schema(void **state)
                   "{\"type\":\"booking.create\",\"start\":\"2026-12-01T12:00:00Z\","
                   "\"duration_s\":7200,\"allocations\":[{\"machine\":\"gpu-01\",\"gpus\":4,"
                   "\"memory_gib\":64},{\"machine\":\"gpu-02\",\"gpus\":8,\"memory_gib\":0}]}");
-    /* "now" is the broker's: the start is left out. */
+    /* "now" is the broker's time: the request has no start. */
     booking = (struct cli_booking){.window = window_of("now", "+2h", NULL)};
     check_request(cli_request_create(&booking),
                   "{\"type\":\"booking.create\",\"end\":\"2026-12-01T12:00:00Z\","
@@ -216,7 +216,7 @@ static void test_a_window_is_shown_in_its_zone(void **state)
     assert_int_equal(cli_window_length_ms(&w), 2 * HOUR_MS);
     w = window_of("13:00", "16:00", NULL);
     assert_int_equal(cli_window_length_ms(&w), 3 * HOUR_MS);
-    /* It begins when the broker says. */
+    /* The booking begins at the broker's time. */
     w = window_of("now", "16:00", NULL);
     assert_int_equal(cli_window_length_ms(&w), 0);
 
@@ -262,7 +262,7 @@ static void test_any_takes_count_amounts_and_labels(void **state)
     check_request(cli_request_create(&booking),
                   "{\"type\":\"booking.create\",\"start\":\"2026-12-01T12:00:00Z\","
                   "\"duration_s\":7200,\"any\":{\"count\":1,\"gpus\":0,\"memory_gib\":64}}");
-    /* Whole machines, as large as the reader will say. */
+    /* Whole machines; their sizes come from the reader later. */
     text = (struct cli_any_text){.count = "64"};
     assert_int_equal(cli_any_parse(&text, &booking.any, &f), ERR_OK);
     assert_int_equal(booking.any.count, 64);
@@ -362,7 +362,7 @@ static void test_a_wrong_repeat_is_refused(void **state)
 
 /* ---- amend --------------------------------------------------------------------------------- */
 
-/* "START END" in UTC that the change makes of a booking from 2026-12-01T12:00Z to 14:00Z. */
+/* "START END" in UTC after the change to a booking from 2026-12-01T12:00Z to 14:00Z. */
 static enum err change_booking(const struct cli_change_text *text, char got[100], struct failure *f)
 {
     struct cli_change change = {0};
@@ -371,7 +371,7 @@ static enum err change_booking(const struct cli_change_text *text, char got[100]
         return f->err;
     assert_false(cli_change_is_empty(&change));
     bool needs = cli_change_needs_booking(&change);
-    /* The booking's times are read only if they are needed. */
+    /* The booking is fetched only if the change needs its times. */
     if (cli_change_resolve(&change, needs ? NOW_MS + 2 * HOUR_MS : 0,
                            needs ? NOW_MS + 4 * HOUR_MS : 0, f) != ERR_OK)
         return f->err;
@@ -475,7 +475,7 @@ static void test_shares_are_set_and_dropped(void **state)
     }
     assert_int_equal(cli_shares_add(&held, "cpu-x:0:1", &f), ERR_USAGE);
     assert_non_null(strstr(f.text, "at most 64 machines"));
-    /* One that is there already still finds its place. */
+    /* At the limit an existing share can still be replaced. */
     assert_int_equal(cli_shares_set(&held, &set.items[0], &f), ERR_OK);
 }
 
@@ -502,7 +502,7 @@ static void test_no_option_hides_another(void **state)
         assert_non_null(strstr(spec->example, spec->name));
         assert_non_null(spec->description);
         assert_non_null(cli_commands[i].run);
-        /* No option twice, none that hides a common one. */
+        /* No option twice, and none hides a common option. */
         for (option = spec->options; option && option->name; option++) {
             for (const struct option_spec *o = option + 1; o->name; o++)
                 assert_string_not_equal(option->name, o->name);

@@ -1,5 +1,5 @@
-/* Times and durations as people type them: every form, every refusal, and the days on which clocks
- * change in three zones. */
+/* Times and durations as people type them: every form, every refusal, and clock changes in three
+ * zones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@ static int64_t ms_of(const char *text)
 
 struct row {
     const char *zone, *text;
-    const char *expected; /* a moment, or with a leading '!' what the error says */
+    const char *expected; /* an instant, or '!' and a part of the error */
 };
 
 static void check(const struct row *row, int64_t now_ms)
@@ -84,7 +84,7 @@ static void forms(void **state)
         {"Australia/Lord_Howe", "21:00", NOW},
     };
     CHECK(rows, NOW);
-    /* Now is rounded up to the second, and a minute that has begun is over. */
+    /* "now" is rounded up to the second; the current minute counts as past. */
     const struct row late[] = {
         {paris, "now", "2026-12-01T10:00:01Z"},
         {paris, "11:00", "2026-12-02T10:00:00Z"},
@@ -156,7 +156,7 @@ static void clock_changes(void **state)
         {"Australia/Lord_Howe", "2027-04-04 02:00", "2027-04-03T15:30:00Z"},
     };
     CHECK(rows, NOW);
-    /* The forms without a date meet them too. */
+    /* Forms without a date meet clock changes too. */
     const struct row near[] = {
         {"Europe/Paris", "02:30", "!does not exist"},
         {"Europe/Paris", "sun 02:30", "!does not exist"},
@@ -172,7 +172,7 @@ static void durations(void **state)
     static const struct {
         const char *text;
         int64_t seconds;   /* -1: refused */
-        const char *error; /* what the refusal says */
+        const char *error; /* a part of the refusal */
     } rows[] = {
         {"1w2d3h4m5s", 7 * 86400 + 2 * 86400 + 3 * 3600 + 4 * 60 + 5, NULL},
         {"2h", 7200, NULL},
@@ -250,7 +250,7 @@ static void windows(void **state)
                         "2026-12-01T06:30:00-03:30");
     assert_string_equal(cli_time_exact(ms_of(NOW) + 999, "Asia/Kolkata", buf),
                         "2026-12-01T15:30:00+05:30");
-    /* Liberia's clocks once went after seconds. */
+    /* Liberia's offset to UTC once had seconds. */
     assert_string_equal(cli_time_exact(0, "Africa/Monrovia", buf), "1970-01-01T00:00:00Z");
 }
 

@@ -1,6 +1,5 @@
-/* The codec of claims: its corpus (schemas/corpus/claims, the same that integration-tests run
- * through a JSON Schema validator), what it decodes, in which order it finds faults, how it names
- * them, and the content hash. */
+/* The codec of claims: its corpus (schemas/corpus/claims, which integration-tests also run through
+ * a JSON Schema validator), decoded values, the order and names of faults, and the content hash. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,7 +53,7 @@ static void assert_fault(struct claims claims, const char *pointer, const char *
 
 /* --- the corpus --- */
 
-/* Decodes a copy that has no byte behind its end, so that ASan sees a read past it. */
+/* Decodes an exactly sized copy, so that ASan reports a read past its end. */
 static struct claims decode_file(const char *path)
 {
     struct buf text = read_file(path);
@@ -68,7 +67,7 @@ static struct claims decode_file(const char *path)
     return claims;
 }
 
-/* As the decision sees it: iss and aud have reasons of their own. */
+/* As the decision does: iss and aud have separate reasons. */
 static const char *fault_of(const struct claims *claims)
 {
     if (claims->pointer)
@@ -110,7 +109,7 @@ static void test_corpus_ok(void **state)
     assert_true(count > 95);
 }
 
-/* One row of faults.tsv: the document's fault is where the row says. */
+/* One row of faults.tsv: the document's fault is at the row's pointer. */
 static void check_row(char *row)
 {
     char *file = row;
@@ -146,7 +145,7 @@ static void test_corpus_faults(void **state)
         count++;
     }
     buf_fini(&table);
-    /* Every document is in the table. */
+    /* The table has every document. */
     assert_int_equal(count,
                      count_documents(CORPUS "/bad") + count_documents(CORPUS "/beyond-schema"));
 }
@@ -268,7 +267,7 @@ static void test_any(void **state)
     assert_valid(&claims);
     assert_int_equal(asked->any.labels.count, 0);
 
-    /* Neither: a window without machines. */
+    /* Neither `allocations` nor `any`: a window without machines. */
     claims = decode_request("{\"type\":\"booking.create\",\"duration_s\":90}");
     assert_valid(&claims);
     assert_int_equal(asked->any.count, 0);
@@ -341,7 +340,7 @@ static void test_booking_amend(void **state)
 
 /* --- faults --- */
 
-/* Faulty claims are repaired one by one, and each time the next one is found. */
+/* Repairs faulty claims one at a time; each time the codec reports the next. */
 static void test_order_of_faults(void **state)
 {
     (void)state;
@@ -355,7 +354,7 @@ static void test_order_of_faults(void **state)
     static const char *const pointers[] = {"/iat", "/exp", "/nbf", "/jti", "/sub", "/request"};
     for (size_t repaired = 0; repaired < 6; repaired++) {
         struct buf payload = {0};
-        /* Backwards, so that their order in the document is not what counts. */
+        /* Backwards, because the order in the document must not matter. */
         for (size_t i = 6; i-- > 0;)
             buf_printf(&payload, "%s%s", i == 5 ? "{" : ",", i < repaired ? good[i] : bad[i]);
         buf_puts(&payload, "}");
@@ -366,7 +365,7 @@ static void test_order_of_faults(void **state)
     }
 }
 
-/* What fits is there in spite of a fault elsewhere: the event may show it. */
+/* Valid members are decoded in spite of a fault elsewhere, for the event to show. */
 static void test_the_rest_is_decoded(void **state)
 {
     (void)state;
@@ -448,7 +447,7 @@ static void test_phrases_of_bookings(void **state)
                  "/request", "exactly one of booking and series");
 }
 
-/* Unknown fields come first, in the order of the document; then the table's order. */
+/* Unknown fields are reported first, in the document's order; then faults in the table's order. */
 static void test_order_of_fields(void **state)
 {
     (void)state;
@@ -472,7 +471,7 @@ static void assert_hash(const struct claims *claims, const char *hex)
     buf_fini(&text);
 }
 
-/* The figure comes from Python:
+/* The hash was computed by Python:
  * hashlib.sha256(json.dumps({"request": …, "sub": …}, sort_keys=True, separators=(",", ":"),
  *                           ensure_ascii=False).encode()).hexdigest() */
 static void test_content_hash(void **state)
@@ -494,7 +493,7 @@ static void test_content_hash(void **state)
     assert_hash(&claims, hex);
 }
 
-/* For every good document, jansson's sorted and compact text hashes to the same. */
+/* For every valid document, jansson's sorted, compact text has the same hash. */
 static void test_content_hash_of_corpus(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Runs the rows of tests/unit/decide_table.txt, which says how they are read: a test for each. A
- * message goes the way that it goes in a worker: claims_decode, decide, event_encode. */
+/* Runs tests/unit/decide_table.txt (see there for its notation), one test for each row. Messages
+ * take the worker's path: claims_decode, decide, event_encode. */
 #include "core/decide.h"
 
 #include <inttypes.h>
@@ -23,18 +23,17 @@
 
 static struct row {
     enum reason section; /* REASON_NONE: [accepted] */
-    int number;          /* of its first line, the rule */
+    int number;          /* line number of the rule */
     char *rule, *lines[8];
     size_t line_count;
-} rows[MAX_ROWS]; /* the first is the farm, with which each row begins */
+} rows[MAX_ROWS]; /* the first sets up the farm for each row */
 static size_t row_count;
 
-/* The row that runs. */
+/* The current row. */
 static struct world *world;
-static json_t
-    *context;         /* what the lines `sender`, `token` and `operator` say of the next message */
-static json_t *event; /* the last message's: data, subject and outcome; NULL: no message yet */
-static int64_t booking_id; /* that it is about */
+static json_t *context; /* of the next message, from the lines `sender`, `token` and `operator` */
+static json_t *event;   /* data, subject and outcome of the last message; NULL: no message yet */
+static int64_t booking_id; /* the last message's booking */
 static int64_t machine_count, seq;
 
 /* --- members --- */
@@ -54,7 +53,7 @@ static int64_t time_of(const json_t *object, const char *name, int64_t otherwise
     return ms;
 }
 
-/* In the world's arena. */
+/* Allocated in the world's arena. */
 static const char *text_of(const json_t *object, const char *name, const char *otherwise)
 {
     const char *text = json_string_value(json_object_get(object, name));
@@ -116,7 +115,7 @@ static void put_share(struct booking *booking, const json_t *share)
         world_client_timeline_add(world, client, row.start_ms, row.end_ms, row.amount);
 }
 
-/* `copies`: so many bookings, each with the next id and the window behind the one before. */
+/* `copies`: number of bookings, each with the next id and the next window. */
 static void put_bookings(const json_t *line)
 {
     struct booking row = {.id = int_of(line, "id", 0),
@@ -194,7 +193,7 @@ static void decode(const struct submission *in, json_t *request, struct claims *
     json_decref(payload);
 }
 
-/* Sets `event`; the answer is there when the request id comes again. */
+/* Sets `event` and stores the answer for duplicates of the request id. */
 static void encode(const struct submission *in, const struct decision *out)
 {
     static const uint8_t no_hash[32];
@@ -229,8 +228,8 @@ static void encode(const struct submission *in, const struct decision *out)
     json_decref(whole);
 }
 
-/* What holds for each reason, whatever the row: how far the token is believed, and whether the
- * request id is used up. An amend's empty window is found late (core/decide.h). */
+/* Invariants of each reason: how much of the token the event repeats, and whether the request id is
+ * used up. An amend's empty window is found late (core/decide.h). */
 static void check_flags(const struct decision *out)
 {
     enum reason reason = out->reason;
@@ -244,7 +243,7 @@ static void check_flags(const struct decision *out)
     assert_true((verified && !out->duplicate_of) || out->subject_kind == SUBJECT_NONE);
 }
 
-/* Grows with each change that the batch makes. */
+/* Increases with each change in the batch. */
 static int64_t changes(void)
 {
     int64_t sum = 0;
@@ -326,7 +325,7 @@ static json_t *time_json(int64_t ms)
     return json_string(timetext_format(ms, text));
 }
 
-/* The rows of the last message's booking. */
+/* Compares the allocation rows of the last message's booking. */
 static json_t *rows_json(void)
 {
     const struct booking *booking = world_booking(world, booking_id);
@@ -345,7 +344,7 @@ static json_t *rows_json(void)
     return list;
 }
 
-/* What the database holds under this name; NULL: nothing. */
+/* The database's object of this name, or NULL. */
 static json_t *state_json(const char *name)
 {
     const struct machine *machine = world_machine_by_name(world, name);
@@ -377,7 +376,7 @@ static void run_after(json_t *wanted)
 
 /* --- rows --- */
 
-/* `answered`: the next line says what is expected of this one, a message; else it is accepted. */
+/* `answered`: the next line gives the message's expected answer; else it must be accepted. */
 static void run_line(const char *line, bool answered)
 {
     char name[16] = "", time[32] = "";
@@ -423,7 +422,7 @@ static void test_row(void **state)
     world_free(world);
 }
 
-/* The reason that the row ends with. */
+/* The reason at the end of the row. */
 static enum reason row_reason(const struct row *row)
 {
     char outcome[64] = "";
@@ -432,8 +431,8 @@ static enum reason row_reason(const struct row *row)
     return reason_from_name(outcome);
 }
 
-/* The sections come in the order of the reasons. Each has a row that ends with its reason and, but
- * for the accepted ones, a row that does not. */
+/* Sections follow the order of the reasons. Each has a row that ends with its reason and, except
+ * for [accepted], a row that does not. */
 static void test_table_is_complete(void **state)
 {
     size_t i = 1;
@@ -478,7 +477,7 @@ static void load_table(void)
     int number = 1;
     for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
         int first = number++;
-        for (; strncmp(end + 1, "            ", 12) == 0; number++) { /* it goes on */
+        for (; strncmp(end + 1, "            ", 12) == 0; number++) { /* a continuation line */
             *end = ' ';
             end = strchr(end, '\n');
         }

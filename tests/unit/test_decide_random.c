@@ -1,19 +1,19 @@
-/* Random requests on small, tight farms, decided by the model (decide_model.h) and by core/ in
- * batches of 1, of 7 and of all, with batches that fail and are decided again.
+/* Random requests on small, busy farms, decided by the model (decide_model.h) and by core/ in
+ * batches of 1, 7 and all; some batches fail and are decided again.
  *
  *   TEST_SEED=N  another run (the seed is printed)      TEST_OPS=N  its length, in requests: each
  *   is decided three times. make test: 300,000 under sanitizers and 3,400,000 without, over 10 million
  *   decisions (make random-core); make soak: 34,000,000.
  *
- * A farm lives for OPS_PER_FARM requests over two minutes and a half. Its store is kept here as
- * tables of rows, loaded the way the worker does: timelines only when the version says so, bookings
- * when a request names them, rows in any order. Checked for each batch size:
- *  - each decision is the model's, and the same to the last word in all three sizes;
- *  - a rejected request leaves the world alone;
- *  - what changed is marked as touched, and has the version of its machine's row;
- *  - live rows, timelines and the model tell the same use for each second, of machines and of
- *    clients with counted limits; the world forgets the past meanwhile;
- *  - no second is over capacity from the machine's last capacity change on. */
+ * A farm lives for OPS_PER_FARM requests over two and a half minutes. Its store is a set of tables
+ * in memory, loaded as by the worker: timelines only when the version has changed, bookings when a
+ * request names them, rows in any order. Checked for each batch size:
+ *  - each decision equals the model's and is identical in all three sizes;
+ *  - a rejected request does not change the world;
+ *  - changed machines are marked as touched and have the version of their rows;
+ *  - live rows, timelines and the model agree on the use of machines and of clients with counted
+ *    limits in each second, while the world forgets the past;
+ *  - from a machine's last capacity change on, no second exceeds its capacity. */
 #include "core/decide.h"
 #include "tests/unit/core_state.h"
 #include "tests/unit/decide_model.h"
@@ -41,7 +41,7 @@
 #define GHOST          "m9" /* never registered */
 #define MAX_SHARES     4
 #define MAX_WINDOWS    4
-/* GPUs come by the hundred, so that GPU-hours count within a farm's two minutes. */
+/* Hundreds of GPUs, so that GPU-hours matter within a farm's two minutes. */
 #define UNIT           100
 #define STORE_ROWS     64
 #define CHECKS         4 /* full comparisons per farm and size */
@@ -53,7 +53,7 @@ struct op {
     struct share shares[MAX_SHARES];
     struct window windows[MAX_WINDOWS];
     struct model_answer answer;
-    uint64_t digest; /* of the whole decision, as the first size gave it */
+    uint64_t digest; /* of the whole decision in the first batch size */
 };
 
 struct stored_booking {
@@ -76,7 +76,7 @@ static struct op ops[OPS_PER_FARM];
 static struct model model;
 static struct store store;
 static uint64_t tally[REASON_COUNT], accepted[REQUEST_TYPE_COUNT], displaced;
-/* That the generator reaches: accepted ones of a kind, and rejections that say when all would fit. */
+/* Coverage of the generator: accepted requests by kind, and rejections with a next start. */
 static uint64_t any_accepted, any_nexts, whole_nexts, series_accepted, series_gaps,
     series_cancelled;
 static uint64_t in_use_listed, limits_hit[5];
@@ -134,7 +134,7 @@ static struct labels random_pool(void)
                       : (struct labels){.count = 1, .items = pools[between(0, 1)]};
 }
 
-/* Windows in the same distance, from the request's own on. */
+/* Windows at equal distances, from the request's own window on. */
 static void random_repeat(struct op *op, int64_t start_s, int64_t length_s)
 {
     struct booking_create *create = &op->claims.request.booking_create;
@@ -182,7 +182,7 @@ static void random_create(struct op *op, int64_t floor_s)
         random_repeat(op, start_s, length_s);
 }
 
-/* A booking of late, or any. */
+/* A recent booking, or any. */
 static const struct model_booking *random_booking(void)
 {
     if (model.booking_count == 0)
@@ -212,7 +212,7 @@ static void random_cancel(struct op *op)
         if (booking)
             cancel->booking = booking->series;
     } else if (chance(2)) {
-        cancel->series = true; /* of what may be none */
+        cancel->series = true; /* the booking may belong to no series */
     }
 }
 
@@ -236,7 +236,7 @@ static void random_amend(struct op *op, int64_t floor_s)
     if (!amend->has_shares)
         return;
     amend->share_count = random_shares(op);
-    /* Often what it holds, a little changed: so that rows stay, shrink and grow. */
+    /* Often the present use, slightly changed, so that rows stay, shrink and grow. */
     for (size_t i = 0; booking && i < amend->share_count; i++) {
         int index = model_machine_index(op->shares[i].machine);
         struct amount held = index < 0 ? (struct amount){0} : booking->held[index][end_s - 1];
@@ -298,8 +298,8 @@ static void random_request(struct op *op, int64_t floor_s)
     }
 }
 
-/* A partition's clock: it never runs backwards, and lags behind the others by seconds; now and then
- * it catches up in a step, or falls behind. */
+/* A partition's clock: never runs backwards, lags seconds behind the others; sometimes it catches
+ * up in one step, or falls behind. */
 struct part_clock {
     int64_t now_ms, lag_ms, seq;
 };
@@ -317,7 +317,7 @@ static void clock_step(struct part_clock *clock, int index)
         clock->now_ms = now_ms;
 }
 
-/* One message. */
+/* Generates one message. */
 static void random_op(struct op *op, struct part_clock *clocks, int index)
 {
     int64_t part = between(0, PARTS - 1);
@@ -339,7 +339,7 @@ static void random_op(struct op *op, struct part_clock *clocks, int index)
     op->claims.type = op->claims.request.type;
 }
 
-/* Most machines are there from the start; ids are not in the order of names. */
+/* Most machines exist from the start; the order of ids differs from that of names. */
 static void first_machines(void)
 {
     static const int64_t ids[FIRST_MACHINES] = {3, 1, 4, 2};
@@ -375,7 +375,7 @@ static void count_kinds(const struct op *op)
         limits_hit[i] += strcmp(limits[i], answer->limit.name) == 0 ? 1 : 0;
 }
 
-/* Each client has some limits of its own, or none. */
+/* Each client has some limits or none. */
 static void random_limits(struct client_limits *limits)
 {
     *limits = (struct client_limits){
@@ -630,7 +630,7 @@ static void load_booking(struct world *world, const struct stored_booking *from)
     if (!from || world_booking(world, from->row.id))
         return;
     struct booking *booking = world_booking_put(world, &from->row);
-    /* From a random place on, in either direction: the order must not matter. */
+    /* From a random index on, in either direction: the order must not matter. */
     size_t shift = from->count > 0 ? (size_t)between(0, (int64_t)from->count - 1) : 0;
     bool back = chance(50);
     for (size_t i = 0; i < from->count; i++) {
@@ -691,7 +691,7 @@ static void load_series(struct world *world, int64_t series)
     }
 }
 
-/* Booked bookings with use of the machine from then on, as the worker asks for them. */
+/* Loads the booked bookings that use the machine from then on, like the worker. */
 static void load_displaceable(struct world *world, const char *name, int64_t known_from_ms)
 {
     const struct machine *machine = world_machine_by_name(world, name);
@@ -843,7 +843,7 @@ static void save(struct world *world)
 
 /* --- the whole --- */
 
-/* Use second by second from the live rows, of the machine with this id. */
+/* The machine's use in each second, from the live rows. */
 static void fold_rows(int64_t machine_id, struct amount use[MODEL_SECONDS])
 {
     memset(use, 0, sizeof(struct amount) * MODEL_SECONDS);
@@ -860,7 +860,7 @@ static void fold_rows(int64_t machine_id, struct amount use[MODEL_SECONDS])
     }
 }
 
-/* Second by second, from its rows. */
+/* The client's use in each second, from its rows. */
 static void check_client(struct world *world, int index)
 {
     int64_t gpus[MODEL_SECONDS] = {0}, sum = 0;
@@ -886,7 +886,7 @@ static void check_client(struct world *world, int index)
     same("a client's whole GPU time", (int64_t)client->known_gpu_ms, sum);
 }
 
-/* `all` when the model is at this point, too: it is only after the last batch. */
+/* `all`: the model has reached the same point, which it has only after the last batch. */
 static void check_machines(struct world *world, bool all)
 {
     for (size_t i = 0; i < store.machine_count; i++) {
@@ -972,7 +972,7 @@ static void run_farm(size_t batch_size, bool first_size)
                 save(world);
             world_batch_end(world, committed);
         }
-        if (chance(1)) { /* as after a lost session */
+        if (chance(1)) { /* like a lost session */
             world_free(world);
             world = world_new();
         }
@@ -990,7 +990,7 @@ static void run_farm(size_t batch_size, bool first_size)
     world_free(world);
 }
 
-/* What the rows of the store say, whatever their order. */
+/* A digest of the store's rows, independent of their order. */
 static uint64_t store_digest(void)
 {
     uint64_t digest = 0;
@@ -1027,7 +1027,7 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
     return text && text[0] != '\0' ? strtoull(text, NULL, 10) : otherwise;
 }
 
-/* A generator that has lost its aim would prove nothing. */
+/* Fails if the generator does not reach enough cases of each kind. */
 static void check_aim(bool long_enough)
 {
     for (int i = 0; i < REASON_COUNT; i++) {

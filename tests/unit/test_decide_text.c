@@ -1,4 +1,4 @@
-/* The words of decisions (core/decide_text.c), and times that no schema lets through. */
+/* The sentences of decisions (core/decide_text.c), and times that no schema admits. */
 #include "core/decide.h"
 #include "core/decider.h"
 
@@ -59,7 +59,7 @@ static void test_time_text(void **state)
     assert_int_equal(time_ceil_s(2000), 2000);
 }
 
-/* A sentence is cut at LIMIT_DETAIL_LEN, and never inside of a character. */
+/* A sentence is cut at LIMIT_DETAIL_LEN, never inside a character. */
 static void test_detail_is_cut_between_characters(void **state)
 {
     (void)state;
@@ -90,7 +90,7 @@ static void test_detail_is_cut_between_characters(void **state)
     }
 }
 
-/* The codec refuses such times; the decision function takes any number. */
+/* The codec refuses such times; the decision function accepts any number. */
 static void test_any_number_is_a_time(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* The events' bytes against schemas/corpus/events/ok/NAME.json (which integration-tests also run
  * through the JSON Schemas), their limits, and text that needs escapes.
  *
- * UPDATE_EXPECTED=1 writes the files instead of comparing them: read the difference then. */
+ * UPDATE_EXPECTED=1 writes the files instead of comparing them; review the difference. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +35,7 @@ static struct claims claims;
 static struct decision decision;
 static struct event_input input;
 
-/* Each test starts from a verified booking.create whose decision is still to be filled in. */
+/* Each test starts from a verified booking.create and fills in the decision. */
 static int setup(void **state)
 {
     arena_setup(state);
@@ -76,7 +76,7 @@ static void write_expected(const char *path, const struct event *event)
     assert_int_equal(fclose(file), 0);
 }
 
-/* jansson reads the bytes and writes the same ones. */
+/* jansson parses the bytes and writes the same bytes. */
 static void assert_jansson_agrees(const struct event *event)
 {
     json_error_t error;
@@ -164,7 +164,7 @@ static void test_booking_create(void **state)
     assert_string_equal(event.bytes, again.bytes);
 }
 
-/* A whole second: no milliseconds in `time`. An admin's request, the booking stays batch-1's. */
+/* A whole second: `time` has no milliseconds. The request is an admin's, the booking batch-1's. */
 static void test_booking_amend(void **state)
 {
     (void)state;
@@ -271,7 +271,7 @@ static void test_series_create(void **state)
     decision.series = &(struct series_view){booking.id, 2, occurrences};
     assert_encoded("accepted-booking.create-series");
 
-    /* The first was left out, and gave the series its id all the same. */
+    /* The first occurrence was skipped but still gave the series its id. */
     occurrences[0] = (struct occurrence){.window = occurrences[0].window,
                                          .reason = REASON_INSUFFICIENT_CAPACITY,
                                          .machine = "gpu-01"};
@@ -305,7 +305,7 @@ static void test_series_cancel(void **state)
     assert_encoded("accepted-booking.cancel-series");
 }
 
-/* A booking of a series that is changed alone. */
+/* A change to a single booking of a series. */
 static void test_booking_of_series(void **state)
 {
     (void)state;
@@ -391,7 +391,7 @@ static void test_invalid_request(void **state)
     assert_encoded("rejected-invalid_request");
 }
 
-/* Signed by a client's key, but the payload is no JSON. */
+/* Signed by a client's key, but the payload is not JSON. */
 static void test_nothing_known(void **state)
 {
     (void)state;
@@ -412,7 +412,7 @@ static void test_unknown_booking(void **state)
     assert_string_equal(event.subject, "booking/77");
 }
 
-/* Claims and client are there, as for a bad signature, but nothing of them is repeated. */
+/* Claims and client are set, as for a bad signature, but the event repeats none of them. */
 static void test_unverified(void **state)
 {
     (void)state;
@@ -437,7 +437,7 @@ static void test_operator(void **state)
 
 /* --- duplicates --- */
 
-/* Encodes the repeat of `first`, which was seq 1042 of partition 3. */
+/* Encodes a duplicate of `first`, seq 1042 of partition 3. */
 static struct event repeat(const struct event *first, const char *name)
 {
     static struct prior prior;
@@ -505,7 +505,7 @@ static const char *repeated(const char *piece, size_t count)
     return jsonout_finish(&out);
 }
 
-/* The longest of everything that an update can show, and then its repeat. */
+/* An update's event with every member at its maximum, and then its duplicate. */
 static void test_largest_update(void **state)
 {
     (void)state;
@@ -565,7 +565,7 @@ static void test_largest_booking(void **state)
     assert_true(event.len < 16 * 1024);
 }
 
-/* As many machines in as many occurrences as a request can ask for, and the repeat of that answer. */
+/* The maximum of machines and occurrences, and then the duplicate. */
 static void test_largest_series(void **state)
 {
     (void)state;
@@ -613,8 +613,8 @@ static void test_largest_series(void **state)
     assert_jansson_agrees(&again);
 }
 
-/* Each of many running bookings was amended to as many machines as one can have, and then the series
- * is cancelled: what is behind the limit is left out, and the event keeps within its own. */
+/* Cancels a series of many running bookings, each amended to the maximum of machines: the event
+ * lists machines up to a limit and stays within its size. */
 static void test_amended_series(void **state)
 {
     (void)state;
@@ -631,7 +631,7 @@ static void test_amended_series(void **state)
     booking.state = BOOKING_RELEASED;
     for (int64_t i = 0; i < LIMIT_OCCURRENCES; i++)
         occurrences[i] = occurrence_of(i, &booking);
-    occurrences[40].share_count = 0; /* behind the limit, but adds nothing */
+    occurrences[40].share_count = 0; /* beyond the limit, but adds nothing */
     accept_booking(&booking);
     decision.series = &(struct series_view){booking.id, LIMIT_OCCURRENCES, occurrences};
     struct event event = encode();
@@ -649,7 +649,7 @@ static void test_amended_series(void **state)
     json_decref(document);
 }
 
-/* Every byte in a string, also those that are no text: the event stays valid JSON. */
+/* Every byte in a string, also invalid UTF-8: the event stays valid JSON. */
 static void test_any_bytes(void **state)
 {
     (void)state;

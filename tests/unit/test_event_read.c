@@ -1,5 +1,5 @@
-/* Reading events: the documents of schemas/corpus/events, texts that only look like something, and
- * bytes that are no event. */
+/* Reading events: the documents of schemas/corpus/events, misleading texts, and bytes that are not
+ * an event. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +30,7 @@
 
 static struct event_view event;
 
-/* The text of a file of the corpus; the caller frees it. */
+/* Reads a file of the corpus; the caller frees the text. */
 static char *corpus(const char *name)
 {
     return read_file(arena_printf(arena, CORPUS "%s", name)).data;
@@ -166,7 +166,7 @@ static void rejections(void **state)
     assert_int_equal(event.frees[1].amount.gpus, 3);
 }
 
-/* A later version's type is an event, of which nothing but the attributes is read. */
+/* Of an event with a later version's type only the attributes are read. */
 static void unknown_types_and_members(void **state)
 {
     (void)state;
@@ -180,8 +180,8 @@ static void unknown_types_and_members(void **state)
 
 /* --- what is damaged --- */
 
-/* Documents that break only rules of members that nobody reads by this reader, or rules between
- * members: the JSON Schemas refuse them, a consumer need not. */
+/* Documents that break only rules on members unused by this reader, or rules between members: the
+ * JSON Schemas refuse them, a consumer need not. */
 static const char *const tolerated[] = {
     "accepted-booking-and-machine",
     "accepted-datacontenttype-missing",
@@ -235,7 +235,7 @@ static void no_event_at_all(void **state)
     (void)state;
     static const char *const texts[] = {
         "", "hello", "[]", "null", "{}", "{\"sequence\":\"0000000000000001042\"}",
-        /* a member twice: two readers could see two events */
+        /* a duplicate member: two readers could see two events */
         HEAD ACCEPTED ACCEPTED TIME "\"data\":{" POSITION "}}",
         HEAD ACCEPTED TIME "\"data\":{\"request\":{\"partition\":4,\"offset\":1187}}}",
         HEAD ACCEPTED TIME "\"data\":{\"request\":{\"partition\":3,\"offset\":\"1\"}}}",
@@ -251,7 +251,7 @@ static void no_event_at_all(void **state)
     assert_int_equal(event_read(NULL, 0, arena, &event, &f), ERR_FAILED);
 }
 
-/* Whatever else is read when one member is damaged. */
+/* Damages one member; the others may still be read. */
 static void what_is_damaged_is_left_out(void **state)
 {
     (void)state;
@@ -271,7 +271,7 @@ static void what_is_damaged_is_left_out(void **state)
     assert_int_equal(event.displaced[0].id, 9);
 }
 
-/* Every beginning of an event is refused; every event with one byte changed is read or refused. */
+/* Every prefix of an event is refused; an event with one changed byte is read or refused. */
 static void cut_and_changed(const char *name)
 {
     char *text = corpus(name);

@@ -1,4 +1,4 @@
-/* The filters of GET /v1/events: which events pass, and which texts never do. */
+/* The filters of GET /v1/events: which events pass, and texts that must not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -155,7 +155,7 @@ static void test_machines_that_a_booking_leaves(void **state)
     assert_int_equal(machine(event, "gpu-08"), FEED_PASSES);
     assert_int_equal(machine(event, "gpu-09"), FEED_PASSES);
     assert_int_equal(machine(event, "gpu-0"), FEED_FAILS);
-    buf_append(&names, "gpu-0", sizeof("gpu-0")); /* two listeners asked at the same time */
+    buf_append(&names, "gpu-0", sizeof("gpu-0")); /* two listeners at once */
     feed_event_set_held(event, &names);
     assert_int_equal(machine(event, "gpu-0"), FEED_FAILS);
     feed_event_unref(event);
@@ -176,7 +176,7 @@ static void test_a_new_booking_leaves_no_machine(void **state)
     "{\"id\":\"3-1042\",\"subject\":\"machine/m-1\",\"time\":\"2026-11-24T14:37:54Z\","            \
     "\"sequence\":\"0000000000000001042\",\"type\":"
 
-/* Labels and user are free text. None of it may pass the filter of another client or machine. */
+/* Labels and user are free text and must not pass the filter of another client or machine. */
 static void test_texts_that_look_like_fields_pass_no_filter(void **state)
 {
     (void)state;
@@ -200,7 +200,7 @@ static void test_texts_that_look_like_fields_pass_no_filter(void **state)
     feed_event_unref(event);
 }
 
-/* A line break would end a field of the stream, and begin another. */
+/* A line break would end a field of the stream and begin another. */
 static void test_what_is_no_event_is_refused(void **state)
 {
     (void)state;

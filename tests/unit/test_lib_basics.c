@@ -45,7 +45,7 @@ static void test_err_classes_and_exit_codes(void **state)
     assert_true(err_is_retryable(ERR_DB_DEADLOCK));
     assert_true(err_is_retryable(ERR_DB_CONNECTION));
     assert_true(err_is_retryable(ERR_WORLD_GREW));
-    /* What may have been committed is looked at first, never simply done again. */
+    /* A commit with an unknown result is checked first, never simply repeated. */
     assert_false(err_is_retryable(ERR_DB_COMMIT_UNKNOWN));
     assert_false(err_is_retryable(ERR_EPOCH_LOST));
     assert_false(err_is_retryable(ERR_OK));
@@ -129,7 +129,7 @@ static void test_copies_of_text(void **state)
     free(text);
 }
 
-/* What fn writes to stderr; the caller frees. */
+/* Returns fn's output to stderr; the caller frees it. */
 static char *stderr_of(void (*fn)(void))
 {
     char path[] = "/tmp/berth-test-log-XXXXXX";

@@ -1,4 +1,4 @@
-/* Configuration: where values come from and which wins, and what is refused with which words.
+/* Configuration: the sources of values and their precedence, and the refusals with their texts.
  * UPDATE_DOCS=1 writes docs/configuration.md instead of comparing it. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -95,7 +95,7 @@ static struct config *load(enum program program, const char *profile)
     return cfg;
 }
 
-/* Loading the text as file must fail with this text; "%F" in it stands for the file. */
+/* Loading the text as a file must fail with this error; "%F" stands for the file's name. */
 static void refused(enum program program, const char *text, const char *profile, const char *why)
 {
     write_text(file, text);
@@ -163,9 +163,9 @@ static void test_flag_over_environment_over_file_over_default(void **state)
     write_text(file, "db.port = 1\ndb.host = from-file\ndb.user = from-file\nlog.level = warn\n");
     setenv("BERTH_DB_PORT", "2", 1);
     setenv("BERTH_DB_HOST", "from-environment", 1);
-    setenv("BERTH_LOG_LEVEL", "", 1); /* empty: as if not there */
+    setenv("BERTH_LOG_LEVEL", "", 1); /* empty counts as unset */
     struct config *cfg = config_new(PROGRAM_WORKER);
-    /* Flags win, also when they come first. */
+    /* Flags win, even when loaded first. */
     assert_int_equal(config_set(cfg, "db.port", "3", "--db-port", NULL), ERR_OK);
     assert_int_equal(config_load(cfg, file, NULL, NULL), ERR_OK);
     assert_int_equal(config_int(cfg, "db.port"), 3);
@@ -189,7 +189,7 @@ static void test_file_by_environment_and_usual_place(void **state)
     config_free(cfg);
     clear_environment();
 
-    /* The command line's own file: $XDG_CONFIG_HOME/berth/berth.conf, else ~/.config/…. */
+    /* The command line's user file: $XDG_CONFIG_HOME/berth/berth.conf, else ~/.config/…. */
     char *places[] = {xasprintf("%s/xdg", folder), xasprintf("%s/.config", folder)};
     for (size_t i = 0; i < 2; i++) {
         char *subfolder = xasprintf("%s/berth", places[i]);
@@ -214,7 +214,7 @@ static void test_file_by_environment_and_usual_place(void **state)
         free(subfolder);
         free(places[i]);
     }
-    /* Neither is there: fine. */
+    /* Neither exists: no error. */
     cfg = config_new(PROGRAM_BERTH);
     assert_int_equal(config_load(cfg, NULL, NULL, NULL), ERR_OK);
     config_free(cfg);
@@ -243,7 +243,7 @@ static void test_file_syntax(void **state)
     config_free(cfg);
 }
 
-/* What the log writes at level info, with this configuration. */
+/* The log's output at level info with this configuration. */
 static bool info_is_logged(const char *level)
 {
     char path[] = "/tmp/berth-test-log-XXXXXX";
@@ -300,7 +300,7 @@ static void test_refused_files(void **state)
          "%F:1: farm.name must be 1 to 32 of a-z 0-9 -, not 'l\xc3\xa4\x62'"},
         {"farm.name = a-name-of-33-characters-is-too-lo\n",
          "%F:1: farm.name must be 1 to 32 of a-z 0-9 -, not 'a-name-of-33-characters-is-too-lo'"},
-        /* Another program's key is checked all the same. */
+        /* Keys of other programs are checked too. */
         {"reader.listen = 8080\n", "%F:1: reader.listen must be ADDRESS:PORT, as in 127.0.0.1:8080 "
                                    "or [::1]:8080, not '8080'"},
         {"kafka.sasl.password = x\n", "%F:1: kafka.sasl.password is a secret: put it into a file "
@@ -344,7 +344,7 @@ static void test_environment_slips(void **state)
     assert_string_equal(f.text, "BERTH_DB_HOTS: not a setting: did you mean BERTH_DB_HOST?");
     config_free(cfg);
     clear_environment();
-    /* Set by container platforms for a service of that name, by tests, by make. */
+    /* Variables set by container platforms for a service named "berth", by tests and by make. */
     setenv("BERTH_SERVICE_HOST", "10.0.0.1", 1);
     setenv("BERTH_PORT_8080_TCP", "tcp://10.0.0.1:8080", 1);
     setenv("BERTH_BIN", "/somewhere", 1);
@@ -463,7 +463,7 @@ static void test_paths_in_files(void **state)
     free(beside);
     free(home);
     config_free(cfg);
-    /* In the environment and in flags a path is what it is everywhere else. */
+    /* In the environment and in flags a path is relative to the working directory. */
     setenv("BERTH_DB_TLS_CA", "ca.pem", 1);
     cfg = load(PROGRAM_WORKER, NULL);
     assert_string_equal(config_string(cfg, "db.tls_ca"), "ca.pem");
@@ -559,7 +559,7 @@ static void test_print_config(void **state)
     assert_null(strstr(text, "hush"));
     assert_null(strstr(text, "reader."));
     config_free(cfg);
-    /* What was printed is a configuration file that says the same. */
+    /* The printed text is a configuration file with the same values. */
     clear_environment();
     write_text(file, text);
     cfg = load(PROGRAM_WORKER, NULL);

@@ -1,4 +1,4 @@
-/* Signing keys in files, and the tokens that they sign. */
+/* Signing keys in files, and their tokens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -94,7 +94,7 @@ static void test_tokens_verify(void **state)
         struct signing_key *key = generate(alg);
         struct signing_key *other = generate(alg);
         for (size_t way = 0; way < 2; way++) {
-            /* ES256 signatures differ each time: short r and s come up now and then. */
+            /* ES256 signatures are random: r or s is sometimes short. */
             for (int i = 0; i < (alg == JWS_ES256 ? 300 : 3); i++) {
                 char *token = NULL;
                 assert_int_equal(ways[way](key, "key-1", claims, &token, NULL), ERR_OK);
@@ -111,7 +111,7 @@ static void test_tokens_verify(void **state)
     }
 }
 
-/* What others sign with it they can verify with it. */
+/* Tokens signed by another library with the key verify with the key. */
 static void test_libjwt_takes_the_quick_ones(void **state)
 {
     (void)state;
@@ -142,7 +142,7 @@ static void test_libjwt_takes_the_quick_ones(void **state)
     }
 }
 
-/* RS256 is deterministic, and so is libjwt's spelling. */
+/* RS256 signatures and libjwt's JSON are deterministic. */
 static void test_both_ways_give_the_same_token(void **state)
 {
     (void)state;
@@ -270,7 +270,7 @@ static void test_key_file_with_a_passphrase(void **state)
     EVP_PKEY_free(pkey);
 }
 
-/* The private half of one key with the public half of another. */
+/* The private part of one key with the public part of another. */
 static void test_key_file_with_halves_of_two_keys(void **state)
 {
     (void)state;
@@ -290,7 +290,7 @@ static void test_key_file_with_halves_of_two_keys(void **state)
     }
 }
 
-/* A traditional file as `openssl ecparam -genkey` writes it, with its parameters first. */
+/* The traditional format of `openssl ecparam -genkey`, with the parameters first. */
 static void test_traditional_key_file(void **state)
 {
     (void)state;

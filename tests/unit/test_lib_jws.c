@@ -47,7 +47,7 @@ static const char thumbprint_jwk[] =
     "\"AQAB\","
     "\"alg\":\"RS256\",\"kid\":\"2011-04-29\"}";
 
-/* A whole small file; its length in *len. Caller frees. */
+/* Reads a small file and sets *len. The caller frees it. */
 static char *slurp(const char *path, size_t *len)
 {
     FILE *in = fopen(path, "rb");
@@ -59,7 +59,7 @@ static char *slurp(const char *path, size_t *len)
     while ((got = fread(piece, 1, sizeof(piece), in)) > 0)
         buf_append(&buf, piece, got);
     fclose(in);
-    /* Exactly sized: the sanitizer sees a read behind the end. */
+    /* Exactly sized, so that the sanitizer reports a read past the end. */
     char *bytes = xmalloc(buf.len);
     if (buf.len > 0)
         memcpy(bytes, buf.data, buf.len);
@@ -100,7 +100,7 @@ static void test_rfc_examples_verify(void **state)
     for (int i = 0; i < 3; i++) {
         assert_true(verifies(rsa, rsa_token, rsa_len));
         assert_true(verifies(ec, ec_token, ec_len));
-        /* A failure in between does not spoil the key. */
+        /* A failure in between must not damage the key. */
         assert_false(verifies(rsa, ec_token, ec_len));
         assert_false(verifies(ec, rsa_token, rsa_len));
     }
@@ -220,7 +220,7 @@ static void test_longest_token(void **state)
     char *token = slurp(CORPUS "ok/longest", &len);
     assert_int_equal(len, LIMIT_TOKEN_LEN);
     free(token);
-    /* Far longer ones are not even looked at. */
+    /* Much longer tokens are refused by their length alone. */
     token = xmalloc(100 * 1024 * 1024);
     struct jws_parts parts;
     assert_non_null(jws_split(token, 100 * 1024 * 1024, &parts));
@@ -273,7 +273,7 @@ static char *token_with(const char *header, const void *signature, size_t len)
     return token;
 }
 
-/* The classic confusion: the public key's text as the secret of an HMAC. */
+/* Algorithm confusion: an HMAC with the public key's text as its secret. */
 static void test_public_key_is_no_hmac_secret(void **state)
 {
     (void)state;
@@ -377,7 +377,7 @@ static void test_refused_jwks(void **state)
 static void test_refused_rsa_numbers(void **state)
 {
     (void)state;
-    /* Exponents 1 (everybody can sign), 2 and 0. */
+    /* Exponents 1 (anyone can sign), 2 and 0. */
     static const char *const exponents[] = {"AAAB", "AAAC", "AAAA"};
     for (size_t i = 0; i < 3; i++) {
         char *text = xstrdup(rsa_jwk);
@@ -442,7 +442,7 @@ static void test_pem_cut_or_changed(void **state)
         struct jws_key *cut = NULL;
         char *copy = xmalloc(i ? i : 1);
         memcpy(copy, pem, i);
-        /* The dashes at its end count little to OpenSSL. */
+        /* OpenSSL tolerates damaged dashes at the end. */
         if (jws_key_from_pem(copy, i, &cut, NULL) == ERR_OK)
             assert_true(i > len - 10);
         jws_key_free(cut);
@@ -481,7 +481,7 @@ static void test_base64url_round_trips(void **state)
     }
 }
 
-/* Of all texts of two and three characters exactly the canonical ones decode. */
+/* Of all texts of two or three characters exactly the canonical ones decode. */
 static void test_base64url_is_strict(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Command lines: a table of lines with what they must parse to, or be refused with. */
+/* A table of command lines with their expected options or error. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,8 +44,8 @@ static const struct command_spec outer = {.name = "berth",
 
 #define SEEN_LEN 1024
 
-/* Parses a line of words with blanks between them ('_' is an empty word) and writes down the
- * outcome: "start=now quiet | gpu-01", or "! failure". */
+/* Parses a line of words separated by blanks ('_' is an empty word) and formats the outcome:
+ * "start=now quiet | gpu-01", or "! failure". */
 static void parse(const struct command_spec *command, const char *line, char seen[SEEN_LEN])
 {
     char *copy = xstrdup(line);

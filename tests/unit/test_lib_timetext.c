@@ -92,7 +92,7 @@ static void test_bad_times(void **state)
     assert_false(timetext_parse("2026-12-01T02:00:0\0Z", 20, &ms));
 }
 
-/* Exactly sized memory: the sanitizer sees a byte too many. */
+/* Exactly sized memory, so that the sanitizer reports an overrun. */
 static void test_parse_reads_no_byte_too_many(void **state)
 {
     (void)state;
@@ -110,7 +110,7 @@ static void test_parse_reads_no_byte_too_many(void **state)
 static void test_round_trips_agree_with_the_c_library(void **state)
 {
     (void)state;
-    /* A step prime to days and years: some 80,000 times from 1970 to 9999. */
+    /* A step coprime to days and years: some 80,000 times from 1970 to 9999. */
     for (int64_t seconds = 0; seconds <= 253402300799; seconds += 3155693) {
         char text[TIMETEXT_LEN];
         timetext_format(seconds * 1000, text);

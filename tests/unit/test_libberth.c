@@ -1,4 +1,4 @@
-/* libberth without a broker: partitions, ids, messages, and which event decides which message. */
+/* libberth without a broker: partitions, ids, messages, and the matching of events to messages. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +46,7 @@ static void known_hashes(void **state)
     }
 }
 
-/* The broker's other clients use librdkafka's own partitioner: it must say the same. */
+/* Other clients use librdkafka's partitioner, which must agree. */
 static void same_as_librdkafka(void **state)
 {
     (void)state;
@@ -137,7 +137,7 @@ static void routes(void **state)
          "\"memory_gib\":0,\"labels\":{\"machine\":\"m-1\"}}}",
          "id-1", -1},
         {"{\"type\":\"booking.cancel\",\"booking\":4268035}", NULL, 4268035 % 4096},
-        /* The second occurrence, and the whole series: where the first one was made. */
+        /* A later occurrence and the whole series go to the partition of the create. */
         {"{\"type\":\"booking.cancel\",\"booking\":17592190312451}", NULL, 4268035 % 4096},
         {"{\"type\":\"booking.cancel\",\"series\":4268035}", NULL, 4268035 % 4096},
         {"{\"type\":\"booking.amend\",\"booking\":8195,\"allocations\":[{\"machine\":\"m-2\","
@@ -234,7 +234,7 @@ static void refusals(void **state)
             fail_msg("row %zu: %s at '%s'", i, error.text, error.pointer);
         assert_null(message);
     }
-    /* Unchecked, what is JSON is signed. */
+    /* Without the check any JSON is signed. */
     struct berth_request odd = {.request_json = "[1]", .unchecked = true};
     assert_int_equal(berth_message_new(client, &odd, &message, &error), BERTH_OK);
     assert_string_equal(message->key, message->request_id);
@@ -273,7 +273,7 @@ static void settings(void **state)
     berth_close(client);
     berth_close(NULL);
 
-    /* What Berth's promises rest on is not overruled silently. */
+    /* Settings that Berth's guarantees rely on cannot be overridden silently. */
     const struct berth_setting loose[] = {{"kafka.bootstrap.servers", "127.0.0.1:1"},
                                           {"kafka.enable.idempotence", "false"}};
     assert_int_equal(berth_open(loose, 2, &client, &error), BERTH_OK);
@@ -284,7 +284,7 @@ static void settings(void **state)
 
 /* ---- which event decides which message ----------------------------------------------------- */
 
-/* The event of the request at that place, which batch-1 signed with the id x. */
+/* The event of the request at that offset, signed by batch-1 with the id x. */
 static char *event_of(int32_t partition, int64_t offset, const char *type)
 {
     return xasprintf(
@@ -328,7 +328,7 @@ static void see(struct berth_client *client, int32_t partition, int64_t offset)
     free(event);
 }
 
-/* The next outcome must be this one. */
+/* Expects this outcome next. */
 static void expect(struct berth_client *client, enum berth_verdict verdict, int64_t offset)
 {
     struct berth_outcome *outcome = lb_flight_take(client);
@@ -345,9 +345,9 @@ static void matching(void **state)
     struct berth_client *client = connected_client();
     struct flight *a = fly(client, 0, INT64_MAX), *b = fly(client, 0, INT64_MAX),
                   *c = fly(client, 1, INT64_MAX);
-    see(client, 0, 3); /* somebody else's */
+    see(client, 0, 3); /* another client's */
     see(client, 0, 5); /* a's decision, before its delivery report */
-    see(client, 0, 6); /* somebody else's */
+    see(client, 0, 6); /* another client's */
     deliver(client, a, 5);
     expect(client, BERTH_ACCEPTED, 5);
     deliver(client, b, 7);
@@ -369,7 +369,7 @@ static void matching(void **state)
     berth_close(client);
 }
 
-/* An event of partition 0 whose request another client signed, or with another id. */
+/* An event of partition 0 for a request of that client with that id. */
 static void see_by(struct berth_client *client, const char *signer, const char *id, int64_t offset)
 {
     char *event = event_of(0, offset, "berth.request.accepted");
@@ -397,13 +397,13 @@ static void untold_offsets(void **state)
     see_by(client, "batch-1", "x", 5);
     expect(client, BERTH_ACCEPTED, 5);
     see_by(client, "batch-1", "x", 5); /* a repeat */
-    /* The decision is here first, among others'. */
+    /* The decision arrives before the delivery report, among other clients' events. */
     see_by(client, "batch-1", "other", 6);
     see_by(client, "batch-1", "y", 7);
     deliver(client, other, RD_KAFKA_OFFSET_INVALID);
     expect(client, BERTH_ACCEPTED, 6);
     assert_int_equal(client->lanes[0].early_count, 0);
-    /* One whose offset is known is found beside it, and one that is never decided expires. */
+    /* A message with a known offset is matched as well; an undecided message expires. */
     deliver(client, fly(client, 0, 100), RD_KAFKA_OFFSET_INVALID);
     deliver(client, fly(client, 0, INT64_MAX), 9);
     see(client, 0, 9);
@@ -419,7 +419,7 @@ static void other_events(void **state)
     (void)state;
     struct berth_client *client = connected_client();
     deliver(client, fly(client, 0, INT64_MAX), 5);
-    /* Of another partition's request; of an unknown type; not JSON; a label called offset. */
+    /* Another partition's request; an unknown type; not JSON; a label named offset. */
     char *texts[] = {event_of(1, 5, "berth.request.accepted"),
                      event_of(0, 5, "berth.request.accepted.v2"), xstrdup("{\"offset\":5"),
                      xstrdup("{\"type\":\"berth.request.accepted\",\"data\":{\"machine\":{"
@@ -452,7 +452,7 @@ static void deadlines(void **state)
     assert_null(lb_flight_take(client));
     lb_flight_expire(client, 100);
     expect(client, BERTH_UNDECIDED, -1);
-    /* Its delivery report may still come: it tells nothing more. */
+    /* A later delivery report gives no second outcome. */
     assert_int_equal(client->flight_count, 3);
     deliver(client, undelivered, 9);
     assert_null(lb_flight_take(client));
@@ -465,10 +465,10 @@ static void deadlines(void **state)
     berth_abandon(client);
     expect(client, BERTH_UNDECIDED, -1);
     assert_int_equal(berth_in_flight(client), 0);
-    berth_close(client); /* frees the one without a report */
+    berth_close(client); /* frees the message without a report */
 }
 
-/* The memory for other clients' events stays bounded. */
+/* The memory used for other clients' events is bounded. */
 static void early_events(void **state)
 {
     (void)state;

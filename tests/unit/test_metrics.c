@@ -1,4 +1,4 @@
-/* Prometheus' text, and what the worker counts. */
+/* Prometheus' text format, and the worker's counters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -189,7 +189,7 @@ static void test_a_decision_is_timed_once_and_by_who_made_it(void **state)
     (void)state;
     struct worker_metrics *metrics = worker_metrics_new();
     worker_metrics_open(metrics, 4);
-    worker_metrics_acknowledged(metrics, 5, 1, 2000); /* another process' decision */
+    worker_metrics_acknowledged(metrics, 5, 1, 2000); /* another process's decision */
     assert_has(metrics, "berth_decision_seconds_count 0\n");
     decide(metrics, 2, REASON_NONE, 1000);
     decide(metrics, 3, REASON_NONE, 1000);
@@ -222,7 +222,7 @@ static void test_before_the_farm_is_known(void **state)
     worker_metrics_free(metrics);
 }
 
-/* The column's word counts, whatever the sentence says. */
+/* The cause comes from its column, never from the sentence. */
 static void test_cause_of_a_halted_row(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* The next start of a whole request, named machines and `any`, against trying every second of a
- * small grid; and its bound.
+/* The next start of a whole request, with named machines and `any`, compared with a brute-force
+ * search over a small grid of seconds; and its bound.
  *
  *   TEST_SEED=N  another run (the seed is printed)      TEST_OPS=N  its length */
 #include "core/decide.h"
@@ -38,7 +38,7 @@ static struct machine *put_machine(struct world *world, int64_t id, struct amoun
     return machine;
 }
 
-/* Machines that are busy most of the time: with many short bookings, or few long ones. */
+/* Machines that are busy most of the time, with many short bookings or few long ones. */
 static void fill(struct world *world)
 {
     memset(use, 0, sizeof(use));
@@ -69,7 +69,7 @@ static bool fits(int m, struct amount need, int64_t from, int64_t length)
     return true;
 }
 
-/* Whether enough fit at that second. */
+/* Whether enough machines fit at that second. */
 static bool all_fit(const struct booking_create *create, int64_t from, int64_t length)
 {
     int64_t count = 0;
@@ -146,7 +146,7 @@ static void test_next_start_is_the_first_second_that_fits(void **state)
         int64_t start_s = between(0, 30), length_s = between(1, 6), next_s = start_s;
         struct booking_create *create = message_init(&m, start_s, length_s);
         random_what(&m, create);
-        /* Only asked: what is accepted is not kept. */
+        /* Accepted requests are not kept. */
         while (!all_fit(create, next_s, length_s))
             next_s++;
         if (next_s == start_s)
@@ -163,8 +163,8 @@ static void test_next_start_is_the_first_second_that_fits(void **state)
     assert_true(ops < 1000 || rejected > ops / 10);
 }
 
-/* Two machines that take turns in being busy, second by second: no second of both, and each step
- * of the search gains one. */
+/* Two machines busy in alternating seconds: no second is free on both, and each step of the search
+ * advances by only one second. */
 static void busy_in_turns(struct world *world, int64_t seconds)
 {
     struct machine *machines[] = {put_machine(world, 1, (struct amount){1, 1}),

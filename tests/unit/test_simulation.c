@@ -1,4 +1,4 @@
-/* The worker's loop in simulation: a short run of what `make sim` runs for long. */
+/* The worker's loop in simulation: a short version of `make sim`. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 #define SEEDS_FOR_LEAKS  25
 #define SEEDS_OF_BATCHES 10
 
-/* Each in a process of its own kind: see runner.h. */
+/* Each in a separate process: see runner.h. */
 static void run(const char *what, uint64_t first, uint64_t count)
 {
     struct run_settings settings = {.first = first, .count = count};
@@ -46,7 +46,7 @@ static void test_disasters_are_told(void **state)
     }
 }
 
-/* From that seed on, the first in which nobody is killed: a killed worker's memory is a leak. */
+/* The first seed from there on without a kill: a killed worker leaks its memory. */
 static uint64_t seed_without_kills(uint64_t seed)
 {
     struct plan plan;
@@ -57,8 +57,7 @@ static uint64_t seed_without_kills(uint64_t seed)
     }
 }
 
-/* Runs in this process, so that the leak checker sees what a worker leaves behind that is not
- * killed. */
+/* Runs in this process, so that the leak checker covers a worker that ends normally. */
 static void test_workers_that_close_leave_nothing(void **state)
 {
     (void)state;
@@ -88,7 +87,7 @@ static void test_same_seed_same_run(void **state)
     }
 }
 
-/* The loop itself, over one log, in batches of 1, 7 and 2000. */
+/* Runs the loop over one log in batches of 1, 7 and 2000. */
 static void test_batches_do_not_matter(void **state)
 {
     (void)state;
@@ -122,8 +121,9 @@ static void test_batches_do_not_matter(void **state)
     "\"type\":\"booking.amend\",\"booking\":" booking "," ALLOCATION("m", gpus, memory_gib)
 #define DISPLACE ",\"displace\":true"
 
-/* An update that takes away only what an earlier one of its batch has given: by the machine's row it
- * takes nothing, and yet bookings that other batches have stored may have to be named or ended. */
+/* An update that takes back only capacity added by an earlier update of the same batch: compared
+ * with the machine's row nothing shrinks, and yet bookings stored by other batches may be
+ * displaced. */
 static void test_an_earlier_update_of_the_batch_counts(void **state)
 {
     (void)state;
@@ -132,11 +132,11 @@ static void test_an_earlier_update_of_the_batch_counts(void **state)
         REGISTER("m"), BOOK("m", "12", "14", "2", "1"), BOOK("m", "12", "14", "2", "1"),
         BOOK("m", "16", "18", "1", "32"), BOOK("m", "16", "18", "1", "32"), REGISTER("old"),
         UPDATE("old", "\"state\":\"retired\""),
-        /* The second: the first booking grows, so the second one is in the way. */
+        /* The second batch: the first booking grows, so the second one conflicts. */
         UPDATE("m", "\"gpus\":6"), AMEND("8192", "4", "1"), UPDATE("m", "\"gpus\":4"),
         UPDATE("m", "\"gpus\":4" DISPLACE), UPDATE("old", "\"state\":\"up\""),
         BOOK("old", "12", "14", "1", "1"), UPDATE("old", "\"state\":\"retired\"" DISPLACE),
-        /* The third: the same with memory. */
+        /* The third batch: the same with memory. */
         UPDATE("m", "\"memory_gib\":96"), AMEND("16384", "1", "64"),
         UPDATE("m", "\"memory_gib\":64" DISPLACE)};
     struct sim_result result;
@@ -147,7 +147,7 @@ static void test_an_earlier_update_of_the_batch_counts(void **state)
     assert_int_equal(result.count.displaced, 3);
 }
 
-/* The patches go with the sources (run from the top folder, as dev/run-unit does). */
+/* The patches apply to the sources (run from the top folder, as dev/run-unit does). */
 static void test_mutations_apply(void **state)
 {
     (void)state;

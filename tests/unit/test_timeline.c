@@ -1,6 +1,6 @@
-/* The timeline against cases by hand and, on seeded random histories, against two naive models:
- * `dense` keeps the use of every second of a small grid, `sparse` sums the live bookings at every
- * instant that matters over years of odd milliseconds.
+/* The timeline against hand-written cases and, on seeded random histories, against two naive
+ * models: `dense` stores the use in every second of a small grid, `sparse` sums the live bookings
+ * at every start or end over years of arbitrary milliseconds.
  *
  * TEST_SEED=n runs that one seed only; TEST_OPS=n sets the operations per seed. */
 #include <setjmp.h>
@@ -152,7 +152,7 @@ static void test_peak_is_per_component(void **state)
     timeline_add(tl, 200, 300, amount(1, 60));
     assert_amount(timeline_peak(tl, 0, 400), 7, 60);
     assert_amount(timeline_peak(tl, 200, 400), 1, 60);
-    /* Fits although peak + need of the two instants mixed would, too: 1 + 1 GPUs, 60 + 4 GiB. */
+    /* The window's peak, 7 GPUs and 60 GiB, plus the request is exactly the capacity. */
     assert_true(timeline_fits(tl, amount(8, 64), 0, 400, amount(1, 4)));
     assert_false(timeline_fits(tl, amount(8, 64), 0, 400, amount(2, 4)));
     assert_false(timeline_fits(tl, amount(8, 64), 0, 400, amount(1, 5)));
@@ -203,7 +203,7 @@ static void test_earliest(void **state)
         int64_t gpus, memory_gib, from_ms, duration_ms, horizon_ms;
         int64_t start_ms; /* -1: none */
     } rows[] = {
-        {1, 1, 0, 100, 1000, 0},     /* up to the first booking exactly */
+        {1, 1, 0, 100, 1000, 0},     /* exactly up to the first booking */
         {1, 1, 0, 101, 1000, 400},   /* one more does not fit before; [250,300) is too short */
         {1, 1, 0, 50, 1000, 0},      /* at once */
         {1, 1, 60, 50, 1000, 250},   /* the gap [250,300), exactly */
@@ -212,8 +212,8 @@ static void test_earliest(void **state)
         {1, 1, 251, 50, 1000, 400},  /* the gap has begun */
         {0, 1, 60, 60, 1000, 200},   /* memory alone: [200,300) */
         {1, 0, 60, 50, 1000, 250},   /* GPUs alone */
-        {1, 1, 0, 101, 501, 400},    /* up to the horizon exactly */
-        {1, 1, 0, 101, 500, -1},     /* one less */
+        {1, 1, 0, 101, 501, 400},    /* exactly up to the horizon */
+        {1, 1, 0, 101, 500, -1},     /* the horizon is 1 ms too near */
         {1, 1, 400, 10, 409, -1},    /* free, but the horizon is too near */
         {1, 1, 400, 10, 400, -1},    /* no time at all */
         {1, 1, 400, 10, 100, -1},    /* horizon before from */
@@ -243,7 +243,7 @@ static void test_earliest(void **state)
     }
 }
 
-/* GPUs block on even pieces and memory on odd ones: neither blocks throughout. */
+/* GPUs block on even pieces and memory on odd ones: neither blocks everywhere. */
 static void test_earliest_through_interleaved_blocks(void **state)
 {
     struct timeline *tl = fixture_timeline(state);
@@ -349,7 +349,7 @@ static void test_remove_after_forget(void **state)
     assert_int_equal(timeline_point_count(tl), 0);
 }
 
-/* Sorted keys degenerate a tree that does not balance. */
+/* Sorted keys would degenerate an unbalanced tree. */
 static void test_sorted_keys_stay_balanced(void **state)
 {
     struct timeline *tl = fixture_timeline(state);
@@ -393,7 +393,7 @@ static void test_highest_amount(void **state)
     struct timeline *tl = fixture_timeline(state);
     const struct amount most = {TIMELINE_AMOUNT_LIMIT, TIMELINE_AMOUNT_LIMIT};
 
-    /* Full and idle in turns: the differences are as large as they get. */
+    /* Full and idle alternately: the largest possible differences. */
     for (int64_t i = 0; i < 1000; i++)
         timeline_add(tl, 1 + i * 2, 2 + i * 2, most);
     assert_amount(timeline_peak(tl, 0, TIMELINE_FOREVER), most.gpus, most.memory_gib);
@@ -511,7 +511,7 @@ struct random {
 
 static uint64_t random_next(struct random *random)
 {
-    /* Weyl sequence and a finalizer: any seed is as good as any other. */
+    /* Weyl sequence with a finalizer: every seed is equally good. */
     uint64_t value = (random->state += UINT64_C(0x9E3779B97F4A7C15));
 
     value = (value ^ (value >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -519,7 +519,7 @@ static uint64_t random_next(struct random *random)
     return value ^ (value >> 31);
 }
 
-/* Of low..high, both included. */
+/* In low..high, both inclusive. */
 static int64_t random_in(struct random *random, int64_t low, int64_t high)
 {
     return low + (int64_t)(random_next(random) % (uint64_t)(high - low + 1));
@@ -570,13 +570,13 @@ struct booking {
     struct amount use;
 };
 
-/* The bookings that are in, so that they can be taken out again. */
+/* The bookings in the timeline, for removal. */
 struct live {
     size_t count;
     struct booking items[LIVE_MAX];
 };
 
-/* Dense model: seconds 0..GRID-1; the last one stands for all that follow, no window ends there. */
+/* Dense model: seconds 0..GRID-1; the last stands for all later ones, and no window ends there. */
 #define GRID        160
 #define GRID_MARGIN 8
 
@@ -620,7 +620,7 @@ static void dense_remove(struct dense *dense, size_t which)
     dense->live.items[which] = dense->live.items[--dense->live.count];
 }
 
-/* A window of seconds from `low` on; its end may be GRID, that is, for ever. */
+/* A window of seconds from `low` on; an end of GRID means for ever. */
 static void random_seconds(struct random *random, int low, int *start, int *end)
 {
     int longest = random_one_in(random, 4) ? GRID : 12;
@@ -746,7 +746,7 @@ static void dense_check(struct dense *dense, struct random *random)
     CHECK(random, timeline_known_from(dense->tl) == sec(dense->known));
 }
 
-/* Empties the timeline one by one, then starts another history on the same pool. */
+/* Removes all bookings one by one, then starts a new history on the same pool. */
 static void dense_restart(struct dense *dense, struct random *random, struct pool *pool)
 {
     if (random_one_in(random, 2)) {
@@ -765,7 +765,7 @@ static void dense_forget(struct dense *dense, struct random *random)
 {
     int at = dense->known + (int)random_in(random, -2, 6);
 
-    /* A restart is due, and until then questions need room. */
+    /* The history must restart soon; queries need room until then. */
     if (at > GRID - 40)
         return;
     timeline_forget_before(dense->tl, sec(at));
@@ -817,7 +817,7 @@ static void test_dense_histories(void **state)
     run_histories(dense_history, DENSE_OPS);
 }
 
-/* Sparse model: the live bookings alone, summed at every instant at which something begins. */
+/* Sparse model: only the live bookings, summed at every start. */
 #define YEARS_MS (INT64_C(2) * 366 * 24 * 3600 * 1000)
 
 struct sparse {
@@ -914,7 +914,7 @@ static void sparse_ask(struct sparse *sparse, struct random *random)
                                 need) == sparse_fits(sparse, window.start_ms, window.end_ms, need));
 }
 
-/* The least start is `from` or the end of a booking. */
+/* The earliest start is `from` or the end of a booking. */
 static void sparse_ask_earliest(struct sparse *sparse, struct random *random)
 {
     struct amount need = {random_in(random, 0, 8), random_in(random, 0, 1 << 20)};
@@ -942,7 +942,7 @@ static void sparse_ask_earliest(struct sparse *sparse, struct random *random)
     CHECK(random, start_ms == expected_ms);
 }
 
-/* Half of the bookings that are over are dropped from the list, the others get removed later. */
+/* Drops half of the past bookings from the list; the others are removed later. */
 static void sparse_forget(struct sparse *sparse, struct random *random)
 {
     size_t kept = 0;

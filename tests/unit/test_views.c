@@ -40,7 +40,7 @@ static void test_labels(void **state)
     assert_true(from_text("{\"rack\": \"b\\u002d07\", \"Gpu\": \"h\\\"100\\\"\", \"a/b\": \"ä\"}",
                           &labels));
     assert_int_equal(labels.count, 3);
-    assert_string_equal(labels.items[0].key, "Gpu"); /* upper case first: bytewise */
+    assert_string_equal(labels.items[0].key, "Gpu"); /* bytewise order: upper case first */
     assert_string_equal(labels.items[1].key, "a/b");
     const char *text = labels_to_json(arena, &labels);
     assert_string_equal(text, "{\"Gpu\":\"h\\\"100\\\"\",\"a/b\":\"ä\",\"rack\":\"b-07\"}");

@@ -73,7 +73,7 @@ static bool entry_equals(const void *value, const void *key)
     return ((const struct entry *)value)->key == *(const int64_t *)key;
 }
 
-/* Against an array of flags. `collide` gives all keys one of few hashes: long runs, many moves. */
+/* Compares with an array of flags. `collide`: few distinct hashes, so long runs and many moves. */
 static void map_against_array(bool collide)
 {
     enum { KEYS = 400 };
@@ -212,7 +212,7 @@ static void test_machine_keeps_its_timeline_by_version(void **state)
     row.version = 4;
     world_machine_put(world, &row);
     assert_null(machine->timeline);
-    /* Its own labels may be put again. */
+    /* A machine's own labels may be put again. */
     world_machine_put(world, machine);
     assert_string_equal(machine->labels.items[0].value, "a100");
     world_free(world);
@@ -274,7 +274,7 @@ static void test_failed_batch_drops_what_it_touched(void **state)
         assert_int_equal(other->version, 9);
         assert_ptr_equal(put_with_timeline(world, 1, "a", 5), touched);
     }
-    /* Another partition's machine may have that name now. */
+    /* Another partition may have registered the name meanwhile. */
     struct machine row = machine_row(555, "new-0", 2);
     assert_int_equal(world_machine_put(world, &row)->id, 555);
     world_batch_begin(world);
@@ -358,7 +358,7 @@ static void test_bookings_on_a_machine(void **state)
     assert_int_equal(found[0]->id, 10);
     assert_int_equal(found[1]->id, 30);
 
-    /* Read again under its lock, a booking is what it is now. */
+    /* A booking read again under its lock has its present state. */
     assert_ptr_equal(put_booking(world, 10), booking);
     assert_int_equal(booking->allocation_count, 0);
     world_bookings_on(world, machine, 5000, &count);
@@ -407,7 +407,7 @@ static void test_machines_that_match_are_up_and_carry_the_labels(void **state)
     size_t count = 1;
     world_batch_begin(world);
     world_machines_matching(world, &(struct labels){0}, &count);
-    assert_int_equal(count, 0); /* of no machines at all */
+    assert_int_equal(count, 0); /* no machines */
     for (int i = 0; i < 4; i++) {
         struct machine row = machine_row(10 - i, rows[i].name, 1);
         row.state = rows[i].state;
@@ -432,7 +432,7 @@ static void test_machines_that_match_are_up_and_carry_the_labels(void **state)
     world_free(world);
 }
 
-/* A machine that only another batch has put is not locked by this one. */
+/* A machine put by an earlier batch only is not locked by this batch. */
 static void test_machines_that_match_are_of_this_batch(void **state)
 {
     (void)state;
@@ -496,7 +496,7 @@ static void test_a_client_counts_its_gpus_and_gpu_hours(void **state)
     world_free(world);
 }
 
-/* The timeline of a client stays for batches that put the client again at the same version. */
+/* A client's timeline is kept if a later batch puts the client at the same version. */
 static void test_a_client_keeps_its_timeline_at_its_version(void **state)
 {
     (void)state;
@@ -574,7 +574,7 @@ static void test_forgets_the_past_bit_by_bit(void **state)
     assert_int_equal(timeline_known_from(client->timeline), first_ms);
     assert_int_equal((int64_t)client->known_gpu_ms, 2 * first_ms);
 
-    /* The next round begins a step after this one did, and goes no further than it is told. */
+    /* The next round starts one step later and does not exceed its limit. */
     world_forget_before(world, WORLD_FORGET_STEP_MS - 1);
     assert_int_equal(timeline_known_from(machines[0]->timeline), first_ms);
     world_forget_before(world, first_ms + WORLD_FORGET_STEP_MS);

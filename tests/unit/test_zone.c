@@ -1,6 +1,6 @@
-/* lib/base/zone and lib/codec/repeat: wall clocks' times over both changes in zones that change by an hour
- * and by half an hour, in both hemispheres. Expected times were worked out by hand from the zones'
- * rules; integration-tests compare thousands with Python's zoneinfo. */
+/* lib/base/zone and lib/codec/repeat: local times around both clock changes, by an hour and by half
+ * an hour, in both hemispheres. Expected times were derived by hand from the zones' rules;
+ * integration-tests compare thousands with Python's zoneinfo. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +90,7 @@ static void test_names(void **state)
     }
 }
 
-/* Names that could be zones, of which the database has none: GLib would make some of a rule. */
+/* Plausible names that are not in the database; GLib would parse some of them as rules. */
 static void test_unknown_names(void **state)
 {
     (void)state;
@@ -111,7 +111,7 @@ static void write_file(const char *path, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-/* Local times that are skipped, or shown twice, and the seconds beside them. */
+/* Skipped and repeated local times, and the neighbouring seconds. */
 static void test_instants(void **state)
 {
     (void)state;
@@ -132,7 +132,7 @@ static void test_instants(void **state)
          "2026-04-05T01:45:00Z",
          {"2026-04-04T14:45:00Z", "2026-04-04T15:15:00Z"}},
         {"America/New_York", "2026-03-08T02:15:00Z", {NULL}},
-        {"Pacific/Apia", "2011-12-30T12:00:00Z", {NULL}}, /* a day that did not take place */
+        {"Pacific/Apia", "2011-12-30T12:00:00Z", {NULL}}, /* a skipped day */
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int64_t at[2] = {0};
@@ -145,7 +145,7 @@ static void test_instants(void **state)
     }
 }
 
-/* A database of ours: a real zone under another name, a text, and an empty file. */
+/* A test database: a real zone under another name, a text file and an empty file. */
 static void test_database_is_tzdir(void **state)
 {
     (void)state;
@@ -175,7 +175,7 @@ static void test_database_is_tzdir(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
-/* More zones than are remembered, twice, and each has its own rules. */
+/* More zones than the cache holds, twice: each keeps its rules. */
 static void test_more_zones_than_are_remembered(void **state)
 {
     (void)state;
@@ -200,7 +200,7 @@ static void test_more_zones_than_are_remembered(void **state)
 
 /* --- instants --- */
 
-/* A row: at this instant the zone's clocks show this. */
+/* A row: an instant and the zone's local time. */
 static void test_readings(void **state)
 {
     (void)state;
@@ -233,7 +233,7 @@ static void test_readings(void **state)
         {"Pacific/Apia", "2011-12-29T23:59:59Z", "2011-12-30T09:59:59Z"},
         {"Pacific/Apia", "2011-12-30T12:00:00Z", "2011-12-30T22:00:00Z"},
         {"Pacific/Apia", "2011-12-31T12:00:00Z", "2011-12-30T22:00:00Z"},
-        /* Beyond the list of changes in most files: by the rule behind it. */
+        /* Beyond the listed changes of most files: by the footer's rule. */
         {"Europe/Paris", "2100-07-01T12:00:00Z", "2100-07-01T10:00:00Z"},
         {"Europe/Paris", "2899-07-01T12:00:00Z", "2899-07-01T10:00:00Z"},
         {"Europe/Paris", "1970-01-01T01:00:00Z", "1970-01-01T00:00:00Z"},
@@ -247,14 +247,14 @@ static void test_readings(void **state)
     }
 }
 
-/* In whatever order instants are asked for: spans are remembered, and forgotten again. */
+/* The cache of spans gives correct results in any order of queries. */
 static void test_any_order(void **state)
 {
     (void)state;
     struct zone *zone = zone_find("Europe/Paris");
     static const int64_t day_s = 86400;
     for (int64_t i = 0; i < 4000; i++) {
-        int64_t year = i * 1237 % 900; /* a walk through the years in no order */
+        int64_t year = i * 1237 % 900; /* the years in a scrambled order */
         int64_t winter = seconds("2000-01-15T00:00:00Z") + year * 146097 / 400 * day_s;
         assert_int_equal(zone_offset_s(zone, winter), 3600);
         assert_int_equal(zone_offset_s(zone, winter + 182 * day_s), 7200);
@@ -345,14 +345,14 @@ static const struct series_row series_rows[] = {
      NULL,
      3600,
      {"2026-03-29T01:30:00Z 2026-03-29T02:30:00Z", "2026-03-30T00:30:00Z 2026-03-30T01:30:00Z"}},
-    /* Until 05:30 on the clock: an hour less. */
+    /* Until 05:30 local time: an hour less. */
     {"Europe/Paris",
      "day",
      "2026-03-28T01:30:00Z",
      "2026-03-28T04:30:00Z",
      0,
      {"2026-03-29T01:30:00Z 2026-03-29T03:30:00Z"}},
-    /* 02:30 that is shown twice on the 25th: the first; the end's 03:30 comes an hour later. */
+    /* 02:30 occurs twice on the 25th: the first counts; the end's 03:30 comes an hour later. */
     {"Europe/Paris",
      "day",
      "2026-10-24T00:30:00Z",
@@ -365,7 +365,7 @@ static const struct series_row series_rows[] = {
      NULL,
      3600,
      {"2026-10-25T00:30:00Z 2026-10-25T01:30:00Z", "2026-10-26T01:30:00Z 2026-10-26T02:30:00Z"}},
-    /* The first occurrence is what was asked for, also the second 02:30 of its day. */
+    /* The first occurrence is the requested instant, even the second 02:30 of its day. */
     {"Europe/Paris",
      "day",
      "2026-10-25T01:30:00Z",
