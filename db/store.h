@@ -49,10 +49,9 @@ struct partition_row {
     int64_t published_seq;  /* known to be in the event topic; may lag behind the topic */
     int64_t clock_ms;       /* the greatest now of a decision; 0: none yet */
     bool has_last_sha256;
-    uint8_t last_sha256[32]; /* of the last decided message */
-    int64_t
-        ignore_time_until; /* requests below this offset are decided whatever their append time */
-    int64_t reject_offset; /* an operator has this request rejected; -1: none */
+    uint8_t last_sha256[32];   /* of the last decided message */
+    int64_t ignore_time_until; /* requests below this offset are decided whatever their time */
+    int64_t reject_offset;     /* an operator has this request rejected; -1: none */
     char halted[STORE_HALT_LEN];
     enum halt_cause halt_cause;
 };

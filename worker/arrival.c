@@ -56,6 +56,13 @@ static enum arrival wait_for_clock(struct worker *w, struct part *part,
     return STOP_HERE;
 }
 
+/* The message, and what follows it, is fetched again later. */
+static enum arrival stop_and_seek_back(struct part *part)
+{
+    part->seek_back = true;
+    return STOP_HERE;
+}
+
 static enum arrival judge_time(struct worker *w, struct part *part,
                                const struct broker_message *message, bool first)
 {
@@ -65,10 +72,8 @@ static enum arrival judge_time(struct worker *w, struct part *part,
     bool no_time = message->append_ms == BROKER_NO_TIME;
     if (!no_time && message->append_ms <= worker_wall_ms(w) + WORKER_CLOCK_AHEAD_MS)
         return TAKE;
-    if (!first) { /* decide the messages before it; it comes again as the first */
-        part->seek_back = true;
-        return STOP_HERE;
-    }
+    if (!first) /* decide the messages before it; it comes again as the first */
+        return stop_and_seek_back(part);
     if (!no_time)
         return wait_for_clock(w, part, message);
     snprintf(why, sizeof(why),
@@ -161,19 +166,14 @@ static enum arrival judge(struct worker *w, struct part *part, const struct brok
 {
     if (!worker_consumes(w, part) || message->offset < expected)
         return DROP;
-    if (part->full || !is_its_turn(part, turn)) {
-        part->seek_back = true;
-        return STOP_HERE;
-    }
+    if (part->full || !is_its_turn(part, turn))
+        return stop_and_seek_back(part);
     if (message->offset > expected && (part->hole_at != message->offset || part->seek_back)) {
         part->hole_at = message->offset; /* taken if it comes again */
-        part->seek_back = true;
-        return STOP_HERE;
+        return stop_and_seek_back(part);
     }
-    if (part->one_by_one > 0 && expected > part->row.next_offset) {
-        part->seek_back = true;
-        return STOP_HERE;
-    }
+    if (part->one_by_one > 0 && expected > part->row.next_offset)
+        return stop_and_seek_back(part);
     return judge_time(w, part, message, expected == part->row.next_offset);
 }
 

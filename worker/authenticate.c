@@ -33,12 +33,8 @@ static const struct keyring_entry *choose_key(const struct keyring *ring,
              "The token's alg is not the one of the key that its kid names.");
         return NULL;
     }
+    *credential = entry->credential;
     credential->client = arena_strdup(arena, entry->client);
-    credential->role = entry->role;
-    credential->limits = entry->limits;
-    credential->revoked = entry->revoked;
-    credential->not_before_ms = entry->not_before_ms;
-    credential->not_after_ms = entry->not_after_ms;
     return entry;
 }
 

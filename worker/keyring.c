@@ -55,11 +55,11 @@ static void add_row(void *arg, const struct key_row *row)
     struct keyring *ring = arg;
     ring->entries = xgrow(ring->entries, ring->count, &ring->capacity, sizeof(*ring->entries));
     struct keyring_entry *entry = &ring->entries[ring->count++];
-    *entry = (struct keyring_entry){.role = row->role,
-                                    .alg = row->alg,
-                                    .revoked = row->revoked,
-                                    .not_before_ms = row->not_before_ms,
-                                    .not_after_ms = row->not_after_ms};
+    *entry = (struct keyring_entry){.credential = {.role = row->role,
+                                                   .revoked = row->revoked,
+                                                   .not_before_ms = row->not_before_ms,
+                                                   .not_after_ms = row->not_after_ms},
+                                    .alg = row->alg};
     copy_text(entry->kid, sizeof(entry->kid), row->kid);
     copy_text(entry->client, sizeof(entry->client), row->client);
     struct failure f;
@@ -115,7 +115,7 @@ enum err keyring_load(struct keyring *ring, const struct store *store, int64_t g
     for (size_t i = 0; i < fresh.count; i++) {
         const struct ring_client *client = find_client(&fresh, fresh.entries[i].client);
         if (client) /* else it was added in between, which made a later generation */
-            fresh.entries[i].limits = client->limits;
+            fresh.entries[i].credential.limits = client->limits;
     }
     clear(ring);
     *ring = fresh;

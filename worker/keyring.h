@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/decide.h"
 #include "core/limits.h"
 #include "core/request.h"
 #include "core/world.h"
@@ -17,11 +18,8 @@ struct keyring;
 struct keyring_entry {
     char kid[LIMIT_KID_LEN + 1];
     char client[LIMIT_NAME_LEN + 1];
-    enum role role;
-    struct client_limits limits; /* of the client */
+    struct credential credential; /* of a token that the key verifies, without the client's name */
     enum jws_alg alg;
-    bool revoked;
-    int64_t not_before_ms, not_after_ms;
     struct jws_key *key; /* owned; NULL: the stored PEM does not parse, and no token verifies */
 };
 

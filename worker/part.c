@@ -53,15 +53,6 @@ void part_set(struct part *part, enum part_state state, const char *why)
     part->look_again_ms = 0;
 }
 
-void part_stop(struct part *part, enum part_state state, struct halt halt)
-{
-    assert(state == PART_WAITING || state == PART_HALTED);
-    assert(halt.cause != HALT_NONE);
-    if (part->state != state)
-        part->cause = halt.cause;
-    part_set(part, state, halt.why);
-}
-
 enum err part_epoch_lost(const struct part *part, struct failure *f)
 {
     return failure_set(f, ERR_EPOCH_LOST, "partition %" PRId32 " has another owner", part->number);

@@ -61,8 +61,6 @@ const char *part_state_name(enum part_state state);
 /* Changes the state and logs the change with `why` (NULL: no reason). Asserts that the diagram has
  * the arrow. Setting the state that the partition is in does nothing. */
 void part_set(struct part *part, enum part_state state, const char *why);
-/* part_set for PART_WAITING and PART_HALTED, which have a cause. */
-void part_stop(struct part *part, enum part_state state, struct halt halt);
 /* Whether the partition's row carries this worker's epoch, as far as the worker knows. */
 bool part_is_claimed(const struct part *part);
 /* Decisions whose events are not acknowledged. */

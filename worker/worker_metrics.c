@@ -239,16 +239,19 @@ static void render_decisions(const struct worker_metrics *m, struct buf *out)
     }
 }
 
+static void render_histogram(struct buf *out, const struct metric *metric,
+                             const struct histogram *histogram)
+{
+    metric_head(out, metric);
+    metric_histogram(out, metric, NULL, histogram);
+}
+
 static void render_batches(const struct worker_metrics *m, struct buf *out)
 {
-    metric_head(out, &decision_delay);
-    metric_histogram(out, &decision_delay, NULL, &m->decision_delay);
-    metric_head(out, &batch_messages);
-    metric_histogram(out, &batch_messages, NULL, &m->batch_messages);
-    for (int stage = 0; stage < STAGE_COUNT; stage++) {
-        metric_head(out, &stages[stage]);
-        metric_histogram(out, &stages[stage], NULL, &m->stages[stage]);
-    }
+    render_histogram(out, &decision_delay, &m->decision_delay);
+    render_histogram(out, &batch_messages, &m->batch_messages);
+    for (int stage = 0; stage < STAGE_COUNT; stage++)
+        render_histogram(out, &stages[stage], &m->stages[stage]);
     metric_head(out, &rollbacks);
     for (int err = 0; err < ERR_COUNT; err++) {
         int64_t count = metric_get(&m->rollbacks[err]);

@@ -256,11 +256,13 @@ void worker_part_set(struct worker *w, struct part *part, enum part_state state,
     part_set(part, state, why);
 }
 
+/* worker_part_set for WAITING and HALTED, which have a cause. */
 static void stop(struct worker *w, struct part *part, enum part_state state, struct halt halt)
 {
-    if (part->state == PART_RUNNING)
-        worker_positions_stale(w);
-    part_stop(part, state, halt);
+    assert(halt.cause != HALT_NONE);
+    if (part->state != state)
+        part->cause = halt.cause;
+    worker_part_set(w, part, state, halt.why);
 }
 
 void worker_part_waits(struct worker *w, struct part *part, struct halt halt)
