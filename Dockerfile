@@ -1,8 +1,8 @@
-# Berth's programs in one image. The steps are those of a Debian 12 machine: dev/setup installs
-# the listed packages, make builds and installs.
+# Berth's programs in one image, built as on any Debian 12 machine: dev/setup installs the listed
+# packages, make builds and installs.
 FROM debian:12-slim AS build
 WORKDIR /src
-# The packages first, in a layer that stays until their list changes.
+# Packages first, in a layer that is cached until their list changes.
 COPY dev/setup dev/packages-build.txt dev/
 RUN dev/setup build
 COPY . .
@@ -16,7 +16,7 @@ LABEL org.opencontainers.image.title="berth" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="debian:12-slim"
-# Mounted, not copied: the running image needs no set-up script.
+# Mounted, not copied: the final image needs no set-up script.
 RUN --mount=type=bind,source=dev,target=/tmp/dev \
     /tmp/dev/setup run && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 10001 berth && \

@@ -1,10 +1,10 @@
 # Berth's build. `make help` lists the verbs.
 #
-# BUILD=dir   where everything built goes (default build), so that several builds can live side
-#             by side in one checkout.
+# BUILD=dir   the folder of all build output (default build); several builds can coexist in one
+#             checkout.
 # V=1         show the commands.
 # WERROR=1    warnings are errors; SAN=1 adds ASan and UBSan; TSAN=1, COV=1 and FUZZ=1 likewise.
-#             Each combination has its own folder under BUILD, so none of them rebuilds another.
+#             Each combination has its own folder below BUILD, so switching rebuilds nothing.
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
@@ -59,7 +59,7 @@ ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)
 $(error libraries are missing: `make setup` installs them on Debian 12)
 endif
 endif
-# Other people's headers are system headers: our warnings do not apply to them.
+# Foreign headers are system headers, to exempt them from our warnings.
 package_flags := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(packages) 2>&-))
 package_libs := $(shell $(PKG_CONFIG) --libs $(packages) 2>&-) -lpthread -lm
 cmocka_flags := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags cmocka 2>&-))
@@ -82,10 +82,10 @@ lib_berth := $(call folder,producer)
 lib_cli := $(filter-out cli/main.c,$(call folder,cli))
 lib_reader := $(filter-out reader/main.c,$(call folder,reader))
 
-# A folder with a file that is generated says how in its own build.mk.
+# A folder with a generated file has a build.mk with its rule.
 include $(sort $(wildcard */build.mk tests/*/build.mk))
 
-# From the programs' side down to the core, the order in which a linker wants them.
+# In linking order, from the programs down to the core.
 library_names := worker cli berth reader db schemas common core
 libraries := $(foreach name,$(library_names),$(if $(lib_$(name)),$(O)/lib/lib$(name).a))
 
@@ -100,10 +100,10 @@ programs := $(foreach name,$(program_names),$(if $(main_$(name)),$(O)/bin/$(name
 unit_sources := $(sort $(wildcard tests/unit/test_*.c))
 unit_helpers := $(filter-out $(unit_sources),$(call folder,tests/unit))
 unit_programs := $(patsubst tests/unit/%.c,$(O)/tests/%,$(unit_sources))
-# Programs that the integration tests and the benchmark drive: one file each.
+# Programs used by the integration tests and the benchmarks, one file each.
 tool_sources := $(sort $(wildcard tests/tools/*.c))
 tools := $(patsubst tests/tools/%.c,$(O)/tools/%,$(tool_sources))
-# Measurements of single modules, run by hand; built with the tests, so that they stay current.
+# Benchmarks of single modules, run by hand; built with the tests, so that they keep compiling.
 bench_sources := $(sort $(wildcard tests/bench/bench_*.c))
 bench_programs := $(patsubst tests/bench/%.c,$(O)/bench/%,$(bench_sources))
 fuzz_sources := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -113,7 +113,7 @@ all_sources := $(lib_core) $(lib_common) $(lib_db) $(lib_worker) $(lib_berth) \
 	$(lib_cli) $(lib_reader) $(admin_sources) $(wildcard */main.c) \
 	$(unit_sources) $(unit_helpers) $(tool_sources) $(bench_sources) $(fuzz_sources)
 
-# ---- what people call --------------------------------------------------------------------------
+# ---- commands ----------------------------------------------------------------------------------
 .PHONY: all tests tools test unit integration demo demo-stop bench bench-start bench-reader \
 	bench-core soak soak-core random-core faults crash-points lint tidy-flags format fuzz asan \
 	tsan coverage stack-up stack-down install install-programs clean help setup fresh
@@ -126,7 +126,7 @@ setup: ## install what is missing on Debian 12: packages, Kafka, MySQL, the test
 	dev/setup
 	dev/venv
 
-test: ## set up, build strictly, lint, unit tests under sanitizers, integration tests; the verdict
+test: ## set up, build strictly, lint, unit tests under sanitizers, integration tests
 	dev/test
 
 unit: tests ## run the unit tests of this build (SAN=1: under ASan and UBSan)
@@ -137,7 +137,7 @@ integration: all ## run the integration tests against this build (PYTEST_ARGS='-
 	BERTH_BIN=$(abspath $(O)/bin) \
 		var/venv/bin/pytest -n 2 --dist loadgroup integration-tests $(PYTEST_ARGS)
 
-faults: all ## make every fault of the integration tests BERTH_FAULT_REPEATS (20) times; last line JSON
+faults: all ## run each fault of the integration tests BERTH_FAULT_REPEATS (20) times; last line JSON
 	dev/venv
 	BERTH_BIN=$(abspath $(O)/bin) dev/faults faults $(PYTEST_ARGS)
 
@@ -164,20 +164,20 @@ coverage: ## unit tests with line coverage, report in var/coverage
 	gcovr --root . --object-directory $(BUILD)/cov --exclude tests/ \
 		--html-details var/coverage/index.html --print-summary $(BUILD)/cov
 
-lint: ## layout, banned calls, long functions, includes, what nothing uses, clang-tidy, the scripts
+lint: ## layout, banned calls, long functions, includes, unused code, clang-tidy, scripts
 	dev/lint
 
-# The flags that clang-tidy compiles with; dev/lint asks for them.
+# clang-tidy's compiler flags, for dev/lint.
 tidy-flags:
 	@echo $(filter-out -MMD -MP -Werror,$(base_flags) $(warnings) $(package_flags) $(cmocka_flags))
 
 format: ## lay out all C files with clang-format
 	dev/lint --fix
 
-demo: ## the whole of Berth on this machine in under a minute
+demo: ## all of Berth on this machine in under a minute
 	dev/demo
 
-demo-stop: ## end what make demo started, keep its data
+demo-stop: ## stop everything started by make demo, keep its data
 	dev/demo stop
 
 fresh: ## the README's two commands on a new, minimal Debian 12 (root; debootstrap)
@@ -189,18 +189,17 @@ bench: ## decisions per second and latency, durable settings on
 bench-reader: ## the reader on a farm with 1,000,000 bookings: rates, times, memory (wrk)
 	dev/bench-reader
 
-bench-start: ## from a worker's start to its first decision, with START_BOOKINGS (1,000,000) live bookings
+bench-start: ## time from a worker's start to its first decision, with START_BOOKINGS (1,000,000) live bookings
 	dev/bench-start
 
-bench-core: $(O)/bench/bench_core ## the core alone: decisions per second by live bookings, one core; last line JSON
+bench-core: $(O)/bench/bench_core ## decisions per second of core/ alone, by number of live bookings; last line JSON
 	$(O)/bench/bench_core
 
-# Each request is decided three times: in batches of 1, of 7 and of 2,000. `make test` does the
-# first, `make soak` the second.
+# Each request is decided three times: in batches of 1, 7 and 2,000. `make soak` runs soak-core.
 random-core: $(O)/tests/test_decide_random ## 10 million random decisions against the model (TEST_OPS, TEST_SEED)
 	TEST_OPS=$${TEST_OPS:-3400000} $(O)/tests/test_decide_random
 
-soak-core: $(O)/tests/test_decide_random ## 100 million of them
+soak-core: $(O)/tests/test_decide_random ## 100 million random decisions against the model
 	TEST_OPS=$${TEST_OPS:-34000000} $(O)/tests/test_decide_random
 
 stack-up: ## start Kafka and the database (STACK_DB=mysql|mariadb); settings in var/stack.env
@@ -223,10 +222,10 @@ help: ## this list
 		expand -t 20
 
 # ---- how it is built ---------------------------------------------------------------------------
-# In front of a command: shows it, or with what it is about only; `make -s` shows neither.
+# Prefix of a command: V=1 shows the command, else a verb and the target; `make -s` shows neither.
 say = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,echo '  $(1)' $@;))
 
-# Holds the command line; objects depend on it, so that other flags rebuild them.
+# A file with the command line; objects depend on it, so changed flags rebuild them.
 flags_now := $(compile) / $(link) / $(package_libs)
 ifneq ($(flags_now),$(file <$(O)/flags))
 $(shell mkdir -p $(O))
@@ -237,7 +236,7 @@ $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) $(cmocka_flags) -c -o $@ $<
 
-# An archive is made anew: `ar r` on an old one would keep the object of a file that was removed.
+# Archives are created from scratch: `ar r` would keep the objects of removed files.
 define library
 $(O)/lib/lib$(1).a: $(call objects,$(lib_$(1))) $(O)/flags
 	@mkdir -p $$(@D)

@@ -1,4 +1,4 @@
-# The migrations are part of the library: a program and its schema cannot come apart.
+# The migrations are compiled into the library, so a program always carries its schema.
 migration_files := $(sort $(wildcard db/migrations/[0-9]*.sql))
 lib_db += db/migrations_data.c
 

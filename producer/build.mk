@@ -1,27 +1,27 @@
-# libberth as other programs link it: a shared and a static library that show nothing but the
-# functions of berth.h. Berth's own programs link the objects of $(lib_berth) and need neither.
+# libberth for other programs: a shared and a static library that export only the functions of berth.h.
+# Berth's own programs link the objects of $(lib_berth) instead.
 #
-# Both are made from one relocatable object: what producer/ calls in lib/ and core/ is linked into
-# it, and all names but those in packaging/libberth0.symbols become local. So a program may have a
-# function xmalloc of its own.
+# Both are made from one relocatable object, which includes the code of lib/ and core/ used by
+# producer/; all names except those in packaging/libberth0.symbols become local. So a program may
+# define its own xmalloc.
 berth_version := $(shell sed -n 's/^.define BERTH_VERSION "\(.*\)"/\1/p' lib/base/version.h)
-# Counts up with each incompatible change of berth.h (docs/versions.md).
+# Increased with each incompatible change of berth.h (docs/versions.md).
 berth_abi := 0
 berth_soname := libberth.so.$(berth_abi)
 berth_file := $(berth_soname).$(word 2,$(subst ., ,$(berth_version))).$(word 3,$(subst ., ,$(berth_version)))
 berth_packages := rdkafka jansson libjwt libcrypto glib-2.0
 berth_symbols := packaging/libberth0.symbols
 berth_files := $(O)/libberth/$(berth_file) $(O)/libberth/libberth.a
-# A library with sanitizers inside would serve nobody.
+# Not built with sanitizers, which other programs could not link.
 all: $(if $(sanitize),,$(berth_files))
 
 pic_objects = $(patsubst %.c,$(O)/pic/%.o,$(1))
-# A shared library takes position-independent code only, which the programs' objects are not.
+# A shared library needs position-independent code, unlike the programs' objects.
 $(O)/pic/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -fPIC -fno-semantic-interposition -c -o $@ $<
 
-# An archive, so that the linker takes only the objects that producer/ calls.
+# An archive, so that the linker takes only the objects used by producer/.
 $(O)/libberth/below.a: $(call pic_objects,$(lib_common) $(lib_core))
 	@mkdir -p $(@D)
 	@rm -f $@

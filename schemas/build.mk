@@ -1,4 +1,4 @@
-# The reader answers its own description: it is compiled in, so the two cannot come apart.
+# The reader serves its own description, compiled in so that it always fits the program.
 lib_schemas := schemas/openapi_data.c
 
 $(O)/schemas/openapi_data.c: schemas/openapi.json

@@ -1,7 +1,7 @@
-"""Finds what nothing uses: functions without a caller, declarations without a definition, macros,
-enumerators, types and members that no production code mentions.
+"""Finds unused code: functions without a caller, declarations without a definition, and macros,
+enumerators, types and members unused by production code.
 
-It compares names in the text, so a name that two things share hides one of them; it needs no build.
+Compares names in the text, without a build; of two things with one name it may miss one.
 """
 
 import re
@@ -9,14 +9,14 @@ from collections import Counter, defaultdict
 
 from linters.source import FUNCTION, code_only, is_production, line_of
 
-# Functions that only tests, measurements or the generation of documentation call, with the reason
-# why they stand in a production folder all the same.
+# Functions called only by tests, benchmarks or the generation of docs, with the reason to keep them in a
+# production folder.
 EXEMPT = {
     "timeline_check": "asserts the tree's invariants; needs its private structs",
-    "timeline_point_count": "shows that a timeline forgets; needs its private structs",
-    "pool_used": "shows that nothing leaks",
-    "pool_bytes": "what the measurements of memory report",
-    "zone_forget": "a test chooses its own time zone files",
+    "timeline_point_count": "lets tests see that a timeline forgets; needs its private structs",
+    "pool_used": "lets tests see that nothing leaks",
+    "pool_bytes": "used by the benchmarks of memory",
+    "zone_forget": "lets a test choose its time zone files",
     "cli_print_markdown": "makes docs/cli.md",
     "config_print_markdown": "makes docs/configuration.md",
 }
@@ -37,7 +37,7 @@ def blanked(text, start, end):
 
 
 class Names:
-    """Who defines, declares and uses which function."""
+    """The definitions, declarations and users of functions."""
 
     def __init__(self):
         self.defined = {}
@@ -51,7 +51,7 @@ class Names:
             name = re.search(r"(\w+)\s*\(", head).group(1)
             if not re.search(r"\bstatic\b", head):
                 self.defined[name] = path, line_of(code, match.start())
-            # A function that calls itself has no caller for it.
+            # A recursive call is not a use.
             own = re.sub(rf"\b{name}\b", lambda word: " " * len(word.group()), match.group())
             rest = rest[:match.start()] + own + rest[match.end():]
         for match in DECLARATION.finditer(code):

@@ -1,13 +1,13 @@
-"""Markdown pages as the checks see them: links lead somewhere, and code that a page names exists."""
+"""Checks Markdown pages: link targets and the code named by a page exist."""
 
 import re
 
 from linters.source import code_only, line_of
 
-# Code blocks hold examples: a command's output, a path on an operator's host.
+# Code blocks are not checked: they hold examples, such as a command's output.
 BLOCK = re.compile(r"^```.*?^```", re.S | re.M)
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]+)?\)")
-# A path from the top folder, such as `core/decide.c`; names with placeholders are not looked at.
+# A path from the top folder, such as `core/decide.c`; names with placeholders are skipped.
 PATH = re.compile(r"`((?:core|lib|db|producer|cli|admin|worker|reader|schemas|tests|dev|docs|packaging|"
                   r"examples|integration-tests)/[\w./-]*\w)`")
 # `core/decide.c`: `decide`, `other`
@@ -15,7 +15,7 @@ NAMED = re.compile(r"`([\w./-]+\.[ch])`: ((?:`\w+`(?:, )?)+)")
 
 
 def anchors(text):
-    """Those that a forge gives the headings of a page."""
+    """The anchors that a forge generates from a page's headings."""
     return {"#" + re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
             for heading in re.findall(r"^#+ (.+)$", BLOCK.sub("", text), re.M)}
 
@@ -37,7 +37,7 @@ def check(root, path, text):
     for match in NAMED.finditer(prose):
         source = root / match.group(1)
         if not source.is_file():
-            continue  # said above
+            continue  # reported above
         code = code_only(source.read_text(encoding="utf-8"))
         for name in re.findall(r"`(\w+)`", match.group(2)):
             if not re.search(rf"^[A-Za-z_][^;{{}}]*\b{name}\([^;{{}}]*\)\s*\{{", code, re.M):

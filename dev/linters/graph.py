@@ -1,7 +1,7 @@
-"""Who includes whom: circles between folders, headers and modules, and names that two files share.
+"""Finds include circles between folders, headers and modules, and duplicate file names.
 
 A module is a .c and its .h. Two modules may include each other, as a module and its helper do; a
-circle of three or more has no bottom and is refused.
+circle of three or more is refused.
 """
 
 from collections import defaultdict
@@ -64,7 +64,7 @@ def check_level(all_edges, name_of, at_most, kind):
 
 
 def check(root, sources, folder_of):
-    """Gives (path, line, message) of each finding."""
+    """Yields (path, line, message) for each finding."""
     production = [path for path in sources if is_production(path)]
     known = list(edges(root, production))
     yield from check_level(known, lambda path: folder_of(str(path)), 1, "folders")

@@ -156,7 +156,7 @@ def plant(root, top):
 
 
 def marks():
-    """{(file, line): [text …]} of what must be found."""
+    """The expected findings: {(file, line): [text …]}."""
     found = defaultdict(list)
     for name, text in FILES.items():
         for number, line in enumerate(text.removeprefix("\n").split("\n"), 1):
@@ -166,7 +166,7 @@ def marks():
 
 
 def run(top, lint):
-    """Exit status 1, with a line for each difference, unless findings and marks agree."""
+    """Prints a line for each difference between findings and marks; returns 1 if there is one."""
     output = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         plant(Path(folder), top)

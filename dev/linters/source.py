@@ -1,16 +1,16 @@
-"""C sources as the checks see them: without comments, and with their places."""
+"""C sources for the checks: files, code without comments, line numbers."""
 
 import re
 import subprocess
 from pathlib import Path
 
-# The layout that clang-format gives: a function's braces stand in column 0.
+# Relies on clang-format's layout: a function's braces are in column 0.
 FUNCTION = re.compile(r"^[A-Za-z_][^;{}#=]*\)\s*\n\{\n.*?^\}", re.S | re.M)
 PRODUCTION = {"core", "lib", "schemas", "db", "producer", "cli", "admin", "worker", "reader"}
 
 
 def files(root):
-    """What git knows or would add below the folder."""
+    """The files below the folder that git tracks or would add."""
     out = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                          cwd=root, check=True, stdout=subprocess.PIPE).stdout
     names = sorted(set(out.decode().split("\0")) - {""})
@@ -22,7 +22,7 @@ def is_production(path):
 
 
 def blank(match):
-    """Keeps the line breaks of what is cut out, so that line numbers stay right."""
+    """Blanks a match but keeps its line breaks, so that line numbers stay correct."""
     return re.sub(r"[^\n]", " ", match.group())
 
 

@@ -1,7 +1,7 @@
-"""clang-tidy over all C files, with the build's flags, on all cores.
+"""Runs clang-tidy on all C files with the build's flags, on all cores.
 
-A file without findings is not looked at again until it, a header below it, the flags or .clang-tidy
-change: var/tidy.json keeps a digest of all of that.
+A file without findings is skipped until the file, one of its headers, the flags or .clang-tidy change:
+var/tidy.json keeps a digest of all these.
 """
 
 import hashlib
@@ -17,18 +17,18 @@ from pathlib import Path
 from linters.graph import edges
 
 PROGRAM = "clang-tidy-14"
-FILES = 8  # at once: starting the program costs as much as a small file
+FILES = 8  # per call: starting the program costs as much as a small file
 
 
 def build_flags(top):
-    """The flags that the build compiles C with."""
+    """The build's C compiler flags."""
     done = subprocess.run(["make", "--no-print-directory", "-s", "tidy-flags"], cwd=top, check=True,
                           stdout=subprocess.PIPE, text=True)
     return done.stdout.split()
 
 
 def digests(root, sources, flags):
-    """{.c file: digest of all that its findings depend on}."""
+    """Yields (.c file, digest of everything that affects its findings)."""
     settings = [root / ".clang-tidy", *sorted(root.glob("*/.clang-tidy"))]
     common = " ".join(flags).encode() + b"".join(path.read_bytes() for path in settings)
     below = defaultdict(set)
@@ -47,7 +47,7 @@ def digests(root, sources, flags):
 
 
 def findings_of(root, paths, flags):
-    """{file: lines}. What it finds in other people's headers is not ours."""
+    """Yields (file, finding). Findings in foreign headers are filtered out by check()."""
     done = subprocess.run([PROGRAM, "--quiet", *map(str, paths), "--", *flags], cwd=root,
                           check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     for name, rest in re.findall(r"^([^:\s]+)(:\d+:\d+: (?:warning|error): .*)$", done.stdout, re.M):
@@ -55,7 +55,7 @@ def findings_of(root, paths, flags):
 
 
 def check(top, root, sources):
-    """Gives each finding as a line."""
+    """Returns each finding as a line."""
     if not shutil.which(PROGRAM):
         return [f"dev/lint: {PROGRAM} is missing: run dev/setup test"]
     flags = build_flags(top)
@@ -71,7 +71,7 @@ def check(top, root, sources):
         for path, rest in lines:
             if path in sources:
                 ours.add(f"{path}{rest}")
-                faulty.update(part)  # a finding in a header belongs to some file of the part
+                faulty.update(part)  # a finding in a header may belong to any file of the part
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(json.dumps(sorted(digest[path] for path in digest if path not in faulty)))
     return sorted(ours)

@@ -5,9 +5,9 @@
     book.py MACHINE GPUS MEMORY_GIB START END        # times as 2026-12-01T02:00:00Z
 
 Settings, in the environment: BERTH_KAFKA_BOOTSTRAP_SERVERS, BERTH_FARM_NAME, BERTH_CLIENT_NAME,
-BERTH_CLIENT_KEY_FILE (a private key as PEM); BERTH_CLIENT_KID if the key was registered under
-another name than its thumbprint; BERTH_FARM_TOPIC_PREFIX (berth.); BERTH_CLIENT_WAIT_S (30). Prints
-the event. Ends with 0: accepted, 3: rejected, 4: no decision came in time.
+BERTH_CLIENT_KEY_FILE (a private key as PEM); BERTH_CLIENT_KID if the key's registered name is
+not its thumbprint; BERTH_FARM_TOPIC_PREFIX (berth.); BERTH_CLIENT_WAIT_S (30). Prints
+the event. Exit status 0: accepted, 3: rejected, 4: no decision in time.
 """
 
 import base64
@@ -30,7 +30,7 @@ WAIT_S = int(os.environ.get("BERTH_CLIENT_WAIT_S") or 30)
 
 
 def read_key(path):
-    """The private key, its algorithm, and its RFC 7638 thumbprint."""
+    """Reads the private key; returns it with its algorithm and its RFC 7638 thumbprint."""
     with open(path, "rb") as file:
         key = load_pem_private_key(file.read(), None)
     algorithm = "RS256" if hasattr(key.public_key(), "encrypt") else "ES256"
@@ -41,7 +41,7 @@ def read_key(path):
 
 
 def sign(request, request_id, user):
-    """The message: a signed token around the request."""
+    """Returns the message: a signed token with the request."""
     key, algorithm, thumbprint = read_key(os.environ["BERTH_CLIENT_KEY_FILE"])
     now = int(time.time())
     claims = {"iss": CLIENT, "sub": user, "aud": FARM, "iat": now, "exp": now + 600,
@@ -51,16 +51,16 @@ def sign(request, request_id, user):
 
 
 def event_ends(consumer):
-    """Where each partition of the event topic ends now."""
+    """{partition: current end offset} of the event topic."""
     topic = f"{PREFIX}events"
     return {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
             for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions}
 
 
 def publish(token, key):
-    """Publishes one message; its (partition, offset)."""
+    """Publishes one message; returns its (partition, offset)."""
     delivered = []
-    # All clients must place keys alike: requests for one machine belong in one partition.
+    # All clients must use the same partitioner: requests for one machine belong in one partition.
     producer = Producer({**BROKERS, "partitioner": "murmur2_random", "acks": "all",
                          "enable.idempotence": True})
     producer.produce(f"{PREFIX}requests", token, key,
@@ -75,8 +75,8 @@ def publish(token, key):
 
 
 def await_decision(consumer, ends, position):
-    """The event that answers the request at (partition, offset), or None after a while."""
-    # The events of request partition p are in event partition p, behind what was there before.
+    """Waits for the event of the request at (partition, offset); None after WAIT_S."""
+    # Events of request partition p are in event partition p; this one comes after the old end.
     consumer.assign([TopicPartition(f"{PREFIX}events", position[0], ends[position[0]])])
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
@@ -96,8 +96,7 @@ def main():
     machine, gpus, memory_gib, start, end = sys.argv[1:]
     request = {"type": "booking.create", "start": start, "end": end, "allocations": [
         {"machine": machine, "gpus": int(gpus), "memory_gib": int(memory_gib)}]}
-    # Should no decision come: the same request with the same id is decided once, however often
-    # it is sent.
+    # Without a decision the request can be sent again with the same id: it is decided only once.
     request_id = str(uuid.uuid4())
 
     consumer = Consumer({**BROKERS, "group.id": "book.py", "enable.auto.commit": False,
