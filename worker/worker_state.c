@@ -8,9 +8,13 @@
 #include "lib/base/mem.h"
 
 /* Pauses before the group is joined again, and between failing claims and checks. */
-#define REJOIN_MIN_MS 500
-#define REJOIN_MAX_MS (10 * WORKER_RETRY_MAX_MS)
-#define CHECK_MIN_MS  50
+#define REJOIN_MIN_MS  500
+#define REJOIN_MAX_MS  (10 * WORKER_RETRY_MAX_MS)
+/* A partition lost this long after the last rejoin begins the pauses anew. The calm is longer than the
+ * longest pause and a rebalance: two workers that claim a partition from each other in turns must keep
+ * their long pauses. */
+#define REJOIN_CALM_MS (3 * REJOIN_MAX_MS)
+#define CHECK_MIN_MS   50
 
 struct worker *worker_state_new(const struct worker_settings *settings,
                                 const struct worker_env *env, struct store *store,
@@ -293,10 +297,12 @@ void worker_lose_part(struct worker *w, struct part *part)
 {
     worker_part_set(w, part, PART_LOST, "another worker has claimed it");
     part->tail_known = false;
-    if (!w->rejoin.due) {
-        w->rejoin.due = true;
-        worker_retry_later(w, &w->rejoin.retry);
-    }
+    if (w->rejoin.due)
+        return;
+    if (worker_mono_ms(w) - w->rejoin.retry.at_ms > REJOIN_CALM_MS)
+        backoff_reset(&w->rejoin.retry.pause);
+    w->rejoin.due = true;
+    worker_retry_later(w, &w->rejoin.retry);
 }
 
 void worker_stage_begin(struct worker *w)
