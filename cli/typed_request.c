@@ -255,121 +255,91 @@ enum err cli_repeat_parse(const struct cli_repeat_text *text, const struct cli_w
     return ERR_OK;
 }
 
-/* Takes value. Out of memory is the only failure. */
-static void set(json_t *object, const char *name, json_t *value)
-{
-    int failed = json_object_set_new(object, name, value);
-    assert(!failed);
-}
-
-static json_t *request_of(const char *type)
-{
-    json_t *request = json_object();
-    set(request, "type", json_string(type));
-    return request;
-}
-
-static void set_time(json_t *request, const char *name, int64_t ms)
+/* Values of members that may be left out: NULL leaves the member out. */
+static json_t *time_if(bool given, int64_t ms)
 {
     char text[TIMETEXT_LEN];
-    set(request, name, json_string(timetext_format(ms, text)));
+    return given ? json_string(timetext_format(ms, text)) : NULL;
 }
 
-static void set_shares(json_t *request, const struct cli_shares *shares)
+static json_t *number_if(bool given, int64_t number)
+{
+    return given ? json_integer(number) : NULL;
+}
+
+static json_t *true_if(bool given)
+{
+    return given ? json_true() : NULL;
+}
+
+static json_t *shares_json(const struct cli_shares *shares)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < shares->count; i++) {
         const struct cli_share *item = &shares->items[i];
         assert(!item->whole);
-        json_t *share = json_pack("{s:s, s:I, s:I}", "machine", item->machine, "gpus",
-                                  (json_int_t)item->gpus, "memory_gib",
-                                  (json_int_t)item->memory_gib);
-        int failed = json_array_append_new(array, share);
-        assert(!failed);
+        json_array_append_new(array, json_pack("{s:s, s:I, s:I}", "machine", item->machine, "gpus",
+                                               (json_int_t)item->gpus, "memory_gib",
+                                               (json_int_t)item->memory_gib));
     }
-    set(request, "allocations", array);
+    return array;
 }
 
-static void set_any(json_t *request, const struct cli_any *any)
+static json_t *any_json(const struct cli_any *any)
 {
     assert(any->gpus >= 0);
     assert(any->memory_gib >= 0);
-    json_t *object = json_pack("{s:I, s:I, s:I}", "count", (json_int_t)any->count, "gpus",
-                               (json_int_t)any->gpus, "memory_gib", (json_int_t)any->memory_gib);
-    if (any->labels)
-        set(object, "labels", json_incref(any->labels));
-    set(request, "any", object);
+    return json_pack("{s:I, s:I, s:I, s:O*}", "count", (json_int_t)any->count, "gpus",
+                     (json_int_t)any->gpus, "memory_gib", (json_int_t)any->memory_gib, "labels",
+                     any->labels);
+}
+
+static json_t *repeat_json(const struct cli_repeat *repeat)
+{
+    return json_pack("{s:s, s:I, s:s}", "every", repeat->every, "count", (json_int_t)repeat->count,
+                     "zone", repeat->zone);
 }
 
 json_t *cli_request_create(const struct cli_booking *booking)
 {
     const struct cli_window *window = &booking->window;
-    const struct cli_repeat *repeat = &booking->repeat;
-    json_t *request = request_of("booking.create");
-    if (window->has_start && !window->starts_now)
-        set_time(request, "start", window->start_ms);
-    if (window->has_end)
-        set_time(request, "end", window->end_ms);
-    if (window->has_duration)
-        set(request, "duration_s", json_integer(window->duration_ms / 1000));
-    if (booking->any.count > 0) {
-        set_any(request, &booking->any);
-    } else {
-        set_shares(request, &booking->shares);
-    }
-    if (repeat->count > 0) {
-        set(request, "repeat",
-            json_pack("{s:s, s:I, s:s}", "every", repeat->every, "count", (json_int_t)repeat->count,
-                      "zone", repeat->zone));
-    }
-    if (repeat->skip_conflicts)
-        set(request, "skip_conflicts", json_true());
+    bool any = booking->any.count > 0;
+    json_t *request = json_pack(
+        "{s:s, s:o*, s:o*, s:o*, s:o, s:o*, s:o*}", "type", "booking.create", "start",
+        time_if(window->has_start && !window->starts_now, window->start_ms), "end",
+        time_if(window->has_end, window->end_ms), "duration_s",
+        number_if(window->has_duration, window->duration_ms / 1000), any ? "any" : "allocations",
+        any ? any_json(&booking->any) : shares_json(&booking->shares), "repeat",
+        booking->repeat.count > 0 ? repeat_json(&booking->repeat) : NULL, "skip_conflicts",
+        true_if(booking->repeat.skip_conflicts));
+    assert(request);
     return request;
 }
 
 json_t *cli_request_amend(int64_t booking, const struct cli_window *window,
                           const struct cli_shares *shares)
 {
-    json_t *request = request_of("booking.amend");
-    set(request, "booking", json_integer(booking));
-    if (window->has_start)
-        set_time(request, "start", window->start_ms);
-    if (window->has_end)
-        set_time(request, "end", window->end_ms);
-    if (shares)
-        set_shares(request, shares);
-    return request;
+    return json_pack("{s:s, s:I, s:o*, s:o*, s:o*}", "type", "booking.amend", "booking",
+                     (json_int_t)booking, "start", time_if(window->has_start, window->start_ms),
+                     "end", time_if(window->has_end, window->end_ms), "allocations",
+                     shares ? shares_json(shares) : NULL);
 }
 
 json_t *cli_request_cancel(int64_t booking)
 {
-    json_t *request = request_of("booking.cancel");
-    set(request, "booking", json_integer(booking));
-    return request;
+    return json_pack("{s:s, s:I}", "type", "booking.cancel", "booking", (json_int_t)booking);
 }
 
 json_t *cli_request_cancel_series(int64_t series)
 {
-    json_t *request = request_of("booking.cancel");
-    set(request, "series", json_integer(series));
-    return request;
+    return json_pack("{s:s, s:I}", "type", "booking.cancel", "series", (json_int_t)series);
 }
 
 json_t *cli_request_machine(const char *type, const struct cli_machine *machine)
 {
-    json_t *request = request_of(type);
-    set(request, "machine", json_string(machine->name));
-    if (machine->gpus >= 0)
-        set(request, "gpus", json_integer(machine->gpus));
-    if (machine->memory_gib >= 0)
-        set(request, "memory_gib", json_integer(machine->memory_gib));
-    if (machine->labels)
-        set(request, "labels", json_incref(machine->labels));
-    if (machine->id > 0)
-        set(request, "id", json_integer(machine->id));
-    if (machine->state)
-        set(request, "state", json_string(machine->state));
-    if (machine->displace)
-        set(request, "displace", json_true());
-    return request;
+    return json_pack("{s:s, s:s, s:o*, s:o*, s:O*, s:o*, s:s*, s:o*}", "type", type, "machine",
+                     machine->name, "gpus", number_if(machine->gpus >= 0, machine->gpus),
+                     "memory_gib", number_if(machine->memory_gib >= 0, machine->memory_gib),
+                     "labels", machine->labels, "id", number_if(machine->id > 0, machine->id),
+                     "state", machine->state, "displace", true_if(machine->displace));
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/cli_time.h"
 #include "lib/codec/jsonout.h"
@@ -32,6 +33,23 @@ void audit_differ(struct audit *audit, const char *kind, const char *at, const c
                           json_pack("{s:s, s:s, s:s}", "kind", kind, "at", utf8_cleaned(arena, at),
                                     "detail", utf8_cleaned(arena, text)));
     arena_free(arena);
+}
+
+enum err audit_each_row(struct audit *audit, const char *what, const char *sql,
+                        void (*fn)(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row),
+                        struct failure *f)
+{
+    struct mysql_session *session = audit->admin->session;
+    MYSQL_RES *res = NULL;
+    MYSQL_ROW row;
+    enum err err = mysql_session_stream(session, what, sql, strlen(sql), &res, f);
+    if (err != ERR_OK)
+        return err;
+    while ((row = mysql_fetch_row(res)))
+        fn(audit, res, row);
+    err = mysql_session_stream_end(session, what, f);
+    mysql_free_result(res);
+    return err;
 }
 
 static enum err note_spans(struct audit *audit, enum topic topic, struct failure *f)

@@ -14,6 +14,8 @@
 #include "admin/audit/event_fold.h"
 #include "admin/farm.h"
 
+/* The text of the place of a difference. */
+#define AUDIT_AT_LEN     160
 /* Differences listed; further ones are only counted. */
 #define AUDIT_LISTED_MAX 1000
 
@@ -39,16 +41,21 @@ struct audit {
     int64_t wait_ms;
     json_t *differences; /* array of {kind, at, detail} */
     int64_t difference_count;
-    struct event_fold fold; /* of all decisions */
+    struct event_fold fold;        /* of all decisions */
+    char overbooked[AUDIT_AT_LEN]; /* the machine reported last */
 };
 
 /* Notes a difference. `at` says where, as in "3-1042" (partition-sequence), "3:1187"
  * (partition:offset), "booking/4268035", "machine/gpu-01". */
 void audit_differ(struct audit *audit, const char *kind, const char *at, const char *detail, ...)
     __attribute__((format(printf, 4, 5)));
-#define AUDIT_AT_LEN 160
 const char *audit_at(char buf[AUDIT_AT_LEN], const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Calls fn for each row of a query, which is streamed. */
+enum err audit_each_row(struct audit *audit, const char *what, const char *sql,
+                        void (*fn)(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row),
+                        struct failure *f);
 
 /* audit_events.c: events against decisions, (c) and (d). */
 enum err audit_events(struct audit *audit, struct failure *f);

@@ -27,34 +27,23 @@ static const char *find_booking_difference(MYSQL_ROW row, const struct fold_book
     return field_int(row[3]) != booking->start_ms ? "start_ms" : NULL;
 }
 
-static enum err compare_bookings(struct audit *audit, struct failure *f)
+static void compare_booking(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
 {
-    struct mysql_session *session = audit->admin->session;
-    MYSQL_RES *res = NULL;
-    enum err err = mysql_session_stream(session, "read bookings", BOOKINGS_SQL,
-                                        strlen(BOOKINGS_SQL), &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row;
     char at[AUDIT_AT_LEN];
-    while ((row = mysql_fetch_row(res))) {
-        struct fold_booking *booking = event_fold_booking(&audit->fold, field_int(row[0]));
-        audit_at(at, "booking/%s", row[0]);
-        audit->counts.bookings++;
-        if (!booking) {
-            audit_differ(audit, "booking_unknown", at, "no decision made this booking");
-            continue;
-        }
-        booking->seen = true;
-        const char *column = find_booking_difference(row, booking);
-        if (column) {
-            audit_differ(audit, "booking_different", at,
-                         "the booking's %s is not what the decisions left it with", column);
-        }
+    struct fold_booking *booking = event_fold_booking(&audit->fold, field_int(row[0]));
+    (void)res;
+    audit_at(at, "booking/%s", row[0]);
+    audit->counts.bookings++;
+    if (!booking) {
+        audit_differ(audit, "booking_unknown", at, "no decision made this booking");
+        return;
     }
-    err = mysql_session_stream_end(session, "read bookings", f);
-    mysql_free_result(res);
-    return err;
+    booking->seen = true;
+    const char *column = find_booking_difference(row, booking);
+    if (column) {
+        audit_differ(audit, "booking_different", at,
+                     "the booking's %s is not what the decisions left it with", column);
+    }
 }
 
 #define ALLOCATIONS_SQL                                                                            \
@@ -73,8 +62,9 @@ static struct fold_share *find_share(const struct fold_booking *booking, const c
     return NULL;
 }
 
-static void compare_allocation(struct audit *audit, MYSQL_ROW row)
+static void compare_allocation(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
 {
+    (void)res;
     char at[AUDIT_AT_LEN];
     audit_at(at, "booking/%s", row[0]);
     struct fold_booking *booking = event_fold_booking(&audit->fold, field_int(row[0]));
@@ -106,22 +96,6 @@ static void compare_allocation(struct audit *audit, MYSQL_ROW row)
                      " GiB of %s that the decisions did not leave it with",
                      amount.gpus, amount.memory_gib, machine);
     }
-}
-
-static enum err compare_allocations(struct audit *audit, struct failure *f)
-{
-    struct mysql_session *session = audit->admin->session;
-    MYSQL_RES *res = NULL;
-    enum err err = mysql_session_stream(session, "read allocations", ALLOCATIONS_SQL,
-                                        strlen(ALLOCATIONS_SQL), &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res)))
-        compare_allocation(audit, row);
-    err = mysql_session_stream_end(session, "read allocations", f);
-    mysql_free_result(res);
-    return err;
 }
 
 /* Reports what the decisions made and the tables lack. */
@@ -171,34 +145,26 @@ static const char *find_machine_difference(MYSQL_ROW row, const struct fold_mach
     return field_int(row[6]) < machine->version ? "version" : NULL;
 }
 
-static enum err compare_machines(struct audit *audit, struct failure *f)
+#define MACHINES_SQL                                                                               \
+    "SELECT id, name, gpus, memory_gib, labels, state, version FROM machine ORDER BY id"
+
+static void compare_machine(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = mysql_session_read(
-        audit->admin->session, "read machines",
-        "SELECT id, name, gpus, memory_gib, labels, state, version FROM machine ORDER BY id", &res,
-        f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row;
     char at[AUDIT_AT_LEN];
-    while ((row = mysql_fetch_row(res))) {
-        struct fold_machine *machine = event_fold_machine(&audit->fold, row[1]);
-        audit_at(at, "machine/%s", row[1]);
-        audit->counts.machines++;
-        if (!machine || machine->version == 0) {
-            audit_differ(audit, "machine_unknown", at, "no decision registered this machine");
-            continue;
-        }
-        machine->seen = true;
-        const char *column = find_machine_difference(row, machine);
-        if (column) {
-            audit_differ(audit, "machine_different", at,
-                         "the machine's %s is not what the decisions left it with", column);
-        }
+    struct fold_machine *machine = event_fold_machine(&audit->fold, row[1]);
+    (void)res;
+    audit_at(at, "machine/%s", row[1]);
+    audit->counts.machines++;
+    if (!machine || machine->version == 0) {
+        audit_differ(audit, "machine_unknown", at, "no decision registered this machine");
+        return;
     }
-    mysql_free_result(res);
-    return ERR_OK;
+    machine->seen = true;
+    const char *column = find_machine_difference(row, machine);
+    if (column) {
+        audit_differ(audit, "machine_different", at,
+                     "the machine's %s is not what the decisions left it with", column);
+    }
 }
 
 /* For each machine the first instant at which it is over-booked, from its last change of capacity
@@ -222,42 +188,30 @@ static enum err compare_machines(struct audit *audit, struct failure *f)
     "JOIN machine m ON m.id = s.machine "                                                          \
     "WHERE s.gpus > m.gpus OR s.memory_gib > m.memory_gib ORDER BY m.name, s.at_ms"
 
-static enum err find_overbooked(struct audit *audit, struct failure *f)
+static void tell_overbooked(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
 {
-    struct mysql_session *session = audit->admin->session;
-    MYSQL_RES *res = NULL;
-    enum err err = mysql_session_stream(session, "look for over-booking", OVERBOOKED_SQL,
-                                        strlen(OVERBOOKED_SQL), &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row;
-    char last[AUDIT_AT_LEN] = "", at[AUDIT_AT_LEN];
-    while ((row = mysql_fetch_row(res))) {
-        audit_at(at, "machine/%s", row[0]);
-        if (strcmp(at, last) == 0)
-            continue;
-        memcpy(last, at, sizeof(last));
-        json_t *time = admin_json_time(field_int(row[5]));
-        audit_differ(audit, "overbooked", at,
-                     "%s GPUs and %s GiB are booked from %s on, it has %s and %s", row[3], row[4],
-                     json_string_value(time), row[1], row[2]);
-        json_decref(time);
-    }
-    err = mysql_session_stream_end(session, "look for over-booking", f);
-    mysql_free_result(res);
-    return err;
+    char at[AUDIT_AT_LEN];
+    (void)res;
+    audit_at(at, "machine/%s", row[0]);
+    if (strcmp(at, audit->overbooked) == 0)
+        return;
+    memcpy(audit->overbooked, at, sizeof(at));
+    json_t *time = admin_json_time(field_int(row[5]));
+    audit_differ(audit, "overbooked", at,
+                 "%s GPUs and %s GiB are booked from %s on, it has %s and %s", row[3], row[4],
+                 json_string_value(time), row[1], row[2]);
+    json_decref(time);
 }
 
 enum err audit_state(struct audit *audit, struct failure *f)
 {
-    enum err err = compare_machines(audit, f);
+    enum err err = audit_each_row(audit, "read machines", MACHINES_SQL, compare_machine, f);
     if (err == ERR_OK)
-        err = compare_bookings(audit, f);
+        err = audit_each_row(audit, "read bookings", BOOKINGS_SQL, compare_booking, f);
     if (err == ERR_OK)
-        err = compare_allocations(audit, f);
-    if (err == ERR_OK) {
-        find_missing(audit);
-        err = find_overbooked(audit, f);
-    }
-    return err;
+        err = audit_each_row(audit, "read allocations", ALLOCATIONS_SQL, compare_allocation, f);
+    if (err != ERR_OK)
+        return err;
+    find_missing(audit);
+    return audit_each_row(audit, "look for over-booking", OVERBOOKED_SQL, tell_overbooked, f);
 }

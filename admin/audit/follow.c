@@ -14,6 +14,7 @@
 
 #include "admin/admin.h"
 #include "admin/admin_kafka.h"
+#include "admin/audit/audit.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
@@ -109,31 +110,24 @@ static json_t *amount_json(struct amount amount)
                      (json_int_t)amount.memory_gib);
 }
 
-#define AT_LEN 128
-static const char *event_id(const struct follow_event *event, char buf[AT_LEN])
+/* "3-1042" */
+static const char *event_id(const struct follow_event *event, char buf[AUDIT_AT_LEN])
 {
-    snprintf(buf, AT_LEN, "%" PRId32 "-%" PRId64, event->part, event->seq);
-    return buf;
-}
-
-static const char *machine_at(const struct follow_machine *machine, char buf[AT_LEN])
-{
-    snprintf(buf, AT_LEN, "machine/%s", machine->base->name);
-    return buf;
+    return audit_at(buf, "%" PRId32 "-%" PRId64, event->part, event->seq);
 }
 
 static void alarm_of(struct follow *follow, const struct follow_suspicion *suspicion,
                      const struct follow_excess *excess)
 {
     bool sure = follow->complete && follow->sure;
-    char at[AT_LEN], id[AT_LEN], time[TIMETEXT_LEN];
+    char at[AUDIT_AT_LEN], id[AUDIT_AT_LEN], time[TIMETEXT_LEN];
     event_id(&suspicion->event, id);
     timetext_format(excess->at_ms, time);
     json_t *more = json_pack("{s:s, s:s, s:o, s:o, s:s, s:b}", "machine",
                              suspicion->machine->base->name, "instant", time, "use",
                              amount_json(excess->use), "capacity", amount_json(excess->capacity),
                              "event", id, "complete", sure);
-    machine_at(suspicion->machine, at);
+    audit_at(at, "machine/%s", suspicion->machine->base->name);
     tell(follow, (struct finding){"overbooked", at, more},
          "%" PRId64 " GPUs and %" PRId64 " GiB are booked from %s on, it has %" PRId64
          " and %" PRId64 ", by event %s%s",
@@ -148,7 +142,7 @@ static void alarm_of(struct follow *follow, const struct follow_suspicion *suspi
  * fault. */
 static void tell_unknown(struct follow *follow, const struct follow_suspicion *suspicion)
 {
-    char at[AT_LEN], id[AT_LEN];
+    char at[AUDIT_AT_LEN], id[AUDIT_AT_LEN];
     event_id(&suspicion->event, id);
     if (suspicion->machine->told)
         return;
@@ -159,7 +153,7 @@ static void tell_unknown(struct follow *follow, const struct follow_suspicion *s
         return;
     }
     follow->finding_count++;
-    machine_at(suspicion->machine, at);
+    audit_at(at, "machine/%s", suspicion->machine->base->name);
     json_t *more = json_pack("{s:s, s:s}", "machine", suspicion->machine->base->name, "event", id);
     tell(follow, (struct finding){"machine_unknown", at, more},
          "event %s books it, and no event registered it", id);
@@ -209,15 +203,15 @@ static void open_round(struct follow *follow, int64_t now_ms)
 
 static void look_at_alarms(struct follow *follow)
 {
-    char at[AT_LEN];
+    char at[AUDIT_AT_LEN];
     for (size_t i = follow->alarm_count; i-- > 0;) {
         struct follow_suspicion *alarm = &follow->alarms[i];
         struct follow_excess excess;
         if (follow_exceeds(alarm, &excess))
             continue;
-        char id[AT_LEN];
+        char id[AUDIT_AT_LEN];
         event_id(&alarm->event, id);
-        machine_at(alarm->machine, at);
+        audit_at(at, "machine/%s", alarm->machine->base->name);
         json_t *more = json_pack("{s:s, s:s}", "machine", alarm->machine->base->name, "event", id);
         tell(follow, (struct finding){"cleared", at, more}, "what event %s booked fits now", id);
         *alarm = follow->alarms[--follow->alarm_count];
@@ -251,8 +245,8 @@ static void look(struct follow *follow, int64_t now_ms)
 static void tell_gap(struct follow *follow, int32_t part, int64_t seq)
 {
     int64_t missing = follow->parts[part].last_seq + 1;
-    char at[AT_LEN];
-    snprintf(at, sizeof(at), "%" PRId32 "-%" PRId64, part, missing);
+    char at[AUDIT_AT_LEN];
+    audit_at(at, "%" PRId32 "-%" PRId64, part, missing);
     follow->complete = false;
     follow->finding_count++;
     json_t *more = json_pack("{s:i, s:I, s:I}", "partition", (int)part, "first_missing",
@@ -263,8 +257,8 @@ static void tell_gap(struct follow *follow, int32_t part, int64_t seq)
 
 static void tell_foreign(struct follow *follow, const rd_kafka_message_t *message)
 {
-    char at[AT_LEN];
-    snprintf(at, sizeof(at), "%" PRId32 ":%" PRId64, message->partition, message->offset);
+    char at[AUDIT_AT_LEN];
+    audit_at(at, "%" PRId32 ":%" PRId64, message->partition, message->offset);
     follow->finding_count++;
     json_t *more = json_pack("{s:i, s:I}", "partition", (int)message->partition, "offset",
                              (json_int_t)message->offset);

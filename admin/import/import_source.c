@@ -395,53 +395,40 @@ static int compare_shares(const void *a, const void *b)
     return by_booking ? by_booking : compare(left->machine.number, right->machine.number);
 }
 
-static enum err read_machines(struct mysql_session *session, const struct found *found,
-                              struct arena *arena, struct old_tables *out, struct failure *f)
+/* Reads a table and fills the arrays of *out that are its. */
+static enum err read_table(struct mysql_session *session, const struct found *found, size_t table,
+                           struct arena *arena, struct old_tables *out, struct failure *f)
 {
-    struct cells cells;
-    enum err err = read_cells(session, found, MACHINES, arena, &cells, f);
+    struct cells cells = {0};
+    enum err err = read_cells(session, &found[table], table, arena, &cells, f);
     if (err != ERR_OK)
         return err;
+    size_t count = cells.row_count;
     const char **at = cells.at;
-    out->machine_count = cells.row_count;
-    out->machines = arena_alloc(arena, (out->machine_count + 1) * sizeof(*out->machines));
-    for (size_t i = 0; i < out->machine_count; i++, at += 3)
-        out->machines[i] = (struct old_machine){id_of(at[0]), at[1], at[2]};
-    qsort(out->machines, out->machine_count, sizeof(*out->machines), compare_machines);
-    return ERR_OK;
-}
-
-static enum err read_bookings(struct mysql_session *session, const struct found *found,
-                              struct arena *arena, struct old_tables *out, struct failure *f)
-{
-    struct cells cells;
-    enum err err = read_cells(session, found, BOOKINGS, arena, &cells, f);
-    if (err != ERR_OK)
-        return err;
-    const char **at = cells.at;
-    out->booking_count = cells.row_count;
-    out->bookings = arena_alloc(arena, (out->booking_count + 1) * sizeof(*out->bookings));
-    for (size_t i = 0; i < out->booking_count; i++, at += 4)
-        out->bookings[i] = (struct old_booking){id_of(at[0]), at[1], at[2], at[3]};
-    out->start_is_utc = strcasecmp(found->types[1], "timestamp") == 0;
-    out->end_is_utc = strcasecmp(found->types[2], "timestamp") == 0;
-    qsort(out->bookings, out->booking_count, sizeof(*out->bookings), compare_bookings);
-    return ERR_OK;
-}
-
-static enum err read_shares(struct mysql_session *session, const struct found *found,
-                            struct arena *arena, struct old_tables *out, struct failure *f)
-{
-    struct cells cells;
-    enum err err = read_cells(session, found, SHARES, arena, &cells, f);
-    if (err != ERR_OK)
-        return err;
-    const char **at = cells.at;
-    out->share_count = cells.row_count;
-    out->shares = arena_alloc(arena, (out->share_count + 1) * sizeof(*out->shares));
-    for (size_t i = 0; i < out->share_count; i++, at += 4)
-        out->shares[i] = (struct old_share){id_of(at[0]), id_of(at[1]), at[2], at[3]};
-    qsort(out->shares, out->share_count, sizeof(*out->shares), compare_shares);
+    switch (table) {
+    case MACHINES:
+        out->machine_count = count;
+        out->machines = arena_alloc(arena, (count + 1) * sizeof(*out->machines));
+        for (size_t i = 0; i < count; i++, at += 3)
+            out->machines[i] = (struct old_machine){id_of(at[0]), at[1], at[2]};
+        qsort(out->machines, count, sizeof(*out->machines), compare_machines);
+        break;
+    case BOOKINGS:
+        out->booking_count = count;
+        out->bookings = arena_alloc(arena, (count + 1) * sizeof(*out->bookings));
+        for (size_t i = 0; i < count; i++, at += 4)
+            out->bookings[i] = (struct old_booking){id_of(at[0]), at[1], at[2], at[3]};
+        out->start_is_utc = strcasecmp(found[table].types[1], "timestamp") == 0;
+        out->end_is_utc = strcasecmp(found[table].types[2], "timestamp") == 0;
+        qsort(out->bookings, count, sizeof(*out->bookings), compare_bookings);
+        break;
+    case SHARES:
+        out->share_count = count;
+        out->shares = arena_alloc(arena, (count + 1) * sizeof(*out->shares));
+        for (size_t i = 0; i < count; i++, at += 4)
+            out->shares[i] = (struct old_share){id_of(at[0]), id_of(at[1]), at[2], at[3]};
+        qsort(out->shares, count, sizeof(*out->shares), compare_shares);
+    }
     return ERR_OK;
 }
 
@@ -463,12 +450,8 @@ enum err import_read(const struct admin *admin, struct arena *arena, struct old_
         err = read_catalog(session, &catalog, f);
     if (err == ERR_OK)
         err = find_all(admin, &catalog, found, f);
-    if (err == ERR_OK)
-        err = read_machines(session, &found[MACHINES], arena, out, f);
-    if (err == ERR_OK)
-        err = read_bookings(session, &found[BOOKINGS], arena, out, f);
-    if (err == ERR_OK)
-        err = read_shares(session, &found[SHARES], arena, out, f);
+    for (size_t table = 0; err == ERR_OK && table < TABLE_COUNT; table++)
+        err = read_table(session, found, table, arena, out, f);
     if (catalog.rows)
         mysql_free_result(catalog.rows);
     mysql_session_free(session);
