@@ -6,7 +6,7 @@
 #include "lib/base/nearest.h"
 
 const struct option_spec admin_common_options[] = {
-    {"output", 'o', "FORMAT", "how data is printed: text, json or tsv"},
+    {"output", 'o', "FORMAT", "format of data: text, json or tsv"},
     {"no-headers", 0, NULL, "leave the headings of tables out"},
     {"quiet", 'q', NULL, "print no remarks"},
     {"config", 'c', "FILE", "read this configuration file instead of the usual ones"},
@@ -28,11 +28,12 @@ static const struct option_spec client_add_options[] = {
     {0},
 };
 static const struct option_spec limit_options[] = {
-    {"booking", 0, "DURATION", "the longest booking, as in 12h"},
-    {"ahead", 0, "DURATION", "the furthest start from now, as in 4w"},
+    {"booking", 0, "DURATION", "the longest booking, such as 12h"},
+    {"ahead", 0, "DURATION", "how far ahead a booking may begin, such as 4w"},
     {"allocations", 0, "N", "the most machines in one booking"},
-    {"gpus-at-once", 0, "N", "the most GPUs held at any instant, over all bookings"},
-    {"gpu-hours-ahead", 0, "N", "the most GPU-hours booked from now on, over all bookings"},
+    {"gpus-at-once", 0, "N", "the most GPUs held at any instant by all bookings of the client"},
+    {"gpu-hours-ahead", 0, "N",
+     "the most GPU-hours booked from now on by all bookings of the client"},
     {0},
 };
 static const struct option_spec key_add_options[] = {
@@ -49,8 +50,7 @@ static const struct option_spec partition_resume_options[] = {
     {0},
 };
 static const struct option_spec audit_options[] = {
-    {"wait", 0, "DURATION",
-     "how long decisions may be missing from the event topic (30s; with --follow half a second)"},
+    {"wait", 0, "DURATION", "how long an event may be late (30s; with --follow half a second)"},
     {"follow", 0, NULL, "follow the event topic, without the database, and alarm as it happens"},
     {"for", 0, "DURATION", "with --follow: end that long after it has caught up (never)"},
     {"json", 0, NULL, "the same as -o json"},
@@ -62,15 +62,15 @@ static const struct option_spec import_options[] = {
     {"from-port", 0, "PORT", "its TCP port (3306; of Berth's own server db.port)"},
     {"from-socket", 0, "PATH", "its Unix socket, instead of host and port"},
     {"from-user", 0, "NAME", "the account there (db.user)"},
-    {"from-password-file", 0, "FILE", "a file that holds that account's password"},
+    {"from-password-file", 0, "FILE", "a file with the account's password"},
     {"from-tls-ca", 0, "FILE", "with --from-host: TLS to a server that this PEM file vouches for"},
     {"tables", 0, "A,B,C",
      "the tables of resources, reservations and reserved resources "
      "(Ressource,Reservation,RessourceReserve)"},
     {"column", 0, "TABLE.COLUMN=NAME",
-     "a column with another name, as in Ressource.quantiteGPU=gpus; may be repeated"},
-    {"name-format", 0, "FORMAT", "machines' names, of their old ids (gpu-%02d)"},
-    {"zone", 0, "ZONE", "the time zone of the old dates, as in Europe/Paris (UTC)"},
+     "a column with another name, such as Ressource.quantiteGPU=gpus; may be repeated"},
+    {"name-format", 0, "FORMAT", "how old ids become machines' names (gpu-%02d)"},
+    {"zone", 0, "ZONE", "the time zone of the old dates, such as Europe/Paris (UTC)"},
     {"wait", 0, "DURATION", "how long to wait for each decision (1m)"},
     {"dry-run", 0, NULL, "print what would be sent; send nothing"},
     {0},
@@ -87,13 +87,13 @@ static const struct option_spec import_options[] = {
 const struct admin_command admin_commands[] = {
     {COMMAND("init", NULL, init_options,
              "Makes a farm.\n"
-             "Migrates the database, creates the topics and records both. Does nothing when all\n"
-             "is there already; refuses to change a farm.",
+             "Migrates the database, creates the topics and records both. Does nothing if the\n"
+             "farm exists already; refuses to change a farm.",
              "berth-admin init --farm lab --partitions 16 --replication-factor 3"),
      admin_init, 0},
     {COMMAND("migrate", NULL, NULL,
              "Brings the database to this release's schema.\n"
-             "Each step runs once; a run that was cut off is taken up.",
+             "Each step runs once; an interrupted run continues where it stopped.",
              "berth-admin migrate"),
      admin_migrate, 0},
     {COMMAND("status", NULL, NULL,
@@ -108,22 +108,22 @@ const struct admin_command admin_commands[] = {
      admin_client_list, 0},
     {COMMAND("client limit", "NAME", limit_options,
              "Shows or sets what a client may book.\n"
-             "A limit of its own takes the place of the farm's and may be higher; `none`\n"
-             "clears it. It counts from the workers' next batch on, for what is asked for\n"
-             "then: bookings that are there stay.",
+             "A client's own limit replaces the farm's, and may be higher; `none` clears it.\n"
+             "A limit applies to requests from the workers' next batch on; existing bookings\n"
+             "stay.",
              "berth-admin client limit batch-1 --gpus-at-once 64 --booking none"),
      admin_client_limit, 1},
     {COMMAND("key add", "CLIENT", key_add_options,
              "Registers a client's public key.\n"
-             "It counts from the workers' next batch on.",
+             "The key is valid from the workers' next batch on.",
              "berth-admin key add batch-1 --public-key batch-1.pub.pem"),
      admin_key_add, 1},
     {COMMAND("key list", NULL, NULL, "Lists the clients' keys.", "berth-admin key list -o tsv"),
      admin_key_list, 0},
     {COMMAND("key revoke", "KID", NULL,
              "Revokes a key, for good.\n"
-             "From the workers' next batch on all that it signed is rejected,\n"
-             "whenever it was sent. A KID that begins with a dash goes behind --.",
+             "From the workers' next batch on every request that the key signed is rejected,\n"
+             "whenever it was sent. Put -- before a KID that begins with a dash.",
              "berth-admin key revoke batch-1-2026\n"
              "berth-admin key revoke -- -x3Wk"),
      admin_key_revoke, 1},
@@ -131,22 +131,23 @@ const struct admin_command admin_commands[] = {
              "berth-admin partition list"),
      admin_partition_list, 0},
     {COMMAND("partition resume", "PARTITION", partition_resume_options,
-             "Lets a halted partition go on.\nFirst mend what halted it.",
+             "Lets a halted partition go on.\nFirst remove the cause of the halt.",
              "berth-admin partition resume 3"),
      admin_partition_resume, 1},
     {COMMAND("reject", "PARTITION OFFSET", NULL,
-             "Rejects the request at which a partition stands.\n"
-             "It is decided unseen, as rejected_by_operator, and the partition goes on.",
+             "Rejects the next request of a partition.\n"
+             "The request is not read: its reason is rejected_by_operator, and the partition\n"
+             "goes on.",
              "berth-admin reject 3 1187"),
      admin_reject, 2},
     {COMMAND("farm limit", NULL, limit_options,
-             "Shows or sets what clients may book that have no limit of their own.\n"
-             "`none` clears one.",
+             "Shows or sets what clients without a limit of their own may book.\n"
+             "`none` clears a limit.",
              "berth-admin farm limit --booking 1w --gpu-hours-ahead 5000"),
      admin_farm_limit, 0},
     {COMMAND("farm resume", NULL, NULL,
              "Lets a halted farm go on.\n"
-             "Refused while an event topic is ahead of the database.",
+             "Refused while the event topic holds events that the database lacks.",
              "berth-admin farm resume"),
      admin_farm_resume, 0},
     {COMMAND("audit", NULL, audit_options,
@@ -162,8 +163,8 @@ const struct admin_command admin_commands[] = {
              "Takes the data of the old web API into Berth.\n"
              "Reads its three tables, registers the machines and books what is not over, by\n"
              "signed requests of client.name, which must be an admin. Says of each row what\n"
-             "became of it. May be run again: nothing is taken twice. Exit status 3: some could\n"
-             "not be taken; 4: some decisions did not come in time.",
+             "became of it. May be run again: nothing is taken twice. Exit status 3: some\n"
+             "could not be taken; 4: some decisions did not come in time.",
              "berth-admin import --from-database flask --zone Europe/Paris --dry-run"),
      admin_import, 0},
     {.spec = {0}},

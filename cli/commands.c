@@ -11,21 +11,22 @@ static const struct option_spec common_options[] = {
     {"no-headers", 0, NULL, "no header line in tsv"},
     {"tz", 0, "ZONE", "time zone for times typed and shown, as Europe/Paris; default: TZ"},
     {"quiet", 'q', NULL, "no messages and no progress on stderr"},
-    {"verbose", 'v', NULL, "tell what the connection to Kafka does"},
-    {"librdkafka", 'X', "NAME=VALUE", "a setting of the Kafka client, as kafka.NAME"},
+    {"verbose", 'v', NULL, "log what the Kafka connection does; twice: in detail"},
+    {"librdkafka", 'X', "NAME=VALUE", "set librdkafka's setting NAME, as the key kafka.NAME does"},
     {"config", 0, "FILE", "configuration file"},
     {"profile", 0, "NAME", "use the keys under profile.NAME of the configuration"},
     {0},
 };
 
 #define SEND_OPTIONS                                                                               \
-    {"user", 0, "NAME", "whom it is for; default: client.user, or your account"},                  \
+    {"user", 0, "NAME",                                                                            \
+     "the user that the request is for; default: client.user, or your account"},                   \
         {"request-id", 0, "ID",                                                                    \
-         "the request's id; repeat it to learn the decision of a request sent before"},            \
+         "the request's id; an id that was sent before gets the earlier decision again"},          \
         {"wait", 0, "[=DURATION]", "how long to wait for the decision; default 30s"},              \
         {"no-wait", 0, NULL, "do not wait for the decision"},                                      \
         {"dry-run", 0, NULL, "print the claims, the target and the signed token; send nothing"},   \
-        {"no-check", 0, NULL, "send it even if it does not fit the schema"},                       \
+        {"no-check", 0, NULL, "send the request even if it violates the schema"},                  \
     {                                                                                              \
         0                                                                                          \
     }
@@ -34,35 +35,35 @@ static const struct option_spec book_options[] = {
     {"start", 's', "TIME", "when it begins; default: now"},
     {"end", 'e', "TIME", "when it ends"},
     {"for", 'f', "DURATION", "how long it lasts, instead of --end"},
-    {"any", 0, "N", "so many machines, 1..64, that the farm chooses"},
+    {"any", 0, "N", "let the farm choose N machines, 1..64"},
     {"gpus", 0, "N", "with --any: GPUs of each machine"},
     {"mem", 0, "GIB", "with --any: memory of each machine, in GiB"},
     {"label", 'l', "KEY=VALUE", "with --any: only machines with this label; may be repeated"},
-    {"empty", 0, NULL, "without machines: amend adds them later"},
-    {"repeat", 0, "EVERY", "again each day, or each week"},
-    {"count", 0, "N", "with --repeat: occurrences in all, 1..366"},
+    {"empty", 0, NULL, "book no machines yet; `berth amend` adds them later"},
+    {"repeat", 0, "EVERY", "repeat the booking: day or week"},
+    {"count", 0, "N", "with --repeat: the number of occurrences, 1..366"},
     {"zone", 0, "ZONE",
-     "with --repeat: the zone by whose clock it recurs; default: --tz or TZ. Times are typed and "
-     "shown in it, too, unless --tz names another one"},
+     "with --repeat: the time zone in which the start keeps its local time; default: --tz or TZ. "
+     "Also the zone of times typed and shown, unless --tz is given"},
     {"skip-conflicts", 0, NULL, "with --repeat: leave out the occurrences that do not fit"},
     SEND_OPTIONS,
 };
 static const struct option_spec amend_options[] = {
-    {"start", 's', "TIME", "the new start; the end stays. A begun booking keeps its start"},
+    {"start", 's', "TIME",
+     "the new start; the end stays. A booking that has begun keeps its start"},
     {"end", 'e', "TIME", "the new end"},
-    {"for", 'f', "DURATION", "how long it lasts from its start, instead of --end"},
-    {"move", 0, "TIME", "begin then, and last as long as before"},
-    {"extend", 0, "DURATION", "end so much later"},
-    {"shorten", 0, "DURATION", "end so much earlier"},
+    {"for", 'f', "DURATION", "the new length from the start, instead of --end"},
+    {"move", 0, "TIME", "the new start; the length stays"},
+    {"extend", 0, "DURATION", "move the end later by DURATION"},
+    {"shorten", 0, "DURATION", "move the end earlier by DURATION"},
     {"set", 0, "MACHINE[:GPUS[:GIB]]",
-     "have this much of this machine, one more or one that it has; the others stay; may be "
-     "repeated"},
-    {"drop", 0, "MACHINE", "give this machine back; the others stay; may be repeated"},
-    {"empty", 0, NULL, "give all machines back"},
+     "add this machine, or change its amounts; the other machines stay; may be repeated"},
+    {"drop", 0, "MACHINE", "release this machine; the other machines stay; may be repeated"},
+    {"empty", 0, NULL, "release all machines"},
     SEND_OPTIONS,
 };
 static const struct option_spec cancel_options[] = {
-    {"series", 0, "ID", "all bookings of this series that are not over"},
+    {"series", 0, "ID", "cancel all bookings of this series that have not ended"},
     SEND_OPTIONS,
 };
 static const struct option_spec send_options[] = {SEND_OPTIONS};
@@ -76,83 +77,86 @@ static const struct option_spec machine_add_options[] = {
 static const struct option_spec machine_update_options[] = {
     {"gpus", 0, "N", "its GPUs"},
     {"mem", 0, "GIB", "its memory in GiB"},
-    {"label", 'l', "KEY=VALUE", "a label; those given replace all that it has"},
+    {"label", 'l', "KEY=VALUE",
+     "a label; the labels given replace all labels of the machine; may be repeated"},
     {"no-labels", 0, NULL, "remove all labels"},
     {"state", 0, "STATE", "up, draining or retired"},
-    {"displace", 0, NULL, "cancel bookings that no longer fit, the youngest first"},
+    {"displace", 0, NULL, "cancel bookings that no longer fit, the newest first"},
     SEND_OPTIONS,
 };
 static const struct option_spec machine_retire_options[] = {
-    {"displace", 0, NULL, "cancel the bookings on it; without it they stand in the way"},
+    {"displace", 0, NULL, "cancel the machine's bookings; otherwise they prevent its retirement"},
     SEND_OPTIONS,
 };
 static const struct option_spec machine_list_options[] = {
-    {"state", 0, "STATE", "only up, draining or retired ones"},
+    {"state", 0, "STATE", "only machines in this state: up, draining or retired"},
     {"label", 'l', "KEY=VALUE", "only machines with this label; may be repeated"},
     {0},
 };
 static const struct option_spec machine_show_options[] = {
-    {"from", 0, "TIME", "its timeline from then on; default: now"},
-    {"to", 0, "TIME", "its timeline until then; default: a week"},
-    {"timeline", 0, NULL, "with -o json or tsv: the timeline in the place of the machine"},
+    {"from", 0, "TIME", "where the timeline begins; default: now"},
+    {"to", 0, "TIME", "where the timeline ends; default: after a week"},
+    {"timeline", 0, NULL, "with -o json or tsv: print the timeline instead of the machine"},
     {0},
 };
 static const struct option_spec free_options[] = {
-    {"for", 'f', "DURATION", "how long it is wanted"},
+    {"for", 'f', "DURATION", "how long the machines are needed"},
     {"gpus", 0, "N", "GPUs of each machine"},
     {"mem", 0, "GIB", "memory of each machine, in GiB"},
-    {"any", 0, "N", "so many machines at once, 1..64; default: 1"},
+    {"any", 0, "N", "the number of machines needed at once, 1..64; default: 1"},
     {"label", 'l', "KEY=VALUE", "only machines with this label; may be repeated"},
-    {"machine", 'm', "NAME", "on this machine, instead of any"},
-    {"from", 0, "TIME", "not before then; default: now"},
-    {"horizon", 0, "DURATION", "look so far ahead; default: 30d"},
-    {"limit", 'n', "N", "at most so many windows, 1..1000; default: 10"},
+    {"machine", 'm', "NAME", "look at this machine only"},
+    {"from", 0, "TIME", "the earliest start; default: now"},
+    {"horizon", 0, "DURATION", "how far ahead to look; default: 30d"},
+    {"limit", 'n', "N", "the most windows to print, 1..1000; default: 10"},
     {0},
 };
 static const struct option_spec list_options[] = {
-    {"client", 0, "NAME", "only this client's"},
-    {"user", 0, "NAME", "only those for this user"},
-    {"machine", 'm', "NAME", "only those that use this machine"},
-    {"state", 0, "STATE", "only booked, cancelled or released ones"},
-    {"from", 0, "TIME", "only those that end after it"},
-    {"to", 0, "TIME", "only those that begin before it"},
-    {"series", 0, "ID", "those of this series, all of them"},
-    {"limit", 'n', "N", "at most so many"},
+    {"client", 0, "NAME", "only bookings of this client"},
+    {"user", 0, "NAME", "only bookings for this user"},
+    {"machine", 'm', "NAME", "only bookings that use this machine"},
+    {"state", 0, "STATE", "only bookings in this state: booked, cancelled or released"},
+    {"from", 0, "TIME", "only bookings that end after TIME"},
+    {"to", 0, "TIME", "only bookings that begin before TIME"},
+    {"series", 0, "ID", "all bookings of this series, and no others"},
+    {"limit", 'n', "N", "the most bookings to print"},
     {0},
 };
 static const struct option_spec show_options[] = {
     {"series", 0, "ID", "the bookings of this series"},
-    {"request", 0, "ID", "the decision of this client's request with that id"},
+    {"request", 0, "ID", "the decision on the request of client.name with this id"},
     {0},
 };
 static const struct option_spec why_options[] = {
-    {"client", 0, "NAME", "whose request it was; default: client.name"},
+    {"client", 0, "NAME", "the client that sent the request; default: client.name"},
     {0},
 };
 static const struct option_spec submit_options[] = {
-    {"user", 0, "NAME", "whom they are for; default: client.user, or your account"},
+    {"user", 0, "NAME",
+     "the user that the requests are for; default: client.user, or your account"},
     {"wait", 0, "[=DURATION]", "how long to wait for each decision; default 30s"},
     {"no-wait", 0, NULL, "do not wait for decisions"},
-    {"in-flight", 0, "N", "requests sent and not yet decided, at most; default 10000"},
+    {"in-flight", 0, "N", "the most requests sent and not yet decided; default 10000"},
     {"dry-run", 0, NULL, "print what would be sent; send nothing"},
-    {"no-check", 0, NULL, "send even what does not fit the schema"},
+    {"no-check", 0, NULL, "send requests even if they violate the schema"},
     {0},
 };
 static const struct option_spec watch_options[] = {
     {"from", 0, "WHERE",
      "beginning, end (default), or PARTITION:SEQ,... of the last events seen (P-SEQ is fine too)"},
-    {"type", 0, "TYPE", "only these: accepted, rejected, or a request's type as booking.create"},
+    {"type", 0, "TYPE",
+     "only these events: accepted, rejected, or a type of request such as booking.create"},
     {"machine", 'm', "NAME", "only events that name this machine; a cancellation names none"},
     {"client", 0, "NAME", "only events of this client's requests"},
-    {"count", 'n', "N", "end after so many events"},
-    {"for", 'f', "DURATION", "end after so long"},
+    {"count", 'n', "N", "end after N events"},
+    {"for", 'f', "DURATION", "end after DURATION"},
     {0},
 };
 static const struct option_spec key_generate_options[] = {
     {"alg", 0, "ALG", "ES256 (default) or RS256"},
-    {"out", 0, "FILE", "where the private key goes; must not exist"},
-    {"public-out", 0, "FILE", "where the public key goes; default: FILE.pub"},
-    {"jwk", 0, NULL, "write both as JWK; default: PEM"},
+    {"out", 0, "FILE", "the file for the private key; must not exist"},
+    {"public-out", 0, "FILE", "the file for the public key; default: FILE.pub"},
+    {"jwk", 0, NULL, "write both keys as JWK; default: PEM"},
     {0},
 };
 static const struct option_spec key_show_options[] = {
@@ -172,9 +176,9 @@ static const struct option_spec verify_options[] = {
 
 const struct cli_command cli_commands[] = {
     {SPEC("book", "[MACHINE[:GPUS[:GIB]]]...", book_options,
-          "Books machines for a window of time; all of them or none. MACHINE alone is the\n"
-          "whole machine, as the reader knows it; MACHINE:4 takes 4 GPUs and no memory,\n"
-          "MACHINE:4:64 also 64 GiB.\n"
+          "Books machines for a window of time, all of them or none. MACHINE alone books\n"
+          "the whole machine, whose size the reader tells; MACHINE:4 books 4 GPUs and no\n"
+          "memory, MACHINE:4:64 books 4 GPUs and 64 GiB.\n"
           "\n"
           "With --any N the farm chooses N machines that are up, carry all of the labels\n"
           "and have that much free for the whole window. --gpus and --mem are of each\n"
@@ -192,29 +196,29 @@ const struct cli_command cli_commands[] = {
           "    --zone Europe/Paris --skip-conflicts"),
      "book machines for a window", CLI_TEXT, true, cli_book},
     {SPEC("amend", "BOOKING [MACHINE[:GPUS[:GIB]]]...", amend_options,
-          "Changes a booking; all or nothing. MACHINE without an option replaces all\n"
-          "machines that it has; --set and --drop change one and keep the others. Of a\n"
-          "booking that has begun only the part from now on changes.\n"
+          "Changes a booking, completely or not at all. Operands MACHINE replace all its\n"
+          "machines; --set and --drop change one machine and keep the others. If the\n"
+          "booking has begun, only the part from now on changes.\n"
           "\n"
-          "A request states the new end, and all machines. What --for (without --start),\n"
-          "--move, --extend, --shorten, --set and --drop leave as it is comes from the\n"
-          "reader.",
+          "--for (without --start), --move, --extend, --shorten, --set and --drop ask the\n"
+          "reader for the rest of the booking, because a request states the new end and\n"
+          "all machines.",
           "berth amend 4268035 --extend 1h\n"
           "berth amend 4268035 --move 'tomorrow 15:00'\n"
           "berth amend 4268035 --set gpu-02:8 --drop gpu-01\n"
           "berth amend 4268035 --end +3h gpu-01:8:64"),
      "change a booking", CLI_TEXT, true, cli_amend},
     {SPEC("cancel", "[BOOKING]", cancel_options,
-          "Cancels a booking; one that has begun is released from now on. With --series\n"
-          "all of a series that are not over; BOOKING is one booking, even if it is one of\n"
-          "a series.",
+          "Cancels a booking; if the booking has begun, its machines are released from now\n"
+          "on. --series cancels all bookings of a series that have not ended. BOOKING is a\n"
+          "single booking, even if it belongs to a series.",
           "berth cancel 4268035\n"
           "berth cancel --series 4268035"),
      "cancel or release a booking", CLI_TEXT, true, cli_cancel},
     {SPEC("show", "[BOOKING|MACHINE]", show_options,
-          "Shows a booking, a series, a machine or the decision of a request, as the reader\n"
-          "knows it. A number is a booking's id; booking/ID and machine/NAME always say\n"
-          "which.",
+          "Shows a booking, a series, a machine or the decision of a request, as the\n"
+          "reader knows it. A number is a booking's id; booking/ID and machine/NAME are\n"
+          "never ambiguous.",
           "berth show 4268035\n"
           "berth show --series 4268035"),
      "show a booking, a machine or a decision", CLI_TEXT, false, cli_show},
@@ -237,8 +241,9 @@ const struct cli_command cli_commands[] = {
           "Tells how a request was decided, and why it was rejected. Ends as the decision\n"
           "says: 0 accepted, 3 rejected, 5 not decided.\n"
           "\n"
-          "Of a booking, which is a number, it tells all decisions that made and changed it\n"
-          "or were asked to, a line each. booking/ID and request/ID always say which.",
+          "For a booking, which is a number, prints one line for each decision that made\n"
+          "or changed the booking, and for each rejected request to change it. booking/ID\n"
+          "and request/ID are never ambiguous.",
           "berth why 0192f3a0-7c1e-7000-8000-6d1f2b3c4d5e\n"
           "berth why 4268035"),
      "tell how a request was decided, or what became of a booking", CLI_TEXT, false, cli_why},
@@ -261,13 +266,13 @@ const struct cli_command cli_commands[] = {
           "berth machine add gpu-01 --gpus 8 --mem 512 --label zone=a"),
      "register a machine", CLI_TEXT, true, cli_machine_add},
     {SPEC("machine update", "NAME", machine_update_options,
-          "Changes a machine. What bookings stand in the way of is rejected, or with\n"
-          "--displace they are cancelled.",
+          "Changes a machine. If a booking no longer fits, the change is rejected, or with\n"
+          "--displace the booking is cancelled.",
           "berth machine update gpu-01 --gpus 4 --displace"),
      "change a machine", CLI_TEXT, true, cli_machine_update},
     {SPEC("machine drain", "NAME", send_options,
-          "Takes no new bookings on a machine; those it has stay. `retire --displace` ends\n"
-          "them.",
+          "Takes no new bookings on a machine; its present bookings stay.\n"
+          "`retire --displace` cancels them.",
           "berth machine drain gpu-01"),
      "take no new bookings on a machine", CLI_TEXT, true, cli_machine_drain},
     {SPEC("machine resume", "NAME", send_options, "Takes bookings on a machine again.",
@@ -277,8 +282,9 @@ const struct cli_command cli_commands[] = {
           "berth machine undrain gpu-01"),
      "the same as resume", CLI_TEXT, true, cli_machine_resume},
     {SPEC("machine retire", "NAME", machine_retire_options,
-          "Takes a machine out of the farm. Bookings that are not over stand in the way,\n"
-          "unless --displace cancels them. `resume` brings it back.",
+          "Takes a machine out of the farm. Rejected while the machine has bookings that\n"
+          "have not ended, unless --displace cancels them. `resume` brings the machine\n"
+          "back.",
           "berth machine retire gpu-01 --displace"),
      "retire a machine", CLI_TEXT, true, cli_machine_retire},
     {SPEC("machine list", NULL, machine_list_options, "Lists the machines, by name.",
@@ -301,8 +307,8 @@ const struct cli_command cli_commands[] = {
           "berth key show batch-1.pem"),
      "print a key's public half", CLI_TEXT, false, cli_key_show},
     {SPEC("verify", "TOKEN|-", verify_options,
-          "Takes a signed request apart and checks its signature, claims and times. `-`\n"
-          "reads it from standard input. Ends with 0 when all is well, 6 when not.",
+          "Shows a signed request and checks its signature, claims and times. `-` reads\n"
+          "the request from standard input. Exit status 0: valid; 6: not valid.",
           "berth book gpu-01:1 --for 1h --dry-run -o json | jq -r .token | berth verify -"),
      "check a signed request", CLI_TEXT, false, cli_verify},
     {SPEC("config", NULL, NULL, "Prints all settings and where each comes from.",

@@ -162,8 +162,8 @@ static const char *client_name(const struct cli *cli, const char *given, struct 
     const char *client = given ? given : config_string(cli->cfg, "client.name");
     if (!client) {
         failure_set(f, ERR_CONFIG,
-                    "client.name is not set: whose request is it? Set it, or "
-                    "BERTH_CLIENT_NAME");
+                    "client.name is not set, so the request's client is unknown: set "
+                    "client.name, or BERTH_CLIENT_NAME");
     }
     return client;
 }
