@@ -213,6 +213,29 @@ def test_availability_of_a_machine_that_is_not_up(farm):
     farm.accept(farm.ops, {"type": "machine.update", "machine": "v-down", "state": "retired"})
 
 
+def test_availability_after_a_database_that_went_back(farm, start):
+    """After a fail-over that lost commits, the reader forgets the newer versions that it knows."""
+    farm.register("v-back", gpus=1)
+    asked = {"gpus": 1, "duration": "1h", "limit": 1, "machine": "v-back",
+             "from": rfc3339(start + 9 * DAY)}
+    farm.accept(farm.batch_1, create(start + 9 * DAY, start + 9 * DAY + HOUR, share("v-back", 1, 0)))
+    assert availability(farm, **asked)["windows"][0]["start"] == rfc3339(start + 9 * DAY + HOUR)
+    with farm.database.connect(farm.database_name) as session, session.cursor() as cursor:
+        def set_booked(live, version):
+            cursor.execute("UPDATE machine SET version = version + %s WHERE name = 'v-back'",
+                           [version])
+            cursor.execute("UPDATE allocation SET live = %s WHERE machine ="
+                           " (SELECT id FROM machine WHERE name = 'v-back')", [live])
+
+        set_booked(0, -1)
+        cursor.execute("SELECT id FROM information_schema.processlist"
+                       " WHERE user = 'berth_reader' AND db = %s", [farm.database_name])
+        for lost, in cursor.fetchall():
+            cursor.execute("KILL %s", [lost])
+        assert availability(farm, **asked)["windows"][0]["start"] == rfc3339(start + 9 * DAY)
+        set_booked(1, 1)
+
+
 def test_availability_waits_for_no_other(farm):
     """One blocked database query does not delay other requests: no lock is held across a query."""
     for name in ("v-kept", "v-slow"):

@@ -18,6 +18,7 @@
 #include "lib/base/mem.h"
 #include "lib/codec/views.h"
 #include "reader/handlers.h"
+#include "reader/session_pool.h"
 
 #define DAY_MS          (INT64_C(24) * 3600 * 1000)
 #define HORIZON_MS      (30 * DAY_MS)
@@ -29,6 +30,7 @@
 struct availability {
     pthread_mutex_t mutex;
     struct world *world;
+    int64_t reconnects; /* of the session pool, when the world was made */
 };
 
 struct availability *availability_new(void)
@@ -151,6 +153,18 @@ static enum err read_candidates(struct call *call, const struct question *q, str
 }
 
 /* --- the shared world, under its lock ---------------------------------------------------------- */
+
+/* The world. A lost session may mean a fail-over to an older state of the database. Then the
+ * versions that the world knows prove nothing (core/world.h), so an empty world takes its place. */
+static struct world *current_world(struct availability *availability, int64_t reconnects)
+{
+    if (availability->reconnects != reconnects) {
+        world_free(availability->world);
+        availability->world = world_new();
+        availability->reconnects = reconnects;
+    }
+    return availability->world;
+}
 
 /* The machine in the world if it is as new as the candidate's row and its timeline reaches back far
  * enough; else NULL. */
@@ -313,8 +327,8 @@ static void take_turn(struct call *call, const struct question *q,
                       const struct candidates *candidates, struct use_wanted *use, MYSQL_RES *rows)
 {
     struct availability *availability = call->reader->availability;
-    struct world *world = availability->world;
     pthread_mutex_lock(&availability->mutex);
+    struct world *world = current_world(availability, session_pool_reconnects(call->reader->pool));
     world_batch_begin(world);
     if (rows)
         install(world, candidates, use, rows);

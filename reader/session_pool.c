@@ -11,6 +11,7 @@
 struct pooled {
     struct mysql_session *session;
     int64_t used_ms; /* monotonic: when it was last put back */
+    bool connected;  /* it was connected at least once */
     bool snapshot;   /* a transaction is open on it */
     bool failed;     /* its last statement failed: the session may be dead */
 };
@@ -22,7 +23,7 @@ struct session_pool {
     struct pooled **idle;
     size_t idle_count, count;
     int64_t ping_after_ms;
-    metric_value connects;
+    metric_value connects, reconnects;
 };
 
 struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count)
@@ -78,9 +79,9 @@ static void put_idle(struct session_pool *pool, struct pooled *pooled)
 }
 
 /* Unlike in the worker, each statement is its own transaction, and a transaction is a snapshot. */
-static enum err connect_session(struct session_pool *pool, struct mysql_session *session,
-                                struct failure *f)
+static enum err connect_session(struct session_pool *pool, struct pooled *pooled, struct failure *f)
 {
+    struct mysql_session *session = pooled->session;
     enum err err = mysql_session_connect(session, f);
     if (err == ERR_OK) {
         err = mysql_session_execf(session, f, "prepare to read",
@@ -88,9 +89,12 @@ static enum err connect_session(struct session_pool *pool, struct mysql_session 
     }
     if (err == ERR_OK)
         err = mysql_session_execf(session, f, "prepare to read", "SET SESSION autocommit = 1");
-    if (err == ERR_OK)
-        metric_add(&pool->connects, 1);
-    return err;
+    if (err != ERR_OK)
+        return err;
+    metric_add(&pool->connects, 1);
+    metric_add(&pool->reconnects, pooled->connected);
+    pooled->connected = true;
+    return ERR_OK;
 }
 
 /* Connects the session, unless it was used so recently that it must still be connected. */
@@ -102,7 +106,7 @@ static enum err make_ready(struct session_pool *pool, struct pooled *pooled, str
                   ? ERR_OK
                   : mysql_session_ping(pooled->session, f);
     }
-    return err_is_connection(err) ? connect_session(pool, pooled->session, f) : err;
+    return err_is_connection(err) ? connect_session(pool, pooled, f) : err;
 }
 
 static enum err begin_snapshot(struct pooled *pooled, struct failure *f)
@@ -119,7 +123,7 @@ enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysq
     if (err == ERR_OK && snapshot) {
         err = begin_snapshot(pooled, f);
         if (err_is_connection(err)) {
-            err = connect_session(pool, pooled->session, f);
+            err = connect_session(pool, pooled, f);
             if (err == ERR_OK)
                 err = begin_snapshot(pooled, f);
         }
@@ -136,6 +140,11 @@ enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysq
 int64_t session_pool_connects(const struct session_pool *pool)
 {
     return metric_get(&pool->connects);
+}
+
+int64_t session_pool_reconnects(const struct session_pool *pool)
+{
+    return metric_get(&pool->reconnects);
 }
 
 void session_pool_put(struct session_pool *pool, struct mysql_session *session)

@@ -17,8 +17,9 @@ void session_pool_free(
  * session back with session_pool_put. */
 enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysql_session **out,
                            struct failure *f);
-/* Connections made so far. */
+/* Connections made so far; and those of them in place of a lost one. */
 int64_t session_pool_connects(const struct session_pool *pool);
+int64_t session_pool_reconnects(const struct session_pool *pool);
 /* Gives a session back, and ends its snapshot. */
 void session_pool_put(struct session_pool *pool, struct mysql_session *session);
 
