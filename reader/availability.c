@@ -23,7 +23,7 @@
 #define DAY_MS          (INT64_C(24) * 3600 * 1000)
 #define HORIZON_MS      (30 * DAY_MS)
 #define WINDOWS_DEFAULT 10
-/* Timelines keep this much of the past, for calls that began earlier and are still under way. */
+/* Timelines have this much of the past, for calls that began earlier and are still under way. */
 #define KEPT_MS         60000
 
 /* Machines have a timeline in this world, or are not in it. */
@@ -186,7 +186,7 @@ static void install(struct world *world, const struct candidates *candidates,
         while (candidates->machines[at].id != fetched->machines[i])
             at++;
         const struct machine *row = &candidates->machines[at];
-        if (find_usable(world, row, missing.known_from_ms))
+        if (find_usable(world, row, candidates->known_from_ms))
             continue;
         world_machine_put(world, row);
         missing.machines[missing.count++] = row->id;
@@ -199,7 +199,7 @@ static void install(struct world *world, const struct candidates *candidates,
 static void confirm(struct world *world, const struct candidates *candidates,
                     struct use_wanted *missing)
 {
-    *missing = (struct use_wanted){.known_from_ms = candidates->known_from_ms};
+    *missing = (struct use_wanted){.known_from_ms = candidates->known_from_ms - KEPT_MS};
     for (size_t i = 0; i < candidates->count && missing->count < USE_MACHINES_MAX; i++) {
         const struct machine *row = &candidates->machines[i];
         struct machine *machine = find_usable(world, row, candidates->known_from_ms);
