@@ -1,6 +1,5 @@
 #include "lib/kafka/topic_settings.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,11 +89,12 @@ enum err topic_settings_check(struct topic_reader *reader, enum topic topic, boo
         size_t count = 0;
         const rd_kafka_ConfigResource_t **answers = rd_kafka_DescribeConfigs_result_resources(
             rd_kafka_event_DescribeConfigs_result(event), &count);
-        assert(count == 1);
-        rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(answers[0]);
+        rd_kafka_resp_err_t code = count == 1 ? rd_kafka_ConfigResource_error(answers[0])
+                                              : RD_KAFKA_RESP_ERR__BAD_MSG;
         if (code) {
             err = kafka_failure(f, code, topic_reader_name(reader, topic),
-                                rd_kafka_ConfigResource_error_string(answers[0]));
+                                count == 1 ? rd_kafka_ConfigResource_error_string(answers[0])
+                                           : NULL);
         } else {
             find_misfit(answers[0], topic, only_vital, out);
         }
