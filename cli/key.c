@@ -70,8 +70,10 @@ static void print_key(const struct cli *cli, const struct jws_key *key,
     char kid[44];
     const char *alg = jws_alg_name(jws_key_alg(key));
     jws_key_thumbprint(key, kid);
-    json_t *object = json_pack("{s:s, s:s, s:s, s:s}", "kid", kid, "alg", alg, "private_key",
-                               files->private_path, "public_key", files->public_path);
+    /* A path may be any bytes, which only TSV and text can show. */
+    json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "kid", kid, "alg", alg, "private_key",
+                               json_string_nocheck(files->private_path), "public_key",
+                               json_string_nocheck(files->public_path));
     if (cli->format == CLI_JSON) {
         cli_print_json(object);
     } else if (cli->format == CLI_TSV) {
