@@ -243,8 +243,7 @@ static void put_windows(struct jsonout *out, struct world *world, const struct c
             break;
         if (later)
             continue;
-        if (count > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         JSONOUT_RAW(out, "{");
         put_window(out, create.start_ms, create.duration_ms);
         JSONOUT_RAW(out, ",\"allocations\":");
@@ -288,8 +287,7 @@ static void put_machines(struct jsonout *out, struct machine *const *machines, s
     }
     qsort(found, found_count, sizeof(*found), compare_earliest);
     for (size_t i = 0; i < found_count && (int64_t)i < q->limit; i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         JSONOUT_STRING(out, "{\"machine\":", found[i].machine->name);
         JSONOUT_RAW(out, ",");
         put_window(out, found[i].start_ms, q->create.duration_ms);

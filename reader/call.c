@@ -266,12 +266,6 @@ void call_page_begin(struct call *call, struct jsonout *out)
     JSONOUT_RAW(out, "{\"items\":[");
 }
 
-void call_page_item(struct jsonout *out)
-{
-    if (out->data[out->len - 1] != '[')
-        JSONOUT_RAW(out, ",");
-}
-
 void call_page_end(struct call *call, struct jsonout *out, const char *next)
 {
     JSONOUT_RAW(out, "]");

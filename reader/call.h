@@ -106,9 +106,8 @@ enum err call_query(struct call *call, const char *what, struct buf *sql, MYSQL_
 /* Answers with this JSON text; copies it. */
 void call_text(struct call *call, struct jsonout *out);
 /* Answers with a page, {"items":[…],"next":"…"}, that is written into `out`: call_page_begin, then
- * call_page_item before each item, then call_page_end. next NULL: the last page. */
+ * jsonout_comma before each item, then call_page_end. next NULL: the last page. */
 void call_page_begin(struct call *call, struct jsonout *out);
-void call_page_item(struct jsonout *out);
 void call_page_end(struct call *call, struct jsonout *out, const char *next);
 
 /* Parsers of parameters. An absent parameter is valid and leaves *out as it is, unless said

@@ -98,7 +98,7 @@ static void write_page(struct call *call, const struct page *page)
     char next[24] = "";
     call_page_begin(call, &out);
     for (size_t i = 0; i < page->count; i++) {
-        call_page_item(&out);
+        jsonout_comma(&out);
         jsonout_booking(&out, &page->views[i]);
     }
     if (page->more)

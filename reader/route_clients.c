@@ -23,14 +23,11 @@ static void put_client(struct jsonout *out, MYSQL_ROW row)
     JSONOUT_STRING(out, "{\"client\":", row[0]);
     JSONOUT_STRING(out, ",\"role\":", row[1]);
     JSONOUT_RAW(out, ",\"limits\":{");
-    bool first = true;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         int64_t own = field_int(row[2 + i]), farm = field_int(row[7 + i]);
         if (own <= 0 && farm <= 0)
             continue;
-        if (!first)
-            JSONOUT_RAW(out, ",");
-        first = false;
+        jsonout_comma(out);
         jsonout_string(out, names[i]);
         JSONOUT_INT(out, ":", own > 0 ? own : farm);
     }
@@ -55,7 +52,7 @@ enum err handle_clients(struct call *call, struct failure *f)
         return err;
     call_page_begin(call, &out);
     for (int64_t i = 0; i < limit && (row = mysql_fetch_row(rows)); i++) {
-        call_page_item(&out);
+        jsonout_comma(&out);
         put_client(&out, row);
         JSONOUT_RAW(&out, "}");
         last = row[0];

@@ -53,12 +53,9 @@ static void put_date(struct jsonout *out, const char *name, int64_t ms)
 
 static void put_machine(struct jsonout *out, MYSQL_ROW row)
 {
-    JSONOUT_RAW(out, "{\"id\":");
-    jsonout_int(out, field_int(row[0]));
-    JSONOUT_RAW(out, ",\"quantiteGPU\":");
-    jsonout_int(out, field_int(row[1]));
-    JSONOUT_RAW(out, ",\"quantiteMemoire\":");
-    jsonout_int(out, field_int(row[2]));
+    JSONOUT_INT(out, "{\"id\":", field_int(row[0]));
+    JSONOUT_INT(out, ",\"quantiteGPU\":", field_int(row[1]));
+    JSONOUT_INT(out, ",\"quantiteMemoire\":", field_int(row[2]));
     JSONOUT_RAW(out, "}");
 }
 
@@ -68,23 +65,17 @@ static void put_booking(struct jsonout *out, MYSQL_ROW row)
     put_date(out, "date_debut", field_int(row[2]));
     JSONOUT_RAW(out, ",");
     put_date(out, "date_fin", field_int(row[3]));
-    JSONOUT_RAW(out, ",\"id\":");
-    jsonout_int(out, field_int(row[0]));
-    JSONOUT_RAW(out, ",\"nomUtilisateur\":");
-    jsonout_string(out, row[1]);
+    JSONOUT_INT(out, ",\"id\":", field_int(row[0]));
+    JSONOUT_STRING(out, ",\"nomUtilisateur\":", row[1]);
     JSONOUT_RAW(out, "}");
 }
 
 static void put_share(struct jsonout *out, MYSQL_ROW row)
 {
-    JSONOUT_RAW(out, "{\"idRessource\":");
-    jsonout_int(out, field_int(row[0]));
-    JSONOUT_RAW(out, ",\"idReservation\":");
-    jsonout_int(out, field_int(row[1]));
-    JSONOUT_RAW(out, ",\"nbGPU\":");
-    jsonout_int(out, field_int(row[2]));
-    JSONOUT_RAW(out, ",\"nbmemoire\":");
-    jsonout_int(out, field_int(row[3]));
+    JSONOUT_INT(out, "{\"idRessource\":", field_int(row[0]));
+    JSONOUT_INT(out, ",\"idReservation\":", field_int(row[1]));
+    JSONOUT_INT(out, ",\"nbGPU\":", field_int(row[2]));
+    JSONOUT_INT(out, ",\"nbmemoire\":", field_int(row[3]));
     JSONOUT_RAW(out, "}");
 }
 

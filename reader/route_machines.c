@@ -17,7 +17,7 @@ static enum err write_page(struct call *call, MYSQL_RES *rows, int64_t limit, st
         if (err != ERR_OK)
             return err;
         struct machine_view view = machine_view_of(&machine);
-        call_page_item(&out);
+        jsonout_comma(&out);
         jsonout_machine(&out, &view);
         last = row[1];
     }

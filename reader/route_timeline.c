@@ -16,16 +16,13 @@ struct writing {
     struct jsonout out;
     struct amount capacity;
     struct timeline *use;
-    bool first;
 };
 
 static void put_row(struct writing *w, MYSQL_ROW row)
 {
     struct jsonout *out = &w->out;
     struct amount amount = {.gpus = field_int(row[5]), .memory_gib = field_int(row[6])};
-    if (!w->first)
-        JSONOUT_RAW(out, ",");
-    w->first = false;
+    jsonout_comma(out);
     JSONOUT_INT(out, "{\"booking\":", field_int(row[0]));
     JSONOUT_STRING(out, ",\"client\":", row[1]);
     JSONOUT_STRING(out, ",\"user\":", row[2]);
@@ -47,9 +44,7 @@ static bool put_step(void *arg, int64_t start_ms, int64_t end_ms, struct amount 
         free.gpus = 0;
     if (free.memory_gib < 0)
         free.memory_gib = 0;
-    if (!w->first)
-        JSONOUT_RAW(&w->out, ",");
-    w->first = false;
+    jsonout_comma(&w->out);
     JSONOUT_TIME(&w->out, "{\"start\":", start_ms);
     JSONOUT_TIME(&w->out, ",\"end\":", end_ms);
     JSONOUT_RAW(&w->out, ",");
@@ -63,8 +58,7 @@ static void write_answer(struct call *call, const struct machine *machine,
 {
     MYSQL_ROW row;
     struct pool *pool = pool_new();
-    struct writing w = {
-        .capacity = machine->capacity, .use = timeline_new(pool, window->start_ms), .first = true};
+    struct writing w = {.capacity = machine->capacity, .use = timeline_new(pool, window->start_ms)};
     struct jsonout *out = &w.out;
     jsonout_init(out, call->arena, 1024 + 160 * (size_t)mysql_num_rows(rows));
     JSONOUT_STRING(out, "{\"machine\":", machine->name);
@@ -78,7 +72,6 @@ static void write_answer(struct call *call, const struct machine *machine,
     while ((row = mysql_fetch_row(rows)))
         put_row(&w, row);
     JSONOUT_RAW(out, "],\"free\":[");
-    w.first = true;
     timeline_steps(w.use, window->start_ms, window->end_ms, put_step, &w);
     JSONOUT_RAW(out, "]}");
     call_text(call, out);

@@ -34,8 +34,7 @@ static void write_object(struct jsonout *out, const json_t *object)
     size_t count = sort_members(object, members);
     JSONOUT_RAW(out, "{");
     for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         jsonout_string(out, members[i].name);
         JSONOUT_RAW(out, ":");
         canonical_write(out, members[i].value);
@@ -47,8 +46,7 @@ static void write_array(struct jsonout *out, const json_t *array)
 {
     JSONOUT_RAW(out, "[");
     for (size_t i = 0; i < json_array_size(array); i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         canonical_write(out, json_array_get(array, i));
     }
     JSONOUT_RAW(out, "]");

@@ -28,13 +28,6 @@ char *event_id(struct arena *arena, int32_t part, int64_t seq)
 
 /* --- parts of data --- */
 
-static void put_left_out(struct jsonout *out, const struct occurrence *occurrence)
-{
-    JSONOUT_STRING(out, ",\"reason\":", reason_name(occurrence->reason));
-    if (occurrence->machine)
-        JSONOUT_STRING(out, ",\"machine\":", occurrence->machine);
-}
-
 static void put_occurrence(struct jsonout *out, const struct occurrence *occurrence,
                            bool with_shares)
 {
@@ -45,13 +38,15 @@ static void put_occurrence(struct jsonout *out, const struct occurrence *occurre
         JSONOUT_INT(out, "\"booking\":", occurrence->booking);
         JSONOUT_INT(out, ",\"version\":", occurrence->version);
         JSONOUT_STRING(out, ",\"state\":", booking_state_name(occurrence->state));
-        JSONOUT_RAW(out, ",");
     }
+    jsonout_comma(out);
     JSONOUT_TIME(out, "\"start\":", occurrence->window.start_ms);
     JSONOUT_TIME(out, ",\"end\":", occurrence->window.end_ms);
-    if (!booked) {
-        put_left_out(out, occurrence);
-    } else if (with_shares) {
+    if (!booked)
+        JSONOUT_STRING(out, ",\"reason\":", reason_name(occurrence->reason));
+    if (!booked && occurrence->machine)
+        JSONOUT_STRING(out, ",\"machine\":", occurrence->machine);
+    if (booked && with_shares) {
         JSONOUT_RAW(out, ",\"allocations\":");
         jsonout_shares(out, occurrence->shares, occurrence->share_count);
     }
@@ -71,8 +66,7 @@ static void put_series(struct jsonout *out, const struct series_view *series)
     for (size_t i = 0; i < series->count; i++) {
         const struct occurrence *occurrence = &series->occurrences[i];
         bool with_shares = shown + occurrence->share_count <= LIMIT_SERIES_SHARES;
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         put_occurrence(out, occurrence, with_shares);
         shown += with_shares ? occurrence->share_count : 0;
     }
@@ -83,8 +77,7 @@ static void put_displaced(struct jsonout *out, const struct displaced *displaced
 {
     JSONOUT_RAW(out, ",\"displaced\":[");
     for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         JSONOUT_INT(out, "{\"id\":", displaced[i].id);
         JSONOUT_INT(out, ",\"version\":", displaced[i].version);
         JSONOUT_STRING(out, ",\"client\":", displaced[i].client);
@@ -116,8 +109,7 @@ static void put_in_use(struct jsonout *out, const int64_t *bookings, size_t coun
 {
     JSONOUT_RAW(out, ",\"in_use\":[");
     for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         jsonout_int(out, bookings[i]);
     }
     JSONOUT_RAW(out, "]");
@@ -167,21 +159,16 @@ static void put_request(struct jsonout *out, const struct event_input *in)
     if (in->decision->verified) {
         assert(in->claims);
         assert(in->credential->client);
-        if (in->claims->id) {
+        if (in->claims->id)
             JSONOUT_STRING(out, "\"id\":", in->claims->id);
-            JSONOUT_RAW(out, ",");
-        }
+        jsonout_comma(out);
         JSONOUT_STRING(out, "\"client\":", in->credential->client);
-        JSONOUT_RAW(out, ",");
-        if (in->claims->user) {
-            JSONOUT_STRING(out, "\"user\":", in->claims->user);
-            JSONOUT_RAW(out, ",");
-        }
-        if (in->claims->type != REQUEST_TYPE_COUNT) {
-            JSONOUT_STRING(out, "\"type\":", request_type_name(in->claims->type));
-            JSONOUT_RAW(out, ",");
-        }
+        if (in->claims->user)
+            JSONOUT_STRING(out, ",\"user\":", in->claims->user);
+        if (in->claims->type != REQUEST_TYPE_COUNT)
+            JSONOUT_STRING(out, ",\"type\":", request_type_name(in->claims->type));
     }
+    jsonout_comma(out);
     JSONOUT_INT(out, "\"partition\":", in->part);
     JSONOUT_INT(out, ",\"offset\":", in->log_offset);
     if (!in->decision->verified) {

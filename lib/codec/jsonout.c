@@ -39,6 +39,14 @@ void jsonout_raw(struct jsonout *out, const char *bytes, size_t len)
     out->len += len;
 }
 
+void jsonout_comma(struct jsonout *out)
+{
+    assert(out->len > 0);
+    char last = out->data[out->len - 1];
+    if (last != '[' && last != '{')
+        jsonout_raw(out, ",", 1);
+}
+
 static bool is_continuation(unsigned char byte)
 {
     return (byte & 0xC0) == 0x80;
@@ -88,6 +96,18 @@ static void put_escape(struct jsonout *out, char c)
     jsonout_raw(out, escape, sizeof(escape));
 }
 
+/* Writes the character at `text`, or U+FFFD for one byte. Returns how many bytes of `text` it was. */
+static size_t put_sequence(struct jsonout *out, const char *text)
+{
+    size_t len = utf8_sequence_len(text);
+    if (len > 0) {
+        jsonout_raw(out, text, len);
+    } else {
+        JSONOUT_RAW(out, REPLACEMENT);
+    }
+    return len > 0 ? len : 1;
+}
+
 void jsonout_string(struct jsonout *out, const char *text)
 {
     assert(text);
@@ -100,15 +120,11 @@ void jsonout_string(struct jsonout *out, const char *text)
         text = end;
         if (*text == '\0')
             break;
-        size_t len = utf8_sequence_len(text);
-        if (len == 0) {
-            jsonout_raw(out, REPLACEMENT, sizeof(REPLACEMENT) - 1);
-        } else if (len == 1) {
-            put_escape(out, *text);
+        if ((unsigned char)*text < 0x80) {
+            put_escape(out, *text++);
         } else {
-            jsonout_raw(out, text, len);
+            text += put_sequence(out, text);
         }
-        text += len == 0 ? 1 : len;
     }
     jsonout_raw(out, "\"", 1);
 }
@@ -129,10 +145,8 @@ void jsonout_int(struct jsonout *out, int64_t number)
 
 void jsonout_amount(struct jsonout *out, struct amount amount)
 {
-    JSONOUT_RAW(out, "\"gpus\":");
-    jsonout_int(out, amount.gpus);
-    JSONOUT_RAW(out, ",\"memory_gib\":");
-    jsonout_int(out, amount.memory_gib);
+    JSONOUT_INT(out, "\"gpus\":", amount.gpus);
+    JSONOUT_INT(out, ",\"memory_gib\":", amount.memory_gib);
 }
 
 void jsonout_time(struct jsonout *out, int64_t ms)
@@ -167,14 +181,7 @@ char *utf8_cleaned(struct arena *arena, const char *text)
 {
     struct jsonout out;
     jsonout_init(&out, arena, strlen(text));
-    while (*text != '\0') {
-        size_t len = utf8_sequence_len(text);
-        if (len == 0) {
-            jsonout_raw(&out, REPLACEMENT, sizeof(REPLACEMENT) - 1);
-        } else {
-            jsonout_raw(&out, text, len);
-        }
-        text += len == 0 ? 1 : len;
-    }
+    while (*text != '\0')
+        text += put_sequence(&out, text);
     return jsonout_finish(&out);
 }

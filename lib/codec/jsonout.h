@@ -21,6 +21,8 @@ void jsonout_init(struct jsonout *out, struct arena *arena, size_t room);
 /* Copies the bytes unchanged: punctuation and member names. */
 void jsonout_raw(struct jsonout *out, const char *bytes, size_t len);
 #define JSONOUT_RAW(out, literal) jsonout_raw((out), "" literal "", sizeof(literal) - 1)
+/* The comma before an item or member; none behind an opening bracket. */
+void jsonout_comma(struct jsonout *out);
 /* A string in quotes (RFC 8259 §7). A byte that is not part of valid UTF-8 becomes U+FFFD, so the
  * text is valid JSON whatever is given. */
 void jsonout_string(struct jsonout *out, const char *text);

@@ -62,8 +62,7 @@ void jsonout_labels(struct jsonout *out, const struct labels *labels)
 {
     JSONOUT_RAW(out, "{");
     for (size_t i = 0; i < labels->count; i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         jsonout_string(out, labels->items[i].key);
         JSONOUT_RAW(out, ":");
         jsonout_string(out, labels->items[i].value);

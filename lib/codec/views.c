@@ -6,8 +6,7 @@ void jsonout_shares(struct jsonout *out, const struct share *shares, size_t coun
 {
     JSONOUT_RAW(out, "[");
     for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            JSONOUT_RAW(out, ",");
+        jsonout_comma(out);
         JSONOUT_STRING(out, "{\"machine\":", shares[i].machine);
         JSONOUT_RAW(out, ",");
         jsonout_amount(out, shares[i].amount);
