@@ -76,7 +76,13 @@ def test_farm(farm):
     assert (answer["name"], answer["partitions"], answer["halted"]) == (farm.name, 8, False)
     assert answer["halted_partitions"] == []
     assert "booking.create" in answer["request_types"]
-    assert farm.get_json("/healthz") == {"status": "ok"}
+    # The bytes: compact, members in the order of docs/reader.md.
+    assert farm.get("/v1/farm").text == json.dumps(
+        {name: answer[name] for name in ("name", "partitions", "halted", "request_types",
+                                         "schema_versions", "version", "halted_partitions")},
+        separators=(",", ":"))
+    assert answer["schema_versions"] == {"request": 2, "event": 2}
+    assert farm.get("/healthz").text == '{"status":"ok"}'
 
 
 def test_machines(farm):

@@ -84,35 +84,28 @@ struct body {
     size_t len;
 };
 
-static void put_json(struct body *body, json_t *value)
-{
-    body->bytes = json_dumps(value, JSON_COMPACT);
-    if (!body->bytes)
-        abort(); /* out of memory; all texts in `value` are UTF-8 */
-    body->len = strlen(body->bytes);
-    json_decref(value);
-}
-
-/* The call's body or problem; takes it. */
+/* The call's text or problem; takes it. */
 static struct body take_body(struct call *call)
 {
-    struct body body = {.status = MHD_HTTP_OK,
-                        .content_type = call->content_type ? call->content_type
-                                                           : "application/json"};
-    if (call->has_problem) {
-        body.status = (unsigned)problem_status(call->problem.code);
-        body.content_type = PROBLEM_CONTENT_TYPE;
-        put_json(&body, problem_json(&call->problem));
-    } else if (call->text) {
-        body.bytes = call->text;
-        body.len = call->text_len;
+    if (!call->has_problem) {
+        assert(call->text);
+        struct body body = {.status = MHD_HTTP_OK,
+                            .content_type = call->content_type ? call->content_type
+                                                               : "application/json",
+                            .bytes = call->text,
+                            .len = call->text_len};
         call->text = NULL;
-    } else {
-        assert(call->body);
-        put_json(&body, call->body);
-        call->body = NULL;
+        return body;
     }
-    return body;
+    json_t *problem = problem_json(&call->problem);
+    char *bytes = json_dumps(problem, JSON_COMPACT);
+    if (!bytes)
+        abort(); /* out of memory; all texts in the problem are UTF-8 */
+    json_decref(problem);
+    return (struct body){.status = (unsigned)problem_status(call->problem.code),
+                         .content_type = PROBLEM_CONTENT_TYPE,
+                         .bytes = bytes,
+                         .len = strlen(bytes)};
 }
 
 static void compress_body(struct body *body)

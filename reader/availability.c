@@ -70,14 +70,13 @@ static bool read_need(struct call *call, struct question *q)
         !call_labels(call, &q->create.any.labels) || !call_name(call, PARAM_MACHINE, &q->machine))
         return false;
     if (need.gpus == 0 && need.memory_gib == 0) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, "gpus",
-                     "gpus or memory_gib must be at least 1: how much is wanted of each machine.");
-        return false;
+        return call_invalid(
+            call, PARAM_GPUS,
+            "gpus or memory_gib must be at least 1: how much is wanted of each machine.");
     }
     if (q->machine && (call->label_count > 0 || call->params[PARAM_COUNT])) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, "machine",
-                     "machine names the one that is wanted: without label and count.");
-        return false;
+        return call_invalid(call, PARAM_MACHINE,
+                            "machine names the one that is wanted: without label and count.");
     }
     q->create.any.count = count;
     q->create.any.amount = need;
@@ -96,10 +95,9 @@ static bool read_question(struct call *call, struct question *q)
         !call_number(call, PARAM_LIMIT, 1, PAGE_MAX, &q->limit))
         return false;
     if (q->create.duration_ms > LIMIT_BOOKING_S * INT64_C(1000)) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, "duration",
-                     "duration must be %d days at most: no booking is longer.",
-                     LIMIT_BOOKING_S / (24 * 3600));
-        return false;
+        return call_invalid(call, PARAM_DURATION,
+                            "duration must be %d days at most: no booking is longer.",
+                            LIMIT_BOOKING_S / (24 * 3600));
     }
     /* The past is over: nothing can be booked in it. */
     if (q->from_ms < time_ceil_s(call->now_ms))

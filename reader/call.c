@@ -27,11 +27,9 @@ const char *param_name(enum param param)
 
 void call_fini(struct call *call)
 {
-    json_decref(call->body);
     free(call->text);
     if (call->stream)
         call->stream->free(call->stream);
-    call->body = NULL;
     call->text = NULL;
     call->stream = NULL;
 }
@@ -249,6 +247,33 @@ enum err call_query(struct call *call, const char *what, struct buf *sql, MYSQL_
     *rows_out = NULL;
     enum err err = mysql_session_query(call->db, what, sql->data, sql->len, rows_out, f);
     buf_fini(sql);
+    return err;
+}
+
+enum err call_add_all(struct call *call, struct buf *sql, const struct call_all *all,
+                      struct failure *f)
+{
+    struct buf query = {0};
+    MYSQL_RES *rows;
+    MYSQL_ROW row;
+    buf_printf(&query, "%s LIMIT %zu", all->query, all->max + 1);
+    enum err err = call_query(call, all->what, &query, &rows, f);
+    size_t count = err == ERR_OK ? (size_t)mysql_num_rows(rows) : 0;
+    if (count > 0 && count <= all->max) {
+        const char *separator = "(";
+        buf_printf(sql, " AND %s IN ", all->column);
+        while ((row = mysql_fetch_row(rows))) {
+            buf_puts(sql, separator);
+            if (all->is_text) {
+                sql_text(sql, row[0]);
+            } else {
+                buf_puts(sql, row[0]);
+            }
+            separator = ",";
+        }
+        buf_puts(sql, ")");
+    }
+    mysql_free_result(rows);
     return err;
 }
 

@@ -73,9 +73,8 @@ struct call {
     const char *params[PARAM_COUNT_OF_ALL]; /* NULL: not given; of `label` the last one */
     const char *labels[LIMIT_LABELS];       /* each `label` */
     size_t label_count;
-    /* The answer, owned by the call: a JSON value, or text (JSON, unless content_type says
-     * otherwise), or a stream. A problem replaces all three. */
-    json_t *body;
+    /* The answer, owned by the call: text (JSON, unless content_type says otherwise), or a
+     * stream. A problem replaces both. */
     char *text; /* heap */
     size_t text_len;
     const char *content_type; /* NULL: application/json */
@@ -84,7 +83,7 @@ struct call {
     struct problem problem;
 };
 
-/* Frees the answer's body, text and stream. */
+/* Frees the answer's text and stream. */
 void call_fini(struct call *call);
 
 /* Answers with this problem; `detail` is a printf format. Returns ERR_OK: the call is answered. */
@@ -103,6 +102,17 @@ void call_take_text(struct call *call, char *text, size_t len);
  * on failure, with mysql_free_result. */
 enum err call_query(struct call *call, const char *what, struct buf *sql, MYSQL_RES **rows_out,
                     struct failure *f);
+/* All values of a table, to be listed in a condition. */
+struct call_all {
+    const char *what;   /* names the query in a failure */
+    const char *column; /* of the condition */
+    const char *query;  /* selects the values */
+    size_t max;         /* more values than these are not listed */
+    bool is_text;       /* the values; false: numbers */
+};
+/* Adds " AND column IN (…)", or nothing if there are no values, or too many. */
+enum err call_add_all(struct call *call, struct buf *sql, const struct call_all *all,
+                      struct failure *f);
 /* Answers with this JSON text; copies it. */
 void call_text(struct call *call, struct jsonout *out);
 /* Answers with a page, {"items":[…],"next":"…"}, that is written into `out`: call_page_begin, then

@@ -113,14 +113,11 @@ static void build_statement(const struct lookup_query *all, struct buf *sql)
 /* Answers all queries of the list by one statement. */
 static void ask(struct lookup *lookup, struct lookup_query *all)
 {
-    struct mysql_session *db = NULL;
     struct failure f;
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     build_statement(all, &sql);
-    enum err err = session_pool_take(lookup->pool, false, &db, &f);
-    if (err == ERR_OK)
-        err = mysql_session_query(db, "read bookings", sql.data, sql.len, &rows, &f);
+    enum err err = session_pool_query(lookup->pool, "read bookings", &sql, &rows, &f);
     if (err == ERR_OK)
         answer_all(all, rows);
     for (struct lookup_query *query = all; err != ERR_OK && query; query = query->next) {
@@ -128,9 +125,6 @@ static void ask(struct lookup *lookup, struct lookup_query *all)
         query->f = f;
     }
     mysql_free_result(rows);
-    if (db)
-        session_pool_put(lookup->pool, db);
-    buf_fini(&sql);
 }
 
 /* --- the queue ------------------------------------------------------------------------------- */

@@ -63,17 +63,15 @@ static enum err wait_for_database(const struct mysql_settings *settings, struct 
 static enum err follow_events(const struct config *cfg, struct session_pool *pool, struct hub **out,
                               struct failure *f)
 {
-    struct mysql_session *db;
-    MYSQL_RES *rows = NULL;
+    struct buf sql = {0};
+    MYSQL_RES *rows;
     MYSQL_ROW row;
-    if (session_pool_take(pool, false, &db, f) != ERR_OK)
-        return f->err;
-    enum err err = mysql_session_read(db, "read farm", "SELECT partitions FROM farm", &rows, f);
     int32_t partitions = 0;
+    buf_puts(&sql, "SELECT partitions FROM farm");
+    enum err err = session_pool_query(pool, "read farm", &sql, &rows, f);
     if (err == ERR_OK && (row = mysql_fetch_row(rows)))
         partitions = (int32_t)field_int(row[0]);
     mysql_free_result(rows);
-    session_pool_put(pool, db);
     if (err == ERR_OK && partitions == 0)
         return ERR_OK; /* no farm yet: nothing to follow */
     return err == ERR_OK ? hub_start(cfg, partitions, out, f) : err;

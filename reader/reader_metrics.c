@@ -240,7 +240,6 @@ enum err handle_metrics(struct call *call, struct failure *f)
     render_farm(call, &out);
     metric_single(&out, &connects, session_pool_connects(call->reader->pool));
     call->content_type = METRICS_CONTENT_TYPE;
-    call->text = out.data;
-    call->text_len = out.len;
+    call_take_text(call, out.data, out.len);
     return ERR_OK;
 }

@@ -9,8 +9,10 @@
 #include "reader/handlers.h"
 #include "reader/lookup.h"
 
-/* More clients than these are not listed in a statement. */
-#define CLIENTS_MAX 256
+/* With all clients in a condition, the server can use the index (client, end_ms) and skip bookings
+ * that ended before `from`. It weighs that against the order by id. */
+static const struct call_all all_clients = {"read clients", "b.client", "SELECT name FROM client",
+                                            256, true};
 
 /* A page of bookings. */
 struct page {
@@ -125,11 +127,9 @@ static bool read_filter(struct call *call, struct filter *filter)
         return false;
     if (filter->from_ms != TIME_NONE && filter->to_ms != TIME_NONE &&
         filter->to_ms <= filter->from_ms)
-        call_problem(call, PROBLEM_INVALID_PARAMETER, "to", "to must be after from.");
-    if (filter->state && booking_state_from_name(filter->state) == BOOKING_STATE_COUNT) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, "state",
-                     "state must be booked, cancelled or released.");
-    }
+        call_invalid(call, PARAM_TO, "to must be after from.");
+    if (filter->state && booking_state_from_name(filter->state) == BOOKING_STATE_COUNT)
+        call_invalid(call, PARAM_STATE, "state must be booked, cancelled or released.");
     return !call->has_problem;
 }
 
@@ -174,29 +174,6 @@ static void build_list_of_machine(const struct filter *filter, struct buf *sql)
                filter->after, filter->limit + 1);
 }
 
-/* Lists all clients in a condition, so that the server can use the index (client, end_ms) and skip
- * bookings that ended before `from`. It weighs that against the order by id. */
-static enum err add_clients(struct call *call, struct buf *sql, struct failure *f)
-{
-    MYSQL_RES *rows = NULL;
-    MYSQL_ROW row;
-    char text[80];
-    snprintf(text, sizeof(text), "SELECT name FROM client LIMIT %d", CLIENTS_MAX + 1);
-    enum err err = mysql_session_read(call->db, "read clients", text, &rows, f);
-    size_t count = err == ERR_OK ? (size_t)mysql_num_rows(rows) : 0;
-    if (count > 0 && count <= CLIENTS_MAX) {
-        const char *separator = " AND b.client IN (";
-        while ((row = mysql_fetch_row(rows))) {
-            buf_puts(sql, separator);
-            sql_text(sql, row[0]);
-            separator = ",";
-        }
-        buf_puts(sql, ")");
-    }
-    mysql_free_result(rows);
-    return err;
-}
-
 static enum err build_list(struct call *call, const struct filter *filter, struct buf *sql,
                            struct failure *f)
 {
@@ -217,7 +194,7 @@ static enum err build_list(struct call *call, const struct filter *filter, struc
         add_held(sql, filter);
         buf_puts(sql, ")");
     } else if (filter->from_ms != TIME_NONE && !filter->client) {
-        err = add_clients(call, sql, f);
+        err = call_add_all(call, sql, &all_clients, f);
     }
     buf_printf(sql, " ORDER BY b.id LIMIT %" PRId64, filter->limit + 1);
     return err;

@@ -24,7 +24,7 @@ enum err handle_decision(struct call *call, struct failure *f)
         sql_text(&sql, client);
         buf_puts(&sql, " AND request_id = ");
         sql_text(&sql, request_id);
-        err = mysql_session_query(call->db, "read decision", sql.data, sql.len, &rows, f);
+        err = call_query(call, "read decision", &sql, &rows, f);
         if (err == ERR_OK && (row = mysql_fetch_row(rows))) {
             size_t len = mysql_fetch_lengths(rows)[0];
             call_take_text(call, xstrndup(row[0], len), len);
@@ -37,7 +37,6 @@ enum err handle_decision(struct call *call, struct failure *f)
                            request_id, client);
     }
     mysql_free_result(rows);
-    buf_fini(&sql);
     return err;
 }
 
@@ -50,13 +49,13 @@ struct list {
     bool more;           /* more events follow */
 };
 
-/* Appends the query's rows (seq, event), `limit` of them at most. */
-static enum err add_events(struct call *call, const struct buf *sql, int64_t limit,
-                           struct list *list, struct failure *f)
+/* Appends the query's rows (seq, event), `limit` of them at most; frees its text. */
+static enum err add_events(struct call *call, struct buf *sql, int64_t limit, struct list *list,
+                           struct failure *f)
 {
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     MYSQL_ROW row;
-    enum err err = mysql_session_query(call->db, "read decisions", sql->data, sql->len, &rows, f);
+    enum err err = call_query(call, "read decisions", sql, &rows, f);
     if (err != ERR_OK)
         return err;
     list->more = (int64_t)mysql_num_rows(rows) > limit;
@@ -88,24 +87,22 @@ static enum err read_partition(struct call *call, int64_t part, int64_t limit, s
     list->more = true;
     while (err == ERR_OK && list->more && list->count < limit && list->text.len < PAGE_BYTES) {
         int64_t left = limit - list->count, rows = left < PIECE_ROWS ? left : PIECE_ROWS;
-        buf_clear(&sql);
         buf_printf(&sql,
                    "SELECT seq, event FROM decision WHERE part = %" PRId64 " AND seq > %" PRId64
                    " ORDER BY seq LIMIT %" PRId64,
                    part, list->last, rows + 1);
         err = add_events(call, &sql, rows, list, f);
     }
-    buf_fini(&sql);
     return err;
 }
 
 static enum err partition_exists(struct call *call, int64_t part, bool *exists_out,
                                  struct failure *f)
 {
-    char sql[80];
-    MYSQL_RES *rows = NULL;
-    snprintf(sql, sizeof(sql), "SELECT 1 FROM request_partition WHERE part = %" PRId64, part);
-    enum err err = mysql_session_read(call->db, "read partition", sql, &rows, f);
+    struct buf sql = {0};
+    MYSQL_RES *rows;
+    buf_printf(&sql, "SELECT 1 FROM request_partition WHERE part = %" PRId64, part);
+    enum err err = call_query(call, "read partition", &sql, &rows, f);
     if (err == ERR_OK)
         *exists_out = mysql_num_rows(rows) > 0;
     mysql_free_result(rows);
@@ -184,22 +181,20 @@ enum err handle_booking_decisions(struct call *call, struct failure *f)
     int64_t id = call_path_id(call->path_args[0]), series = 0;
     struct buf sql = {0};
     struct list list = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     MYSQL_ROW row = NULL;
     buf_printf(&sql, "SELECT series FROM booking WHERE id = %" PRId64, id);
-    enum err err = mysql_session_query(call->db, "read booking", sql.data, sql.len, &rows, f);
+    enum err err = call_query(call, "read booking", &sql, &rows, f);
     if (err == ERR_OK && (row = mysql_fetch_row(rows)))
         series = field_int(row[0]);
     mysql_free_result(rows);
     if (err == ERR_OK && !row) {
         call_no_booking(call);
     } else if (err == ERR_OK) {
-        buf_clear(&sql);
         build_booking_decisions(&sql, id, series);
         err = add_events(call, &sql, PAGE_MAX, &list, f);
         if (err == ERR_OK)
             answer_events(call, &list);
     }
-    buf_fini(&sql);
     return err;
 }

@@ -80,23 +80,18 @@ static void put_resync(struct listener *l, int32_t part, int64_t last)
 /* Adds the machines that the event's bookings have held. The database keeps all allocations. */
 static enum err read_held(struct listener *l, struct feed_event *event, struct failure *f)
 {
-    struct mysql_session *db;
     struct buf sql = {0}, names = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     MYSQL_ROW row;
-    if (session_pool_take(l->pool, false, &db, f) != ERR_OK)
-        return f->err;
     buf_puts(&sql, "SELECT DISTINCT m.name FROM allocation a FORCE INDEX (PRIMARY) STRAIGHT_JOIN "
                    "machine m ON m.id = a.machine WHERE a.booking IN ");
     sql_ids(&sql, event->bookings, event->booking_count);
-    enum err err = mysql_session_query(db, "read machines", sql.data, sql.len, &rows, f);
-    session_pool_put(l->pool, db);
+    enum err err = session_pool_query(l->pool, "read machines", &sql, &rows, f);
     while (err == ERR_OK && (row = mysql_fetch_row(rows)))
         buf_append(&names, row[0], strlen(row[0]) + 1);
     if (err == ERR_OK)
         feed_event_set_held(event, &names);
     mysql_free_result(rows);
-    buf_fini(&sql);
     return err;
 }
 
@@ -141,19 +136,15 @@ static enum err give_row(struct listener *l, int32_t part, MYSQL_RES *rows, MYSQ
 /* Appends a page of events from the database. */
 static enum err from_database(struct listener *l, int32_t part, struct failure *f)
 {
-    struct mysql_session *db;
-    char sql[160];
-    MYSQL_RES *rows = NULL;
+    struct buf sql = {0};
+    MYSQL_RES *rows;
     MYSQL_ROW row;
     int64_t before = l->last[part];
-    int len = snprintf(sql, sizeof(sql),
-                       "SELECT seq, event FROM decision WHERE part = %" PRId32 " AND seq > %" PRId64
-                       " ORDER BY seq LIMIT %d",
-                       part, before, DB_ROWS);
-    if (session_pool_take(l->pool, false, &db, f) != ERR_OK)
-        return f->err;
-    enum err err = mysql_session_query(db, "read events", sql, (size_t)len, &rows, f);
-    session_pool_put(l->pool, db); /* read_held() may need one */
+    buf_printf(&sql,
+               "SELECT seq, event FROM decision WHERE part = %" PRId32 " AND seq > %" PRId64
+               " ORDER BY seq LIMIT %d",
+               part, before, DB_ROWS);
+    enum err err = session_pool_query(l->pool, "read events", &sql, &rows, f);
     if (err == ERR_OK && mysql_num_rows(rows) == 0)
         l->known[part] = before;
     while (err == ERR_OK && l->out->len < PIECE_BYTES && (row = mysql_fetch_row(rows)))

@@ -81,38 +81,30 @@ static void put_share(struct jsonout *out, MYSQL_ROW row)
 
 /* --- lists ---------------------------------------------------------------------------------- */
 
+struct list;
+typedef void put_fn(struct jsonout *out, MYSQL_ROW row);
+/* Writes the statement for the rows after the last one. */
+typedef void query_fn(const struct list *list, struct buf *sql);
+
 struct list {
     struct stream stream;
     const char *head; /* "{\"Ressources\":[" */
-    void (*put)(struct jsonout *out, MYSQL_ROW row);
-    /* Writes the statement for the rows after the last one. */
-    void (*query)(const struct list *list, struct buf *sql);
+    put_fn *put;
+    query_fn *query;
     int64_t id;             /* of the machine or booking whose allocations are listed; 0: all */
     int64_t after, machine; /* the last row: its id, or its booking and machine */
     int64_t pieces;         /* read so far */
 };
 
-static enum err read_piece(const struct list *list, struct session_pool *pool, MYSQL_RES **out,
-                           struct failure *f)
-{
-    struct mysql_session *db;
-    struct buf sql = {0};
-    if (session_pool_take(pool, false, &db, f) != ERR_OK)
-        return f->err;
-    list->query(list, &sql);
-    enum err err = mysql_session_query(db, "list", sql.data, sql.len, out, f);
-    buf_fini(&sql);
-    session_pool_put(pool, db);
-    return err;
-}
-
 static enum err list_next(struct stream *stream, struct session_pool *pool, struct buf *out,
                           enum stream_state *state_out, struct failure *f)
 {
     struct list *list = (struct list *)stream;
-    MYSQL_RES *rows = NULL;
+    struct buf sql = {0};
+    MYSQL_RES *rows;
     MYSQL_ROW row;
-    if (read_piece(list, pool, &rows, f) != ERR_OK)
+    list->query(list, &sql);
+    if (session_pool_query(pool, "list", &sql, &rows, f) != ERR_OK)
         return f->err;
     struct arena *arena = arena_new();
     struct jsonout text;
@@ -142,12 +134,16 @@ static void stream_free(struct stream *stream)
     free(stream);
 }
 
-static enum err answer_list(struct call *call, const struct list *list)
+static enum err answer_list(struct call *call, const char *head, put_fn *put, query_fn *query,
+                            int64_t id)
 {
-    struct list *copy = xmalloc(sizeof(*copy));
-    *copy = *list;
-    copy->stream = (struct stream){.next = list_next, .free = stream_free};
-    call->stream = &copy->stream;
+    struct list *list = xmalloc(sizeof(*list));
+    *list = (struct list){.stream = {.next = list_next, .free = stream_free},
+                          .head = head,
+                          .put = put,
+                          .query = query,
+                          .id = id};
+    call->stream = &list->stream;
     return ERR_OK;
 }
 
@@ -193,24 +189,19 @@ static void query_shares_of_booking(const struct list *list, struct buf *sql)
 enum err handle_flask_machines(struct call *call, struct failure *f)
 {
     (void)f;
-    return answer_list(
-        call,
-        &(struct list){.head = "{\"Ressources\":[", .put = put_machine, .query = query_machines});
+    return answer_list(call, "{\"Ressources\":[", put_machine, query_machines, 0);
 }
 
 enum err handle_flask_bookings(struct call *call, struct failure *f)
 {
     (void)f;
-    return answer_list(
-        call,
-        &(struct list){.head = "{\"Reservations\":[", .put = put_booking, .query = query_bookings});
+    return answer_list(call, "{\"Reservations\":[", put_booking, query_bookings, 0);
 }
 
 enum err handle_flask_shares(struct call *call, struct failure *f)
 {
     (void)f;
-    return answer_list(
-        call, &(struct list){.head = SHARES_HEAD, .put = put_share, .query = query_shares});
+    return answer_list(call, SHARES_HEAD, put_share, query_shares, 0);
 }
 
 /* --- one ------------------------------------------------------------------------------------ */
@@ -219,9 +210,8 @@ enum err handle_flask_shares(struct call *call, struct failure *f)
 struct kind {
     const char *select; /* the statement up to the id */
     const char *name;
-    void (*put)(struct jsonout *out, MYSQL_ROW row);
-    /* The statement for its allocations. */
-    void (*query_shares)(const struct list *list, struct buf *sql);
+    put_fn *put;
+    query_fn *query_shares; /* for its allocations */
 };
 
 static const struct kind machine_kind = {
@@ -242,12 +232,11 @@ static enum err answer_one(struct call *call, const struct kind *kind, bool shar
                            struct failure *f)
 {
     struct buf sql = {0};
-    MYSQL_RES *rows = NULL;
+    MYSQL_RES *rows;
     MYSQL_ROW row;
     int64_t id = call_path_id(call->path_args[0]);
     buf_printf(&sql, "%s %" PRId64, kind->select, id);
-    enum err err = mysql_session_query(call->db, "read one", sql.data, sql.len, &rows, f);
-    buf_fini(&sql);
+    enum err err = call_query(call, "read one", &sql, &rows, f);
     if (err != ERR_OK)
         return err;
     row = mysql_fetch_row(rows);
@@ -255,10 +244,7 @@ static enum err answer_one(struct call *call, const struct kind *kind, bool shar
         call_problem(call, PROBLEM_NOT_FOUND, NULL, "No %s has the id %.40s.", kind->name,
                      call->path_args[0]);
     } else if (shares) {
-        answer_list(call, &(struct list){.head = SHARES_HEAD,
-                                         .put = put_share,
-                                         .query = kind->query_shares,
-                                         .id = id});
+        answer_list(call, SHARES_HEAD, put_share, kind->query_shares, id);
     } else {
         struct jsonout text;
         jsonout_init(&text, call->arena, 256);

@@ -36,8 +36,8 @@ enum err handle_machines(struct call *call, struct failure *f)
         !call_labels(call, &labels))
         return ERR_OK;
     if (state && machine_state_from_name(state) == MACHINE_STATE_COUNT) {
-        return call_problem(call, PROBLEM_INVALID_PARAMETER, "state",
-                            "state must be up, draining or retired.");
+        call_invalid(call, PARAM_STATE, "state must be up, draining or retired.");
+        return ERR_OK;
     }
     buf_puts(&sql, "SELECT " MACHINE_COLUMNS " FROM machine WHERE name > ");
     sql_text(&sql, after ? after : "");

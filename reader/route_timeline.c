@@ -94,7 +94,7 @@ static enum err read_use(struct call *call, const struct machine *machine,
                machine->id, window->start_ms, window->end_ms, ROWS_MAX + 1);
     enum err err = call_query(call, "read timeline", &sql, &rows, f);
     if (err == ERR_OK && mysql_num_rows(rows) > ROWS_MAX) {
-        call_problem(call, PROBLEM_INVALID_PARAMETER, "to",
+        call_invalid(call, PARAM_TO,
                      "More than %d bookings are in that window: ask for a shorter one.", ROWS_MAX);
     } else if (err == ERR_OK) {
         write_answer(call, machine, window, rows);

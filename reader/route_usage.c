@@ -12,8 +12,10 @@
  * 0.10000000000000001. */
 #define DIGITS  15
 
-/* More machines than these are not listed in a statement. */
-#define MACHINES_MAX 10000
+/* With all machines in a condition, the server can enter the index of each at the beginning of the
+ * window and skip allocations that ended before. */
+static const struct call_all all_machines = {"read machines", "a.machine", "SELECT id FROM machine",
+                                             10000, false};
 
 struct question {
     struct window window;
@@ -38,29 +40,6 @@ static void add_overlap(struct buf *sql, const struct question *q)
 {
     buf_printf(sql, "a.live = 1 AND a.end_ms > %" PRId64 " AND a.start_ms < %" PRId64 "%s",
                q->window.start_ms, q->window.end_ms, q->of_machines.data);
-}
-
-/* Lists all machines in a condition, so that the server can enter the index of each at the beginning
- * of the window and skip allocations that ended before. */
-static enum err name_machines(struct call *call, struct buf *out, struct failure *f)
-{
-    MYSQL_RES *rows = NULL;
-    MYSQL_ROW row;
-    char sql[64];
-    buf_puts(out, "");
-    snprintf(sql, sizeof(sql), "SELECT id FROM machine LIMIT %d", MACHINES_MAX + 1);
-    enum err err = mysql_session_read(call->db, "read machines", sql, &rows, f);
-    size_t count = err == ERR_OK ? (size_t)mysql_num_rows(rows) : 0;
-    if (count > 0 && count <= MACHINES_MAX) {
-        const char *separator = " AND a.machine IN (";
-        while ((row = mysql_fetch_row(rows))) {
-            buf_printf(out, "%s%s", separator, row[0]);
-            separator = ",";
-        }
-        buf_puts(out, ")");
-    }
-    mysql_free_result(rows);
-    return err;
 }
 
 /* Adds [{"machine", "booked", "offered"}…] and the farm's sums. A machine that is up offers its
@@ -134,14 +113,15 @@ enum err handle_usage(struct call *call, struct failure *f)
     char from[TIMETEXT_LEN], to[TIMETEXT_LEN];
     json_t *answer = json_pack("{s:s, s:s, s:s}", "from", timetext_format(q.window.start_ms, from),
                                "to", timetext_format(q.window.end_ms, to), "unit", "gpu_hours");
-    enum err err = name_machines(call, &q.of_machines, f);
+    buf_puts(&q.of_machines, "");
+    enum err err = call_add_all(call, &q.of_machines, &all_machines, f);
     if (err == ERR_OK)
         err = by_machine(call, &q, answer, f);
     if (err == ERR_OK)
         err = by_client(call, &q, answer, f);
     if (err == ERR_OK) {
-        call->text = json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
-        call->text_len = strlen(call->text);
+        char *text = json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
+        call_take_text(call, text, strlen(text));
     }
     json_decref(answer);
     buf_fini(&q.of_machines);

@@ -158,3 +158,17 @@ void session_pool_put(struct session_pool *pool, struct mysql_session *session)
     pooled->snapshot = false;
     put_idle(pool, pooled);
 }
+
+enum err session_pool_query(struct session_pool *pool, const char *what, struct buf *sql,
+                            MYSQL_RES **rows_out, struct failure *f)
+{
+    struct mysql_session *db;
+    *rows_out = NULL;
+    enum err err = session_pool_take(pool, false, &db, f);
+    if (err == ERR_OK) {
+        err = mysql_session_query(db, what, sql->data, sql->len, rows_out, f);
+        session_pool_put(pool, db);
+    }
+    buf_fini(sql);
+    return err;
+}

@@ -23,4 +23,9 @@ int64_t session_pool_reconnects(const struct session_pool *pool);
 /* Gives a session back, and ends its snapshot. */
 void session_pool_put(struct session_pool *pool, struct mysql_session *session);
 
+/* Runs one statement on a session of the pool, and frees its text, also on failure. The caller frees
+ * *rows_out, which is NULL on failure, with mysql_free_result. */
+enum err session_pool_query(struct session_pool *pool, const char *what, struct buf *sql,
+                            MYSQL_RES **rows_out, struct failure *f);
+
 #endif
