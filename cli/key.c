@@ -122,7 +122,7 @@ static enum err read_public(const char *path, struct jws_key **out, struct failu
         err = ERR_OK;
     } else if (signing_key_read(path, &private_key, &ignored) == ERR_OK) {
         char *pem = jws_key_pem(signing_key_public(private_key));
-        err = jws_key_from_pem(pem, strlen(pem), out, f);
+        err = jws_key_parse(pem, strlen(pem), out, f);
         free(pem);
         signing_key_free(private_key);
     } else {

@@ -76,7 +76,7 @@ def test_farm(farm):
     assert (answer["name"], answer["partitions"], answer["halted"]) == (farm.name, 8, False)
     assert answer["halted_partitions"] == []
     assert "booking.create" in answer["request_types"]
-    # The bytes: compact, members in the order of docs/reader.md.
+    # The bytes: compact, and the members always in this order.
     assert farm.get("/v1/farm").text == json.dumps(
         {name: answer[name] for name in ("name", "partitions", "halted", "request_types",
                                          "schema_versions", "version", "halted_partitions")},

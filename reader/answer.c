@@ -76,56 +76,41 @@ static void add_cors(const char *origin, struct MHD_Response *response)
 
 /* --- bodies --------------------------------------------------------------------------------- */
 
-/* A status, and the body: heap. */
-struct body {
-    unsigned status;
-    const char *content_type;
-    char *bytes;
-    size_t len;
-};
-
-/* The call's text or problem; takes it. */
-static struct body take_body(struct call *call)
+/* Makes the call's text the body: what the handler wrote, or the problem. Returns the status. */
+static unsigned settle(struct call *call)
 {
-    if (!call->has_problem) {
-        assert(call->text);
-        struct body body = {.status = MHD_HTTP_OK,
-                            .content_type = call->content_type ? call->content_type
-                                                               : "application/json",
-                            .bytes = call->text,
-                            .len = call->text_len};
-        call->text = NULL;
-        return body;
-    }
+    if (!call->content_type)
+        call->content_type = "application/json";
+    if (!call->has_problem)
+        return MHD_HTTP_OK;
     json_t *problem = problem_json(&call->problem);
-    char *bytes = json_dumps(problem, JSON_COMPACT);
-    if (!bytes)
+    char *text = json_dumps(problem, JSON_COMPACT);
+    if (!text)
         abort(); /* out of memory; all texts in the problem are UTF-8 */
     json_decref(problem);
-    return (struct body){.status = (unsigned)problem_status(call->problem.code),
-                         .content_type = PROBLEM_CONTENT_TYPE,
-                         .bytes = bytes,
-                         .len = strlen(bytes)};
+    free(call->text);
+    call_take_text(call, text, strlen(text));
+    call->content_type = PROBLEM_CONTENT_TYPE;
+    return (unsigned)problem_status(call->problem.code);
 }
 
-static void compress_body(struct body *body)
+static void compress_text(struct call *call)
 {
     z_stream z = {0};
     /* 15 + 16: the largest window, with gzip's header (zlib manual, deflateInit2). */
     if (deflateInit2(&z, GZIP_LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         abort(); /* out of memory */
-    uLong room = deflateBound(&z, (uLong)body->len);
+    uLong room = deflateBound(&z, (uLong)call->text_len);
     unsigned char *out = xmalloc(room);
-    z.next_in = (unsigned char *)body->bytes;
-    z.avail_in = (uInt)body->len;
+    z.next_in = (unsigned char *)call->text;
+    z.avail_in = (uInt)call->text_len;
     z.next_out = out;
     z.avail_out = (uInt)room;
     int result = deflate(&z, Z_FINISH);
     assert(result == Z_STREAM_END);
-    body->len = z.total_out;
     deflateEnd(&z);
-    free(body->bytes);
-    body->bytes = (char *)out;
+    free(call->text);
+    call_take_text(call, (char *)out, z.total_out);
 }
 
 /* --- responses ------------------------------------------------------------------------------ */
@@ -134,31 +119,31 @@ static void compress_body(struct body *body)
 static struct MHD_Response *body_response(struct call *call, unsigned *status_out)
 {
     char etag[48] = "";
-    struct body body = take_body(call);
-    bool gzip = body.len >= GZIP_MIN_LEN && takes_gzip(call->connection);
-    if (body.status == MHD_HTTP_OK) {
-        make_etag(body.bytes, body.len, gzip, etag);
+    unsigned status = settle(call);
+    assert(call->text);
+    bool gzip = call->text_len >= GZIP_MIN_LEN && takes_gzip(call->connection);
+    if (status == MHD_HTTP_OK) {
+        make_etag(call->text, call->text_len, gzip, etag);
         /* libmicrohttpd leaves the body of a 304 out, and sends the length of the 200 (RFC 9110
          * §8.6). */
         if (etag_matches(header(call->connection, "If-None-Match"), etag))
-            body.status = MHD_HTTP_NOT_MODIFIED;
+            status = MHD_HTTP_NOT_MODIFIED;
     }
     if (gzip)
-        compress_body(&body);
-    struct MHD_Response *response = MHD_create_response_from_buffer(body.len, body.bytes,
+        compress_text(call);
+    struct MHD_Response *response = MHD_create_response_from_buffer(call->text_len, call->text,
                                                                     MHD_RESPMEM_MUST_FREE);
-    if (!response) {
-        free(body.bytes);
+    if (!response)
         return NULL;
-    }
+    call->text = NULL; /* the response's now */
     add(response, "Vary", "Accept-Encoding");
     if (gzip)
         add(response, "Content-Encoding", "gzip");
     if (etag[0])
         add(response, "ETag", etag);
-    if (body.status != MHD_HTTP_NOT_MODIFIED)
-        add(response, "Content-Type", body.content_type);
-    *status_out = body.status;
+    if (status != MHD_HTTP_NOT_MODIFIED)
+        add(response, "Content-Type", call->content_type);
+    *status_out = status;
     return response;
 }
 

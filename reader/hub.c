@@ -236,14 +236,6 @@ void hub_free(struct hub *hub)
 
 /* --- listeners ------------------------------------------------------------------------------ */
 
-bool hub_stopping(struct hub *hub)
-{
-    pthread_mutex_lock(&hub->mutex);
-    bool stopping = hub->stopping;
-    pthread_mutex_unlock(&hub->mutex);
-    return stopping;
-}
-
 int32_t hub_partitions(const struct hub *hub)
 {
     return hub->partitions;
@@ -292,14 +284,6 @@ void hub_leave(struct hub *hub, struct hub_waiter *waiter)
     pthread_mutex_unlock(&hub->mutex);
 }
 
-size_t hub_listeners(struct hub *hub)
-{
-    pthread_mutex_lock(&hub->mutex);
-    size_t listeners = hub->listeners;
-    pthread_mutex_unlock(&hub->mutex);
-    return listeners;
-}
-
 bool hub_request_ends(struct hub *hub, int64_t *ends_out, int timeout_ms)
 {
     topic_reader_ends(hub->reader, TOPIC_REQUESTS, hub->partitions, timeout_ms, ends_out, NULL);
@@ -310,12 +294,13 @@ bool hub_request_ends(struct hub *hub, int64_t *ends_out, int timeout_ms)
     return false;
 }
 
-uint64_t hub_version(struct hub *hub)
+struct hub_now hub_now(struct hub *hub)
 {
     pthread_mutex_lock(&hub->mutex);
-    uint64_t version = hub->version;
+    struct hub_now now = {
+        .version = hub->version, .stopping = hub->stopping, .listeners = hub->listeners};
     pthread_mutex_unlock(&hub->mutex);
-    return version;
+    return now;
 }
 
 bool hub_wait(struct hub *hub, struct hub_waiter *waiter, uint64_t version)

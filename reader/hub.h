@@ -17,11 +17,10 @@ struct hub;
  * ERR_FAILED: no thread could be created. */
 enum err hub_start(const struct config *cfg, int32_t partitions, struct hub **out,
                    struct failure *f);
-/* Ends the thread and wakes all listeners, whose streams then end (hub_stopping). Call it before
+/* Ends the thread and wakes all listeners, whose streams then end (hub_now). Call it before
  * the HTTP server stops, and hub_free after. */
 void hub_stop(struct hub *hub);
 void hub_free(struct hub *hub); /* NULL is fine */
-bool hub_stopping(struct hub *hub);
 
 int32_t hub_partitions(const struct hub *hub);
 
@@ -42,9 +41,12 @@ struct hub_waiter {
 /* Adds a listener. False: reader.listeners_max is reached, or the hub stops. */
 bool hub_join(struct hub *hub, struct hub_waiter *waiter, struct MHD_Connection *connection);
 void hub_leave(struct hub *hub, struct hub_waiter *waiter);
-size_t hub_listeners(struct hub *hub);
-/* A number that grows whenever listeners should look for events. Read it before looking. */
-uint64_t hub_version(struct hub *hub);
+struct hub_now {
+    uint64_t version; /* grows whenever listeners should look for events: read it before looking */
+    bool stopping;
+    size_t listeners;
+};
+struct hub_now hub_now(struct hub *hub);
 /* Suspends the connection until the version differs from `version`. False: it differs already. */
 bool hub_wait(struct hub *hub, struct hub_waiter *waiter, uint64_t version);
 

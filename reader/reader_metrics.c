@@ -236,7 +236,7 @@ enum err handle_metrics(struct call *call, struct failure *f)
     metric_build_info(&out);
     render_requests(call->reader->metrics, &out);
     if (call->reader->hub)
-        metric_single(&out, &listeners, (int64_t)hub_listeners(call->reader->hub));
+        metric_single(&out, &listeners, (int64_t)hub_now(call->reader->hub).listeners);
     render_farm(call, &out);
     metric_single(&out, &connects, session_pool_connects(call->reader->pool));
     call->content_type = METRICS_CONTENT_TYPE;

@@ -195,7 +195,7 @@ static enum err listener_next(struct stream *stream, struct session_pool *pool, 
                               enum stream_state *state_out, struct failure *f)
 {
     struct listener *l = (struct listener *)stream;
-    uint64_t version = hub_version(l->hub);
+    const struct hub_now now = hub_now(l->hub);
     l->pool = pool;
     l->out = out;
     *state_out = STREAM_MORE;
@@ -203,11 +203,11 @@ static enum err listener_next(struct stream *stream, struct session_pool *pool, 
         buf_puts(out, RETRY_TEXT);
         put_id(l);
         buf_puts(out, "\n");
-    } else if (hub_stopping(l->hub)) {
+    } else if (now.stopping) {
         *state_out = STREAM_END;
     } else if (gather(l, f) != ERR_OK) {
         return f->err;
-    } else if (out->len == 0 && hub_wait(l->hub, &l->waiter, version)) {
+    } else if (out->len == 0 && hub_wait(l->hub, &l->waiter, now.version)) {
         *state_out = STREAM_SUSPENDED;
     }
     if (out->len > 0)

@@ -63,7 +63,7 @@ static void add_row(void *arg, const struct key_row *row)
     copy_text(entry->kid, sizeof(entry->kid), row->kid);
     copy_text(entry->client, sizeof(entry->client), row->client);
     struct failure f;
-    if (jws_key_from_pem(row->pem, strlen(row->pem), &entry->key, &f) != ERR_OK) {
+    if (jws_key_parse(row->pem, strlen(row->pem), &entry->key, &f) != ERR_OK) {
         struct log_quoted kid, why;
         log_error("a stored key does not parse; its tokens are rejected", "kid=%s err=%s",
                   log_quote(&kid, row->kid), log_quote(&why, f.text));

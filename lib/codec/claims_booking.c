@@ -7,13 +7,16 @@
 
 /* --- allocations --- */
 
+static bool check_amount(struct decoder *d, const struct path *at, struct amount amount)
+{
+    return amount.gpus != 0 || amount.memory_gib != 0 ||
+           decoder_fault(d, at, "gpus or memory_gib above 0");
+}
+
 static bool check_share(struct decoder *d, const struct path *at, void *object, uint32_t given)
 {
     (void)given;
-    const struct share *share = object;
-    if (share->amount.gpus == 0 && share->amount.memory_gib == 0)
-        return decoder_fault(d, at, "gpus or memory_gib above 0");
-    return true;
+    return check_amount(d, at, ((const struct share *)object)->amount);
 }
 
 #define AT(member) offsetof(struct share, member)
@@ -65,8 +68,8 @@ static bool parse_shares(struct decoder *d, const struct path *at, const struct 
         if (!decoder_object(d, &here, &share_shape, item, &shares[i]))
             return false;
         if (is_named_before(shares, i)) {
-            return decoder_fault(d, &(struct path){.up = &here, .member = "machine"},
-                                 "a machine that no earlier allocation names");
+            return decoder_member_fault(d, &here, "machine",
+                                        "a machine that no earlier allocation names");
         }
     }
     *(struct share_list *)target = (struct share_list){count, shares};
@@ -78,10 +81,7 @@ static bool parse_shares(struct decoder *d, const struct path *at, const struct 
 static bool check_any(struct decoder *d, const struct path *at, void *object, uint32_t given)
 {
     (void)given;
-    const struct any *any = object;
-    if (any->amount.gpus == 0 && any->amount.memory_gib == 0)
-        return decoder_fault(d, at, "gpus or memory_gib above 0");
-    return true;
+    return check_amount(d, at, ((const struct any *)object)->amount);
 }
 
 #define AT(member) offsetof(struct any, member)
@@ -159,8 +159,8 @@ static bool check_series_size(struct decoder *d, const struct path *at,
     int64_t machines = create->any.count > 0 ? create->any.count : (int64_t)create->share_count;
     if (d->repeat.count * machines <= LIMIT_SERIES_SHARES)
         return true;
-    return decoder_fault(d, &(struct path){.up = at, .member = "count"},
-                         "at most 2048 machines in all occurrences together");
+    return decoder_member_fault(d, at, "count",
+                                "at most 2048 machines in all occurrences together");
 }
 
 static bool work_out_windows(struct decoder *d, const struct path *at,
@@ -218,17 +218,12 @@ static bool check_create(struct decoder *d, const struct path *at, void *object,
         return decoder_fault(d, at, "exactly one of end and duration_s");
     if ((given & GIVEN(CREATE_ALLOCATIONS)) && (given & GIVEN(CREATE_ANY)))
         return decoder_fault(d, at, "allocations or any, not both");
-    if (create->end_ms != TIME_NONE && create->end_ms <= create->start_ms) {
-        return decoder_fault(d, &(struct path){.up = at, .member = "end"},
-                             "an end after the start");
-    }
-    if (!(given & GIVEN(CREATE_REPEAT))) {
-        if (given & GIVEN(CREATE_SKIP)) {
-            return decoder_fault(d, &(struct path){.up = at, .member = "skip_conflicts"},
-                                 "skip_conflicts only beside repeat");
-        }
+    if (create->end_ms != TIME_NONE && create->end_ms <= create->start_ms)
+        return decoder_member_fault(d, at, "end", "an end after the start");
+    if ((given & GIVEN(CREATE_SKIP)) && !(given & GIVEN(CREATE_REPEAT)))
+        return decoder_member_fault(d, at, "skip_conflicts", "skip_conflicts only beside repeat");
+    if (!(given & GIVEN(CREATE_REPEAT)))
         return true;
-    }
     if (create->start_ms == TIME_NONE) {
         return decoder_unfit(d, &(struct path){.up = at, .member = "start"}, NULL,
                              "a start beside repeat");
@@ -252,10 +247,8 @@ static bool check_amend(struct decoder *d, const struct path *at, void *object, 
     const struct booking_amend *amend = &((struct request *)object)->booking_amend;
     if (amend->start_ms == TIME_NONE && amend->end_ms == TIME_NONE && !amend->has_shares)
         return decoder_fault(d, at, "at least one of start, end, allocations");
-    if (amend->end_ms != TIME_NONE && amend->end_ms <= amend->start_ms) {
-        return decoder_fault(d, &(struct path){.up = at, .member = "end"},
-                             "an end after the start");
-    }
+    if (amend->end_ms != TIME_NONE && amend->end_ms <= amend->start_ms)
+        return decoder_member_fault(d, at, "end", "an end after the start");
     return true;
 }
 

@@ -48,6 +48,12 @@ bool decoder_fault(struct decoder *d, const struct path *at, const char *expecte
     return false;
 }
 
+bool decoder_member_fault(struct decoder *d, const struct path *at, const char *member,
+                          const char *expected)
+{
+    return decoder_fault(d, &(struct path){.up = at, .member = member}, expected);
+}
+
 bool decoder_unfit(struct decoder *d, const struct path *at, const json_t *value,
                    const char *expected)
 {
@@ -182,7 +188,7 @@ bool parse_labels(struct decoder *d, const struct path *at, const struct field *
         return true;
     if (!bad.key)
         return decoder_unfit(d, at, value, bad.expected);
-    return decoder_fault(d, &(struct path){.up = at, .member = bad.key}, bad.expected);
+    return decoder_member_fault(d, at, bad.key, bad.expected);
 }
 
 /* --- objects --- */
@@ -217,7 +223,7 @@ static bool unknown_field(struct decoder *d, const struct path *at, const struct
         jsonout_raw(&out, best, strlen(best));
         JSONOUT_RAW(&out, "?)");
     }
-    return decoder_fault(d, &(struct path){.up = at, .member = name}, jsonout_finish(&out));
+    return decoder_member_fault(d, at, name, jsonout_finish(&out));
 }
 
 bool decoder_object(struct decoder *d, const struct path *at, const struct shape *shape,

@@ -57,6 +57,9 @@ struct shape {
  * `expected` completes "expected …" and must live as long as the arena. The pointer ends before a
  * member whose name is too long to be repeated. */
 bool decoder_fault(struct decoder *d, const struct path *at, const char *expected);
+/* The same for the object's member. */
+bool decoder_member_fault(struct decoder *d, const struct path *at, const char *member,
+                          const char *expected);
 /* A fault: the value is missing (NULL) or not as expected. */
 bool decoder_unfit(struct decoder *d, const struct path *at, const json_t *value,
                    const char *expected);

@@ -1,8 +1,10 @@
 #include "lib/codec/event.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,24 +226,12 @@ static const char *subject_text(const struct decision *dec, struct arena *arena)
     return NULL;
 }
 
-/* Writes exactly 19 digits: sequences sort as text. */
-static void put_sequence(struct jsonout *out, int64_t seq)
-{
-    char digits[19];
-    assert(seq >= 0);
-    for (size_t i = sizeof(digits); i > 0; i--) {
-        digits[i - 1] = (char)('0' + seq % 10);
-        seq /= 10;
-    }
-    JSONOUT_RAW(out, "\"");
-    jsonout_raw(out, digits, sizeof(digits));
-    JSONOUT_RAW(out, "\"");
-}
-
 /* Writes all attributes before data. */
 static void put_attributes(struct jsonout *out, const struct event_input *in,
                            const struct event *event)
 {
+    char sequence[24]; /* exactly 19 digits: sequences sort as text */
+    snprintf(sequence, sizeof(sequence), "%019" PRId64, in->seq);
     JSONOUT_STRING(out, "{\"specversion\":\"1.0\",\"id\":", event->id);
     JSONOUT_RAW(out, ",\"source\":\"berth://");
     jsonout_raw(out, in->farm, strlen(in->farm));
@@ -250,8 +240,7 @@ static void put_attributes(struct jsonout *out, const struct event_input *in,
     if (event->subject)
         JSONOUT_STRING(out, ",\"subject\":", event->subject);
     JSONOUT_TIME(out, ",\"time\":", in->now_ms);
-    JSONOUT_RAW(out, ",\"datacontenttype\":\"application/json\",\"sequence\":");
-    put_sequence(out, in->seq);
+    JSONOUT_STRING(out, ",\"datacontenttype\":\"application/json\",\"sequence\":", sequence);
     JSONOUT_RAW(out, ",\"data\":");
 }
 

@@ -45,7 +45,7 @@ static enum err wrap(EVP_PKEY *pkey, struct signing_key **out, struct failure *f
     int ready = EVP_DigestSignInit(key->prepared, NULL, EVP_sha256(), NULL, pkey);
     assert(ready == 1);
     char *public_pem = pkey_pem(pkey, false);
-    enum err err = jws_key_from_pem(public_pem, strlen(public_pem), &key->public, f);
+    enum err err = jws_key_parse(public_pem, strlen(public_pem), &key->public, f);
     free(public_pem);
     char *token = NULL;
     struct jws_parts parts;

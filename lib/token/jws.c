@@ -129,15 +129,6 @@ static struct jws_key *key_new(EVP_PKEY *pkey)
     return key;
 }
 
-enum err jws_key_from_pem(const char *pem, size_t len, struct jws_key **out, struct failure *f)
-{
-    EVP_PKEY *pkey;
-    enum err err = pkey_from_pem(pem, len, false, &pkey, f);
-    if (err == ERR_OK)
-        *out = key_new(pkey);
-    return err;
-}
-
 enum err jws_key_parse(const char *text, size_t len, struct jws_key **out, struct failure *f)
 {
     EVP_PKEY *pkey;
@@ -208,26 +199,20 @@ static const char *parse_header(struct jws_parts *parts, const char *text, size_
     return NULL;
 }
 
-/* Decodes one part into new memory with a NUL behind. False: not base64url. */
-static bool decode_part(const char *text, size_t len, unsigned char **out, size_t *out_len)
+/* Decodes one part into new memory with a NUL behind. NULL: not base64url. */
+static void *decode_part(const char *text, size_t len, size_t *out_len)
 {
     unsigned char *bytes = xmalloc(3 * len / 4 + 3);
     if (!base64url_decode(text, len, bytes, out_len)) {
         free(bytes);
-        return false;
+        return NULL;
     }
     bytes[*out_len] = '\0';
-    *out = bytes;
-    return true;
+    return bytes;
 }
 
-/* Splits the token at its dots. */
-struct dotted {
-    const char *header, *payload, *signature;
-    size_t header_len, payload_len, signature_len;
-};
-
-static const char *cut(const char *token, size_t len, struct dotted *out)
+/* Finds the token's two dots. */
+static const char *find_dots(const char *token, size_t len, const char *dots[2])
 {
     if (len == 0)
         return "the message is empty";
@@ -235,47 +220,34 @@ static const char *cut(const char *token, size_t len, struct dotted *out)
         return "the message is longer than 16384 bytes";
     _Static_assert(LIMIT_TOKEN_LEN == 16384, "the sentence above");
     const char *end = token + len;
-    const char *first = memchr(token, '.', len);
-    const char *second = first ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
-    if (!second || memchr(second + 1, '.', (size_t)(end - second - 1)))
+    dots[0] = memchr(token, '.', len);
+    dots[1] = dots[0] ? memchr(dots[0] + 1, '.', (size_t)(end - dots[0] - 1)) : NULL;
+    if (!dots[1] || memchr(dots[1] + 1, '.', (size_t)(end - dots[1] - 1)))
         return "the message is not a compact JWS: three parts with dots between them";
-    *out = (struct dotted){
-        .header = token,
-        .header_len = (size_t)(first - token),
-        .payload = first + 1,
-        .payload_len = (size_t)(second - first - 1),
-        .signature = second + 1,
-        .signature_len = (size_t)(end - second - 1),
-    };
-    if (out->header_len == 0 || out->payload_len == 0 || out->signature_len == 0)
+    if (dots[0] == token || dots[1] == dots[0] + 1 || dots[1] + 1 == end)
         return "a part of the message is empty";
     return NULL;
 }
 
 const char *jws_split(const void *token, size_t len, struct jws_parts *out)
 {
-    struct dotted text;
-    const char *wrong = cut(token, len, &text);
+    const char *text = token, *dots[2], *wrong = find_dots(text, len, dots);
     if (wrong)
         return wrong;
-    struct jws_parts parts = {
-        .signing_input = text.header,
-        .signing_input_len = text.header_len + 1 + text.payload_len,
-    };
-    unsigned char *header = NULL;
-    unsigned char *payload = NULL;
-    size_t header_len;
-    if (!decode_part(text.header, text.header_len, &header, &header_len)) {
+    size_t first = (size_t)(dots[0] - text), second = (size_t)(dots[1] - text), header_len;
+    struct jws_parts parts = {.signing_input = text, .signing_input_len = second};
+    char *header = decode_part(text, first, &header_len);
+    parts.payload = decode_part(dots[0] + 1, second - first - 1, &parts.payload_len);
+    parts.signature = decode_part(dots[1] + 1, len - second - 1, &parts.signature_len);
+    if (!header) {
         wrong = "the header is not base64url without padding";
-    } else if (!decode_part(text.payload, text.payload_len, &payload, &parts.payload_len)) {
+    } else if (!parts.payload) {
         wrong = "the payload is not base64url without padding";
-    } else if (!decode_part(text.signature, text.signature_len, &parts.signature,
-                            &parts.signature_len)) {
+    } else if (!parts.signature) {
         wrong = "the signature is not base64url without padding";
     } else {
-        wrong = parse_header(&parts, (const char *)header, header_len);
+        wrong = parse_header(&parts, header, header_len);
     }
-    parts.payload = (char *)payload;
     free(header);
     if (wrong) {
         jws_parts_fini(&parts);

@@ -19,11 +19,9 @@ enum jws_alg jws_alg_from_name(const char *name); /* JWS_ALG_COUNT: unknown */
 
 /* A parsed public key. Opaque; made once, used for many tokens by one thread. */
 struct jws_key;
-/* From a PEM public key (SubjectPublicKeyInfo). The algorithm follows from the key: RSA of 2048 to
- * 8192 bits is RS256, P-256 is ES256, others are refused (ERR_CONFIG, says why). Gives *out. */
-enum err jws_key_from_pem(const char *pem, size_t len, struct jws_key **out, struct failure *f);
-/* The same from a PEM, or from a JWK (RFC 7517; a private JWK gives its public half) if the first
- * non-blank byte is '{'. */
+/* From a PEM public key (SubjectPublicKeyInfo), or from a JWK (RFC 7517; a private JWK gives its
+ * public half) if the first non-blank byte is '{'. The algorithm follows from the key: RSA of 2048
+ * to 8192 bits is RS256, P-256 is ES256, others are refused (ERR_CONFIG, says why). Gives *out. */
 enum err jws_key_parse(const char *text, size_t len, struct jws_key **out, struct failure *f);
 void jws_key_free(struct jws_key *key);
 enum jws_alg jws_key_alg(const struct jws_key *key);

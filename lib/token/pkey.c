@@ -140,25 +140,17 @@ static enum err read_private(BIO *bio, const char *pem, EVP_PKEY **out, struct f
     return failure_set(f, ERR_CONFIG, "neither a PEM private key nor a JWK");
 }
 
-enum err pkey_from_pem(const char *pem, size_t len, bool private, EVP_PKEY **out, struct failure *f)
+static enum err pkey_from_pem(const char *pem, size_t len, bool private, EVP_PKEY **out,
+                              struct failure *f)
 {
     char *text = xstrndup(pem, len);
     BIO *bio = BIO_new_mem_buf(text, (int)strlen(text));
     assert(bio);
-    EVP_PKEY *pkey = NULL;
-    enum err err = private ? read_private(bio, text, &pkey, f) : read_public(bio, &pkey, f);
-    if (err == ERR_OK)
-        err = check_kind(pkey, f);
+    enum err err = private ? read_private(bio, text, out, f) : read_public(bio, out, f);
     BIO_free(bio);
     OPENSSL_cleanse(text, strlen(text));
     free(text);
-    ERR_clear_error();
-    if (err != ERR_OK) {
-        EVP_PKEY_free(pkey);
-        return err;
-    }
-    *out = pkey;
-    return ERR_OK;
+    return err;
 }
 
 char *pkey_pem(const EVP_PKEY *pkey, bool private)
@@ -302,19 +294,30 @@ static enum err pkey_from_jwk(const char *json, size_t len, bool private, EVP_PK
         return failure_set(f, ERR_CONFIG, "a JWK that is not JSON: line %d: %s", why.line,
                            why.text);
     }
-    EVP_PKEY *pkey = NULL;
     const char *kty = json_string_value(json_object_get(jwk, "kty"));
     enum err err;
     if (kty && strcmp(kty, "RSA") == 0) {
-        err = rsa_from_jwk(jwk, private, &pkey, f);
+        err = rsa_from_jwk(jwk, private, out, f);
     } else if (kty && strcmp(kty, "EC") == 0) {
-        err = ec_from_jwk(jwk, private, &pkey, f);
+        err = ec_from_jwk(jwk, private, out, f);
     } else {
         err = failure_set(f, ERR_CONFIG, "a JWK whose \"kty\" is neither \"RSA\" nor \"EC\"");
     }
+    json_decref(jwk);
+    return err;
+}
+
+enum err pkey_parse(const char *text, size_t len, bool private, EVP_PKEY **out, struct failure *f)
+{
+    EVP_PKEY *pkey = NULL;
+    size_t blanks = 0;
+    while (blanks < len && isspace((unsigned char)text[blanks]))
+        blanks++;
+    bool is_jwk = blanks < len && text[blanks] == '{';
+    enum err err = is_jwk ? pkey_from_jwk(text, len, private, &pkey, f)
+                          : pkey_from_pem(text, len, private, &pkey, f);
     if (err == ERR_OK)
         err = check_kind(pkey, f);
-    json_decref(jwk);
     ERR_clear_error();
     if (err != ERR_OK) {
         EVP_PKEY_free(pkey);
@@ -322,16 +325,6 @@ static enum err pkey_from_jwk(const char *json, size_t len, bool private, EVP_PK
     }
     *out = pkey;
     return ERR_OK;
-}
-
-enum err pkey_parse(const char *text, size_t len, bool private, EVP_PKEY **out, struct failure *f)
-{
-    size_t blanks = 0;
-    while (blanks < len && isspace((unsigned char)text[blanks]))
-        blanks++;
-    if (blanks < len && text[blanks] == '{')
-        return pkey_from_jwk(text, len, private, out, f);
-    return pkey_from_pem(text, len, private, out, f);
 }
 
 /* Sets jwk[name] to the number, padded to pad_len bytes if that is not 0. */

@@ -11,12 +11,10 @@
 #include "lib/base/err.h"
 #include "lib/token/jws.h"
 
-/* PEM: a SubjectPublicKeyInfo, or with `private` a PKCS #8 or traditional private key without
- * passphrase. Gives *out; ERR_CONFIG says what is wrong with the text. */
-enum err pkey_from_pem(const char *pem, size_t len, bool private, EVP_PKEY **out,
-                       struct failure *f);
-/* The same from a PEM, or from a JWK if the first non-blank byte is '{'. A JWK must have all private
- * members if `private` is set; otherwise they are ignored. */
+/* From a PEM: a SubjectPublicKeyInfo, or with `private` a PKCS #8 or traditional private key without
+ * passphrase; or from a JWK if the first non-blank byte is '{', which must have all private members
+ * if `private` is set (otherwise they are ignored). Gives *out; ERR_CONFIG says what is wrong with
+ * the text. */
 enum err pkey_parse(const char *text, size_t len, bool private, EVP_PKEY **out, struct failure *f);
 
 enum jws_alg pkey_alg(const EVP_PKEY *pkey);
