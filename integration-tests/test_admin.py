@@ -32,7 +32,7 @@ def test_init(new_farm):
         assert sentence in done.stderr and done.stdout == ""
 
 
-def test_init_takes_up_what_was_left(new_farm):
+def test_init_resumes_after_an_interruption(new_farm):
     """Interrupts init after it made the topics, or in the middle of the migration."""
     farm = new_farm(partitions=3)
     farm.admin_command("init", "--farm", farm.name, "--partitions", 3)

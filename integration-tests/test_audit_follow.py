@@ -231,7 +231,7 @@ def test_gaps_repeats_and_strangers(farm):
     assert "(and 2 repeats)" in told
 
 
-def test_start_deleted(farm):
+def test_machines_removed_by_retention(farm):
     """Machines whose registration was removed by retention are reported once as unverifiable."""
     topic = Topic(farm)
     topic.machine(0, "gpu-01", 8)

@@ -115,7 +115,7 @@ def test_life_of_a_booking(served, berth, ops):
     check_farm(served)
 
 
-def test_broker_does_not_say_where(served, berth, tmp_path):
+def test_delivery_report_without_offset(served, berth, tmp_path):
     """A delivery report without an offset: the decision is found by the request id."""
     blind = {"LD_PRELOAD": compile_preload("untold_offset", tmp_path)}
     start = rfc3339(tomorrow() + 400 * HOUR)
@@ -320,7 +320,7 @@ def test_series(served, berth, ops):
     check_farm(served)
 
 
-def test_what_stands_in_the_way(served, berth, ops):
+def test_bookings_in_the_way(served, berth, ops):
     ops("machine", "add", "way-1", "--gpus", 8, "--mem", 64)
     start = tomorrow()
     numbers = [berth.json("book", "way-1:4", "--start", rfc3339(start), "--for", "1h")["data"][
@@ -419,7 +419,7 @@ def test_when_something_is_free(served, berth, ops):
     check_farm(served)
 
 
-def test_lists_by_what_they_are_asked_for(served, berth, ops):
+def test_list_filters(served, berth, ops):
     ops("machine", "add", "list-1", "--gpus", 8, "--mem", 64, "--label", "kind=list", "--label",
         "rack=a b")
     ops("machine", "add", "list-2", "--gpus", 8, "--mem", 64, "--label", "kind=list")
@@ -497,7 +497,7 @@ def test_the_timeline_of_a_machine(served, berth, ops):
     check_farm(served)
 
 
-def test_what_became_of_a_booking(served, berth, ops):
+def test_why(served, berth, ops):
     ops("machine", "add", "why-1", "--gpus", 8, "--mem", 64)
     start = tomorrow()
     number = berth.json("book", "why-1:4:16", "--start", rfc3339(start), "--for", "2h",
@@ -578,7 +578,7 @@ def test_dry_run_sends_nothing(served, berth):
     assert served.message_count() == before
 
 
-def test_wrong_words_are_refused_before_anything_is_sent(served, berth):
+def test_usage_errors_send_nothing(served, berth):
     before = served.message_count()
     for words in (("bok",), ("machine",), ("book",), ("book", "gpu-01:1"), ("book", "--for", "1h"),
                   ("book", "gpu-01:1", "--for", "90"), ("book", "gpu-01:x", "--for", "1h"),
@@ -632,7 +632,7 @@ def test_wrong_words_are_refused_before_anything_is_sent(served, berth):
     assert json.loads(done.stdout)["event"]["data"]["reason"] == "invalid_request"
 
 
-def test_what_cannot_be_reached(served, berth):
+def test_unreachable_servers(served, berth):
     done = berth("book", "gpu-01:1", "--for", "1h", status=1,
                  BERTH_KAFKA_BOOTSTRAP_SERVERS=UNREACHABLE)
     assert "cannot reach Kafka" in done.stderr and "refused" in done.stderr

@@ -68,7 +68,7 @@ def test_order_of_start(services):
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
-def test_our_services_have_no_rights(services, name):
+def test_services_are_unprivileged(services, name):
     service = services[name]
     assert service["read_only"] is True
     assert service["user"] == "10001:10001"
@@ -77,7 +77,7 @@ def test_our_services_have_no_rights(services, name):
 
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
-def test_health_is_asked_of_the_program_itself(services, name):
+def test_health_checks_use_the_program(services, name):
     assert services[name]["healthcheck"]["test"] == ["CMD", OURS[name], "--healthcheck"]
 
 

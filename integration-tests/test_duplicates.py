@@ -121,7 +121,7 @@ def test_the_first_answer_stays(place):
     check_farm(farm)
 
 
-def test_what_does_not_use_the_id_up(place):
+def test_rejections_before_the_id_check(place):
     """Rejections before the id check do not use the id; a repeat after expiry is rejected as expired."""
     farm, a, _ = place
     ident, now = str(uuid.uuid4()), int(time.time())

@@ -127,7 +127,7 @@ def in_sync(broker, farm):
                for part in topics[name].partitions.values())
 
 
-def test_an_open_transaction_of_somebody_else(farm):
+def test_open_transaction_of_another_client(farm):
     """A client's open Kafka transaction does not delay later requests. Its messages are decided from
     their append on, even if it is aborted. The offset taken by its end marker is harmless, also to
     a restarted worker."""
@@ -208,7 +208,7 @@ def make_again(farm, topic, settings):
                f"{topic} has its partitions")
 
 
-def test_request_topic_made_again(farm):
+def test_request_topic_recreated(farm):
     worker = farm.start_worker()
     used = {farm.events.decision(farm.publish(b"garbage", partition=part)).partition
             for part in (1, 2, 2, 2)}
@@ -240,7 +240,7 @@ def test_request_topic_made_again(farm):
     worker.stop()
 
 
-def test_request_topic_made_again_under_a_running_worker(farm):
+def test_request_topic_recreated_under_a_running_worker(farm):
     worker = farm.start_worker()
     position = farm.publish(b"garbage", partition=5)
     farm.events.decision(position)
@@ -251,7 +251,7 @@ def test_request_topic_made_again_under_a_running_worker(farm):
     worker.stop()
 
 
-def test_event_topic_made_again(farm):
+def test_event_topic_recreated(farm):
     worker = farm.start_worker()
     farm.events.decision(farm.publish(b"garbage", partition=3))
     wait_until(lambda: farm.partition_row(3)["published_seq"] == 1, "it is noted as published")

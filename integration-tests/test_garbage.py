@@ -326,7 +326,7 @@ def test_claims_that_are_fine(garbage, name):
 
 
 @pytest.mark.parametrize("name", NOT_JSON)
-def test_payloads_that_are_no_json(garbage, name):
+def test_payloads_that_are_not_json(garbage, name):
     event = judge(garbage, NOT_JSON[name](Maker(garbage)))
     assert event.reason == "wrong_issuer", event.json
     assert "id" not in event.data["request"] and "user" not in event.data["request"]
@@ -345,7 +345,7 @@ def test_the_longest_token(garbage):
     assert judge(garbage, Maker(garbage).sized(TOKEN_MAX)).accepted
 
 
-def test_keys_that_do_not_count(garbage):
+def test_revoked_and_expired_keys(garbage):
     """A revoked key and keys outside their validity are refused; the client's other keys still work."""
     farm = garbage
     old = farm.add_key("batch-1", "submitter", "ES256", "batch-1-old", private_key("ES256", "old"))

@@ -359,7 +359,7 @@ CREATE TABLE ressource_reserve (id_ressource INT, id_reservation INT, nb_gpu INT
     check_farm(served)
 
 
-def test_what_is_refused_at_once(farm):
+def test_import_usage_errors(farm):
     old = Old(farm)
     try:
         for words in (("--zone", "Mars/Phobos"), ("--name-format", "gpu"), ("--wait", "5"),
@@ -452,7 +452,7 @@ def test_the_page_can_be_followed(served):
     check_farm(farm)
 
 
-def test_the_old_posts_say_where_to_go(served):
+def test_old_posts_name_the_replacement(served):
     """For each path on the page, GET answers and POST names the replacement."""
     served.register("gpu-01", id=1)
     paths = re.findall(r"^\| `GET (/R[^`]*)`", PAGE.read_text(), re.M)

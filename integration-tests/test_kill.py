@@ -145,7 +145,7 @@ def test_zombie(farm, say):
         worker.stop()
 
 
-def test_claimed_by_somebody_else(farm):
+def test_claimed_by_another_worker(farm):
     """A dead worker's delayed claim is applied late: the owner finds a foreign epoch under its lock, and
     no rebalance will give it the partition back."""
     worker = farm.start_worker()

@@ -142,7 +142,7 @@ def spread(farm, count):
 
 
 @pytest.mark.parametrize("limit", [{"gpus-at-once": 8}, {"gpu-hours-ahead": 8 * 24}])
-def test_two_partitions_cannot_both_spend_it(farm, limit):
+def test_limit_holds_across_partitions(farm, limit):
     """One client sends to six partitions of two workers at once, in several rounds."""
     option, value = next(iter(limit.items()))
     farm.admin_json("client", "limit", "batch-1", f"--{option}", value)

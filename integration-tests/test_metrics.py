@@ -281,7 +281,7 @@ def test_reader_counts_its_answers(farm):
     assert requests.get(url + "?x=1", timeout=10).status_code == 400
 
 
-def test_reader_sees_what_no_worker_decides(farm):
+def test_reader_reports_lag_without_workers(farm):
     """The reader reports the farm's lag and halts even while no worker runs."""
     farm.start_reader()
     url = farm.reader_url + "/metrics"

@@ -265,7 +265,7 @@ def test_many_at_once(farm):
     assert len(set(answers)) == 1
 
 
-def test_bookings_asked_for_at_once(farm):
+def test_concurrent_booking_lookups(farm):
     """Concurrent booking lookups share statements; each gets the answer to its own id, also 404."""
     items = {item["id"]: item for item in farm.get_json("/v1/bookings?limit=1000")["items"]}
     asked = [*items, "3", *list(items)[:2], "-1", "12x"] * 60
@@ -278,7 +278,7 @@ def test_bookings_asked_for_at_once(farm):
     assert answers == [items.get(number, 404) for number in asked]
 
 
-def test_bookings_asked_for_in_vain(farm):
+def test_clients_gone_during_a_lookup(farm):
     """Clients that disconnect, and a reader that stops, while booking lookups are pending."""
     reader = farm.start("berth-reader")
     port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))

@@ -156,7 +156,7 @@ def test_filters_compare_fields_not_text(farm):
         check([stack.enter_context(listening(farm, after=begin, **params)) for params in filters])
 
 
-def test_a_machine_is_told_of_what_leaves_it(farm):
+def test_machine_listener_gets_departures(farm):
     """A machine's listener also gets events by which a booking leaves the machine (cancelled, moved,
     displaced): live, resumed, and from the database."""
     start = int(time.time()) // HOUR * HOUR + 48 * HOUR

@@ -236,7 +236,7 @@ def test_availability_after_a_database_that_went_back(farm, start):
         set_booked(1, 1)
 
 
-def test_availability_waits_for_no_other(farm):
+def test_slow_query_delays_no_other_request(farm):
     """One blocked database query does not delay other requests: no lock is held across a query."""
     for name in ("v-kept", "v-slow"):
         farm.register(name, gpus=1, labels={"only": name})
@@ -425,7 +425,7 @@ def test_old_api(farm, start):
     assert requests.head(farm.reader_url + "/Ressource/", timeout=10).status_code == 200
 
 
-def test_old_api_leaves_out_what_was_cancelled(farm, start):
+def test_old_api_omits_cancelled_bookings(farm, start):
     booked = farm.accept(farm.batch_1, create(start, start + HOUR, share("v-03", 1, 1)))
     number = booked.booking["id"]
     assert farm.get(f"/Reservation/{number}").status_code == 200

@@ -283,7 +283,7 @@ def test_old_requests_and_events_are_deleted(farm):
 
 # ---- events, partitions --------------------------------------------------------------------------
 
-def test_event_topic_made_again_and_published_again(farm):
+def test_event_topic_recreated_and_published_again(farm):
     worker = farm.start_worker()
     farm.register("gpu-01")
     start = tomorrow()
