@@ -17,7 +17,7 @@ HOUR = 3600
 
 
 def book(farm, client, *arguments, **environment):
-    """Runs the example as that client; its exit status and what it printed."""
+    """Runs the example as that client; returns its exit status and its output."""
     key_file = write_key_file(farm.folder / f"{client.kid}.key", client.key)
     settings = {"BERTH_CLIENT_NAME": client.name, "BERTH_CLIENT_KEY_FILE": key_file,
                 "BERTH_CLIENT_KID": client.kid, "USER": "alice", **environment}

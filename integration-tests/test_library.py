@@ -91,7 +91,7 @@ def example():
     return "\n".join(line[7:] for line in code.split("\n")) + "\n"
 
 
-# ---- what is installed ---------------------------------------------------------------------------
+# ---- installed files -----------------------------------------------------------------------------
 
 def test_installed_files(installed):
     version = re.search(r'BERTH_VERSION "(.*)"', (ROOT / "lib/base/version.h").read_text()).group(1)

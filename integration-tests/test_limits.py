@@ -95,7 +95,7 @@ def test_set_while_a_batch_is_under_way(farm):
     assert generation(farm) == 4  # three keys
 
 
-# ---- what they do ------------------------------------------------------------------------------
+# ---- limits in force ---------------------------------------------------------------------------
 
 
 def test_they_count_from_the_next_batch_on(farm):

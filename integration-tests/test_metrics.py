@@ -328,7 +328,7 @@ def test_reader_answers_without_the_database(new_farm):
     farm.database.create(farm.database_name)
 
 
-# ---- what goes with them -----------------------------------------------------------------------
+# ---- documentation, alerts, dashboard ----------------------------------------------------------
 
 
 def documented():

@@ -49,13 +49,6 @@ def make_topic(farm, topic, settings, partitions=8):
     wait_until(lambda: topic in farm.broker.topics(), f"{topic} is made")
 
 
-def delete_records(farm, topic, part, before):
-    """Deletes the first messages of a partition, as retention does."""
-    for future in farm.broker.admin.delete_records(
-            [TopicPartition(topic, part, before)]).values():
-        future.result()
-
-
 def execute(farm, statement):
     with farm.sql.cursor() as cursor:
         cursor.execute(statement)
@@ -198,7 +191,7 @@ def test_deleted_before_they_were_decided(farm):
     worker.stop()
     for number in range(4):
         position = farm.publish(f"lost {number}", partition=1)
-    delete_records(farm, farm.request_topic, 1, position[1])
+    farm.broker.delete_records(farm.request_topic, 1, position[1])
     farm.start_worker()
     why = wait_halted(farm, 1, "requests_deleted",
                       "were deleted before they were decided (retention is too short)")
@@ -225,7 +218,7 @@ def test_a_hole_before_the_position(farm):
     worker = farm.start_worker()
     worker.wait_log(r"part=5 .*to=running")
     worker.stop()
-    delete_records(farm, farm.request_topic, 5, 1)
+    farm.broker.delete_records(farm.request_topic, 5, 1)
     farm.start_worker()
     wait_halted(farm, 5, "request_log_replaced", "is not the one that was decided last")
 
@@ -253,7 +246,7 @@ def test_init_begins_where_the_log_begins(new_farm):
     farm = new_farm()
     make_topic(farm, farm.request_topic, REQUESTS)
     positions = [farm.publish(f"message {number}", partition=2) for number in range(3)]
-    delete_records(farm, farm.request_topic, 2, positions[1][1])
+    farm.broker.delete_records(farm.request_topic, 2, positions[1][1])
     farm.init()
     assert farm.partition_row(2)["next_offset"] == positions[1][1]
     farm.start_worker()
@@ -272,8 +265,8 @@ def test_old_requests_and_events_are_deleted(farm):
                "it is noted as published")
     worker.stop()
     part = event.partition
-    delete_records(farm, farm.request_topic, part, event.position[1] + 1)
-    delete_records(farm, farm.event_topic, part, event.message.offset + 1)
+    farm.broker.delete_records(farm.request_topic, part, event.position[1] + 1)
+    farm.broker.delete_records(farm.event_topic, part, event.message.offset + 1)
     farm.start_worker()
     after = farm.accept(farm.batch_2, create(start, start + HOUR, share("gpu-01")))
     assert after.partition == part and after.sequence == event.sequence + 1

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pymysql
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from berthtest.wait import wait_until
@@ -84,6 +85,12 @@ class Broker:
         for future in self.admin.delete_topics(names, operation_timeout=20).values():
             future.result()
         wait_until(lambda: not set(names) & set(self.topics()), f"{names} are gone")
+
+    def delete_records(self, topic, part, before):
+        """Deletes a partition's messages before the offset, as retention does."""
+        place = TopicPartition(topic, part, before)
+        for future in self.admin.delete_records([place]).values():
+            future.result(20)
 
 
 class Database:

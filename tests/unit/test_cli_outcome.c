@@ -16,7 +16,7 @@
 #include "cli/cli.h"
 #include "lib/base/mem.h"
 
-/* ---- what is printed ----------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------------------------- */
 
 /* stdout or stderr, redirected into a file for a while. */
 struct capture {
@@ -74,7 +74,7 @@ static void check_printed(const struct cli *cli, const char *event, const struct
     json_decref(json);
 }
 
-/* ---- what was typed ------------------------------------------------------------------------ */
+/* ---- command lines ------------------------------------------------------------------------- */
 
 /* A command line without --config, so that only its options count. */
 static void type(struct cli *cli, char *const *argv)

@@ -497,7 +497,7 @@ static void test_profiles(void **state)
             "%F:2: farm.name is already set at %F:1");
 }
 
-/* ---- what is required, what is printed --------------------------------------------------------- */
+/* ---- required keys, printing ------------------------------------------------------------------- */
 
 static void test_required_keys(void **state)
 {
