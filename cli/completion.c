@@ -252,7 +252,7 @@ int cli_completion(struct cli *cli)
             return EXIT_CODE_OK;
         }
     }
-    return cli_usage(cli, "bash, zsh or fish is expected");
+    return cli_usage(cli, "expected bash, zsh or fish");
 }
 
 int cli_config(struct cli *cli)

@@ -37,7 +37,7 @@ static enum err take_span(const struct cli *cli, const char *option, int64_t *ms
     if (cli_time_parse_duration(text, ms_out, f) != ERR_OK)
         return failure_wrap(f, "--%s", option);
     if (*ms_out == 0)
-        return failure_set(f, ERR_USAGE, "--%s: a second at least is expected", option);
+        return failure_set(f, ERR_USAGE, "--%s: expected a second or more", option);
     return ERR_OK;
 }
 

@@ -96,7 +96,7 @@ int cli_key_generate(struct cli *cli)
     if (!files.private_path)
         return cli_usage(cli, "where to? Give --out FILE");
     if (alg == JWS_ALG_COUNT)
-        return cli_usage(cli, "--alg '%.40s': ES256 or RS256 is expected", alg_name);
+        return cli_usage(cli, "--alg '%.40s': expected ES256 or RS256", alg_name);
     char *default_path = xasprintf("%s.pub", files.private_path);
     files.public_path = public_path ? public_path : default_path;
     enum err err = signing_key_generate(alg, &key, &f);
@@ -151,7 +151,7 @@ int cli_key_show(struct cli *cli)
     struct jws_key *key = NULL;
     char kid[44];
     if (cli->after.operand_count > 1)
-        return cli_usage(cli, "one key file is expected");
+        return cli_usage(cli, "expected one key file");
     const char *path = cli->after.operand_count == 1 ? cli->after.operands[0] : NULL;
     if (find_public(cli, path, &key, &f) != ERR_OK)
         return cli_fail(cli, &f);
@@ -289,7 +289,7 @@ int cli_verify(struct cli *cli)
     struct jws_key *key = NULL;
     char *token = NULL;
     if (cli->after.operand_count != 1)
-        return cli_usage(cli, "one token is expected, or - to read it");
+        return cli_usage(cli, "expected one token, or - to read it");
     if (find_public(cli, cli_value(cli, "key"), &key, &f) != ERR_OK)
         return cli_fail(cli, &f);
     int code;

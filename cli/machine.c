@@ -9,7 +9,7 @@
 static enum err take_name(const struct cli *cli, struct cli_machine *out, struct failure *f)
 {
     if (cli->after.operand_count != 1)
-        return failure_set(f, ERR_USAGE, "one machine's name is expected");
+        return failure_set(f, ERR_USAGE, "expected one machine's name");
     out->name = cli->after.operands[0];
     return cli_name_check(out->name, f);
 }
@@ -69,7 +69,7 @@ int cli_machine_update(struct cli *cli)
         err = take_capacity(cli, &machine, &f);
     if (err == ERR_OK && machine.state &&
         machine_state_from_name(machine.state) == MACHINE_STATE_COUNT) {
-        err = failure_set(&f, ERR_USAGE, "--state '%.40s': up, draining or retired is expected",
+        err = failure_set(&f, ERR_USAGE, "--state '%.40s': expected up, draining or retired",
                           machine.state);
     }
     if (err == ERR_OK && cli_has(cli, "label") && cli_has(cli, "no-labels"))

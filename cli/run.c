@@ -128,7 +128,7 @@ static enum err take_format(struct cli *cli, struct failure *f)
             return ERR_OK;
         }
     }
-    return failure_set(f, ERR_USAGE, "--output '%.40s': text, json or tsv is expected", text);
+    return failure_set(f, ERR_USAGE, "--output '%.40s': expected text, json or tsv", text);
 }
 
 static enum err take_common(struct cli *cli, struct failure *f)
@@ -153,7 +153,7 @@ static enum err take_librdkafka(struct cli *cli, const struct options *opts, str
         const char *text = opts->given[i].value;
         const char *equals = strchr(text, '=');
         if (!equals || equals == text)
-            return failure_set(f, ERR_USAGE, "-X '%.60s': NAME=VALUE is expected", text);
+            return failure_set(f, ERR_USAGE, "-X '%.60s': expected NAME=VALUE", text);
         char *key = xasprintf("kafka.%.*s", (int)(equals - text), text);
         enum err err = config_set(cli->cfg, key, equals + 1, "-X", f);
         free(key);

@@ -17,8 +17,8 @@ enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *ou
     int64_t value = whole ? strtoll(text, NULL, 10) : -1;
     if (!whole || value < range.min || value > range.max) {
         return failure_set(f, ERR_USAGE,
-                           "%s '%.60s': a whole number %" PRId64 "..%" PRId64 " is expected",
-                           range.what, text, range.min, range.max);
+                           "%s '%.60s': expected a whole number %" PRId64 "..%" PRId64, range.what,
+                           text, range.min, range.max);
     }
     *out = value;
     return ERR_OK;
@@ -76,7 +76,7 @@ enum err cli_share_parse(const char *text, struct cli_share *out, struct failure
     const char *second = strchr(colon + 1, ':');
     len = second ? (size_t)(second - colon - 1) : strlen(colon + 1);
     if (len >= sizeof(gpus))
-        return failure_set(f, ERR_USAGE, "'%.100s': MACHINE[:GPUS[:GIB]] is expected", text);
+        return failure_set(f, ERR_USAGE, "'%.100s': expected MACHINE[:GPUS[:GIB]]", text);
     memcpy(gpus, colon + 1, len);
     share.whole = false;
     err = cli_integer_parse(gpus, (struct cli_range){"GPUs", 0, LIMIT_GPUS}, &share.gpus, f);
@@ -151,7 +151,7 @@ enum err cli_label_add(json_t *labels, const char *text, struct failure *f)
 {
     const char *equals = strchr(text, '=');
     if (!equals || equals == text)
-        return failure_set(f, ERR_USAGE, "label '%.100s': KEY=VALUE is expected", text);
+        return failure_set(f, ERR_USAGE, "label '%.100s': expected KEY=VALUE", text);
     char key[LIMIT_LABEL_KEY_LEN + 1];
     size_t len = (size_t)(equals - text);
     if (len >= sizeof(key)) {

@@ -288,7 +288,7 @@ static enum err open_input(struct submit *s, struct failure *f)
     const struct options *opts = &s->cli->after;
     const char *path = opts->operand_count > 0 ? opts->operands[0] : "-";
     if (opts->operand_count > 1)
-        return failure_set(f, ERR_USAGE, "one file is expected");
+        return failure_set(f, ERR_USAGE, "expected one file");
     s->in = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
     if (!s->in)
         return failure_set(f, ERR_USAGE, "cannot read %s: %s", path, strerror(errno));

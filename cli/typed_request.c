@@ -238,7 +238,7 @@ enum err cli_repeat_parse(const struct cli_repeat_text *text, const struct cli_w
     }
     repeat.every = every_of(text->every);
     if (!repeat.every)
-        return failure_set(f, ERR_USAGE, "--repeat '%.40s': day or week is expected", text->every);
+        return failure_set(f, ERR_USAGE, "--repeat '%.40s': expected day or week", text->every);
     if (!text->count) {
         return failure_set(f, ERR_USAGE, "--repeat %s: how many times? Give --count N, 1..%d",
                            repeat.every, LIMIT_OCCURRENCES);

@@ -123,7 +123,7 @@ static enum err parse_position(const char *text, size_t len, struct berth_positi
     char *separator = strpbrk(copy, ":-");
     if (!separator) {
         return failure_set(f, ERR_USAGE,
-                           "--from '%s': beginning, end or PARTITION:SEQ,... is expected", copy);
+                           "--from '%s': expected beginning, end or PARTITION:SEQ,...", copy);
     }
     *separator = '\0';
     struct cli_range partitions = {"--from: partition", 0, LIMIT_PARTITIONS - 1};

@@ -151,7 +151,7 @@ static enum err take_options(struct import *import, struct failure *f)
     if (wait && cli_time_parse_duration(wait, &import->wait_ms, f) != ERR_OK)
         return failure_wrap(f, "--wait");
     if (import->wait_ms == 0)
-        return failure_set(f, ERR_USAGE, "--wait: a second at least is expected");
+        return failure_set(f, ERR_USAGE, "--wait: expected a second or more");
     return ERR_OK;
 }
 

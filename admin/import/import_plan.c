@@ -68,7 +68,7 @@ static bool refuse_id(struct import *import, json_t *item, const struct old_id *
 {
     return refuse(
         import, item, "invalid_id",
-        xasprintf("its id is %.40s: a whole number is expected", id->text ? id->text : "NULL"));
+        xasprintf("its id is %.40s: expected a whole number", id->text ? id->text : "NULL"));
 }
 
 static bool machine_request(struct import *import, const struct old_machine *machine,
@@ -204,7 +204,7 @@ static bool window_of(struct import *import, json_t *item, const struct old_book
     if (!start_known || !moment_of(import, booking->end, import->old.end_is_utc, &end)) {
         const char *text = start_known ? booking->end : booking->start;
         return refuse(import, item, "invalid_date",
-                      xasprintf("%s %.40s: a date and time on whole seconds is expected",
+                      xasprintf("%s %.40s: expected a date and time on whole seconds",
                                 start_known ? "date_fin" : "date_debut", text ? text : "NULL"));
     }
     bool exact = start.count == 1 && end.count == 1;

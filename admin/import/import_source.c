@@ -154,7 +154,7 @@ static enum err check_columns(const struct options *opts, struct failure *f)
         }
         if (!known) {
             return failure_set(f, ERR_USAGE,
-                               "--column %s: TABLE.COLUMN=NAME is expected, with the usual names "
+                               "--column %s: expected TABLE.COLUMN=NAME, with the usual names "
                                "of table and column, as Ressource.quantiteGPU=gpus",
                                value);
         }
@@ -263,7 +263,7 @@ static enum err table_names(const struct options *opts, const char *names[TABLE_
     }
     if (at || count != TABLE_COUNT) {
         return failure_set(f, ERR_USAGE,
-                           "--tables %s: three names are expected, of the resources, the "
+                           "--tables %s: expected three names, of the resources, the "
                            "reservations and the reserved resources",
                            text);
     }

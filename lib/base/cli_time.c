@@ -59,7 +59,7 @@ enum err cli_time_check_zone(const char *zone, struct failure *f)
         }
     }
     return failure_set(f, ERR_USAGE,
-                       "there is no time zone '%.60s': a name like Europe/Paris or UTC is expected",
+                       "there is no time zone '%.60s': expected a name like Europe/Paris or UTC",
                        zone);
 }
 
@@ -132,7 +132,7 @@ static enum err resolve(reading at, const char *zone, int64_t *ms_out, struct fa
 {
     int64_t found[2];
     if (at < DAY_S || at > LIMIT_TIME_S - DAY_S)
-        return failure_set(f, ERR_USAGE, "years 1970 to 9999 are expected");
+        return failure_set(f, ERR_USAGE, "expected years 1970 to 9999");
     size_t count = moments(at, found);
     if (count == 1) {
         *ms_out = found[0] * 1000;
@@ -185,10 +185,11 @@ static bool looks_like_date(const char *text)
 
 static enum err not_a_time(const char *text, struct failure *f)
 {
-    return failure_set(f, ERR_USAGE,
-                       "'%.60s' is not a time: 2026-12-01T03:00:00+01:00, '2026-12-01 03:00', "
-                       "03:00, 'tomorrow 03:00', 'mon 03:00', now, +2h or @1796090400 is expected",
-                       text);
+    return failure_set(
+        f, ERR_USAGE,
+        "'%.60s' is not a time: expected 2026-12-01T03:00:00+01:00, '2026-12-01 03:00', "
+        "03:00, 'tomorrow 03:00', 'mon 03:00', now, +2h or @1796090400",
+        text);
 }
 
 static enum err parse_dated(const char *text, const char *zone, int64_t *ms_out, struct failure *f)
@@ -202,8 +203,8 @@ static enum err parse_dated(const char *text, const char *zone, int64_t *ms_out,
     }
     if (text[len - 1] == 'Z' || (len > 16 && strpbrk(text + 16, "+-"))) {
         return failure_set(f, ERR_USAGE,
-                           "'%.60s' is not RFC 3339: 2026-12-01T03:00:00Z or "
-                           "2026-12-01T03:00:00+01:00 is expected",
+                           "'%.60s' is not RFC 3339: expected 2026-12-01T03:00:00Z or "
+                           "2026-12-01T03:00:00+01:00",
                            text);
     }
     reading day = date_at(text);
@@ -326,7 +327,7 @@ static enum err refuse_duration(const char *text, struct failure *f)
         return not_a_duration(text, "fractions are not taken: write 1h30m", f);
     if (digits > 0 && (text[digits] == 'M' || strncmp(text + digits, "mo", 2) == 0))
         return not_a_duration(text, "months have no fixed length: write 30d", f);
-    return not_a_duration(text, "1w2d3h4m5s in that order, HH:MM:SS or D-HH:MM:SS is expected", f);
+    return not_a_duration(text, "expected 1w2d3h4m5s in that order, HH:MM:SS or D-HH:MM:SS", f);
 }
 
 /* "[D-]HH:MM:SS": seconds; -1: not that. */

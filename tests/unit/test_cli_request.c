@@ -49,7 +49,7 @@ static void test_a_share_is_machine_gpus_memory(void **state)
         {"gpu-01:4:", NULL, false, 0, 0, "whole number"},
         {"gpu-01:4:64:1", NULL, false, 0, 0, "whole number"},
         {"gpu-01:65536", NULL, false, 0, 0, "0..65535"},
-        {"gpu-01:00000000000000000000000001", NULL, false, 0, 0, "is expected"},
+        {"gpu-01:00000000000000000000000001", NULL, false, 0, 0, "expected"},
         {"gpu-01:0", NULL, false, 0, 0, "nothing"},
         {"gpu-01:0:0", NULL, false, 0, 0, "nothing"},
     };
@@ -275,9 +275,9 @@ static void test_any_takes_count_amounts_and_labels(void **state)
         struct cli_any_text text;
         const char *error;
     } rows[] = {
-        {{.count = "0"}, "--any '0': a whole number 1..64"},
-        {{.count = "65"}, "--any '65': a whole number 1..64"},
-        {{.count = "gpu-01"}, "--any 'gpu-01': a whole number"},
+        {{.count = "0"}, "--any '0': expected a whole number 1..64"},
+        {{.count = "65"}, "--any '65': expected a whole number 1..64"},
+        {{.count = "gpu-01"}, "--any 'gpu-01': expected a whole number"},
         {{.gpus = "1"}, "add --any"},
         {{.memory_gib = "1"}, "add --any"},
         {{.labels = labels}, "add --any"},
