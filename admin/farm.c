@@ -1,4 +1,4 @@
-/* berth-admin init, migrate, status, farm resume: the installation as a whole. */
+/* berth-admin init, migrate, farm resume: the installation as a whole. */
 #include "admin/admin.h"
 
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* The reasons of a rejection: stable names, never reused, in the order in which the decision
- * function checks them (docs/messages.md). One table drives codec, schemas, documentation and
+ * function checks them, except that the operator's rejection comes before all others
+ * (docs/messages.md). One table drives codec, schemas, documentation and
  * tests. */
 #ifndef BERTH_CORE_REASON_H
 #define BERTH_CORE_REASON_H

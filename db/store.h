@@ -6,8 +6,8 @@
  * error inside a transaction the caller must call rollback (or connect) and start over; the store
  * does nothing behind its back: no retry, no reconnect.
  *
- * Errors, and what the caller does: err_is_retryable (deadlock, lock time-out, duplicate key,
- * server refuses): roll back, wait a little, redo. err_is_connection: connect first.
+ * Errors, and what the caller does: err_is_retryable (deadlock, lock time-out, duplicate key): roll
+ * back, wait a little, redo. err_is_connection, and ERR_DB_SERVER (the server refuses): connect first.
  * ERR_DB_COMMIT_UNKNOWN (from commit only): connect, kill the old session, look at the partition
  * rows. ERR_DB_ERROR, ERR_DB_SCHEMA: a bug or a wrong world; report, retry slowly. */
 #ifndef BERTH_DB_STORE_H
@@ -100,9 +100,11 @@ struct store_batch {
     const struct decision_row *decisions; /* by partition, then seq */
     size_t partition_count;
     const struct partition_row *partitions; /* written: next_offset, last_seq, published_seq,
-                                             * clock_ms, last_sha256, progress_epoch; `epoch` must
-                                             * still be the row's */
-    struct world *world; /* what it has touched is written: machines, clients, bookings */
+                                             * clock_ms, last_sha256, progress_epoch, and this
+                                             * session's connection id; `epoch` must still be the
+                                             * row's */
+    struct world *world; /* what it has touched is written: machines, clients, bookings with their
+                          * allocations */
 };
 
 typedef void store_key_fn(void *arg, const struct key_row *row);

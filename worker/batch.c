@@ -81,7 +81,8 @@ static void set_times(struct batch *b)
     }
 }
 
-/* Each row must be as this owner left it. */
+/* Each row must be as this owner left it. ERR_EPOCH_LOST, if one is not: its partition has left the
+ * batch (LOST or CHECKING), which is tried again without it. */
 static enum err compare_rows(struct batch *b, struct failure *f)
 {
     for (size_t i = 0; i < b->part_count; i++) {
@@ -204,9 +205,10 @@ static enum err decide_and_write(struct batch *b, struct failure *f)
     size_t p = 0;
     worker_stage_end(b->w, STAGE_LOCK);
     for (size_t i = 0; i < b->count; i++) {
-        while (b->parts[p] != b->items[i]->part)
+        while (b->parts[p] != b->items[i]->part) {
             p++;
-        assert(p < b->part_count);
+            assert(p < b->part_count);
+        }
         decide_item(b, b->items[i], &b->rows[p], &b->decisions[i]);
     }
     for (p = 0; p < b->part_count; p++) {

@@ -40,8 +40,8 @@ struct broker_event {
 
 struct broker_callbacks {
     void *arg;
-    /* The group assigned these partitions. The owner claims them and calls ops->start before it
-     * returns. */
+    /* The group assigned these partitions. Nothing of them is fetched until the owner has claimed
+     * them and calls ops->start. */
     void (*assigned)(void *arg, const int32_t *parts, size_t count);
     /* The group takes these partitions away when this returns. lost: another member may own them
      * already. */

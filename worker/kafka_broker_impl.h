@@ -2,8 +2,7 @@
  * kafka_poll.c are the group's consumer, kafka_publish.c the producer, kafka_read.c the look-ups
  * in the logs and the check of the topics. Only these files include this header.
  *
- * There are three librdkafka clients, because a claim reads logs and publishes from within the
- * consumer's rebalance callback. All run in one thread; only `connection_lost` and `broker_up` are
+ * There are three librdkafka clients: consumer, producer, and the reader of logs. All run in one thread; only `connection_lost` and `broker_up` are
  * set by librdkafka's threads. */
 #ifndef BERTH_WORKER_KAFKA_BROKER_IMPL_H
 #define BERTH_WORKER_KAFKA_BROKER_IMPL_H

@@ -60,8 +60,9 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
     if (message->err && !broker->producer_failed) {
         /* Not rd_kafka_message_errstr: for a sent message it returns the payload. */
         struct log_quoted quoted;
-        log_warn("an event was not delivered", "part=%" PRId32 " seq=%" PRId64 " code=%s text=%s",
-                 part, seq, rd_kafka_err2name(message->err),
+        log_warn("an event was not delivered; a new producer publishes it again",
+                 "part=%" PRId32 " seq=%" PRId64 " code=%s text=%s", part, seq,
+                 rd_kafka_err2name(message->err),
                  log_quote(&quoted, rd_kafka_err2str(message->err)));
         broker->producer_failed = true;
     }

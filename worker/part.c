@@ -6,13 +6,13 @@
 #include "lib/base/log.h"
 
 #define TO(state) (1u << PART_##state)
-/* Which states may follow; FOREIGN follows each. */
+/* Which states may follow, as part.h lists them. */
 static const unsigned transitions[PART_STATE_COUNT] = {
     [PART_FOREIGN] = TO(CLAIMING),
-    [PART_CLAIMING] = TO(FOREIGN) | TO(CHECKING) | TO(HALTED) | TO(LOST),
-    [PART_CHECKING] = TO(FOREIGN) | TO(RUNNING) | TO(WAITING) | TO(HALTED) | TO(LOST),
+    [PART_CLAIMING] = TO(FOREIGN) | TO(CHECKING) | TO(HALTED),
+    [PART_CHECKING] = TO(FOREIGN) | TO(RUNNING) | TO(HALTED) | TO(LOST),
     [PART_RUNNING] = TO(FOREIGN) | TO(CHECKING) | TO(WAITING) | TO(HALTED) | TO(LOST),
-    [PART_WAITING] = TO(FOREIGN) | TO(CHECKING) | TO(HALTED) | TO(LOST),
+    [PART_WAITING] = TO(FOREIGN) | TO(CHECKING) | TO(LOST),
     [PART_HALTED] = TO(FOREIGN) | TO(CLAIMING) | TO(LOST),
     [PART_LOST] = TO(FOREIGN) | TO(CLAIMING),
 };

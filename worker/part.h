@@ -1,15 +1,21 @@
-/* One request partition as its owner sees it, and the states of owning it:
+/* One request partition as its owner sees it, and the states of owning it. Every state may also become
+ * FOREIGN: the group takes the partition away.
  *
- *                     assigned                 claimed               tail, resume check
- *        FOREIGN ----------------> CLAIMING ------------> CHECKING ---------------------> RUNNING
- *           ^                         ^  |                 ^ |  ^                          |  |
- *           |  revoked (from any)     |  | epoch taken     | |  | session or broker lost   |  |
- *           +----------------         |  v                 | |  +--------------------------+  |
- *                                     | LOST <-------------|-+------- epoch not ours ---------+
- *                                     |                    |                                  |
- *                                     |   again, later  WAITING <-- clock ahead, lock held ---+
- *                                     |                                                       |
- *                       resumed by an operator: HALTED <---- will not pass by itself ---------+
+ *     FOREIGN  -> CLAIMING  the group assigns the partition
+ *     CLAIMING -> CHECKING  its row is claimed
+ *              -> HALTED    the row is halted already, or is missing
+ *     CHECKING -> RUNNING   row, event tail and position are as they should be
+ *              -> HALTED    they are not, and an operator must look
+ *              -> LOST      another owner holds the epoch
+ *     RUNNING  -> CHECKING  session or broker was lost, the farm was resumed, or the row was changed
+ *              -> WAITING   a clock is ahead, or a row stays locked
+ *              -> HALTED    an operator must look, as at a message that cannot be decided
+ *              -> LOST      another owner holds the epoch
+ *     WAITING  -> CHECKING  time to look again, or as RUNNING
+ *              -> LOST      another owner holds the epoch
+ *     HALTED   -> CLAIMING  an operator has resumed the partition
+ *              -> LOST      another owner holds the epoch
+ *     LOST     -> CLAIMING  the group assigns the partition again
  *
  * Only RUNNING partitions are consumed. A LOST partition is claimed again only after a later
  * assignment: otherwise two workers would claim it in turns for ever (docs/architecture.md, Owning a
@@ -58,8 +64,8 @@ struct part {
 };
 
 const char *part_state_name(enum part_state state);
-/* Changes the state and logs the change with `why` (NULL: no reason). Asserts that the diagram has
- * the arrow. Setting the state that the partition is in does nothing. */
+/* Changes the state and logs the change with `why` (NULL: no reason). Asserts that the list above
+ * has the change. Setting the state that the partition is in does nothing. */
 void part_set(struct part *part, enum part_state state, const char *why);
 /* Whether the partition's row carries this worker's epoch, as far as the worker knows. */
 bool part_is_claimed(const struct part *part);

@@ -60,10 +60,6 @@ static void on_delivered(void *arg, int32_t number, int64_t seq, enum err err)
     if (err == ERR_OK)
         worker_metrics_acknowledged(w->metrics, number, seq, worker_wall_ms(w));
     if (err != ERR_OK) {
-        if (!w->producer.broken) {
-            log_warn("an event was not delivered; a new producer publishes it again",
-                     "part=%" PRId32 " seq=%" PRId64 " err=%s", number, seq, err_name(err));
-        }
         worker_producer_broke(w);
     } else if (seq > part->acked_seq && seq <= part->sent_seq) {
         part->acked_seq = seq;

@@ -22,6 +22,7 @@ static int64_t lose_and_rejoin(struct worker *w)
 {
     struct part *part = worker_part(w, 0);
     worker_part_set(w, part, PART_CLAIMING, NULL);
+    worker_part_set(w, part, PART_CHECKING, NULL);
     worker_lose_part(w, part);
     assert_true(w->rejoin.due);
     int64_t pause_ms = w->rejoin.retry.at_ms - now_ms;
