@@ -42,9 +42,14 @@ void admin_help(FILE *out);
 
 /* --- the database (query.c) --- */
 
-/* Opens admin->session with longer time limits than a worker's: nobody waits for this session's
- * locks. checked: the schema must have this program's version. */
-enum err admin_open_database(struct admin *admin, bool checked, struct failure *f);
+/* Opens admin->session. A statement and a wait for a lock may take longer than a worker's. Between
+ * statements the server waits no longer than for a worker: the session may lock rows that workers
+ * need, and a stopped command must lose its locks. check_schema: the schema must have this program's
+ * version. */
+enum err admin_open_database(struct admin *admin, bool check_schema, struct failure *f);
+/* Lets the server wait for an hour between statements. For commands that read Kafka meanwhile; they
+ * lock no partition's row. */
+enum err admin_wait_outside(struct admin *admin, struct failure *f);
 /* A statement, for one of the next two functions. In `format`, each ? stands for the next argument,
  * a text (NULL: NULL), and each # for an int64_t. */
 struct buf admin_sql(const char *format, ...);

@@ -42,6 +42,8 @@ enum err admin_farm_open(struct admin *admin, struct admin_farm *farm, struct ad
     if (err == ERR_OK && !farm->name[0])
         err = admin_no_farm(f);
     if (err == ERR_OK)
+        err = admin_wait_outside(admin, f);
+    if (err == ERR_OK)
         err = admin_kafka_open(admin->cfg, kafka, f);
     if (err == ERR_OK)
         err = topic_reader_cluster_id(kafka->reader, cluster_id, f);
@@ -62,8 +64,9 @@ static void tell_migration(void *arg, const struct migration *migration)
 static enum err migrate(struct admin *admin, struct failure *f)
 {
     enum err err = admin_open_database(admin, false, f);
-    return err ? err
-               : migrate_run(admin->session, migrations, migration_count, tell_migration, admin, f);
+    if (err != ERR_OK)
+        return err;
+    return migrate_run(admin->session, migrations, migration_count, tell_migration, admin, f);
 }
 
 enum err admin_migrate(struct admin *admin, struct failure *f)
@@ -202,6 +205,8 @@ static enum err init(struct admin *admin, const struct init_plan *plan, struct a
 {
     char cluster_id[TOPIC_CLUSTER_ID_LEN] = "";
     enum err err = migrate(admin, f);
+    if (err == ERR_OK)
+        err = admin_wait_outside(admin, f);
     if (err == ERR_OK)
         err = admin_kafka_open(admin->cfg, kafka, f);
     if (err == ERR_OK)

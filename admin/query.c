@@ -7,19 +7,26 @@
 #include "admin/client_limits.h"
 #include "db/migrate.h"
 
-enum err admin_open_database(struct admin *admin, bool checked, struct failure *f)
+#define LONG_TIMEOUT_S 3600
+
+enum err admin_open_database(struct admin *admin, bool check_schema, struct failure *f)
 {
     enum err err = mysql_settings_read(admin->cfg, &admin->settings, f);
     if (err != ERR_OK)
         return err;
-    admin->settings.io_timeout_s = 3600;
-    admin->settings.idle_timeout_s = 3600;
+    admin->settings.io_timeout_s = LONG_TIMEOUT_S;
     admin->settings.lock_timeout_s = 20;
     admin->session = mysql_session_new(&admin->settings);
     err = mysql_session_connect(admin->session, f);
-    if (err == ERR_OK && checked)
+    if (err == ERR_OK && check_schema)
         err = migrate_check(admin->session, f);
     return err;
+}
+
+enum err admin_wait_outside(struct admin *admin, struct failure *f)
+{
+    return mysql_session_execf(admin->session, f, "prepare the session",
+                               "SET SESSION wait_timeout = %d", LONG_TIMEOUT_S);
 }
 
 struct buf admin_sql(const char *format, ...)

@@ -1,6 +1,7 @@
 """berth-admin: initialising a farm, clients, keys and the operator's commands."""
 
 import json
+import signal
 import subprocess
 
 import pytest
@@ -169,6 +170,24 @@ def test_reject(farm):
     farm.start_worker()
     event = farm.events.decision(position, 20)
     assert event.json["data"]["reason"] == "rejected_by_operator"
+
+
+def test_stopped_command_loses_its_locks(farm):
+    """A command that is stopped while it holds a partition's row does not keep workers from it."""
+    with farm.database.connect(farm.database_name) as holder, holder.cursor() as cursor:
+        holder.begin()
+        cursor.execute("SELECT part FROM request_partition WHERE part = 2 FOR UPDATE")
+        command = farm.start("berth-admin", "partition", "resume", "2")
+        # InnoDB refreshes this table only after 0.1 s without a query.
+        waiting = wait_until(lambda: farm.rows(
+            "SELECT trx_mysql_thread_id AS id FROM information_schema.innodb_trx"
+            " WHERE trx_state = 'LOCK WAIT'"), "the command waits for the row", 10, 0.15)
+        command.signal(signal.SIGSTOP)
+        holder.rollback()
+    wait_until(lambda: not farm.rows("SELECT id FROM information_schema.processlist WHERE id = %s",
+                                     waiting[0]["id"]), "the command's session is gone", 30)
+    command.signal(signal.SIGCONT)
+    command.wait(status=1)
 
 
 @pytest.mark.parametrize("ahead", [False, True])

@@ -196,7 +196,9 @@ static enum err open_farm(struct import *import, struct admin_farm *farm, struct
         err = failure_set(f, ERR_CONFIG, "farm.name is %s, but the database is that of the farm %s",
                           name, farm->name);
     }
-    return err ? err : check_client(import, f);
+    if (err == ERR_OK)
+        err = admin_wait_outside(import->admin, f);
+    return err != ERR_OK ? err : check_client(import, f);
 }
 
 enum err admin_import(struct admin *admin, struct failure *f)
