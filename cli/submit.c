@@ -59,42 +59,43 @@ static void print_object(const struct submit *s, json_t *object)
     json_decref(object);
 }
 
-/* A line without a decision. `of` may be NULL. */
-static void print_failure(const struct submit *s, uint64_t line, const char *outcome,
-                          const struct berth_error *error, const struct berth_outcome *of)
+/* A line without a decision. `outcome` may be NULL. */
+static void print_failure(const struct submit *s, uint64_t line, const char *word,
+                          const struct berth_error *error, const struct berth_outcome *outcome)
 {
     struct problem problem = {.code = cli_problem_code_of(error->status),
                               .detail = error->text,
                               .pointer = error->pointer[0] ? error->pointer : NULL};
-    json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)line, "outcome", outcome);
-    json_t *request = of ? json_pack("{s:s}", "id", of->request_id) : NULL;
-    if (of && s->cli->format == CLI_JSON) {
-        json_object_set_new(request, "partition", json_integer(of->partition));
-        if (of->offset >= 0)
-            json_object_set_new(request, "offset", json_integer(of->offset));
+    json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)line, "outcome", word);
+    json_t *request = outcome ? json_pack("{s:s}", "id", outcome->request_id) : NULL;
+    if (outcome) {
+        json_object_set_new(request, "partition", json_integer(outcome->partition));
+        if (outcome->offset >= 0)
+            json_object_set_new(request, "offset", json_integer(outcome->offset));
     }
     json_object_set_new(object, "request", request);
     json_object_set_new(object, "problem", problem_json(&problem));
     print_object(s, object);
 }
 
-static json_t *object_of(uint64_t line, const char *outcome, const struct berth_outcome *of)
+static json_t *object_of(uint64_t line, const char *word, const struct berth_outcome *outcome)
 {
-    return json_pack("{s:I, s:s, s:{s:s, s:i, s:o}}", "line", (json_int_t)line, "outcome", outcome,
-                     "request", "id", of->request_id, "partition", (int)of->partition, "offset",
-                     of->offset >= 0 ? json_integer(of->offset) : json_null());
+    return json_pack("{s:I, s:s, s:{s:s, s:i, s:o}}", "line", (json_int_t)line, "outcome", word,
+                     "request", "id", outcome->request_id, "partition", (int)outcome->partition,
+                     "offset", outcome->offset >= 0 ? json_integer(outcome->offset) : json_null());
 }
 
-static void print_decided(const struct submit *s, uint64_t line, const struct berth_outcome *of)
+static void print_decided(const struct submit *s, uint64_t line,
+                          const struct berth_outcome *outcome)
 {
-    const char *outcome = of->verdict == BERTH_ACCEPTED ? "accepted" : "rejected";
+    const char *word = outcome->verdict == BERTH_ACCEPTED ? "accepted" : "rejected";
     if (s->cli->format == CLI_JSON) {
-        printf("{\"line\":%" PRIu64 ",\"outcome\":\"%s\",\"event\":%.*s}\n", line, outcome,
-               (int)of->event_len, of->event);
+        printf("{\"line\":%" PRIu64 ",\"outcome\":\"%s\",\"event\":%.*s}\n", line, word,
+               (int)outcome->event_len, outcome->event);
         return;
     }
-    json_t *object = object_of(line, outcome, of);
-    json_object_set_new(object, "event", json_loadb(of->event, of->event_len, 0, NULL));
+    json_t *object = object_of(line, word, outcome);
+    json_object_set_new(object, "event", json_loadb(outcome->event, outcome->event_len, 0, NULL));
     print_object(s, object);
 }
 

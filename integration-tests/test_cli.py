@@ -771,9 +771,12 @@ def test_no_decision_in_time(farm):
     assert "--request-id late-1" in done.stderr and done.stdout == ""
     said = berth.json("book", "--empty", "--for", "1h", "--no-wait", "--request-id", "early-1")
     assert said["outcome"] == "published" and said["request"]["id"] == "early-1"
-    lines = '{"type":"booking.create","duration_s":60,"allocations":[]}\n' * 3
-    done = berth("submit", "--wait=1s", stdin=lines, status=4)
-    assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["unknown"] * 3
+    lines = '{"type":"booking.create","duration_s":60,"allocations":[]}\n'
+    done = berth("submit", "--wait=1s", stdin=lines * 2, status=4)
+    assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["unknown"] * 2
+    done = berth("submit", "--wait=1s", "-o", "tsv", "--no-headers", stdin=lines, status=4)
+    line, outcome, *_, partition, offset = done.stdout.strip().split("\t")
+    assert (line, outcome) == ("1", "unknown") and partition.isdigit() and offset.isdigit()
 
     with berth.running("book", "--empty", "--for", "1h", "--request-id", "stopped-1") as child:
         wait_until(lambda: farm.message_count() == 7, "the request is published")

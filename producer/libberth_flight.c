@@ -58,7 +58,7 @@ static void flight_free(struct berth_client *client, struct flight *flight)
     free(flight);
 }
 
-/* Inserts from the tail: offsets arrive in order unless the broker broke its promise. */
+/* Inserts from the tail: the offsets of delivery reports ascend unless one came out of order. */
 static void lane_add(struct lane *lane, struct flight *flight)
 {
     struct flight *before = TAILQ_LAST(&lane->waiting, flight_list);
@@ -149,8 +149,8 @@ static void early_add(struct lane *lane, int64_t offset, const char *bytes, size
     lane->early_count++;
 }
 
-/* Looks for the event that decides the outcome's request; true: found, and *outcome is filled. Drops
- * the events that cannot be for a later delivery report either. */
+/* Looks for the event that decides the outcome's request; true: found, and *outcome is filled. Also
+ * drops the events that no later delivery report can ask for: its offset will be higher. */
 static bool early_match(const struct berth_client *client, struct lane *lane,
                         struct berth_outcome *outcome)
 {
@@ -217,8 +217,8 @@ void lb_flight_delivered(struct berth_client *client, struct flight *flight,
 }
 
 /* True: the event decides this flight's request; the flight was told and freed. */
-static bool decide(struct berth_client *client, struct flight *flight, const char *bytes,
-                   size_t len)
+static bool try_answer(struct berth_client *client, struct flight *flight, const char *bytes,
+                       size_t len)
 {
     struct berth_outcome *outcome = outcome_new(flight);
     if (!lb_event_decide(bytes, len, client->name, outcome)) {
@@ -241,13 +241,13 @@ void lb_flight_event(struct berth_client *client, int32_t partition, const char 
         return;
     struct flight *flight = lane_find(lane, offset);
     if (flight) {
-        decide(client, flight, bytes, len);
+        try_answer(client, flight, bytes, len);
         return;
     }
     /* The list is sorted, so flights without a known offset are at its head. */
     for (flight = TAILQ_FIRST(&lane->waiting); flight && flight->offset == OFFSET_UNTOLD;
          flight = TAILQ_NEXT(flight, lane_link)) {
-        if (decide(client, flight, bytes, len))
+        if (try_answer(client, flight, bytes, len))
             return;
     }
     if (lane->undelivered > 0 && offset > lane->last_delivered)
@@ -271,8 +271,8 @@ static void expire_one(struct berth_client *client, struct flight *flight)
                                    client->trouble_text[0] ? ": " : "", client->trouble_text);
     }
     tell(client, flight, outcome);
-    if (flight->offset == -1)
-        return;
+    if (flight->offset == OFFSET_NONE)
+        return; /* librdkafka still holds a pointer to it */
     TAILQ_REMOVE(&lane_of(client, flight->partition)->waiting, flight, lane_link);
     flight_free(client, flight);
 }

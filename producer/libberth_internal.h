@@ -26,6 +26,8 @@
 /* syslog's level of what only a developer wants to see. */
 #define LOG_LEVEL_DEBUG       7
 
+/* Offset of a message without a delivery report. */
+#define OFFSET_NONE   (-1)
 /* Offset of a message that the broker has, but at an offset that it did not tell: after a lost answer
  * the producer sent the message again, and the broker said only that it is a duplicate
  * (DUPLICATE_SEQUENCE_NUMBER, KIP-98). */
@@ -39,7 +41,7 @@ struct flight {
     void *tag;
     void (*published)(void *tag, int32_t partition, int64_t offset);
     int32_t partition;
-    int64_t offset;      /* -1: no delivery report yet; or OFFSET_UNTOLD */
+    int64_t offset;      /* or OFFSET_NONE, OFFSET_UNTOLD */
     int64_t deadline_ms; /* on the monotonic clock */
     bool waits;          /* for the decision */
     bool told;           /* the outcome is told; only the delivery report is outstanding */

@@ -137,7 +137,7 @@ static enum berth_status make_producer(struct berth_client *client, struct berth
         return status;
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     enum err err = kafka_client_new(RD_KAFKA_PRODUCER, conf, &client->producer, &f);
-    return err ? lb_error(error, status_of(err), "%s", f.text) : BERTH_OK;
+    return err != ERR_OK ? lb_error(error, status_of(err), "%s", f.text) : BERTH_OK;
 }
 
 static enum berth_status make_reader(struct berth_client *client, struct topic_reader **out,
@@ -155,7 +155,7 @@ static enum berth_status make_reader(struct berth_client *client, struct topic_r
     if (status != BERTH_OK)
         return status;
     enum err err = topic_reader_new(conf, &options, out, &f);
-    return err ? lb_error(error, status_of(err), "%s", f.text) : BERTH_OK;
+    return err != ERR_OK ? lb_error(error, status_of(err), "%s", f.text) : BERTH_OK;
 }
 
 static const char *brokers(const struct berth_client *client)

@@ -35,7 +35,7 @@ static struct flight *flight_new(const struct berth_message *message, int32_t pa
     flight->tag = options ? options->tag : NULL;
     flight->published = options ? options->published : NULL;
     flight->partition = partition;
-    flight->offset = -1;
+    flight->offset = OFFSET_NONE;
     flight->waits = wait_ms > 0;
     /* A flight that does not wait ends with its delivery report, at the latest after librdkafka's
      * message.timeout.ms. */
