@@ -46,6 +46,8 @@ struct cli {
 /* commands.c */
 extern const struct cli_command cli_commands[];
 extern const size_t cli_command_count;
+/* The command's name without "berth ": "machine add". */
+const char *cli_words(const struct cli_command *command);
 extern const struct command_spec cli_program; /* "berth" itself: options before the command */
 /* The command that the words ("machine", "add") begin with; *used is the number of words in its
  * name. NULL: unknown; the failure names the nearest command. */

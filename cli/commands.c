@@ -336,7 +336,7 @@ const struct command_spec cli_program = {
     .stop_at_operand = true,
 };
 
-static const char *words_of(const struct cli_command *command)
+const char *cli_words(const struct cli_command *command)
 {
     return command->spec.name + strlen("berth ");
 }
@@ -345,7 +345,7 @@ static const char *words_of(const struct cli_command *command)
 static bool is_under(const struct cli_command *command, const char *noun)
 {
     size_t len = strlen(noun);
-    const char *words = words_of(command);
+    const char *words = cli_words(command);
     return strncmp(words, noun, len) == 0 && words[len] == ' ';
 }
 
@@ -357,9 +357,9 @@ static const struct cli_command *unknown(const char *typed, const char *noun, st
     for (size_t i = 0; i < cli_command_count; i++) {
         bool under = noun && is_under(&cli_commands[i], noun);
         if (!noun || under)
-            nearest_offer(&nearest, words_of(&cli_commands[i]));
+            nearest_offer(&nearest, cli_words(&cli_commands[i]));
         if (under)
-            buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", words_of(&cli_commands[i]));
+            buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", cli_words(&cli_commands[i]));
     }
     const char *meant = nearest_result(&nearest);
     if (noun && strcmp(typed, noun) == 0) {
@@ -381,8 +381,8 @@ const struct cli_command *cli_command_find(const char *const *words, size_t coun
     snprintf(both, sizeof(both), "%.40s%s%.40s", words[0], count > 1 ? " " : "",
              count > 1 ? words[1] : "");
     for (size_t i = 0; i < cli_command_count; i++) {
-        bool one = strcmp(words_of(&cli_commands[i]), words[0]) == 0;
-        if (one || strcmp(words_of(&cli_commands[i]), both) == 0) {
+        bool one = strcmp(cli_words(&cli_commands[i]), words[0]) == 0;
+        if (one || strcmp(cli_words(&cli_commands[i]), both) == 0) {
             *used = one ? 1 : 2;
             return &cli_commands[i];
         }
@@ -396,7 +396,7 @@ void cli_print_help(FILE *out)
     options_help(&cli_program, out);
     fputs("\nCommands:\n", out);
     for (size_t i = 0; i < cli_command_count; i++)
-        fprintf(out, "  %-16s %s\n", words_of(&cli_commands[i]), cli_commands[i].summary);
+        fprintf(out, "  %-16s %s\n", cli_words(&cli_commands[i]), cli_commands[i].summary);
     fputs("\nExit status:\n"
           "  0 done, accepted            4 no decision seen in time: repeat with the\n"
           "  1 failure                     same --request-id\n"

@@ -2,8 +2,10 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "core/request.h"
 
 /* Values that some options take; the same for all commands. */
+#define TYPE_NAME(id, name) " " name
 static const struct {
     const char *option, *values;
 } known_values[] = {
@@ -11,12 +13,12 @@ static const struct {
     {"alg", "ES256 RS256"},
     {"state", "up draining retired booked cancelled released"},
     {"from", "beginning end now today tomorrow"},
-    {"type", "accepted rejected machine.register machine.update booking.create booking.amend "
-             "booking.cancel"},
+    {"type", "accepted rejected" REQUEST_TYPE_TABLE(TYPE_NAME)},
     {"repeat", "day week"},
     {"tz", "UTC"},
     {"zone", "UTC"},
 };
+#undef TYPE_NAME
 /* Options whose value is a file. */
 static const char *const file_options[] = {"config", "out", "public-out", "key"};
 
@@ -36,11 +38,6 @@ static bool takes_file(const char *option)
             return true;
     }
     return false;
-}
-
-static const char *words_of(const struct cli_command *command)
-{
-    return command->spec.name + strlen("berth ");
 }
 
 static bool takes_next(const struct option_spec *spec)
@@ -79,18 +76,18 @@ static void print_bash(void)
     bash_values();
     puts("    case $words in");
     for (size_t i = 0; i < cli_command_count; i++) {
-        printf("    '%s'*) COMPREPLY=($(compgen -W '", words_of(&cli_commands[i]));
+        printf("    '%s'*) COMPREPLY=($(compgen -W '", cli_words(&cli_commands[i]));
         bash_options(cli_commands[i].spec.options);
         bash_options(cli_commands[i].spec.common);
         printf(" --help%s' -- \"$cur\"))\n",
-               strcmp(words_of(&cli_commands[i]), "completion") == 0 ? " bash zsh fish" : "");
+               strcmp(cli_words(&cli_commands[i]), "completion") == 0 ? " bash zsh fish" : "");
         const char *operands = cli_commands[i].spec.operands;
         puts(operands && strstr(operands, "FILE")
                  ? "        [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- \"$cur\")) ;;"
                  : "        ;;");
     }
     for (size_t i = 0; i < cli_command_count; i++) {
-        const char *words = words_of(&cli_commands[i]);
+        const char *words = cli_words(&cli_commands[i]);
         const char *blank = strchr(words, ' ');
         if (blank) {
             printf("    '%.*s') COMPREPLY+=($(compgen -W '%s' -- \"$cur\")) ;;&\n",
@@ -100,7 +97,7 @@ static void print_bash(void)
     printf("    '') COMPREPLY=($(compgen -W '");
     const char *last = "";
     for (size_t i = 0; i < cli_command_count; i++) {
-        const char *words = words_of(&cli_commands[i]);
+        const char *words = cli_words(&cli_commands[i]);
         size_t len = strcspn(words, " ");
         if (strncmp(last, words, len) != 0 || strcspn(last, " ") != len)
             printf(" %.*s", (int)len, words);
@@ -154,7 +151,7 @@ static void print_zsh(void)
          "_berth() {\n    local -a commands under; local word=${words[2]}\n    commands=(");
     const char *last = "";
     for (size_t i = 0; i < cli_command_count; i++) {
-        const char *words = words_of(&cli_commands[i]);
+        const char *words = cli_words(&cli_commands[i]);
         size_t len = strcspn(words, " ");
         if (strncmp(last, words, len) == 0 && (last[len] == ' ' || last[len] == '\0'))
             continue;
@@ -166,7 +163,7 @@ static void print_zsh(void)
     puts("    )\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
          "    case $word in");
     for (size_t i = 0; i < cli_command_count; i++) {
-        const char *words = words_of(&cli_commands[i]);
+        const char *words = cli_words(&cli_commands[i]);
         const char *blank = strchr(words, ' ');
         if (blank)
             printf("    %.*s) under+=('%s') ;|\n", (int)(blank - words), words, blank + 1);
@@ -176,7 +173,7 @@ static void print_zsh(void)
          "        word=\"$word ${words[3]}\"; shift words; (( CURRENT-- ))\n    fi\n"
          "    shift words; (( CURRENT-- ))\n    case $word in");
     for (size_t i = 0; i < cli_command_count; i++) {
-        printf("    '%s')\n        _arguments '--help[print help]'", words_of(&cli_commands[i]));
+        printf("    '%s')\n        _arguments '--help[print help]'", cli_words(&cli_commands[i]));
         zsh_options(cli_commands[i].spec.options);
         zsh_options(cli_commands[i].spec.common);
         puts(" \\\n            '*::operand:_files' ;;");
@@ -219,7 +216,7 @@ static void print_fish(void)
     fish_options("", cli_program.common);
     for (size_t i = 0; i < cli_command_count; i++) {
         const struct cli_command *command = &cli_commands[i];
-        const char *words = words_of(command);
+        const char *words = cli_words(command);
         const char *blank = strchr(words, ' ');
         char condition[160];
         int len = (int)strcspn(words, " ");

@@ -45,8 +45,9 @@ static bool unknown_type(struct decoder *d, const struct path *at, const json_t 
     for (unsigned type = 0; type < REQUEST_TYPE_COUNT; type++)
         nearest_offer(&nearest, request_type_name((enum request_type)type));
     const char *best = text ? nearest_result(&nearest) : NULL;
-    const char *names = "one of machine.register, machine.update, booking.create, booking.amend, "
-                        "booking.cancel";
+#define NAME(id, name) ", " name
+    const char *names = arena_printf(d->arena, "one of %s", &REQUEST_TYPE_TABLE(NAME)[2]);
+#undef NAME
     if (best)
         return decoder_fault(d, at, arena_printf(d->arena, "%s (did you mean %s?)", names, best));
     return decoder_unfit(d, at, value, names);
@@ -153,7 +154,9 @@ void claims_decode(const char *payload, size_t len, struct arena *arena, struct 
     *out = (struct claims){.type = REQUEST_TYPE_COUNT};
     struct decoder d = {.arena = arena, .out = out};
     if (!is_shallow(payload, len)) {
-        decoder_fault(&d, NULL, "JSON that is nested at most 32 levels deep");
+        decoder_fault(
+            &d, NULL,
+            arena_printf(arena, "JSON that is nested at most %d levels deep", CLAIMS_DEPTH_MAX));
         return;
     }
     /* JSON_ALLOW_NUL: a NUL is refused later, with a pointer to it. */
