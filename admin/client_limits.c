@@ -164,14 +164,14 @@ static enum err farm_limits(struct admin *admin, struct limits *out, struct fail
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_read(admin->session, "read the farm",
                                       "SELECT " ADMIN_LIMIT_COLUMNS(farm) " FROM farm", &res, f);
-    return err ? err : take_limits(res, out) ? ERR_OK : admin_no_farm(f);
+    return err != ERR_OK ? err : take_limits(res, out) ? ERR_OK : admin_no_farm(f);
 }
 
 static enum err finish(struct admin *admin, struct failure *f)
 {
     enum err err = mysql_session_execf(admin->session, f, "note the change of limits",
                                        "UPDATE farm SET key_generation = key_generation + 1");
-    return err ? err : mysql_session_commit(admin->session, f);
+    return err != ERR_OK ? err : mysql_session_commit(admin->session, f);
 }
 
 /* ERR_NOT_FOUND: there is no such client. */
@@ -211,7 +211,7 @@ static enum err change_client(struct admin *admin, const char *name, const struc
     sql_text(&sql, name);
     err = mysql_session_exec(admin->session, "set the client's limits", sql.data, sql.len, f);
     buf_fini(&sql);
-    return err ? err : finish(admin, f);
+    return err != ERR_OK ? err : finish(admin, f);
 }
 
 enum err admin_client_limit(struct admin *admin, struct failure *f)
@@ -278,7 +278,7 @@ static enum err change_farm(struct admin *admin, const struct wish *wish, struct
         err = mysql_session_exec(admin->session, "set the farm's limits", sql.data, sql.len, f);
     }
     buf_fini(&sql);
-    return err ? err : finish(admin, f);
+    return err != ERR_OK ? err : finish(admin, f);
 }
 
 enum err admin_farm_limit(struct admin *admin, struct failure *f)

@@ -39,7 +39,7 @@ static enum err insert_client(struct admin *admin, const char *name, enum role r
         admin_sql("INSERT INTO client (name, role, added_at_ms) VALUES (?, ?, #)", name,
                   role_name(role), clock_wall_ms()),
         f);
-    return err ? err : mysql_session_commit(admin->session, f);
+    return err != ERR_OK ? err : mysql_session_commit(admin->session, f);
 }
 
 enum err admin_client_add(struct admin *admin, struct failure *f)
@@ -132,7 +132,7 @@ static enum err read_moment(const struct admin *admin, const char *option, int64
     if (!text)
         return ERR_OK;
     enum err err = cli_time_parse(text, clock_wall_ms(), NULL, out, f);
-    return err ? failure_wrap(f, "--%s", option) : ERR_OK;
+    return err != ERR_OK ? failure_wrap(f, "--%s", option) : ERR_OK;
 }
 
 static enum err read_new_key(const struct admin *admin, struct new_key *out, struct failure *f)
@@ -156,7 +156,7 @@ static enum err read_new_key(const struct admin *admin, struct new_key *out, str
         err = failure_set(f, ERR_USAGE, "--not-after must be later than --not-before");
     if (err == ERR_OK && kid)
         out->kid = xstrdup(kid);
-    return err ? err : read_public_key(path, out, f);
+    return err != ERR_OK ? err : read_public_key(path, out, f);
 }
 
 /* A worker reads the keys again when a batch sees another generation. */
@@ -166,7 +166,7 @@ static enum err bump_generation(struct admin *admin, struct failure *f)
                                        "UPDATE farm SET key_generation = key_generation + 1");
     if (err == ERR_OK && mysql_session_matched(admin->session) != 1)
         err = admin_no_farm(f);
-    return err ? err : mysql_session_commit(admin->session, f);
+    return err != ERR_OK ? err : mysql_session_commit(admin->session, f);
 }
 
 static enum err insert_key(struct admin *admin, const struct new_key *key, struct failure *f)
@@ -179,7 +179,7 @@ static enum err insert_key(struct admin *admin, const struct new_key *key, struc
                                         key->not_before_ms, key->not_after_ms, INT64_MAX,
                                         clock_wall_ms()),
                               f);
-    return err ? err : bump_generation(admin, f);
+    return err != ERR_OK ? err : bump_generation(admin, f);
 }
 
 /* Looks for a key with this kid. *same: this key is registered already. Another key with the same

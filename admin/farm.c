@@ -159,7 +159,7 @@ static enum err record_farm(struct admin *admin, struct admin_kafka *kafka,
     if (err == ERR_OK)
         err = mysql_session_exec(admin->session, "record the partitions", sql.data, sql.len, f);
     buf_fini(&sql);
-    return err ? err : mysql_session_commit(admin->session, f);
+    return err != ERR_OK ? err : mysql_session_commit(admin->session, f);
 }
 
 /* An event topic that is not empty belongs to a farm that is missing in the database. */

@@ -136,5 +136,5 @@ int main(int argc, char **argv)
     mysql_settings_fini(&admin.settings);
     options_fini(&before);
     config_free(admin.cfg);
-    return err ? (int)err_exit_code(err) : (int)admin.exit_code;
+    return err != ERR_OK ? (int)err_exit_code(err) : (int)admin.exit_code;
 }

@@ -187,7 +187,7 @@ static enum err note_start(struct mysql_session *session, const struct migration
     buf_puts(&sql, ", 0)");
     enum err err = mysql_session_exec(session, "note the migration", sql.data, sql.len, f);
     buf_fini(&sql);
-    return err ? err : mysql_session_commit(session, f);
+    return err != ERR_OK ? err : mysql_session_commit(session, f);
 }
 
 /* Errors that show that a statement has been run already. */
@@ -241,7 +241,7 @@ static enum err run_statements(struct mysql_session *session, const struct migra
                                        "UPDATE schema_version SET applied_at_ms = %" PRId64
                                        " WHERE version = %d",
                                        clock_wall_ms(), migration->version);
-    return err ? err : mysql_session_commit(session, f);
+    return err != ERR_OK ? err : mysql_session_commit(session, f);
 }
 
 static enum err migrate_locked(struct mysql_session *session, const struct migration *list,

@@ -9,7 +9,7 @@ static enum err store_connect(void *self, struct failure *f)
     struct mysql_store *store = self;
     store->in_transaction = false;
     enum err err = mysql_session_connect(store->session, f);
-    return err ? err : migrate_check(store->session, f);
+    return err != ERR_OK ? err : migrate_check(store->session, f);
 }
 
 static uint64_t store_connection_id(void *self)

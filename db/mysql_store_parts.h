@@ -7,6 +7,10 @@
 #include "db/mysql_rows.h"
 #include "db/mysql_store.h"
 
+/* Ids or names in one IN (…). MariaDB turns lists of 1,000 and more into joins with temporary
+ * tables, which lock in an order of their own. */
+#define IN_LIST_MAX 500
+
 struct mysql_store {
     struct store_ops ops;
     struct mysql_settings settings;

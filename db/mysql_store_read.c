@@ -12,9 +12,6 @@
 
 #include "db/mysql_store_parts.h"
 
-/* Ids or names in one IN (…). MariaDB turns lists of 1,000 and more into joins with temporary
- * tables, which lock in an order of their own. */
-#define IN_LIST_MAX   500
 /* Clients whose allocations are fetched at once: bounds the memory of one result. */
 #define TIMELINES_MAX 64
 

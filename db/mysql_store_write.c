@@ -54,37 +54,37 @@ static void comma(struct buf *sql)
 }
 
 /* ",1" */
-static void next_int(struct buf *sql, int64_t value)
+static void comma_int(struct buf *sql, int64_t value)
 {
     comma(sql);
     sql_int(sql, value);
 }
 
 /* ",x'…'" or ",NULL" */
-static void next_text(struct buf *sql, const char *text)
+static void comma_text(struct buf *sql, const char *text)
 {
     comma(sql);
     sql_text_or_null(sql, text);
 }
 
-static void decision_row(struct buf *sql, struct mysql_session *session,
+static void put_decision(struct buf *sql, struct mysql_session *session,
                          const struct decision_row *row)
 {
     assert(row->event_len > 0 && row->event_len <= LIMIT_EVENT_LEN);
     assert(!row->request_id == !row->content_sha256);
     sql_int(sql, row->part);
-    next_int(sql, row->seq);
-    next_int(sql, row->log_offset);
+    comma_int(sql, row->seq);
+    comma_int(sql, row->log_offset);
     comma(sql);
     sql_bytes(sql, row->message_sha256, sizeof(row->message_sha256));
-    next_text(sql, row->client);
-    next_text(sql, row->request_id);
+    comma_text(sql, row->client);
+    comma_text(sql, row->request_id);
     comma(sql);
     sql_bytes_or_null(sql, row->content_sha256, 32);
     buf_puts(sql, row->reason == REASON_NONE ? ",'accepted'" : ",'rejected'");
-    next_text(sql, reason_name(row->reason));
-    next_text(sql, row->subject);
-    next_int(sql, row->time_ms);
+    comma_text(sql, reason_name(row->reason));
+    comma_text(sql, row->subject);
+    comma_int(sql, row->time_ms);
     comma(sql);
     sql_quoted(sql, session, row->event, row->event_len);
 }
@@ -101,7 +101,7 @@ static enum err write_decisions(struct mysql_store *store, const struct store_ba
         .f = f,
     };
     for (size_t i = 0; insert.err == ERR_OK && i < batch->decision_count; i++)
-        decision_row(insert_next(&insert), store->session, &batch->decisions[i]);
+        put_decision(insert_next(&insert), store->session, &batch->decisions[i]);
     return insert_send(&insert);
 }
 
@@ -110,17 +110,17 @@ static enum err write_decisions(struct mysql_store *store, const struct store_ba
     " ON DUPLICATE KEY UPDATE start_ms = VALUES(start_ms), end_ms = VALUES(end_ms), "              \
     "state = VALUES(state), version = VALUES(version)"
 
-static void booking_row(struct buf *sql, const struct booking *booking)
+static void put_booking(struct buf *sql, const struct booking *booking)
 {
     sql_int(sql, booking->id);
-    next_text(sql, booking->client);
-    next_text(sql, booking->user);
-    next_int(sql, booking->start_ms);
-    next_int(sql, booking->end_ms);
-    next_text(sql, booking_state_name(booking->state));
-    next_int(sql, booking->version);
+    comma_text(sql, booking->client);
+    comma_text(sql, booking->user);
+    comma_int(sql, booking->start_ms);
+    comma_int(sql, booking->end_ms);
+    comma_text(sql, booking_state_name(booking->state));
+    comma_int(sql, booking->version);
     if (booking->series > 0) {
-        next_int(sql, booking->series);
+        comma_int(sql, booking->series);
     } else {
         buf_puts(sql, ",NULL");
     }
@@ -140,21 +140,21 @@ static enum err write_bookings(struct mysql_store *store, struct world *world, b
     for (size_t i = 0; insert.err == ERR_OK && i < count; i++) {
         const struct booking *booking = world_touched_booking(world, i);
         if (booking->is_new == new_ones)
-            booking_row(insert_next(&insert), booking);
+            put_booking(insert_next(&insert), booking);
     }
     return insert_send(&insert);
 }
 
-static void allocation_row(struct buf *sql, int64_t booking, const struct allocation *row)
+static void put_allocation(struct buf *sql, int64_t booking, const struct allocation *row)
 {
     sql_int(sql, booking);
-    next_int(sql, row->machine_id);
-    next_int(sql, row->start_ms);
-    next_int(sql, row->end_ms);
-    next_int(sql, row->amount.gpus);
-    next_int(sql, row->amount.memory_gib);
-    next_int(sql, row->live);
-    next_int(sql, row->machine_version);
+    comma_int(sql, row->machine_id);
+    comma_int(sql, row->start_ms);
+    comma_int(sql, row->end_ms);
+    comma_int(sql, row->amount.gpus);
+    comma_int(sql, row->amount.memory_gib);
+    comma_int(sql, row->live);
+    comma_int(sql, row->machine_version);
 }
 
 #define ALLOCATION_UPDATE                                                                          \
@@ -180,7 +180,7 @@ static enum err write_allocations(struct mysql_store *store, struct world *world
         const struct booking *booking = world_touched_booking(world, i);
         for (size_t k = 0; insert.err == ERR_OK && k < booking->allocation_count; k++) {
             if (booking->is_new == new_ones && booking->allocations[k].touched)
-                allocation_row(insert_next(&insert), booking->id, &booking->allocations[k]);
+                put_allocation(insert_next(&insert), booking->id, &booking->allocations[k]);
         }
     }
     return insert_send(&insert);
@@ -193,16 +193,16 @@ static enum err write_allocations(struct mysql_store *store, struct world *world
     "labels = VALUES(labels), state = VALUES(state), version = VALUES(version), "                  \
     "capacity_changed_ms = VALUES(capacity_changed_ms)"
 
-static void machine_row(struct buf *sql, const struct machine *machine, struct arena *arena)
+static void put_machine(struct buf *sql, const struct machine *machine, struct arena *arena)
 {
     sql_int(sql, machine->id);
-    next_text(sql, machine->name);
-    next_int(sql, machine->capacity.gpus);
-    next_int(sql, machine->capacity.memory_gib);
-    next_text(sql, labels_to_json(arena, &machine->labels));
-    next_text(sql, machine_state_name(machine->state));
-    next_int(sql, machine->version);
-    next_int(sql, machine->capacity_changed_ms);
+    comma_text(sql, machine->name);
+    comma_int(sql, machine->capacity.gpus);
+    comma_int(sql, machine->capacity.memory_gib);
+    comma_text(sql, labels_to_json(arena, &machine->labels));
+    comma_text(sql, machine_state_name(machine->state));
+    comma_int(sql, machine->version);
+    comma_int(sql, machine->capacity_changed_ms);
 }
 
 static enum err write_machines(struct mysql_store *store, struct world *world, bool new_ones,
@@ -219,12 +219,10 @@ static enum err write_machines(struct mysql_store *store, struct world *world, b
     for (size_t i = 0; insert.err == ERR_OK && i < count; i++) {
         const struct machine *machine = world_touched_machine(world, i);
         if (machine->is_new == new_ones)
-            machine_row(insert_next(&insert), machine, world_arena(world));
+            put_machine(insert_next(&insert), machine, world_arena(world));
     }
     return insert_send(&insert);
 }
-
-#define CLIENTS_MAX 500 /* in one statement */
 
 static enum err write_some_clients(struct mysql_store *store, struct world *world, size_t from,
                                    size_t to, struct failure *f)
@@ -254,7 +252,7 @@ static enum err write_clients(struct mysql_store *store, struct world *world, st
     enum err err = ERR_OK;
     size_t count = world_touched_client_count(world);
     for (size_t from = 0, to; err == ERR_OK && from < count; from = to) {
-        to = count - from < CLIENTS_MAX ? count : from + CLIENTS_MAX;
+        to = count - from < IN_LIST_MAX ? count : from + IN_LIST_MAX;
         err = write_some_clients(store, world, from, to, f);
     }
     return err;

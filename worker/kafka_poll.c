@@ -118,7 +118,7 @@ static void note_trouble(struct kafka_broker *broker, const rd_kafka_message_t *
     if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
         kafka_part_is_valid(message->partition))
         broker->parts[message->partition].broken = true;
-    if (f->err)
+    if (f->err != ERR_OK)
         return;
     kafka_failure(f, message->err, "consume", rd_kafka_message_errstr(message));
     if (message->rkt && kafka_part_is_valid(message->partition))

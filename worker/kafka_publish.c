@@ -215,5 +215,5 @@ enum err kafka_producer_open(struct kafka_broker *broker, const struct config *c
     broker->ops.flush = kafka_flush;
     broker->ops.reset_producer = kafka_reset_producer;
     enum err err = kafka_conf_build(cfg, defaults, required, &broker->producer_conf, f);
-    return err ? err : producer_new(broker, f);
+    return err != ERR_OK ? err : producer_new(broker, f);
 }

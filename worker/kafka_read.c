@@ -191,5 +191,5 @@ enum err kafka_reader_open(struct kafka_broker *broker, const struct config *cfg
     broker->ops.request_before = kafka_request_before;
     broker->ops.event_tail = kafka_event_tail;
     enum err err = kafka_conf_build(cfg, defaults, topic_reader_required, &conf, f);
-    return err ? err : topic_reader_new(conf, &options, &broker->reader, f);
+    return err != ERR_OK ? err : topic_reader_new(conf, &options, &broker->reader, f);
 }

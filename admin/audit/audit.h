@@ -57,13 +57,14 @@ enum err audit_each_row(struct audit *audit, const char *what, const char *sql,
                         void (*fn)(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row),
                         struct failure *f);
 
-/* audit_events.c: events against decisions, (c) and (d). */
+/* audit_events.c: events against decisions: step 2 (docs/database.md, What audit
+ * compares). */
 enum err audit_events(struct audit *audit, struct failure *f);
-/* audit_requests.c: requests against decisions, (e). */
+/* audit_requests.c: requests against decisions: step 3. */
 enum err audit_requests(struct audit *audit, struct failure *f);
 /* audit_fold.c: reads all decisions and folds what they say. */
 enum err audit_fold(struct audit *audit, struct failure *f);
-/* audit_state.c: the fold against the tables, (f). */
+/* audit_state.c: the fold against the tables: steps 5 and 6. */
 enum err audit_state(struct audit *audit, struct failure *f);
 
 #endif

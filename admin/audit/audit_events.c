@@ -148,7 +148,7 @@ static enum err on_event(void *arg, const rd_kafka_message_t *message, struct fa
     return ERR_OK;
 }
 
-/* (c) */
+/* Compares what the topic held before the snapshot. */
 static enum err compare_noted(struct comparison *c, struct failure *f)
 {
     struct audit_part *p = c->part;
@@ -166,7 +166,7 @@ static enum err compare_noted(struct comparison *c, struct failure *f)
     return err;
 }
 
-/* (d) */
+/* Waits until the topic has reached the last event of the snapshot, and compares that rest. */
 static enum err wait_for_rest(struct comparison *c, int64_t deadline, struct failure *f)
 {
     struct audit_part *p = c->part;

@@ -136,7 +136,7 @@ static enum err compare_part(struct audit *audit, struct audit_part *p, struct f
         err = skip_to(&cursor, cursor.end, f);
     if (cursor.res)
         mysql_free_result(cursor.res);
-    return err ? err : check_ahead(audit, p, f);
+    return err != ERR_OK ? err : check_ahead(audit, p, f);
 }
 
 enum err audit_requests(struct audit *audit, struct failure *f)

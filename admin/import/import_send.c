@@ -303,7 +303,7 @@ static enum err send_machines(struct import *import, struct failure *f)
     enum err err = ERR_OK;
     while (err == ERR_OK && import_next_machine(import, &at, &request))
         err = send_one(import, &request, f);
-    return err ? err : collect_all(import, f);
+    return err != ERR_OK ? err : collect_all(import, f);
 }
 
 static enum err send_bookings(struct import *import, struct failure *f)
@@ -321,7 +321,7 @@ static enum err send_bookings(struct import *import, struct failure *f)
         }
     }
     json_decref(keys);
-    return err ? err : collect_all(import, f);
+    return err != ERR_OK ? err : collect_all(import, f);
 }
 
 /* What is in flight comes out as unknown. */

@@ -49,7 +49,7 @@ int calls_err(int err, int unused) /* lint: clang-diag, lint: misc-unused, lint:
 {
     int err_of = err;
     if (err) { /* lint: an error is compared by name */
-        return err_of;
+        return err ? err_of : 1; /* lint: an error is compared by name */
     } else { /* lint: readability-else-after-return */
         return 1;
     }

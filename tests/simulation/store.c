@@ -151,7 +151,7 @@ static enum err store_ping(void *self, struct failure *f)
     struct store_client *c = self;
     enum fate fate;
     enum err err = arrive(c, "ping", &fate, f);
-    return err ? err : leave(c, ERR_OK, fate, f);
+    return err != ERR_OK ? err : leave(c, ERR_OK, fate, f);
 }
 
 static enum err store_kill(void *self, uint64_t connection_id, struct failure *f)
