@@ -199,7 +199,7 @@ struct decision {
  * What the world does not hold does not exist for the decision. */
 void decide(struct world *world, const struct submission *in, struct decision *out);
 
-struct asked {
+struct preview {
     struct decision decision; /* without booking */
     size_t share_count;       /* REASON_NONE: what the booking would hold */
     const struct share *shares;
@@ -208,8 +208,8 @@ struct asked {
 /* What decide() would answer to this booking.create of a client without limits; changes nothing. A
  * rejection has its reason, its detail, what is free and the next start. Strings and shares live in
  * the world's arena. Not for recurring bookings (asserted). */
-void decide_ask(struct world *world, const struct booking_create *create, int64_t now_ms,
-                struct asked *out);
+void decide_preview(struct world *world, const struct booking_create *create, int64_t now_ms,
+                    struct preview *out);
 
 /* now cut to the second, and rounded up to it. */
 int64_t time_floor_s(int64_t ms);

@@ -96,18 +96,12 @@ unsigned mysql_session_error(const struct mysql_session *session)
     return session->mysql ? mysql_errno(session->mysql) : 0;
 }
 
-/* The only options that the two libraries spell differently. */
 static void require_tls(MYSQL *mysql, const char *ca)
 {
     mysql_options(mysql, MYSQL_OPT_SSL_CA, ca);
-#ifdef MARIADB_PACKAGE_VERSION
     char yes = 1;
     mysql_options(mysql, MYSQL_OPT_SSL_ENFORCE, &yes);
     mysql_options(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
-#else
-    unsigned mode = SSL_MODE_VERIFY_IDENTITY;
-    mysql_options(mysql, MYSQL_OPT_SSL_MODE, &mode);
-#endif
 }
 
 static void set_options(MYSQL *mysql, const struct mysql_settings *settings)

@@ -1,5 +1,5 @@
 /* One session with MySQL 8 or MariaDB 10.11, prepared as docs/architecture.md says, and functions
- * that build statements for it. Uses only API that Oracle's and MariaDB's libmysqlclient share.
+ * that build statements for it. Built on libmariadb, the client library that the Makefile links.
  *
  * The session's character set is binary: bytes go in and come out as they are, and a literal takes
  * the character set of the column that it is compared with or stored in. A streamed result must be

@@ -1,5 +1,5 @@
 /* GET /v1/availability. The answer is the worker's: the same function decides, on timelines of the
- * same rows (decide_ask). Timelines are kept between calls; the version of a machine's row says
+ * same rows (decide_preview). Timelines are kept between calls; the version of a machine's row says
  * whether its timeline still holds, so a call reads the machines' rows and the allocations of those
  * that changed.
  *
@@ -226,16 +226,16 @@ static void put_windows(struct jsonout *out, struct world *world, const struct c
     create.start_ms = q->from_ms;
     *detail_out = NULL;
     for (int64_t count = 0; count < q->limit;) {
-        struct asked asked;
+        struct preview preview;
         if (count > 0 && create.start_ms + create.duration_ms > q->last_end_ms)
             break;
-        decide_ask(world, &create, call->now_ms, &asked);
-        bool later = asked.decision.reason == REASON_INSUFFICIENT_CAPACITY &&
-                     asked.decision.next_available_ms != TIME_NONE;
+        decide_preview(world, &create, call->now_ms, &preview);
+        bool later = preview.decision.reason == REASON_INSUFFICIENT_CAPACITY &&
+                     preview.decision.next_available_ms != TIME_NONE;
         if (later) {
-            create.start_ms = asked.decision.next_available_ms;
-        } else if (asked.decision.reason != REASON_NONE) {
-            *detail_out = asked.decision.detail;
+            create.start_ms = preview.decision.next_available_ms;
+        } else if (preview.decision.reason != REASON_NONE) {
+            *detail_out = preview.decision.detail;
         }
         if (*detail_out || create.start_ms + create.duration_ms > q->last_end_ms)
             break;
@@ -245,7 +245,7 @@ static void put_windows(struct jsonout *out, struct world *world, const struct c
         JSONOUT_RAW(out, "{");
         put_window(out, create.start_ms, create.duration_ms);
         JSONOUT_RAW(out, ",\"allocations\":");
-        jsonout_shares(out, asked.shares, asked.share_count);
+        jsonout_shares(out, preview.shares, preview.share_count);
         JSONOUT_RAW(out, "}");
         create.start_ms += create.duration_ms;
         count++;

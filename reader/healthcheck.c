@@ -33,15 +33,15 @@ static enum err ask(int fd, struct failure *f)
 enum err healthcheck(const char *listen_at, struct failure *f)
 {
     union address address;
-    struct timeval patience = {.tv_sec = ANSWER_WITHIN_S};
+    struct timeval timeout = {.tv_sec = ANSWER_WITHIN_S};
     if (!address_parse(listen_at, &address))
         return failure_set(f, ERR_CONFIG, "reader.listen: %s is no address and port", listen_at);
     address_loopback(&address);
     int fd = socket(address.any.sa_family, SOCK_STREAM, 0);
     if (fd < 0)
         return failure_set(f, ERR_IO, "socket: %s", strerror(errno));
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     enum err err = ERR_OK;
     if (connect(fd, &address.any, address_len(&address)) != 0) {
         err = failure_set(f, ERR_IO, "connect to %s: %s", listen_at, strerror(errno));

@@ -104,6 +104,7 @@ static enum err compare_rows(struct batch *b, struct failure *f)
     return ERR_OK;
 }
 
+/* Locks the partitions, checks rows, farm and keys under the lock, then locks the rest. */
 static enum err lock(struct batch *b, struct failure *f)
 {
     struct worker *w = b->w;
@@ -296,15 +297,15 @@ static void authenticate_again(struct worker *w, struct item *items, size_t coun
     }
 }
 
-enum outcome { DONE, SPLIT, ABANDONED };
+enum outcome { DONE, FAILED, ABANDONED };
 
 /* Tries the items as one transaction until it is committed (DONE), no item is left or the session or
- * farm is gone (ABANDONED), or WORKER_BATCH_ATTEMPTS have failed (SPLIT, with the last fault). */
+ * farm is gone (ABANDONED), or WORKER_BATCH_ATTEMPTS have failed (FAILED, with the last fault). */
 static enum outcome try_batch(struct worker *w, struct item *items, size_t count, struct failure *f)
 {
     struct batch b;
     struct backoff pause;
-    enum outcome outcome = SPLIT;
+    enum outcome outcome = FAILED;
     backoff_init(&pause, WORKER_RETRY_MIN_MS, WORKER_RETRY_MAX_MS);
     batch_init(&b, w, count);
     for (int faults = 0; faults < WORKER_BATCH_ATTEMPTS;) {
@@ -346,8 +347,8 @@ static void give_up(struct worker *w, const struct item *item, const struct fail
     struct part *part = item->part;
     if (part->state != PART_RUNNING)
         return;
-    if (err_is_retryable(f->err) && f->err != ERR_DB_DUPLICATE) {
-        bool locked = f->err == ERR_DB_LOCK_TIMEOUT || f->err == ERR_DB_DEADLOCK;
+    bool locked = f->err == ERR_DB_LOCK_TIMEOUT || f->err == ERR_DB_DEADLOCK;
+    if (locked || f->err == ERR_WORLD_GREW) {
         worker_part_waits(w, part, (struct halt){locked ? HALT_LOCKED : HALT_OTHER, f->text});
         return;
     }
@@ -364,7 +365,7 @@ static void run_one_by_one(struct worker *w, struct item *items, size_t count)
 {
     struct failure f;
     for (size_t i = 0; i < count && items[i].part->state == PART_RUNNING; i++) {
-        if (try_batch(w, &items[i], 1, &f) == SPLIT)
+        if (try_batch(w, &items[i], 1, &f) == FAILED)
             give_up(w, &items[i], &f);
     }
 }
@@ -372,12 +373,12 @@ static void run_one_by_one(struct worker *w, struct item *items, size_t count)
 void batch_run(struct worker *w, struct item *items, size_t count)
 {
     struct failure f;
-    if (count == 0 || try_batch(w, items, count, &f) != SPLIT)
+    if (count == 0 || try_batch(w, items, count, &f) != FAILED)
         return;
     for (size_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && items[end].part == items[first].part; end++)
             ;
-        if (end - first == count || try_batch(w, &items[first], end - first, &f) == SPLIT)
+        if (end - first == count || try_batch(w, &items[first], end - first, &f) == FAILED)
             run_one_by_one(w, &items[first], end - first);
     }
 }

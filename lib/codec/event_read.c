@@ -227,7 +227,8 @@ struct list {
     size_t size; /* of an item's struct */
 };
 
-/* Reads an array of objects; leaves out the damaged ones. NULL: missing, or no array. */
+/* Reads an array of objects; leaves out the damaged ones. The next item overwrites what a
+ * damaged one has left behind: all members of both shapes are required. NULL: missing, or no array. */
 static const void *read_array(struct reading *r, const char *where, const json_t *array,
                               const struct list *list, size_t *count_out)
 {
@@ -389,7 +390,8 @@ enum err event_read(const char *bytes, size_t len, struct arena *arena, struct e
                     struct failure *f)
 {
     json_error_t error;
-    /* With a pointer set, the decoder takes later faults for repeats, and makes no text. */
+    /* The decoder makes a text of the first fault only. With a pointer set, it has had one: `reading`
+     * notes the faults of an event itself. */
     struct claims no_claims = {.pointer = ""};
     struct reading reading = {.decoder = {.arena = arena, .out = &no_claims}};
     struct event_view event = {0};

@@ -1,11 +1,12 @@
-/* The answer to a booking.create that nobody has sent: nothing is changed. */
+/* A preview: the answer to a booking.create that nobody has sent. Nothing is changed. */
 #include "core/plan.h"
 
 #include <assert.h>
 
-void decide_ask(struct world *world, const struct booking_create *create, int64_t now_ms,
-                struct asked *out)
+void decide_preview(struct world *world, const struct booking_create *create, int64_t now_ms,
+                    struct preview *out)
 {
+    /* No client has the name "", so no counted limit applies. */
     const struct credential credential = {.role = ROLE_SUBMITTER, .client = ""};
     const struct submission in = {.now_ms = now_ms, .credential = &credential};
     struct decider d = {
@@ -16,7 +17,7 @@ void decide_ask(struct world *world, const struct booking_create *create, int64_
         .ceil_ms = time_ceil_s(now_ms),
     };
     assert(create->window_count == 0);
-    *out = (struct asked){.decision = {.next_available_ms = TIME_NONE, .fitting = -1}};
+    *out = (struct preview){.decision = {.next_available_ms = TIME_NONE, .fitting = -1}};
     struct plan plan = plan_create(&d, create);
     if (!plan_check_request(&d, &plan) || !plan_check_capacity(&d, &plan))
         return;
