@@ -67,6 +67,10 @@ struct client_limits {
     int64_t gpu_hours_ahead; /* counted: GPU-hours booked from now rounded up on */
 };
 
+/* Their names as members, columns and JSON, in the order of lists. */
+#define CLIENT_LIMIT_TABLE(X)                                                                      \
+    X(booking_s) X(ahead_s) X(allocations) X(gpus_at_once) X(gpu_hours_ahead)
+
 /* Whether the client has a limit that is counted over all of its bookings. */
 static inline bool client_limits_count(const struct client_limits *limits)
 {

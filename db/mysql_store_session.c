@@ -175,19 +175,16 @@ static enum err store_clients(void *self, store_client_fn *fn, void *arg, struct
     MYSQL_RES *res = NULL;
     enum err err = mysql_session_read(
         store->session, "read clients",
-        "SELECT c.name, c.role" OWN_OR_FARM(booking_s) OWN_OR_FARM(ahead_s) OWN_OR_FARM(allocations)
-            OWN_OR_FARM(gpus_at_once)
-                OWN_OR_FARM(gpu_hours_ahead) " FROM client c CROSS JOIN farm f ORDER BY c.name",
+        "SELECT c.name, c.role" CLIENT_LIMIT_TABLE(
+            OWN_OR_FARM) " FROM client c CROSS JOIN farm f ORDER BY c.name",
         &res, f);
     MYSQL_ROW row;
     while (err == ERR_OK && (row = mysql_fetch_row(res))) {
-        struct client_row client = {.name = row[0],
-                                    .role = role_from_name(row[1]),
-                                    .limits = {.booking_s = field_int(row[2]),
-                                               .ahead_s = field_int(row[3]),
-                                               .allocations = field_int(row[4]),
-                                               .gpus_at_once = field_int(row[5]),
-                                               .gpu_hours_ahead = field_int(row[6])}};
+        size_t at = 2;
+        struct client_row client = {.name = row[0], .role = role_from_name(row[1])};
+#define READ_LIMIT(column) client.limits.column = field_int(row[at++]);
+        CLIENT_LIMIT_TABLE(READ_LIMIT)
+#undef READ_LIMIT
         if (client.role == ROLE_COUNT) {
             err = failure_set(f, ERR_DB_ERROR, "client %s: unknown role", client.name);
         } else {

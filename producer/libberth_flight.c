@@ -5,6 +5,8 @@
  *                        | error       | does not wait  | deadline
  *                        +--> told     +--> told        +--> told (UNKNOWN)
  *
+ * A lane is a partition. Told: the outcome is queued for berth_poll.
+ *
  * A message whose deadline passes while it is undelivered is told at once, but its flight stays until
  * the delivery report arrives: librdkafka holds a pointer to it.
  *

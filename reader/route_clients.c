@@ -9,22 +9,24 @@
 #include "reader/handlers.h"
 
 /* A client's row with its own limits, then the farm's limits, which hold where it has none. */
-#define CLIENT_COLUMNS                                                                             \
-    "c.name, c.role, c.booking_s, c.ahead_s, c.allocations, c.gpus_at_once, c.gpu_hours_ahead, "   \
-    "f.booking_s, f.ahead_s, f.allocations, f.gpus_at_once, f.gpu_hours_ahead"
-#define CLIENT_FROM " FROM client c JOIN farm f"
+#define OWN_LIMIT(name)  ", c." #name
+#define FARM_LIMIT(name) ", f." #name
+#define CLIENT_COLUMNS   "c.name, c.role" CLIENT_LIMIT_TABLE(OWN_LIMIT) CLIENT_LIMIT_TABLE(FARM_LIMIT)
+#define CLIENT_FROM      " FROM client c JOIN farm f" /* farm has one row */
 
 /* Writes {"client", "role", "limits": {…}, and leaves the object open. `limits` has the limits in
  * force, without those that are not set. */
 static void put_client(struct jsonout *out, MYSQL_ROW row)
 {
-    static const char *const names[] = {"booking_s", "ahead_s", "allocations", "gpus_at_once",
-                                        "gpu_hours_ahead"};
+#define NAME(name) #name,
+    static const char *const names[] = {CLIENT_LIMIT_TABLE(NAME)};
+#undef NAME
+    enum { LIMITS = sizeof(names) / sizeof(names[0]), OWN_AT = 2, FARM_AT = OWN_AT + LIMITS };
     JSONOUT_STRING(out, "{\"client\":", row[0]);
     JSONOUT_STRING(out, ",\"role\":", row[1]);
     JSONOUT_RAW(out, ",\"limits\":{");
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        int64_t own = field_int(row[2 + i]), farm = field_int(row[7 + i]);
+    for (size_t i = 0; i < LIMITS; i++) {
+        int64_t own = field_int(row[OWN_AT + i]), farm = field_int(row[FARM_AT + i]);
         if (own <= 0 && farm <= 0)
             continue;
         jsonout_comma(out);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "lib/token/jws.h"
 #include "worker/ownership.h"
 
 size_t arrival_poll(struct worker *w, struct broker_message *messages, size_t max, int timeout_ms)
