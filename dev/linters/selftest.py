@@ -48,9 +48,9 @@ int calls_count(char *to, const char *from)
 int calls_err(int err, int unused) /* lint: clang-diag, lint: misc-unused, lint: no caller */
 {
     int err_of = err;
-    if (err) { /* lint: an error is compared by name */
+    if (err) {                   /* lint: an error is compared by name */
         return err ? err_of : 1; /* lint: an error is compared by name */
-    } else { /* lint: readability-else-after-return */
+    } else {                     /* lint: readability-else-after-return */
         return 1;
     }
 }
