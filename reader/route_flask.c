@@ -31,8 +31,6 @@
 #define BOOKINGS_FROM                                                                              \
     "SELECT id, user_name, start_ms, end_ms FROM booking WHERE state <> 'cancelled'"
 
-#define SHARES_HEAD "{\"RessourceReserve\":["
-
 /* --- items ---------------------------------------------------------------------------------- */
 
 /* "Fri, 07 Feb 2020 13:00:00 GMT" (RFC 9110, IMF-fixdate), whatever the locale. */
@@ -79,22 +77,72 @@ static void put_share(struct jsonout *out, MYSQL_ROW row)
     JSONOUT_RAW(out, "}");
 }
 
-/* --- lists ---------------------------------------------------------------------------------- */
+/* --- routes --------------------------------------------------------------------------------- */
 
-struct list;
 typedef void put_fn(struct jsonout *out, MYSQL_ROW row);
-/* Writes the statement for the rows after the last one. */
-typedef void query_fn(const struct list *list, struct buf *sql);
+
+/* What a route answers: the row that has the path's id, a list, or the list of that row's
+ * allocations. */
+struct content {
+    const char *one;    /* selects the row, up to the id; NULL: the path has no id */
+    const char *name;   /* of the row */
+    const char *head;   /* of the list; NULL: the answer is the row */
+    const char *select; /* selects the list, with a condition at its end */
+    const char *of;     /* the list's column with the path's id; NULL: all are listed */
+    const char *order;  /* the list's column of the row's position */
+    size_t position;    /* its index in the row */
+    put_fn *put;
+};
+
+#define ONE_MACHINE .one = MACHINES_FROM " WHERE id =", .name = "ressource"
+#define ONE_BOOKING .one = BOOKINGS_FROM " AND id =", .name = "reservation"
+#define SHARES      .head = "{\"RessourceReserve\":[", .put = put_share
+
+static const struct content machine = {ONE_MACHINE, .put = put_machine};
+static const struct content booking = {ONE_BOOKING, .put = put_booking};
+static const struct content machines = {.head = "{\"Ressources\":[",
+                                        .put = put_machine,
+                                        .select = MACHINES_FROM " WHERE state <> 'retired'",
+                                        .order = "id"};
+static const struct content bookings = {
+    .head = "{\"Reservations\":[", .put = put_booking, .select = BOOKINGS_FROM, .order = "id"};
+static const struct content shares = {SHARES, .select = SHARES_FROM,
+                                      .order = "a.booking, a.machine", .position = 1};
+static const struct content shares_of_machine = {ONE_MACHINE,           SHARES,
+                                                 .select = SHARES_FROM, .of = "a.machine",
+                                                 .order = "a.booking",  .position = 1};
+static const struct content shares_of_booking = {ONE_BOOKING, SHARES, .select = SHARES_FROM,
+                                                 .of = "a.booking", .order = "a.machine"};
+
+/* --- lists ---------------------------------------------------------------------------------- */
 
 struct list {
     struct stream stream;
-    const char *head; /* "{\"Ressources\":[" */
-    put_fn *put;
-    query_fn *query;
-    int64_t id;             /* of the machine or booking whose allocations are listed; 0: all */
-    int64_t after, machine; /* the last row: its id, or its booking and machine */
+    const struct content *content;
+    int64_t id;             /* of the machine or booking whose allocations are listed */
+    int64_t after, machine; /* of the last row: its position, and its first column */
     int64_t pieces;         /* read so far */
 };
+
+/* Writes the statement for the rows after the last one. */
+static void build_piece(const struct list *list, struct buf *sql)
+{
+    const struct content *content = list->content;
+    bool by_booking = content == &shares_of_machine && list->pieces >= SORTED_PIECES;
+    buf_puts(sql, by_booking ? SHARES_SELECT " FORCE INDEX (PRIMARY)" SHARES_OF : content->select);
+    if (content->of)
+        buf_printf(sql, " AND %s = %" PRId64, content->of, list->id);
+    if (content == &shares) {
+        /* The first bound is implied, and lets the server enter the index at the booking. */
+        buf_printf(sql,
+                   " AND a.booking >= %" PRId64 " AND (a.booking > %" PRId64
+                   " OR a.machine > %" PRId64 ")",
+                   list->after, list->after, list->machine);
+    } else {
+        buf_printf(sql, " AND %s > %" PRId64, content->order, list->after);
+    }
+    buf_printf(sql, " ORDER BY %s LIMIT %d", content->order, PIECE_ROWS);
+}
 
 static enum err list_next(struct stream *stream, struct session_pool *pool, struct buf *out,
                           enum stream_state *state_out, struct failure *f)
@@ -103,7 +151,7 @@ static enum err list_next(struct stream *stream, struct session_pool *pool, stru
     struct buf sql = {0};
     MYSQL_RES *rows;
     MYSQL_ROW row;
-    list->query(list, &sql);
+    build_piece(list, &sql);
     if (session_pool_query(pool, "list", &sql, &rows, f) != ERR_OK)
         return f->err;
     struct arena *arena = arena_new();
@@ -111,13 +159,13 @@ static enum err list_next(struct stream *stream, struct session_pool *pool, stru
     jsonout_init(&text, arena, 128 * (size_t)mysql_num_rows(rows) + 64);
     bool first = list->pieces++ == 0;
     if (first)
-        jsonout_raw(&text, list->head, strlen(list->head));
+        jsonout_raw(&text, list->content->head, strlen(list->content->head));
     while ((row = mysql_fetch_row(rows))) {
         if (!first)
             JSONOUT_RAW(&text, ",");
         first = false;
-        list->put(&text, row);
-        list->after = field_int(row[list->put == put_share ? 1 : 0]);
+        list->content->put(&text, row);
+        list->after = field_int(row[list->content->position]);
         list->machine = field_int(row[0]);
     }
     *state_out = mysql_num_rows(rows) == PIECE_ROWS ? STREAM_MORE : STREAM_END;
@@ -134,143 +182,53 @@ static void stream_free(struct stream *stream)
     free(stream);
 }
 
-static enum err answer_list(struct call *call, const char *head, put_fn *put, query_fn *query,
-                            int64_t id)
+static void start_list(struct call *call, const struct content *content, int64_t id)
 {
     struct list *list = xmalloc(sizeof(*list));
-    *list = (struct list){.stream = {.next = list_next, .free = stream_free},
-                          .head = head,
-                          .put = put,
-                          .query = query,
-                          .id = id};
+    *list = (struct list){
+        .stream = {.next = list_next, .free = stream_free}, .content = content, .id = id};
     call->stream = &list->stream;
-    return ERR_OK;
 }
 
-static void query_machines(const struct list *list, struct buf *sql)
-{
-    buf_printf(sql,
-               MACHINES_FROM " WHERE state <> 'retired' AND id > %" PRId64 " ORDER BY id LIMIT %d",
-               list->after, PIECE_ROWS);
-}
+/* --- answers -------------------------------------------------------------------------------- */
 
-static void query_bookings(const struct list *list, struct buf *sql)
-{
-    buf_printf(sql, BOOKINGS_FROM " AND id > %" PRId64 " ORDER BY id LIMIT %d", list->after,
-               PIECE_ROWS);
-}
-
-/* The first bound is implied, and lets the server enter the index at the booking. */
-static void query_shares(const struct list *list, struct buf *sql)
-{
-    buf_printf(sql,
-               SHARES_FROM " AND a.booking >= %" PRId64 " AND (a.booking > %" PRId64
-                           " OR a.machine > %" PRId64 ") ORDER BY a.booking, a.machine LIMIT %d",
-               list->after, list->after, list->machine, PIECE_ROWS);
-}
-
-static void query_shares_of_machine(const struct list *list, struct buf *sql)
-{
-    buf_printf(sql,
-               SHARES_SELECT "%s" SHARES_OF " AND a.machine = %" PRId64 " AND a.booking > %" PRId64
-                             " ORDER BY a.booking LIMIT %d",
-               list->pieces < SORTED_PIECES ? "" : " FORCE INDEX (PRIMARY)", list->id, list->after,
-               PIECE_ROWS);
-}
-
-static void query_shares_of_booking(const struct list *list, struct buf *sql)
-{
-    buf_printf(sql,
-               SHARES_FROM " AND a.booking = %" PRId64 " AND a.machine > %" PRId64
-                           " ORDER BY a.machine LIMIT %d",
-               list->id, list->machine, PIECE_ROWS);
-}
-
-enum err handle_flask_machines(struct call *call, struct failure *f)
-{
-    (void)f;
-    return answer_list(call, "{\"Ressources\":[", put_machine, query_machines, 0);
-}
-
-enum err handle_flask_bookings(struct call *call, struct failure *f)
-{
-    (void)f;
-    return answer_list(call, "{\"Reservations\":[", put_booking, query_bookings, 0);
-}
-
-enum err handle_flask_shares(struct call *call, struct failure *f)
-{
-    (void)f;
-    return answer_list(call, SHARES_HEAD, put_share, query_shares, 0);
-}
-
-/* --- one ------------------------------------------------------------------------------------ */
-
-/* Machines or bookings, to be found by the id in the path. */
-struct kind {
-    const char *select; /* the statement up to the id */
-    const char *name;
-    put_fn *put;
-    query_fn *query_shares; /* for its allocations */
-};
-
-static const struct kind machine_kind = {
-    .select = MACHINES_FROM " WHERE id =",
-    .name = "ressource",
-    .put = put_machine,
-    .query_shares = query_shares_of_machine,
-};
-static const struct kind booking_kind = {
-    .select = BOOKINGS_FROM " AND id =",
-    .name = "reservation",
-    .put = put_booking,
-    .query_shares = query_shares_of_booking,
-};
-
-/* Answers with the row that has the path's id or, with `shares`, with its allocations. */
-static enum err answer_one(struct call *call, const struct kind *kind, bool shares,
-                           struct failure *f)
+static enum err answer(struct call *call, const struct content *content, struct failure *f)
 {
     struct buf sql = {0};
-    MYSQL_RES *rows;
-    MYSQL_ROW row;
-    int64_t id = call_path_id(call->path_args[0]);
-    buf_printf(&sql, "%s %" PRId64, kind->select, id);
-    enum err err = call_query(call, "read one", &sql, &rows, f);
-    if (err != ERR_OK)
-        return err;
-    row = mysql_fetch_row(rows);
-    if (!row) {
-        call_problem(call, PROBLEM_NOT_FOUND, NULL, "No %s has the id %.40s.", kind->name,
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row = NULL;
+    int64_t id = 0;
+    if (content->one) {
+        id = call_path_id(call->path_args[0]);
+        buf_printf(&sql, "%s %" PRId64, content->one, id);
+        if (call_query(call, "read one", &sql, &rows, f) != ERR_OK)
+            return f->err;
+        row = mysql_fetch_row(rows);
+    }
+    if (content->one && !row) {
+        call_problem(call, PROBLEM_NOT_FOUND, NULL, "No %s has the id %.40s.", content->name,
                      call->path_args[0]);
-    } else if (shares) {
-        answer_list(call, SHARES_HEAD, put_share, kind->query_shares, id);
+    } else if (content->head) {
+        start_list(call, content, id);
     } else {
         struct jsonout text;
         jsonout_init(&text, call->arena, 256);
-        kind->put(&text, row);
+        content->put(&text, row);
         call_text(call, &text);
     }
     mysql_free_result(rows);
     return ERR_OK;
 }
 
-enum err handle_flask_machine(struct call *call, struct failure *f)
-{
-    return answer_one(call, &machine_kind, false, f);
-}
-
-enum err handle_flask_booking(struct call *call, struct failure *f)
-{
-    return answer_one(call, &booking_kind, false, f);
-}
-
-enum err handle_flask_shares_of_machine(struct call *call, struct failure *f)
-{
-    return answer_one(call, &machine_kind, true, f);
-}
-
-enum err handle_flask_shares_of_booking(struct call *call, struct failure *f)
-{
-    return answer_one(call, &booking_kind, true, f);
-}
+#define HANDLER(content)                                                                           \
+    enum err handle_flask_##content(struct call *call, struct failure *f)                          \
+    {                                                                                              \
+        return answer(call, &content, f);                                                          \
+    }
+HANDLER(machines)
+HANDLER(machine)
+HANDLER(bookings)
+HANDLER(booking)
+HANDLER(shares)
+HANDLER(shares_of_machine)
+HANDLER(shares_of_booking)
