@@ -103,102 +103,92 @@ static void render_requests(const struct reader_metrics *m, struct buf *out)
 
 /* --- from the database ---------------------------------------------------------------------- */
 
-/* Rows of machines: state, number, GPUs. */
-struct in_state {
-    int64_t machines, gpus;
+/* Where the request partitions end, or NULL. Kafka tells that before the rows are read, so that
+ * what is decided in between does not count as undecided. */
+struct ends {
+    int64_t *offsets;
+    int32_t count;
 };
 
-static enum err read_machines(struct mysql_session *db, struct buf *out, struct failure *f)
+static void put_machines(MYSQL_RES *rows, const struct ends *ends, struct buf *out)
 {
-    struct in_state found[MACHINE_STATE_COUNT] = {0};
-    MYSQL_RES *rows = NULL;
+    static const struct metric *const metrics[2] = {&machines, &gpus};
+    int64_t found[2][MACHINE_STATE_COUNT] = {0};
     MYSQL_ROW row;
-    enum err err = mysql_session_read(
-        db, "read machines", "SELECT state, COUNT(*), SUM(gpus) FROM machine GROUP BY state", &rows,
-        f);
-    if (err != ERR_OK)
-        return err;
+    (void)ends;
     while ((row = mysql_fetch_row(rows))) {
         enum machine_state state = machine_state_from_name(row[0]);
-        if (state != MACHINE_STATE_COUNT)
-            found[state] = (struct in_state){field_int(row[1]), field_int(row[2])};
+        for (int i = 0; state != MACHINE_STATE_COUNT && i < 2; i++)
+            found[i][state] = field_int(row[1 + i]);
     }
-    mysql_free_result(rows);
-    for (int which = 0; which < 2; which++) {
-        const struct metric *metric = which == 0 ? &machines : &gpus;
-        metric_head(out, metric);
+    for (int i = 0; i < 2; i++) {
+        metric_head(out, metrics[i]);
         for (int state = 0; state < MACHINE_STATE_COUNT; state++) {
-            metric_sample(out, metric,
+            metric_sample(out, metrics[i],
                           METRIC_LABELS({"state", machine_state_name((enum machine_state)state)}),
-                          which == 0 ? found[state].machines : found[state].gpus);
+                          found[i][state]);
         }
     }
-    return ERR_OK;
 }
 
-static enum err read_farm(struct mysql_session *db, struct buf *out, struct failure *f)
+static void put_farm(MYSQL_RES *rows, const struct ends *ends, struct buf *out)
 {
-    MYSQL_RES *rows = NULL;
-    MYSQL_ROW row;
-    enum err err = mysql_session_read(db, "read farm",
-                                      "SELECT partitions, halted, halt_cause FROM farm", &rows, f);
-    if (err != ERR_OK)
-        return err;
-    if ((row = mysql_fetch_row(rows))) {
-        metric_single(out, &metric_farm_partitions, field_int(row[0]));
-        metric_head(out, &metric_farm_halted);
-        metric_cause(out, &metric_farm_halted, NULL,
-                     halt_cause_name(halt_cause_read(row[1], row[2])));
-    }
-    mysql_free_result(rows);
-    return ERR_OK;
+    MYSQL_ROW row = mysql_fetch_row(rows);
+    (void)ends;
+    if (!row)
+        return;
+    metric_single(out, &metric_farm_partitions, field_int(row[0]));
+    metric_head(out, &metric_farm_halted);
+    metric_cause(out, &metric_farm_halted, NULL, halt_cause_name(halt_cause_read(row[1], row[2])));
 }
 
-/* `ends`: of the request partitions, or NULL. They were read before the rows, so that what was
- * decided in between does not count as undecided. */
-static enum err read_partitions(struct mysql_session *db, const int64_t *ends, int32_t end_count,
-                                struct buf *out, struct failure *f)
+static void put_partitions(MYSQL_RES *rows, const struct ends *ends, struct buf *out)
 {
-    struct buf lags = {0};
-    MYSQL_RES *rows = NULL;
     MYSQL_ROW row;
-    enum err err = mysql_session_read(
-        db, "read partitions",
-        "SELECT part, halted, halt_cause, next_offset FROM request_partition ORDER BY part", &rows,
-        f);
-    if (err != ERR_OK)
-        return err;
     metric_head(out, &metric_partition_halted);
-    metric_head(&lags, &request_lag);
     while ((row = mysql_fetch_row(rows))) {
-        int64_t part = field_int(row[0]), lag = 0;
         metric_cause(out, &metric_partition_halted, row[0],
                      halt_cause_name(halt_cause_read(row[1], row[2])));
-        if (!ends || part >= end_count || ends[part] < 0)
-            continue;
-        if (ends[part] > field_int(row[3]))
-            lag = ends[part] - field_int(row[3]);
-        metric_sample(&lags, &request_lag, METRIC_LABELS({"partition", row[0]}), lag);
     }
-    mysql_free_result(rows);
-    if (ends)
-        buf_append(out, lags.data, lags.len);
-    buf_fini(&lags);
-    return ERR_OK;
+    if (!ends->offsets)
+        return;
+    metric_head(out, &request_lag);
+    mysql_data_seek(rows, 0);
+    while ((row = mysql_fetch_row(rows))) {
+        int64_t part = field_int(row[0]), next = field_int(row[3]);
+        if (part >= ends->count || ends->offsets[part] < 0)
+            continue;
+        int64_t lag = ends->offsets[part] > next ? ends->offsets[part] - next : 0;
+        metric_sample(out, &request_lag, METRIC_LABELS({"partition", row[0]}), lag);
+    }
 }
 
-static enum err read_database(struct call *call, const int64_t *ends, int32_t end_count,
-                              struct buf *out, struct failure *f)
+static const struct {
+    const char *what, *sql;
+    void (*put)(MYSQL_RES *rows, const struct ends *ends, struct buf *out);
+} readings[] = {
+    {"read machines", "SELECT state, COUNT(*), SUM(gpus) FROM machine GROUP BY state",
+     put_machines},
+    {"read farm", "SELECT partitions, halted, halt_cause FROM farm", put_farm},
+    {"read partitions",
+     "SELECT part, halted, halt_cause, next_offset FROM request_partition ORDER BY part",
+     put_partitions},
+};
+
+static enum err read_database(struct call *call, const struct ends *ends, struct buf *out,
+                              struct failure *f)
 {
     struct mysql_session *db;
     enum err err = session_pool_take(call->reader->pool, true, &db, f);
     if (err != ERR_OK)
         return err;
-    err = read_machines(db, out, f);
-    if (err == ERR_OK)
-        err = read_farm(db, out, f);
-    if (err == ERR_OK)
-        err = read_partitions(db, ends, end_count, out, f);
+    for (size_t i = 0; err == ERR_OK && i < sizeof(readings) / sizeof(readings[0]); i++) {
+        MYSQL_RES *rows = NULL;
+        err = mysql_session_read(db, readings[i].what, readings[i].sql, &rows, f);
+        if (err == ERR_OK)
+            readings[i].put(rows, ends, out);
+        mysql_free_result(rows);
+    }
     session_pool_put(call->reader->pool, db);
     return err;
 }
@@ -209,16 +199,16 @@ static void render_farm(struct call *call, struct buf *out)
     struct failure f;
     struct hub *hub = call->reader->hub;
     struct buf farm = {0};
-    int64_t *ends = NULL;
-    int32_t end_count = hub ? hub_partitions(hub) : 0;
+    struct ends ends = {0};
     if (hub) {
-        ends = xcalloc((size_t)end_count, sizeof(*ends));
-        if (!hub_request_ends(hub, ends, ENDS_WITHIN_MS)) {
-            free(ends);
-            ends = NULL;
+        ends.count = hub_partitions(hub);
+        ends.offsets = xcalloc((size_t)ends.count, sizeof(*ends.offsets));
+        if (!hub_request_ends(hub, ends.offsets, ENDS_WITHIN_MS)) {
+            free(ends.offsets);
+            ends.offsets = NULL;
         }
     }
-    enum err err = read_database(call, ends, end_count, &farm, &f);
+    enum err err = read_database(call, &ends, &farm, &f);
     metric_single(out, &metric_database_up, err == ERR_OK);
     if (err == ERR_OK) {
         buf_append(out, farm.data, farm.len);
@@ -226,7 +216,7 @@ static void render_farm(struct call *call, struct buf *out)
         log_failure(LOG_INFO, "metrics without the database", &f);
     }
     buf_fini(&farm);
-    free(ends);
+    free(ends.offsets);
 }
 
 enum err handle_metrics(struct call *call, struct failure *f)
