@@ -18,7 +18,8 @@ enum err admin_kafka_open(const struct config *cfg, struct admin_kafka *out, str
 {
     char requests[KAFKA_TOPIC_LEN], events[KAFKA_TOPIC_LEN];
     const struct topic_reader_options options = {
-        .names = {kafka_requests_topic(cfg, requests), kafka_events_topic(cfg, events)},
+        .names = {kafka_topic(cfg, TOPIC_REQUESTS, requests),
+                  kafka_topic(cfg, TOPIC_EVENTS, events)},
         .answer_ms = ANSWER_MS,
         .stall_ms = STALL_MS,
         .tells_ends = true,

@@ -176,8 +176,8 @@ static enum err open_topic(struct hub *hub, const struct config *cfg, struct fai
 {
     char requests[KAFKA_TOPIC_LEN], events[KAFKA_TOPIC_LEN];
     const struct topic_reader_options options = {
-        .names = {[TOPIC_REQUESTS] = kafka_requests_topic(cfg, requests),
-                  [TOPIC_EVENTS] = kafka_events_topic(cfg, events)}};
+        .names = {[TOPIC_REQUESTS] = kafka_topic(cfg, TOPIC_REQUESTS, requests),
+                  [TOPIC_EVENTS] = kafka_topic(cfg, TOPIC_EVENTS, events)}};
     rd_kafka_conf_t *conf;
     enum err err = kafka_conf_build(cfg, defaults, topic_reader_required, &conf, f);
     if (err == ERR_OK)

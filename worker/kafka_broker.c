@@ -26,8 +26,8 @@ enum err kafka_broker_new(const struct config *cfg, struct broker *out, struct f
     broker->parts = xcalloc(LIMIT_PARTITIONS, sizeof(*broker->parts));
     for (int32_t part = 0; part < LIMIT_PARTITIONS; part++)
         broker->parts[part].commit_offset = -1;
-    kafka_requests_topic(cfg, broker->requests);
-    kafka_events_topic(cfg, broker->events);
+    kafka_topic(cfg, TOPIC_REQUESTS, broker->requests);
+    kafka_topic(cfg, TOPIC_EVENTS, broker->events);
 
     enum err err = kafka_producer_open(broker, cfg, f);
     if (err == ERR_OK)

@@ -187,19 +187,10 @@ enum err kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_
     return ERR_OK;
 }
 
-static const char *topic(const struct config *cfg, const char *name, char buf[KAFKA_TOPIC_LEN])
+const char *kafka_topic(const struct config *cfg, enum topic topic, char buf[KAFKA_TOPIC_LEN])
 {
-    int len = snprintf(buf, KAFKA_TOPIC_LEN, "%s%s", config_string(cfg, "farm.topic_prefix"), name);
+    int len = snprintf(buf, KAFKA_TOPIC_LEN, "%s%s", config_string(cfg, "farm.topic_prefix"),
+                       topic == TOPIC_REQUESTS ? "requests" : "events");
     assert(len > 0 && len < KAFKA_TOPIC_LEN);
     return buf;
-}
-
-const char *kafka_requests_topic(const struct config *cfg, char buf[KAFKA_TOPIC_LEN])
-{
-    return topic(cfg, "requests", buf);
-}
-
-const char *kafka_events_topic(const struct config *cfg, char buf[KAFKA_TOPIC_LEN])
-{
-    return topic(cfg, "events", buf);
 }

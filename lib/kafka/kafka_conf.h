@@ -39,10 +39,11 @@ enum err kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *val
 enum err kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **out,
                           struct failure *f);
 
+enum topic { TOPIC_REQUESTS, TOPIC_EVENTS, TOPIC_COUNT };
+
 /* farm.topic_prefix with "requests" or "events" behind it. A topic's name has at most 249
  * characters (Kafka); the configuration's check of the prefix leaves room. Returns buf. */
 #define KAFKA_TOPIC_LEN 250
-const char *kafka_requests_topic(const struct config *cfg, char buf[KAFKA_TOPIC_LEN]);
-const char *kafka_events_topic(const struct config *cfg, char buf[KAFKA_TOPIC_LEN]);
+const char *kafka_topic(const struct config *cfg, enum topic topic, char buf[KAFKA_TOPIC_LEN]);
 
 #endif

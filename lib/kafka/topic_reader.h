@@ -13,8 +13,6 @@
 #include "lib/kafka/kafka_conf.h"
 #include "lib/kafka/kafka_error.h"
 
-enum topic { TOPIC_REQUESTS, TOPIC_EVENTS, TOPIC_COUNT };
-
 /* What every reader requires of kafka_conf_build: positions are the caller's and never move
  * silently, and nobody's open transaction holds messages back. */
 extern const struct kafka_setting topic_reader_required[];

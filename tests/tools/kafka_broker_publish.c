@@ -372,8 +372,8 @@ static void rename_topics(struct rig *rig, const char *what)
     char prefix[128];
     snprintf(prefix, sizeof(prefix), "%s%s.", rig->prefix, what);
     rig_set(rig, "farm.topic_prefix", prefix);
-    kafka_requests_topic(rig->cfg, rig->requests);
-    kafka_events_topic(rig->cfg, rig->events);
+    kafka_topic(rig->cfg, TOPIC_REQUESTS, rig->requests);
+    kafka_topic(rig->cfg, TOPIC_EVENTS, rig->events);
 }
 
 static void check_shape(struct rig *rig)

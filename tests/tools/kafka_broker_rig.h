@@ -77,8 +77,8 @@ static inline void rig_init(struct rig *rig)
              clock_wall_ms());
     rig_set(rig, "farm.topic_prefix", rig->prefix);
     rig_set(rig, "worker.group", rig->prefix);
-    kafka_requests_topic(rig->cfg, rig->requests);
-    kafka_events_topic(rig->cfg, rig->events);
+    kafka_topic(rig->cfg, TOPIC_REQUESTS, rig->requests);
+    kafka_topic(rig->cfg, TOPIC_EVENTS, rig->events);
     const struct kafka_setting settings[] = {{"linger.ms", "0"}, {NULL, NULL}};
     rd_kafka_conf_t *conf;
     CHECK_OK(kafka_conf_build(rig->cfg, settings, NULL, &conf, &rig->f), &rig->f);

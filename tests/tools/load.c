@@ -446,8 +446,8 @@ static void setup(struct load *load)
         signing_key_read(config_string(load->cfg, "client.key_file"), &load->key, &f) != ERR_OK)
         die(&f);
     jws_key_thumbprint(signing_key_public(load->key), load->kid);
-    kafka_requests_topic(load->cfg, load->requests);
-    kafka_events_topic(load->cfg, load->events);
+    kafka_topic(load->cfg, TOPIC_REQUESTS, load->requests);
+    kafka_topic(load->cfg, TOPIC_EVENTS, load->events);
 }
 
 static void close_all(struct load *load)
