@@ -155,27 +155,15 @@ static void name_subject(struct decider *d)
 {
     struct decision *out = d->out;
     const struct request *request = d->request;
-    const char *machine = NULL;
-    switch (request->type) {
-    case REQUEST_MACHINE_REGISTER:
-        machine = request->machine_register.machine;
-        break;
-    case REQUEST_MACHINE_UPDATE:
-        machine = request->machine_update.machine;
-        break;
-    case REQUEST_BOOKING_AMEND:
+    if (request->type == REQUEST_BOOKING_AMEND || request->type == REQUEST_BOOKING_CANCEL) {
         out->subject_kind = SUBJECT_BOOKING;
-        out->subject_booking = request->booking_amend.booking;
-        break;
-    case REQUEST_BOOKING_CANCEL:
-        out->subject_kind = SUBJECT_BOOKING;
-        out->subject_booking = request->booking_cancel.booking;
-        break;
-    case REQUEST_BOOKING_CREATE:
-    case REQUEST_TYPE_COUNT:
-        break;
-    }
-    if (machine) {
+        out->subject_booking = request->type == REQUEST_BOOKING_AMEND
+                                   ? request->booking_amend.booking
+                                   : request->booking_cancel.booking;
+    } else if (request->type != REQUEST_BOOKING_CREATE) {
+        const char *machine = request->type == REQUEST_MACHINE_REGISTER
+                                  ? request->machine_register.machine
+                                  : request->machine_update.machine;
         out->subject_kind = SUBJECT_MACHINE;
         out->subject_machine = arena_strdup(world_arena(d->world), machine);
     }

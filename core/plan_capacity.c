@@ -118,12 +118,6 @@ static int64_t search_run(struct search *search, size_t wanted)
     return TIME_NONE;
 }
 
-/* The next start, for a rejection. */
-struct next {
-    int64_t start_ms;
-    const char *hint; /* a sentence; if there is a start, the words before it */
-};
-
 static bool all_up(const struct plan *plan)
 {
     for (size_t i = 0; i < plan->ask_count; i++) {
@@ -133,18 +127,18 @@ static bool all_up(const struct plan *plan)
     return true;
 }
 
-/* Asks that do not grow need room like the others here: at another start they have none yet. */
-static struct next next_start(const struct decider *d, const struct plan *plan)
+/* Searches the next start for the decision, unless only the reason counts, and returns a sentence
+ * about it. Asks that do not grow need room like the others here: at another start they have none
+ * yet. */
+static const char *note_next(struct decider *d, const struct plan *plan)
 {
-    struct next next = {.start_ms = TIME_NONE};
-    if (plan->begun) {
-        next.hint = " A begun booking keeps its start.";
-        return next;
-    }
-    if (!all_up(plan)) {
-        next.hint = " It cannot move while a machine of it is not up.";
-        return next;
-    }
+    d->out->next_available_ms = TIME_NONE;
+    if (d->brief)
+        return "";
+    if (plan->begun)
+        return " A begun booking keeps its start.";
+    if (!all_up(plan))
+        return " It cannot move while a machine of it is not up.";
     size_t wanted = plan_machine_count(plan);
     size_t all = plan->any ? plan->candidate_count : plan->ask_count;
     int64_t length_ms = plan->end_ms - plan->from_ms;
@@ -162,16 +156,14 @@ static struct next next_start(const struct decider *d, const struct plan *plan)
         assert_known(plan, candidate.machine);
         search_add(&search, candidate, plan->from_ms);
     }
-    next.start_ms = search_run(&search, wanted);
-    if (next.start_ms != TIME_NONE) {
-        next.hint = wanted == 1 ? " The earliest start for this length is "
-                                : " The earliest start for this length on all at once is ";
-    } else if (search.steps_left < 0) {
-        next.hint = " No later start was found within the search's bound of steps.";
-    } else {
-        next.hint = " No later start within the farm's horizon fits.";
+    d->out->next_available_ms = search_run(&search, wanted);
+    if (d->out->next_available_ms != TIME_NONE) {
+        return arena_printf(world_arena(d->world), " The earliest start for this length%s is %s.",
+                            wanted == 1 ? "" : " on all at once",
+                            decide_time_text(d->out->next_available_ms).text);
     }
-    return next;
+    return search.steps_left < 0 ? " No later start was found within the search's bound of steps."
+                                 : " No later start within the farm's horizon fits.";
 }
 
 /* --- named machines --- */
@@ -187,32 +179,20 @@ static void note_frees(struct decider *d, const struct plan *plan)
     d->out->frees = frees;
 }
 
-/* Searches the next start, unless only the reason counts, for the decision and its sentence. */
-static struct next note_next(struct decider *d, const struct plan *plan)
-{
-    struct next next = {.start_ms = TIME_NONE, .hint = ""};
-    if (!d->brief)
-        next = next_start(d, plan);
-    d->out->next_available_ms = next.start_ms;
-    return next;
-}
-
 static bool reject_full(struct decider *d, const struct plan *plan, const struct ask *ask)
 {
     const struct machine *machine = ask->machine;
     struct amount free = free_on(plan, machine);
-    struct next next = note_next(d, plan);
+    const char *next = note_next(d, plan);
     if (!d->brief) {
         note_frees(d, plan);
         d->out->has_free = true;
         d->out->free = free;
     }
-    return decider_reject_machine(
-        d, REASON_INSUFFICIENT_CAPACITY, machine->name,
-        "%s has %s free throughout the window, and %s are asked for.%s%s%s", machine->name,
-        decide_amount_text(free).text, decide_amount_text(ask->amount).text, next.hint,
-        next.start_ms != TIME_NONE ? decide_time_text(next.start_ms).text : "",
-        next.start_ms != TIME_NONE ? "." : "");
+    return decider_reject_machine(d, REASON_INSUFFICIENT_CAPACITY, machine->name,
+                                  "%s has %s free throughout the window, and %s are asked for.%s",
+                                  machine->name, decide_amount_text(free).text,
+                                  decide_amount_text(ask->amount).text, next);
 }
 
 /* An ask that does not grow fits, because it replaces at least as much; it is not checked. (In a
@@ -268,16 +248,14 @@ static int compare_choices(const void *a, const void *b)
 
 static bool reject_any(struct decider *d, const struct plan *plan, size_t fitting)
 {
-    struct next next = note_next(d, plan);
+    const char *next = note_next(d, plan);
     d->out->fitting = (int64_t)fitting;
     return decider_reject(
         d, REASON_INSUFFICIENT_CAPACITY,
         "%zu of the %zu machines that are up and carry the labels have %s free throughout the "
-        "window; %lld are asked for.%s%s%s",
+        "window; %lld are asked for.%s",
         fitting, plan->candidate_count, decide_amount_text(plan->any->amount).text,
-        (long long)plan->any->count, next.hint,
-        next.start_ms != TIME_NONE ? decide_time_text(next.start_ms).text : "",
-        next.start_ms != TIME_NONE ? "." : "");
+        (long long)plan->any->count, next);
 }
 
 static bool choose(struct decider *d, struct plan *plan)

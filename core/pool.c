@@ -16,7 +16,6 @@ static_assert(POOL_SLOT_BYTES >= sizeof(uint32_t), "a slot given back holds the 
 struct pool *pool_new(void)
 {
     struct pool *pool = heap_alloc(sizeof(*pool));
-
     /* Slot 0 stays unused: it is POOL_NIL. */
     pool->next_fresh = 1;
     pool->first_given = POOL_NIL;
@@ -38,7 +37,6 @@ static void pool_add_block(struct pool *pool)
     assert(pool->block_count < POOL_BLOCK_LIMIT);
     if (pool->block_count == pool->block_room) {
         uint32_t room = pool->block_room == 0 ? POOL_FIRST_ROOM : pool->block_room * 2;
-
         pool->blocks = heap_array(pool->blocks, room, sizeof(*pool->blocks));
         pool->block_room = room;
     }
@@ -51,7 +49,6 @@ static void pool_add_block(struct pool *pool)
 uint32_t pool_take(struct pool *pool)
 {
     uint32_t slot = pool->first_given;
-
     if (slot != POOL_NIL) {
         memcpy(&pool->first_given, pool_at(pool, slot), sizeof(slot));
     } else {

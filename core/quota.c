@@ -7,9 +7,7 @@
 /* The GPU time of the window's part from known_from on. */
 static gpu_ms counted(const struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
 {
-    int64_t known_ms = timeline_known_from(client->timeline);
-    if (start_ms < known_ms)
-        start_ms = known_ms;
+    start_ms = int_max(start_ms, timeline_known_from(client->timeline));
     return start_ms < end_ms ? (gpu_ms)gpus * (end_ms - start_ms) : 0;
 }
 

@@ -19,14 +19,8 @@ static struct diff diff_of(struct amount use, int sign)
 
 static void raise_to(struct amount *peak, struct amount use)
 {
-    peak->gpus = use.gpus > peak->gpus ? use.gpus : peak->gpus;
-    peak->memory_gib = use.memory_gib > peak->memory_gib ? use.memory_gib : peak->memory_gib;
-}
-
-static void lower_to(struct amount *least, struct amount use)
-{
-    least->gpus = use.gpus < least->gpus ? use.gpus : least->gpus;
-    least->memory_gib = use.memory_gib < least->memory_gib ? use.memory_gib : least->memory_gib;
+    peak->gpus = int_max(peak->gpus, use.gpus);
+    peak->memory_gib = int_max(peak->memory_gib, use.memory_gib);
 }
 
 struct timeline *timeline_new(struct pool *pool, int64_t known_from_ms)
@@ -34,7 +28,6 @@ struct timeline *timeline_new(struct pool *pool, int64_t known_from_ms)
     assert(pool);
     assert(known_from_ms < TIMELINE_MS_LIMIT);
     struct timeline *tl = heap_alloc(sizeof(*tl));
-
     tl->pool = pool;
     tl->known_from_ms = known_from_ms;
     tl->root = POOL_NIL;
@@ -49,28 +42,16 @@ void timeline_free(struct timeline *tl)
     free(tl);
 }
 
-static struct span root_span(const struct timeline *tl)
-{
-    return tl->level == 0 ? tree_leaf_span(leaf_at(tl, tl->root))
-                          : tree_inner_span(inner_at(tl, tl->root));
-}
-
-/* The root's extremes bound the use at all instants. */
+/* The root's extremes bound the use at all instants after known_from, where it is the base. */
 static void assert_uses_sane(const struct timeline *tl)
 {
     const struct amount limit = {TIMELINE_AMOUNT_LIMIT, TIMELINE_AMOUNT_LIMIT};
-    struct amount least = tl->base;
-    struct amount peak = tl->base;
-
-    if (tl->root != POOL_NIL) {
-        struct span span = root_span(tl);
-
-        lower_to(&least, amount_plus(tl->base, span.low));
-        raise_to(&peak, amount_plus(tl->base, span.high));
-    }
-    assert(least.gpus >= 0);
-    assert(least.memory_gib >= 0);
-    assert(amount_within(peak, limit));
+    struct span span = {0};
+    if (tl->root != POOL_NIL)
+        span = tree_span(tl, tl->root, tl->level);
+    assert(amount_within((struct amount){0}, tl->base) && amount_within(tl->base, limit));
+    assert(amount_within((struct amount){0}, amount_plus(tl->base, span.low)));
+    assert(amount_within(amount_plus(tl->base, span.high), limit));
 }
 
 static void change_at(struct timeline *tl, int64_t at_ms, struct diff change)
@@ -121,17 +102,14 @@ struct amount timeline_use_at(const struct timeline *tl, int64_t at_ms)
     assert(timeline_covers(tl, at_ms));
     struct amount use = tl->base;
     uint32_t index = tl->root;
-
     for (int level = tl->level; level > 0; level--) {
         const struct inner *inner = inner_at(tl, index);
         uint32_t link = link_of(inner, at_ms);
-
         for (uint32_t i = 0; i < link; i++)
             use = amount_plus(use, inner->span[i].sum);
         index = inner->node[link];
     }
     const struct leaf *leaf = index != POOL_NIL ? leaf_at(tl, index) : NULL;
-
     for (uint32_t i = 0; leaf && i < leaf->count && leaf->at_ms[i] <= at_ms; i++)
         use = amount_plus(use, leaf->delta[i]);
     assert(use.gpus >= 0 && use.memory_gib >= 0);
@@ -175,10 +153,8 @@ static void peak_node(struct peak_walk *walk, uint32_t index, int level, int64_t
         return;
     }
     const struct inner *inner = inner_at(walk->tl, index);
-
     for (uint32_t i = 0; i < inner->count && inner->first_ms[i] < walk->end_ms; i++) {
         int64_t next_ms = i + 1 < inner->count ? inner->first_ms[i + 1] : until_ms;
-
         if (i + 1 < inner->count && next_ms <= walk->start_ms) {
             walk->use = amount_plus(walk->use, inner->span[i].sum);
         } else if (inner->first_ms[i] > walk->start_ms && next_ms <= walk->end_ms) {
@@ -197,7 +173,6 @@ struct amount timeline_peak(const struct timeline *tl, int64_t start_ms, int64_t
     assert(start_ms < end_ms);
     assert(timeline_covers(tl, start_ms));
     struct peak_walk walk = {.tl = tl, .start_ms = start_ms, .end_ms = end_ms, .use = tl->base};
-
     if (tl->root != POOL_NIL)
         peak_node(&walk, tl->root, tl->level, TIMELINE_FOREVER);
     peak_enter(&walk);
@@ -237,7 +212,6 @@ static bool search_can_skip(const struct search *search, const struct span *span
 static bool search_step(struct search *search, int64_t at_ms, struct amount use)
 {
     bool fits = amount_within(use, search->limit);
-
     if (search->is_free) {
         if (at_ms - search->run_start_ms >= search->duration_ms)
             return false;
@@ -266,10 +240,8 @@ static bool search_node(struct search *search, uint32_t index, int level, struct
     if (level == 0)
         return search_leaf(search, leaf_at(search->tl, index), before);
     const struct inner *inner = inner_at(search->tl, index);
-
     for (uint32_t i = 0; i < inner->count; i++) {
         bool past = i + 1 < inner->count && inner->first_ms[i + 1] <= search->from_ms;
-
         if (!past && !search_can_skip(search, &inner->span[i], before) &&
             !search_node(search, inner->node[i], level - 1, before)) {
             return false;
@@ -283,7 +255,6 @@ bool timeline_earliest(const struct timeline *tl, const struct timeline_search *
                        int64_t *start_ms_out)
 {
     const int64_t from_ms = wanted->from_ms, duration_ms = wanted->duration_ms;
-
     assert(wanted->need.gpus >= 0 && wanted->need.memory_gib >= 0);
     assert(from_ms > -TIMELINE_MS_LIMIT && from_ms < TIMELINE_MS_LIMIT);
     assert(duration_ms > 0 && duration_ms <= TIMELINE_MS_LIMIT);
@@ -298,7 +269,6 @@ bool timeline_earliest(const struct timeline *tl, const struct timeline_search *
         .last_start_ms = wanted->horizon_ms - duration_ms,
         .run_start_ms = from_ms,
     };
-
     search.is_free = amount_within(timeline_use_at(tl, from_ms), search.limit);
     if (tl->root != POOL_NIL)
         search_node(&search, tl->root, tl->level, tl->base);
@@ -325,7 +295,6 @@ static bool stepper_leaf(struct stepper *stepper, const struct leaf *leaf)
 {
     for (uint32_t i = 0; i < leaf->count && leaf->at_ms[i] < stepper->end_ms; i++) {
         int64_t at_ms = leaf->at_ms[i];
-
         if (at_ms <= stepper->start_ms)
             continue;
         if (!stepper->fn(stepper->arg, stepper->piece_start_ms, at_ms, stepper->use))
@@ -341,7 +310,6 @@ static bool stepper_node(struct stepper *stepper, uint32_t index, int level)
     if (level == 0)
         return stepper_leaf(stepper, leaf_at(stepper->tl, index));
     const struct inner *inner = inner_at(stepper->tl, index);
-
     for (uint32_t i = link_of(inner, stepper->start_ms);
          i < inner->count && inner->first_ms[i] < stepper->end_ms; i++) {
         if (!stepper_node(stepper, inner->node[i], level - 1))

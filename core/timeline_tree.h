@@ -105,7 +105,6 @@ static inline struct inner *inner_at(const struct timeline *tl, uint32_t index)
 static inline void node_fetch(const struct timeline *tl, uint32_t index)
 {
     const char *node = pool_at(tl->pool, index);
-
     for (size_t i = 0; i < POOL_SLOT_BYTES; i += POOL_LINE_BYTES)
         __builtin_prefetch(node + i);
 }
@@ -114,15 +113,13 @@ static inline void node_fetch(const struct timeline *tl, uint32_t index)
 static inline uint32_t link_of(const struct inner *inner, int64_t at_ms)
 {
     uint32_t i = 0;
-
     while (i + 1 < inner->count && inner->first_ms[i + 1] <= at_ms)
         i++;
     return i;
 }
 
 /* The span of a node's entries; the node is not empty. */
-struct span tree_leaf_span(const struct leaf *leaf);
-struct span tree_inner_span(const struct inner *inner);
+struct span tree_span(const struct timeline *tl, uint32_t index, int level);
 
 /* Adds `change` to the point at `at_ms`, which is made or removed as needed. O(log n). The time
  * lies after known_from and within TIMELINE_MS_LIMIT (asserted). */

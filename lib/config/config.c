@@ -378,17 +378,15 @@ static enum err set_from_variable(struct config *cfg, const char *variable, cons
     assert(config_key_count <= sizeof(names) / sizeof(names[0]));
     struct nearest nearest;
     nearest_init(&nearest, variable);
+    const struct config_key *key = NULL;
     for (size_t i = 0; i < config_key_count; i++) {
         names[i] = config_key_environment(config_keys[i].name);
         nearest_offer(&nearest, names[i]);
-    }
-    struct failure inner = {0};
-    enum err err;
-    const struct config_key *key = NULL;
-    for (size_t i = 0; i < config_key_count; i++) {
         if (strcmp(names[i], variable) == 0)
             key = &config_keys[i];
     }
+    struct failure inner = {0};
+    enum err err;
     if (key) {
         err = set_key(&from, key->name, value, &inner);
     } else if (begins_with(variable, "BERTH_KAFKA_")) {

@@ -1,5 +1,6 @@
 #include "lib/config/options.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,22 +35,14 @@ static const struct option_spec *option_at(const struct command_spec *command, s
     return index == 0 ? &help_option : NULL;
 }
 
-static const struct option_spec *find_name(const struct command_spec *command, const char *name,
-                                           size_t len)
+/* By its name of `len` bytes or, if that is NULL, by its letter. */
+static const struct option_spec *find_option(const struct command_spec *command, const char *name,
+                                             size_t len, char letter)
 {
     const struct option_spec *spec;
     for (size_t i = 0; (spec = option_at(command, i)); i++) {
-        if (strlen(spec->name) == len && memcmp(spec->name, name, len) == 0)
-            return spec;
-    }
-    return NULL;
-}
-
-static const struct option_spec *find_letter(const struct command_spec *command, char letter)
-{
-    const struct option_spec *spec;
-    for (size_t i = 0; letter && (spec = option_at(command, i)); i++) {
-        if (spec->letter == letter)
+        if (name ? strlen(spec->name) == len && memcmp(spec->name, name, len) == 0
+                 : spec->letter == letter)
             return spec;
     }
     return NULL;
@@ -60,9 +53,17 @@ static bool arg_is_optional(const struct option_spec *spec)
     return spec->arg && spec->arg[0] == '[';
 }
 
-static enum err wrong_usage(const struct command_spec *command, const char *text, struct failure *f)
+static enum err wrong_usage(const struct command_spec *command, struct failure *f,
+                            const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static enum err wrong_usage(const struct command_spec *command, struct failure *f,
+                            const char *format, ...)
 {
-    return failure_set(f, ERR_USAGE, "%s (see `%s --help`)", text, command->name);
+    va_list args;
+    va_start(args, format);
+    failure_vset(f, ERR_USAGE, format, args);
+    va_end(args);
+    return failure_set(f, ERR_USAGE, "%s (see `%s --help`)", f->text, command->name);
 }
 
 /* A key's thumbprint may begin with a dash, and then looks like options: say how to pass it. */
@@ -79,14 +80,10 @@ static enum err unknown_option(const struct command_spec *command, const char *n
     const struct option_spec *spec;
     for (size_t i = 0; (spec = option_at(command, i)); i++)
         nearest_offer(&nearest, spec->name);
-    char text[200];
     const char *meant = nearest_result(&nearest);
-    if (meant) {
-        snprintf(text, sizeof(text), "unknown option --%.60s: did you mean --%s?", name, meant);
-    } else {
-        snprintf(text, sizeof(text), "unknown option --%.60s%s", name, hint_of_operands(command));
-    }
-    return wrong_usage(command, text, f);
+    if (meant)
+        return wrong_usage(command, f, "unknown option --%.60s: did you mean --%s?", name, meant);
+    return wrong_usage(command, f, "unknown option --%.60s%s", name, hint_of_operands(command));
 }
 
 static void add_given(struct options *out, const struct option_spec *spec, const char *value)
@@ -103,10 +100,8 @@ static enum err add_with_next(struct parse *parse, const struct option_spec *spe
                               struct failure *f)
 {
     if (parse->next >= parse->argc) {
-        char text[200];
-        snprintf(text, sizeof(text), "--%s needs a value: --%s %s", spec->name, spec->name,
-                 spec->arg);
-        return wrong_usage(parse->command, text, f);
+        return wrong_usage(parse->command, f, "--%s needs a value: --%s %s", spec->name, spec->name,
+                           spec->arg);
     }
     add_given(parse->out, spec, parse->argv[parse->next++]);
     return ERR_OK;
@@ -117,18 +112,15 @@ static enum err parse_long(struct parse *parse, const char *word, struct failure
 {
     const char *equals = strchr(word, '=');
     size_t len = equals ? (size_t)(equals - word) : strlen(word);
-    const struct option_spec *spec = find_name(parse->command, word, len);
+    const struct option_spec *spec = find_option(parse->command, word, len, 0);
     if (!spec) {
         char *name = xstrndup(word, len);
         enum err err = unknown_option(parse->command, name, f);
         free(name);
         return err;
     }
-    if (equals && !spec->arg) {
-        char text[200];
-        snprintf(text, sizeof(text), "--%s takes no value", spec->name);
-        return wrong_usage(parse->command, text, f);
-    }
+    if (equals && !spec->arg)
+        return wrong_usage(parse->command, f, "--%s takes no value", spec->name);
     if (spec->arg && !equals && !arg_is_optional(spec))
         return add_with_next(parse, spec, f);
     add_given(parse->out, spec, equals ? equals + 1 : NULL);
@@ -139,13 +131,11 @@ static enum err parse_long(struct parse *parse, const char *word, struct failure
 static enum err parse_letters(struct parse *parse, const char *word, struct failure *f)
 {
     for (; *word && !parse->out->help; word++) {
-        const struct option_spec *spec = find_letter(parse->command, *word);
+        const struct option_spec *spec = find_option(parse->command, NULL, 0, *word);
         if (!spec) {
-            char text[200];
             bool printable = *word > ' ' && *word < 0x7f;
-            snprintf(text, sizeof(text), "unknown option -%c%s", printable ? *word : '?',
-                     hint_of_operands(parse->command));
-            return wrong_usage(parse->command, text, f);
+            return wrong_usage(parse->command, f, "unknown option -%c%s", printable ? *word : '?',
+                               hint_of_operands(parse->command));
         }
         if (spec->arg && word[1]) {
             add_given(parse->out, spec, word + 1);
@@ -160,11 +150,8 @@ static enum err parse_letters(struct parse *parse, const char *word, struct fail
 
 static enum err add_operand(struct parse *parse, const char *word, struct failure *f)
 {
-    if (!parse->command->operands) {
-        char text[200];
-        snprintf(text, sizeof(text), "unexpected argument '%.100s'", word);
-        return wrong_usage(parse->command, text, f);
-    }
+    if (!parse->command->operands)
+        return wrong_usage(parse->command, f, "unexpected argument '%.100s'", word);
     parse->out->operands[parse->out->operand_count++] = word;
     return ERR_OK;
 }

@@ -44,8 +44,7 @@ enum jws_alg jws_alg_from_name(const char *name)
     return JWS_ALG_COUNT;
 }
 
-/* ---- base64url, SHA-256 ------------------------------------------------------------------------
- */
+/* --- base64url, SHA-256 --- */
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -110,8 +109,7 @@ void sha256(const void *bytes, size_t len, uint8_t out[32])
     SHA256(bytes, len, out);
 }
 
-/* ---- keys --------------------------------------------------------------------------------------
- */
+/* --- keys --- */
 
 /* Takes pkey. */
 static struct jws_key *key_new(EVP_PKEY *pkey)
@@ -168,8 +166,7 @@ void jws_key_thumbprint(const struct jws_key *key, char out[44])
     pkey_thumbprint(key->pkey, out);
 }
 
-/* ---- tokens ------------------------------------------------------------------------------------
- */
+/* --- tokens --- */
 
 static const char *parse_header(struct jws_parts *parts, const char *text, size_t len)
 {

@@ -37,8 +37,7 @@ static const struct member rsa_members[] = {
 };
 #define RSA_MEMBERS (sizeof(rsa_members) / sizeof(rsa_members[0]))
 
-/* ---- which keys pass ---------------------------------------------------------------------------
- */
+/* --- which keys pass --- */
 
 static enum err check_rsa(const EVP_PKEY *pkey, struct failure *f)
 {
@@ -80,8 +79,7 @@ enum jws_alg pkey_alg(const EVP_PKEY *pkey)
     return EVP_PKEY_is_a(pkey, "RSA") ? JWS_RS256 : JWS_ES256;
 }
 
-/* ---- PEM ---------------------------------------------------------------------------------------
- */
+/* --- PEM --- */
 
 /* Keys with a passphrase are refused: a service cannot ask for one. */
 static int no_passphrase(char *buf, int size, int writing, void *arg)
@@ -169,8 +167,7 @@ char *pkey_pem(const EVP_PKEY *pkey, bool private)
     return pem;
 }
 
-/* ---- JWK (RFC 7517, 7518 §6) -------------------------------------------------------------------
- */
+/* --- JWK (RFC 7517, 7518 §6) --- */
 
 /* Decodes a member; NULL: missing, or not base64url of 1 to NUMBER_LEN bytes. */
 static BIGNUM *member_number(const json_t *jwk, const char *name)

@@ -37,11 +37,10 @@ static bool check_node(struct check *check, uint32_t index, int level)
         return false;
     for (uint32_t i = 0; i < inner->count; i++) {
         uint32_t node = inner->node[i];
-        const struct leaf *leaf = level == 1 ? leaf_at(check->tl, node) : NULL;
-        const struct inner *below = level > 1 ? inner_at(check->tl, node) : NULL;
-
-        if (inner->first_ms[i] != (leaf ? leaf->at_ms[0] : below->first_ms[0]) ||
-            !span_equal(inner->span[i], leaf ? tree_leaf_span(leaf) : tree_inner_span(below)) ||
+        int64_t first_ms = level == 1 ? leaf_at(check->tl, node)->at_ms[0]
+                                      : inner_at(check->tl, node)->first_ms[0];
+        if (inner->first_ms[i] != first_ms ||
+            !span_equal(inner->span[i], tree_span(check->tl, node, level - 1)) ||
             !check_node(check, node, level - 1)) {
             return false;
         }
