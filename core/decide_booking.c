@@ -107,7 +107,7 @@ bool decide_booking_create(struct decider *d)
     struct plan plan = plan_create(d, create);
     if (!plan_check_request(d, &plan) || !plan_check_capacity(d, &plan))
         return false;
-    plan_book(&plan);
+    plan_book(&plan, false);
     booking_show(d, booking_insert(d, &plan, 0, 0));
     return true;
 }
@@ -180,7 +180,7 @@ bool decide_booking_amend(struct decider *d)
         plan_move_old_use(d, &plan, true);
         return false;
     }
-    plan_book(&plan);
+    plan_book(&plan, false);
     settle_rows(d, &plan);
     booking->start_ms = plan.start_ms;
     booking->end_ms = plan.end_ms;

@@ -85,42 +85,28 @@ static struct change change_of(struct machine *machine, const struct machine_upd
     return change;
 }
 
-typedef bool row_fn(const struct change *change, int64_t start_ms, int64_t end_ms,
-                    struct amount amount);
+enum row_action { ROW_REMOVE, ROW_RETURN, ROW_FITS };
 
-/* Calls fn for each row of the booking on the machine, from now rounded up on, until fn returns
- * false. */
+/* Takes the booking's rows on the machine, from now rounded up on, out of the timeline, puts them
+ * back, or says whether each of them fits into the new room. */
 static bool each_row(const struct decider *d, const struct change *change,
-                     const struct booking *booking, row_fn *fn)
+                     const struct booking *booking, enum row_action action)
 {
+    struct timeline *timeline = change->machine->timeline;
     for (size_t i = 0; i < booking->allocation_count; i++) {
         const struct allocation *row = &booking->allocations[i];
         if (row->machine_id != change->machine->id || !row->live || row->end_ms <= d->ceil_ms)
             continue;
-        if (!fn(change, later(row->start_ms, d->ceil_ms), row->end_ms, row->amount))
+        int64_t start_ms = later(row->start_ms, d->ceil_ms);
+        if (action == ROW_REMOVE) {
+            timeline_remove(timeline, start_ms, row->end_ms, row->amount);
+        } else if (action == ROW_RETURN) {
+            timeline_add(timeline, start_ms, row->end_ms, row->amount);
+        } else if (!timeline_fits(timeline, change->room, start_ms, row->end_ms, row->amount)) {
             return false;
+        }
     }
     return true;
-}
-
-static bool row_remove(const struct change *change, int64_t start_ms, int64_t end_ms,
-                       struct amount amount)
-{
-    timeline_remove(change->machine->timeline, start_ms, end_ms, amount);
-    return true;
-}
-
-static bool row_return(const struct change *change, int64_t start_ms, int64_t end_ms,
-                       struct amount amount)
-{
-    timeline_add(change->machine->timeline, start_ms, end_ms, amount);
-    return true;
-}
-
-static bool row_fits(const struct change *change, int64_t start_ms, int64_t end_ms,
-                     struct amount amount)
-{
-    return timeline_fits(change->machine->timeline, change->room, start_ms, end_ms, amount);
 }
 
 /* The highest use from now rounded up on; *fits_out: whether it fits into the new room. */
@@ -144,20 +130,20 @@ static bool choose_displaced(struct decider *d, const struct change *change,
     for (size_t i = 0; i < all; i++) {
         if (bookings[i]->state != BOOKING_BOOKED)
             continue;
-        each_row(d, change, bookings[i], row_remove);
+        each_row(d, change, bookings[i], ROW_REMOVE);
         bookings[count++] = bookings[i];
     }
     bool rest_fits;
     peak_of(d, change, &rest_fits);
     for (size_t i = 0; i < count; i++) {
-        if (each_row(d, change, bookings[i], row_fits)) {
-            each_row(d, change, bookings[i], row_return);
+        if (each_row(d, change, bookings[i], ROW_FITS)) {
+            each_row(d, change, bookings[i], ROW_RETURN);
         } else {
             bookings[displaced++] = bookings[i];
         }
     }
     for (size_t i = 0; i < displaced; i++)
-        each_row(d, change, bookings[i], row_return);
+        each_row(d, change, bookings[i], ROW_RETURN);
     *displaced_out = bookings;
     *count_out = displaced;
     return rest_fits;

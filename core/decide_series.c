@@ -48,7 +48,7 @@ static bool try_occurrence(struct decider *d, struct series *series, size_t inde
         occurrence->machine = d->out->blocking_machine;
         return false;
     }
-    plan_book(plan);
+    plan_book(plan, false);
     series->booked_count++;
     return true;
 }
@@ -57,7 +57,7 @@ static void take_back(struct series *series, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (series->occurrences[i].reason == REASON_NONE)
-            plan_unbook(&series->plans[i]);
+            plan_book(&series->plans[i], true);
     }
 }
 

@@ -172,35 +172,23 @@ void plan_move_old_use(struct decider *d, const struct plan *plan, bool back)
         struct machine *machine = world_machine_by_id(d->world, row->machine_id);
         assert(machine);
         assert(machine->timeline && timeline_covers(machine->timeline, from_ms));
-        if (back) {
-            timeline_add(machine->timeline, from_ms, row->end_ms, row->amount);
-        } else {
-            timeline_remove(machine->timeline, from_ms, row->end_ms, row->amount);
-        }
+        (back ? timeline_add : timeline_remove)(machine->timeline, from_ms, row->end_ms,
+                                                row->amount);
     }
     plan_move_client_use(plan, back);
 }
 
-void plan_book(const struct plan *plan)
+void plan_book(const struct plan *plan, bool back)
 {
     assert(plan->from_ms < plan->end_ms);
     for (size_t i = 0; i < plan->ask_count; i++) {
         const struct ask *ask = &plan->asks[i];
         assert(timeline_covers(ask->machine->timeline, plan->from_ms));
-        timeline_add(ask->machine->timeline, plan->from_ms, plan->end_ms, ask->amount);
+        (back ? timeline_remove : timeline_add)(ask->machine->timeline, plan->from_ms, plan->end_ms,
+                                                ask->amount);
     }
     if (plan->client)
-        quota_hold(plan->client, plan->from_ms, plan->end_ms, plan_gpus(plan));
-}
-
-void plan_unbook(const struct plan *plan)
-{
-    for (size_t i = 0; i < plan->ask_count; i++) {
-        const struct ask *ask = &plan->asks[i];
-        timeline_remove(ask->machine->timeline, plan->from_ms, plan->end_ms, ask->amount);
-    }
-    if (plan->client)
-        quota_drop(plan->client, plan->from_ms, plan->end_ms, plan_gpus(plan));
+        quota_change(plan->client, plan->from_ms, plan->end_ms, plan_gpus(plan), !back);
 }
 
 /* --- checks, in the order of the reasons --- */

@@ -78,8 +78,7 @@ bool plan_check_candidates(struct decider *d, const struct plan *plan);
 void plan_move_old_use(struct decider *d, const struct plan *plan, bool back);
 /* The same for the client's timeline only. */
 void plan_move_client_use(const struct plan *plan, bool back);
-/* Puts the asks into the timelines of machines and client, or takes them out again. */
-void plan_book(const struct plan *plan);
-void plan_unbook(const struct plan *plan);
+/* Puts the asks into the timelines of machines and client, or takes them back out. */
+void plan_book(const struct plan *plan, bool back);
 
 #endif

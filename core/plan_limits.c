@@ -92,11 +92,7 @@ void plan_move_client_use(const struct plan *plan, bool back)
         if (!plan_replaces(plan, row))
             continue;
         int64_t from_ms = later(row->start_ms, plan->cut_ms);
-        if (back) {
-            quota_hold(plan->client, from_ms, row->end_ms, row->amount.gpus);
-        } else {
-            quota_drop(plan->client, from_ms, row->end_ms, row->amount.gpus);
-        }
+        quota_change(plan->client, from_ms, row->end_ms, row->amount.gpus, back);
     }
 }
 

@@ -4,26 +4,16 @@
 
 #include <assert.h>
 
-/* The GPU time of the window's part from known_from on. */
-static gpu_ms counted(const struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
-{
-    start_ms = int_max(start_ms, timeline_known_from(client->timeline));
-    return start_ms < end_ms ? (gpu_ms)gpus * (end_ms - start_ms) : 0;
-}
-
-void quota_hold(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
+void quota_change(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus, bool add)
 {
     assert(client->timeline);
     assert(end_ms != TIMELINE_FOREVER);
-    timeline_add(client->timeline, start_ms, end_ms, (struct amount){.gpus = gpus});
-    client->known_gpu_ms += counted(client, start_ms, end_ms, gpus);
-}
-
-void quota_drop(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus)
-{
-    assert(client->timeline);
-    timeline_remove(client->timeline, start_ms, end_ms, (struct amount){.gpus = gpus});
-    client->known_gpu_ms -= counted(client, start_ms, end_ms, gpus);
+    (add ? timeline_add : timeline_remove)(client->timeline, start_ms, end_ms,
+                                           (struct amount){.gpus = gpus});
+    /* Only the window's part from known_from on counts. */
+    start_ms = int_max(start_ms, timeline_known_from(client->timeline));
+    if (start_ms < end_ms)
+        client->known_gpu_ms += (gpu_ms)(add ? gpus : -gpus) * (end_ms - start_ms);
     assert(client->known_gpu_ms >= 0);
 }
 

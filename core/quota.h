@@ -9,6 +9,7 @@
 #ifndef BERTH_CORE_QUOTA_H
 #define BERTH_CORE_QUOTA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct client;
@@ -19,8 +20,7 @@ __extension__ typedef __int128 gpu_ms;
 
 /* Adds `gpus` over [start, end) to the client's use, or removes them. Its timeline must be
  * loaded. */
-void quota_hold(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus);
-void quota_drop(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus);
+void quota_change(struct client *client, int64_t start_ms, int64_t end_ms, int64_t gpus, bool add);
 /* The highest number of GPUs that the client holds in the window. */
 int64_t quota_peak(const struct client *client, int64_t start_ms, int64_t end_ms);
 /* The GPU time that the client holds from `from_ms` on. */

@@ -464,7 +464,7 @@ void world_client_timeline_add(struct world *world, struct client *client, int64
                                int64_t end_ms, struct amount use)
 {
     assert(client_find(world, client->name) == client);
-    quota_hold(client, start_ms, end_ms, use.gpus);
+    quota_change(client, start_ms, end_ms, use.gpus, true);
 }
 
 void world_touch_client(struct world *world, struct client *client)

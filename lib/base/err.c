@@ -47,15 +47,9 @@ enum err failure_wrap(struct failure *f, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    size_t len = strlen(text);
-    const char *pieces[] = {": ", f->text};
-    for (size_t i = 0; i < 2; i++) {
-        size_t piece_len = strnlen(pieces[i], sizeof(text) - 1 - len);
-        memcpy(text + len, pieces[i], piece_len);
-        len += piece_len;
-    }
-    text[len] = '\0';
-    memcpy(f->text, text, len + 1);
+    int halt_cause = f->halt_cause;
+    (void)failure_set(f, f->err, "%s: %s", text, f->text);
+    f->halt_cause = halt_cause;
     return f->err;
 }
 

@@ -43,16 +43,13 @@ enum log_level log_level_from_name(const char *name)
  * quotes, backslashes and all that is not ASCII are escaped: such text comes from outside. */
 static size_t escape(unsigned char byte, bool quoted, char out[5])
 {
-    static const char digits[] = "0123456789abcdef";
     const char *named = byte == '\n' ? "\\n" : byte == '\r' ? "\\r" : byte == '\t' ? "\\t" : NULL;
     if (named) {
         memcpy(out, named, 3);
         return 2;
     }
     if (byte < 0x20 || byte == 0x7f || (quoted && byte >= 0x80)) {
-        memcpy(out, "\\x", 2);
-        out[2] = digits[byte >> 4];
-        out[3] = digits[byte & 15];
+        snprintf(out, 5, "\\x%02x", byte);
         return 4;
     }
     size_t len = 0;

@@ -219,12 +219,9 @@ static enum err set_key(struct source *from, const char *name, const char *value
         return unknown_key(name, f);
     if (from->rank == RANK_FLAG && !(key->programs & from->cfg->program))
         return failure_set(f, ERR_CONFIG, "%s is another program's key", name);
-    char *refusal = config_key_refuse(key, value);
-    if (refusal) {
-        enum err err = failure_set(f, ERR_CONFIG, "%s", refusal);
-        free(refusal);
+    enum err err = config_key_check(key, value, f);
+    if (err != ERR_OK)
         return err;
-    }
     char *kept = key->type == CONFIG_PATH ? resolve(from, value) : xstrdup(value);
     if (kept[0] == '\0') {
         free(kept);

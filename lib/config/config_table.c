@@ -174,19 +174,22 @@ static bool parse_int(const char *value, int64_t *out)
     return true;
 }
 
-char *config_key_refuse(const struct config_key *key, const char *value)
+enum err config_key_check(const struct config_key *key, const char *value, struct failure *f)
 {
     int64_t number;
     if (key->type == CONFIG_INT &&
         (!parse_int(value, &number) || number < key->min || number > key->max)) {
-        return xasprintf("%s must be a whole number from %" PRId64 " to %" PRId64 ", not '%s'",
-                         key->name, key->min, key->max, value);
+        return failure_set(f, ERR_CONFIG,
+                           "%s must be a whole number from %" PRId64 " to %" PRId64 ", not '%s'",
+                           key->name, key->min, key->max, value);
     }
     if (value[0] == '\0' && key->fallback)
-        return xasprintf("%s must not be empty", key->name);
-    if (value[0] != '\0' && key->valid && !key->valid(value))
-        return xasprintf("%s must be %s, not '%s'", key->name, key->expected, value);
-    return NULL;
+        return failure_set(f, ERR_CONFIG, "%s must not be empty", key->name);
+    if (value[0] != '\0' && key->valid && !key->valid(value)) {
+        return failure_set(f, ERR_CONFIG, "%s must be %s, not '%s'", key->name, key->expected,
+                           value);
+    }
+    return ERR_OK;
 }
 
 int64_t config_key_number(const char *value)

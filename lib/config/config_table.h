@@ -31,8 +31,8 @@ extern const size_t config_key_count;
 const struct config_key *config_key_find(const char *name);
 /* "BERTH_A_B_C" of "a.b_c"; caller frees. */
 char *config_key_environment(const char *name);
-/* NULL: the value is valid. Otherwise a sentence that says what is; caller frees. */
-char *config_key_refuse(const struct config_key *key, const char *value);
+/* ERR_CONFIG: the value is not valid, and the failure says what is. */
+enum err config_key_check(const struct config_key *key, const char *value, struct failure *f);
 /* The number of a valid CONFIG_INT. */
 int64_t config_key_number(const char *value);
 

@@ -513,9 +513,9 @@ static void test_a_client_keeps_its_timeline_at_its_version(void **state)
     assert_non_null(client->timeline);
     quota_forget_before(client, 2500);
     assert_int_equal((int64_t)quota_ahead(client, 2500), 1000 + 4500);
-    quota_drop(client, 500, 3000, 2);
+    quota_change(client, 500, 3000, 2, false);
     assert_int_equal((int64_t)quota_ahead(client, 2500), 4500);
-    quota_drop(client, 2000, 4000, 3);
+    quota_change(client, 2000, 4000, 3, false);
     assert_int_equal((int64_t)client->known_gpu_ms, 0);
     world_decision_begin(world);
     world_touch_client(world, client);
