@@ -108,46 +108,39 @@ static int text_width(const char *text)
     return width;
 }
 
-static void print_tsv_row(const struct admin_column *columns, const json_t *row)
-{
-    for (size_t i = 0; columns[i].key; i++) {
-        char *text = row ? cell_text(row, columns[i].key) : xstrdup(columns[i].key);
-        printf("%s%s", i ? "\t" : "", text);
-        free(text);
-    }
-    putchar('\n');
-}
-
-static void print_text_row(const struct admin_column *columns, const int *widths, const json_t *row)
+/* row NULL: the headings. widths NULL: TSV. */
+static void print_row(const struct admin_column *columns, const int *widths, const json_t *row)
 {
     int missing = 0; /* blanks owed to the cell before; a line ends without any */
     for (size_t i = 0; columns[i].key; i++) {
-        char *text = row ? cell_text(row, columns[i].key) : xstrdup(columns[i].heading);
-        printf("%*s%s", missing, "", text);
-        missing = widths[i] - text_width(text) + 2;
+        const char *heading = widths ? columns[i].heading : columns[i].key;
+        char *text = row ? cell_text(row, columns[i].key) : xstrdup(heading);
+        printf("%*s%s%s", missing, "", i && !widths ? "\t" : "", text);
+        missing = widths ? widths[i] - text_width(text) + 2 : 0;
         free(text);
     }
     putchar('\n');
 }
 
-static void print_text(const struct admin *admin, const struct admin_column *columns,
-                       const json_t *items)
+static void print_table(const struct admin *admin, const struct admin_column *columns,
+                        const json_t *items)
 {
+    bool text = admin->format == ADMIN_TEXT;
     int widths[COLUMNS_MAX] = {0};
-    for (size_t i = 0; columns[i].key; i++) {
+    for (size_t i = 0; text && columns[i].key; i++) {
         assert(i < COLUMNS_MAX);
         widths[i] = admin->no_headers ? 0 : text_width(columns[i].heading);
         for (size_t k = 0; k < json_array_size(items); k++) {
-            char *text = cell_text(json_array_get(items, k), columns[i].key);
-            int width = text_width(text);
+            char *cell = cell_text(json_array_get(items, k), columns[i].key);
+            int width = text_width(cell);
             widths[i] = width > widths[i] ? width : widths[i];
-            free(text);
+            free(cell);
         }
     }
     if (!admin->no_headers)
-        print_text_row(columns, widths, NULL);
+        print_row(columns, text ? widths : NULL, NULL);
     for (size_t k = 0; k < json_array_size(items); k++)
-        print_text_row(columns, widths, json_array_get(items, k));
+        print_row(columns, text ? widths : NULL, json_array_get(items, k));
 }
 
 static void print_json(const json_t *value)
@@ -162,13 +155,8 @@ void admin_print_rows(const struct admin *admin, const struct admin_column *colu
         json_t *object = json_pack("{s:O}", "items", items);
         print_json(object);
         json_decref(object);
-    } else if (admin->format == ADMIN_TSV) {
-        if (!admin->no_headers)
-            print_tsv_row(columns, NULL);
-        for (size_t k = 0; k < json_array_size(items); k++)
-            print_tsv_row(columns, json_array_get(items, k));
     } else {
-        print_text(admin, columns, items);
+        print_table(admin, columns, items);
     }
     json_decref(items);
 }
@@ -179,9 +167,7 @@ void admin_print_object(const struct admin *admin, const struct admin_column *co
     if (admin->format == ADMIN_JSON) {
         print_json(object);
     } else if (admin->format == ADMIN_TSV) {
-        if (!admin->no_headers)
-            print_tsv_row(columns, NULL);
-        print_tsv_row(columns, object);
+        admin_print_rows(admin, columns, json_pack("[O]", object));
     } else {
         for (size_t i = 0; columns[i].key; i++) {
             char *text = cell_text(object, columns[i].key);

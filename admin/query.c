@@ -82,6 +82,14 @@ static json_t *value_of(char kind, char **fields)
     return admin_json_text(fields[0]);
 }
 
+json_t *admin_json_row(const struct admin_column *columns, const char *kinds, char **fields)
+{
+    json_t *item = json_object();
+    for (size_t i = 0; kinds[i]; i++)
+        json_object_set_new(item, columns[i].key, value_of(kinds[i], fields + i));
+    return item;
+}
+
 enum err admin_list(struct admin *admin, const struct admin_list *list, struct failure *f)
 {
     MYSQL_RES *res = NULL;
@@ -92,12 +100,8 @@ enum err admin_list(struct admin *admin, const struct admin_list *list, struct f
         return err;
     json_t *items = json_array();
     MYSQL_ROW row;
-    while ((row = mysql_fetch_row(res))) {
-        json_t *item = json_object();
-        for (size_t i = 0; list->kinds[i]; i++)
-            json_object_set_new(item, list->columns[i].key, value_of(list->kinds[i], row + i));
-        json_array_append_new(items, item);
-    }
+    while ((row = mysql_fetch_row(res)))
+        json_array_append_new(items, admin_json_row(list->columns, list->kinds, row));
     mysql_free_result(res);
     admin_print_rows(admin, list->columns, items);
     return ERR_OK;

@@ -23,48 +23,38 @@ static const struct admin_column columns[] = {{"farm", "Farm"},
                                               {"kafka_cluster", "Kafka cluster"},
                                               {0}};
 
-static enum err add_int(struct admin *admin, json_t *object, const char *key, const char *sql,
-                        struct failure *f)
+/* What the database knows, in the order of STATUS_SQL. */
+static const struct admin_column counted[] = {{"farm", NULL},
+                                              {"halted", NULL},
+                                              {"partitions", NULL},
+                                              {"halted_partitions", NULL},
+                                              {"decisions", NULL},
+                                              {"machines", NULL},
+                                              {"machines_up", NULL},
+                                              {"clients", NULL},
+                                              {"keys", NULL},
+                                              {"limits", NULL},
+                                              {0}};
+#define STATUS_SQL                                                                                 \
+    "SELECT name, halted, partitions, "                                                            \
+    "(SELECT COUNT(*) FROM request_partition WHERE halted <> ''), "                                \
+    "(SELECT COALESCE(SUM(last_seq), 0) FROM request_partition), "                                 \
+    "(SELECT COUNT(*) FROM machine WHERE state <> 'retired'), "                                    \
+    "(SELECT COUNT(*) FROM machine WHERE state = 'up'), (SELECT COUNT(*) FROM client), "           \
+    "(SELECT COUNT(*) FROM client_key WHERE revoked_at_ms IS NULL), " ADMIN_LIMIT_COLUMNS(         \
+        farm) " FROM farm"
+
+static enum err read_counts(struct admin *admin, json_t **out, struct failure *f)
 {
     MYSQL_RES *res = NULL;
-    enum err err = mysql_session_read(admin->session, "read the status", sql, &res, f);
+    enum err err = mysql_session_read(admin->session, "read the status", STATUS_SQL, &res, f);
     if (err != ERR_OK)
         return err;
     MYSQL_ROW row = mysql_fetch_row(res);
-    json_object_set_new(object, key, json_integer(row ? field_int(row[0]) : 0));
+    if (row)
+        *out = admin_json_row(counted, "ssiiiiiiil", row);
     mysql_free_result(res);
-    return ERR_OK;
-}
-
-static enum err add_counts(struct admin *admin, json_t *object, struct failure *f)
-{
-    static const struct {
-        const char *key, *sql;
-    } counts[] = {
-        {"halted_partitions", "SELECT COUNT(*) FROM request_partition WHERE halted <> ''"},
-        {"decisions", "SELECT SUM(last_seq) FROM request_partition"},
-        {"machines", "SELECT COUNT(*) FROM machine WHERE state <> 'retired'"},
-        {"machines_up", "SELECT COUNT(*) FROM machine WHERE state = 'up'"},
-        {"clients", "SELECT COUNT(*) FROM client"},
-        {"keys", "SELECT COUNT(*) FROM client_key WHERE revoked_at_ms IS NULL"},
-    };
-    enum err err = ERR_OK;
-    for (size_t i = 0; err == ERR_OK && i < sizeof(counts) / sizeof(counts[0]); i++)
-        err = add_int(admin, object, counts[i].key, counts[i].sql, f);
-    return err;
-}
-
-static enum err add_limits(struct admin *admin, json_t *object, struct failure *f)
-{
-    MYSQL_RES *res = NULL;
-    enum err err = mysql_session_read(admin->session, "read the limits",
-                                      "SELECT " ADMIN_LIMIT_COLUMNS(farm) " FROM farm", &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row = mysql_fetch_row(res);
-    json_object_set_new(object, "limits", row ? admin_json_limits(row) : json_null());
-    mysql_free_result(res);
-    return ERR_OK;
+    return row ? ERR_OK : admin_no_farm(f);
 }
 
 /* Compares the ends of the logs with the rows. The rows are read first, so that a busy farm does
@@ -104,13 +94,8 @@ enum err admin_status(struct admin *admin, struct failure *f)
     struct admin_kafka kafka = {0};
     enum err err = admin_farm_open(admin, &farm, &kafka, f);
     json_t *object = NULL;
-    if (err == ERR_OK) {
-        object = json_pack("{s:s, s:o, s:I}", "farm", farm.name, "halted",
-                           admin_json_text(farm.halted), "partitions", (json_int_t)farm.partitions);
-        err = add_counts(admin, object, f);
-    }
     if (err == ERR_OK)
-        err = add_limits(admin, object, f);
+        err = read_counts(admin, &object, f);
     if (err == ERR_OK)
         err = add_backlog(admin, &kafka, object, f);
     if (err == ERR_OK) {

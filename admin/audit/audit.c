@@ -36,8 +36,7 @@ void audit_differ(struct audit *audit, const char *kind, const char *at, const c
 }
 
 enum err audit_each_row(struct audit *audit, const char *what, const char *sql,
-                        void (*fn)(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row),
-                        struct failure *f)
+                        void (*fn)(struct audit *audit, MYSQL_ROW row), struct failure *f)
 {
     struct mysql_session *session = audit->admin->session;
     MYSQL_RES *res = NULL;
@@ -46,7 +45,7 @@ enum err audit_each_row(struct audit *audit, const char *what, const char *sql,
     if (err != ERR_OK)
         return err;
     while ((row = mysql_fetch_row(res)))
-        fn(audit, res, row);
+        fn(audit, row);
     err = mysql_session_stream_end(session, what, f);
     mysql_free_result(res);
     return err;

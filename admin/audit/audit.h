@@ -54,8 +54,7 @@ const char *audit_at(char buf[AUDIT_AT_LEN], const char *format, ...)
 
 /* Calls fn for each row of a query, which is streamed. */
 enum err audit_each_row(struct audit *audit, const char *what, const char *sql,
-                        void (*fn)(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row),
-                        struct failure *f);
+                        void (*fn)(struct audit *audit, MYSQL_ROW row), struct failure *f);
 
 /* audit_events.c: events against decisions: step 2 (docs/database.md, What audit
  * compares). */

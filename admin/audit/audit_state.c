@@ -27,11 +27,10 @@ static const char *find_booking_difference(MYSQL_ROW row, const struct fold_book
     return field_int(row[3]) != booking->start_ms ? "start_ms" : NULL;
 }
 
-static void compare_booking(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
+static void compare_booking(struct audit *audit, MYSQL_ROW row)
 {
     char at[AUDIT_AT_LEN];
     struct fold_booking *booking = event_fold_booking(&audit->fold, field_int(row[0]));
-    (void)res;
     audit_at(at, "booking/%s", row[0]);
     audit->counts.bookings++;
     if (!booking) {
@@ -62,9 +61,8 @@ static struct fold_share *find_share(const struct fold_booking *booking, const c
     return NULL;
 }
 
-static void compare_allocation(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
+static void compare_allocation(struct audit *audit, MYSQL_ROW row)
 {
-    (void)res;
     char at[AUDIT_AT_LEN];
     audit_at(at, "booking/%s", row[0]);
     struct fold_booking *booking = event_fold_booking(&audit->fold, field_int(row[0]));
@@ -148,11 +146,10 @@ static const char *find_machine_difference(MYSQL_ROW row, const struct fold_mach
 #define MACHINES_SQL                                                                               \
     "SELECT id, name, gpus, memory_gib, labels, state, version FROM machine ORDER BY id"
 
-static void compare_machine(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
+static void compare_machine(struct audit *audit, MYSQL_ROW row)
 {
     char at[AUDIT_AT_LEN];
     struct fold_machine *machine = event_fold_machine(&audit->fold, row[1]);
-    (void)res;
     audit_at(at, "machine/%s", row[1]);
     audit->counts.machines++;
     if (!machine || machine->version == 0) {
@@ -188,10 +185,9 @@ static void compare_machine(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
     "JOIN machine m ON m.id = s.machine "                                                          \
     "WHERE s.gpus > m.gpus OR s.memory_gib > m.memory_gib ORDER BY m.name, s.at_ms"
 
-static void tell_overbooked(struct audit *audit, MYSQL_RES *res, MYSQL_ROW row)
+static void tell_overbooked(struct audit *audit, MYSQL_ROW row)
 {
     char at[AUDIT_AT_LEN];
-    (void)res;
     audit_at(at, "machine/%s", row[0]);
     if (strcmp(at, audit->overbooked) == 0)
         return;

@@ -105,13 +105,14 @@ void import_remark(json_t *item, const char *format, ...) __attribute__((format(
 
 /* The machine's name by --name-format. False: the format has not exactly one %d, or it is no name. */
 bool import_name(const char *format, int64_t id, char out[LIMIT_NAME_LEN + 1]);
-/* Each gives the next request of the rows from *at on, and settles what cannot become one. False:
- * there are no more. Machines come first. */
-bool import_next_machine(struct import *import, size_t *at, struct import_request *out);
-/* Where the walk through bookings and their shares is; zeroed at its beginning. */
+/* Where the walk through the rows is; zeroed at its beginning. */
 struct import_walk {
-    size_t booking, share;
+    size_t machine, booking, share;
 };
+/* Each gives the next request of the walk's rows, and settles what cannot become one. False: there
+ * are no more. Machines come first. */
+bool import_next_machine(struct import *import, struct import_walk *walk,
+                         struct import_request *out);
 bool import_next_booking(struct import *import, struct import_walk *walk,
                          struct import_request *out);
 

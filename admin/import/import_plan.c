@@ -105,10 +105,11 @@ static bool machine_request(struct import *import, const struct old_machine *mac
     return true;
 }
 
-bool import_next_machine(struct import *import, size_t *at, struct import_request *out)
+bool import_next_machine(struct import *import, struct import_walk *walk,
+                         struct import_request *out)
 {
-    while (*at < import->old.machine_count) {
-        if (machine_request(import, &import->old.machines[(*at)++], out))
+    while (walk->machine < import->old.machine_count) {
+        if (machine_request(import, &import->old.machines[walk->machine++], out))
             return true;
     }
     return false;

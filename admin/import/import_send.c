@@ -296,23 +296,16 @@ static enum err keep_order(struct import *import, const struct import_request *r
     return err;
 }
 
-static enum err send_machines(struct import *import, struct failure *f)
-{
-    struct import_request request;
-    size_t at = 0;
-    enum err err = ERR_OK;
-    while (err == ERR_OK && import_next_machine(import, &at, &request))
-        err = send_one(import, &request, f);
-    return err != ERR_OK ? err : collect_all(import, f);
-}
-
-static enum err send_bookings(struct import *import, struct failure *f)
+static enum err send_rows(struct import *import,
+                          bool (*next)(struct import *import, struct import_walk *walk,
+                                       struct import_request *out),
+                          struct failure *f)
 {
     struct import_request request;
     struct import_walk walk = {0};
     json_t *keys = json_object();
     enum err err = ERR_OK;
-    while (err == ERR_OK && import_next_booking(import, &walk, &request)) {
+    while (err == ERR_OK && next(import, &walk, &request)) {
         err = keep_order(import, &request, keys, f);
         if (err == ERR_OK) {
             err = send_one(import, &request, f);
@@ -335,9 +328,9 @@ static void give_up(struct import *import)
 
 enum err import_send_all(struct import *import, struct failure *f)
 {
-    enum err err = send_machines(import, f);
+    enum err err = send_rows(import, import_next_machine, f);
     if (err == ERR_OK)
-        err = send_bookings(import, f);
+        err = send_rows(import, import_next_booking, f);
     if (err != ERR_OK)
         give_up(import);
     return err;

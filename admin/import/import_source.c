@@ -23,17 +23,16 @@ static const struct {
     {"RessourceReserve", {"idReservation", "idRessource", "nbGPU", "nbmemoire", NULL}},
 };
 
-/* What is there: rows of (table, column, type). */
-struct catalog {
-    MYSQL_RES *rows;
-};
-
-/* What was found; strings are the catalog's. */
+/* What was found in the catalog, whose rows are (table, column, type); strings are the catalog's. */
 struct found {
     const char *table;
     const char *columns[COLUMNS_MAX];
     const char *types[COLUMNS_MAX];
 };
+
+#define CATALOG_SQL                                                                                \
+    "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS "                   \
+    "WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION"
 
 static enum err read_password(const char *path, char **out, struct failure *f)
 {
@@ -163,12 +162,12 @@ static enum err check_columns(const struct options *opts, struct failure *f)
 }
 
 /* The table of that name; an exact one wins. NULL: none. */
-static const char *find_table(const struct catalog *catalog, const char *name)
+static const char *find_table(MYSQL_RES *catalog, const char *name)
 {
     MYSQL_ROW row;
     const char *like = NULL;
-    mysql_data_seek(catalog->rows, 0);
-    while ((row = mysql_fetch_row(catalog->rows))) {
+    mysql_data_seek(catalog, 0);
+    while ((row = mysql_fetch_row(catalog))) {
         if (strcmp(row[0], name) == 0)
             return row[0];
         if (!like && alike(row[0], name))
@@ -177,12 +176,11 @@ static const char *find_table(const struct catalog *catalog, const char *name)
     return like;
 }
 
-static void find_column(const struct catalog *catalog, struct found *found, size_t column,
-                        const char *name)
+static void find_column(MYSQL_RES *catalog, struct found *found, size_t column, const char *name)
 {
     MYSQL_ROW row;
-    mysql_data_seek(catalog->rows, 0);
-    while ((row = mysql_fetch_row(catalog->rows))) {
+    mysql_data_seek(catalog, 0);
+    while ((row = mysql_fetch_row(catalog))) {
         bool exact = strcmp(row[1], name) == 0;
         if (strcmp(row[0], found->table) != 0 || !(exact || alike(row[1], name)))
             continue;
@@ -194,14 +192,14 @@ static void find_column(const struct catalog *catalog, struct found *found, size
 }
 
 /* "`a`, `b`": all tables, or the columns of one; caller frees. */
-static char *list_names(const struct catalog *catalog, const char *table)
+static char *list_names(MYSQL_RES *catalog, const char *table)
 {
     MYSQL_ROW row;
     struct buf text = {0};
     const char *last = NULL;
     buf_puts(&text, "");
-    mysql_data_seek(catalog->rows, 0);
-    while ((row = mysql_fetch_row(catalog->rows))) {
+    mysql_data_seek(catalog, 0);
+    while ((row = mysql_fetch_row(catalog))) {
         const char *name = table ? row[1] : row[0];
         if ((table && strcmp(row[0], table) != 0) || (last && strcmp(last, name) == 0))
             continue;
@@ -211,7 +209,7 @@ static char *list_names(const struct catalog *catalog, const char *table)
     return text.data;
 }
 
-static enum err missing_table(const struct catalog *catalog, const char *database,
+static enum err missing_table(MYSQL_RES *catalog, const char *database,
                               const char *names[TABLE_COUNT], size_t table, struct failure *f)
 {
     char *there = list_names(catalog, NULL);
@@ -224,8 +222,8 @@ static enum err missing_table(const struct catalog *catalog, const char *databas
     return ERR_CONFIG;
 }
 
-static enum err missing_column(const struct catalog *catalog, const struct found *found,
-                               size_t table, const char *name, struct failure *f)
+static enum err missing_column(MYSQL_RES *catalog, const struct found *found, size_t table,
+                               const char *name, struct failure *f)
 {
     struct buf wanted = {0};
     char *there = list_names(catalog, found->table);
@@ -270,7 +268,7 @@ static enum err table_names(const struct options *opts, const char *names[TABLE_
     return ERR_OK;
 }
 
-static enum err find_all(const struct admin *admin, const struct catalog *catalog,
+static enum err find_all(const struct admin *admin, MYSQL_RES *catalog,
                          struct found found[TABLE_COUNT], struct failure *f)
 {
     const char *names[TABLE_COUNT];
@@ -290,15 +288,6 @@ static enum err find_all(const struct admin *admin, const struct catalog *catalo
     }
     free(copy);
     return err;
-}
-
-static enum err read_catalog(struct mysql_session *session, struct catalog *out, struct failure *f)
-{
-    return mysql_session_read(session, "read the list of tables",
-                              "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM "
-                              "information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
-                              "ORDER BY TABLE_NAME, ORDINAL_POSITION",
-                              &out->rows, f);
 }
 
 static void add_identifier(struct buf *sql, const char *name)
@@ -376,16 +365,11 @@ static int compare(int64_t a, int64_t b)
     return (a > b) - (a < b);
 }
 
-static int compare_machines(const void *a, const void *b)
+/* Machines and bookings begin with their ids. */
+static int compare_ids(const void *a, const void *b)
 {
-    const struct old_machine *left = a, *right = b;
-    return compare(left->id.number, right->id.number);
-}
-
-static int compare_bookings(const void *a, const void *b)
-{
-    const struct old_booking *left = a, *right = b;
-    return compare(left->id.number, right->id.number);
+    const struct old_id *left = a, *right = b;
+    return compare(left->number, right->number);
 }
 
 static int compare_shares(const void *a, const void *b)
@@ -411,7 +395,7 @@ static enum err read_table(struct mysql_session *session, const struct found *fo
         out->machines = arena_alloc(arena, (count + 1) * sizeof(*out->machines));
         for (size_t i = 0; i < count; i++, at += 3)
             out->machines[i] = (struct old_machine){id_of(at[0]), at[1], at[2]};
-        qsort(out->machines, count, sizeof(*out->machines), compare_machines);
+        qsort(out->machines, count, sizeof(*out->machines), compare_ids);
         break;
     case BOOKINGS:
         out->booking_count = count;
@@ -420,7 +404,7 @@ static enum err read_table(struct mysql_session *session, const struct found *fo
             out->bookings[i] = (struct old_booking){id_of(at[0]), at[1], at[2], at[3]};
         out->start_is_utc = strcasecmp(found[table].types[1], "timestamp") == 0;
         out->end_is_utc = strcasecmp(found[table].types[2], "timestamp") == 0;
-        qsort(out->bookings, count, sizeof(*out->bookings), compare_bookings);
+        qsort(out->bookings, count, sizeof(*out->bookings), compare_ids);
         break;
     case SHARES:
         out->share_count = count;
@@ -437,7 +421,7 @@ enum err import_read(const struct admin *admin, struct arena *arena, struct old_
 {
     struct mysql_settings settings = {0};
     struct mysql_session *session = NULL;
-    struct catalog catalog = {0};
+    MYSQL_RES *catalog = NULL;
     struct found found[TABLE_COUNT] = {0};
     enum err err = check_columns(admin->opts, f);
     if (err == ERR_OK)
@@ -447,13 +431,13 @@ enum err import_read(const struct admin *admin, struct arena *arena, struct old_
         err = open_snapshot(session, f);
     }
     if (err == ERR_OK)
-        err = read_catalog(session, &catalog, f);
+        err = mysql_session_read(session, "read the list of tables", CATALOG_SQL, &catalog, f);
     if (err == ERR_OK)
-        err = find_all(admin, &catalog, found, f);
+        err = find_all(admin, catalog, found, f);
     for (size_t table = 0; err == ERR_OK && table < TABLE_COUNT; table++)
         err = read_table(session, found, table, arena, out, f);
-    if (catalog.rows)
-        mysql_free_result(catalog.rows);
+    if (catalog)
+        mysql_free_result(catalog);
     mysql_session_free(session);
     mysql_settings_fini(&settings);
     return err != ERR_OK && err != ERR_USAGE ? failure_wrap(f, "read the old database") : err;
