@@ -22,6 +22,7 @@ struct admin {
     bool no_headers, quiet;
     struct mysql_settings settings;
     struct mysql_session *session; /* NULL: not opened */
+    MYSQL_RES *found;              /* of admin_row */
     enum exit_code exit_code;      /* when the command returns ERR_OK */
 };
 
@@ -57,6 +58,9 @@ struct buf admin_sql(const char *format, ...);
  * `what` names it in the failure. */
 enum err admin_query(struct admin *admin, const char *what, struct buf sql, MYSQL_RES **out,
                      struct failure *f);
+/* The same for a query of at most one row, which lives until the next call. NULL: there is none. */
+enum err admin_row(struct admin *admin, const char *what, struct buf sql, MYSQL_ROW *out,
+                   struct failure *f);
 /* The same for a statement without a result. */
 enum err admin_exec(struct admin *admin, const char *what, struct buf sql, struct failure *f);
 /* ERR_NOT_FOUND: the database holds no farm. */

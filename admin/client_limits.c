@@ -149,22 +149,14 @@ static enum err lock_partitions(struct admin *admin, struct failure *f)
     return err;
 }
 
-/* Takes the result, whose one row has the limits. False: it has no row. */
-static bool take_limits(MYSQL_RES *res, struct limits *out)
-{
-    MYSQL_ROW row = mysql_fetch_row(res);
-    if (row)
-        *out = from_row(row);
-    mysql_free_result(res);
-    return row != NULL;
-}
-
 static enum err farm_limits(struct admin *admin, struct limits *out, struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = mysql_session_read(admin->session, "read the farm",
-                                      "SELECT " ADMIN_LIMIT_COLUMNS(farm) " FROM farm", &res, f);
-    return err != ERR_OK ? err : take_limits(res, out) ? ERR_OK : admin_no_farm(f);
+    MYSQL_ROW row;
+    enum err err = admin_row(admin, "read the farm",
+                             admin_sql("SELECT " ADMIN_LIMIT_COLUMNS(farm) " FROM farm"), &row, f);
+    if (row)
+        *out = from_row(row);
+    return err != ERR_OK || row ? err : admin_no_farm(f);
 }
 
 static enum err finish(struct admin *admin, struct failure *f)
@@ -178,19 +170,20 @@ static enum err finish(struct admin *admin, struct failure *f)
 static enum err client_limits(struct admin *admin, const char *name, bool lock, struct limits *out,
                               struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = admin_query(
+    MYSQL_ROW row;
+    enum err err = admin_row(
         admin, "read the client",
         admin_sql(
             lock ? "SELECT " ADMIN_LIMIT_COLUMNS(client) " FROM client WHERE name = ? FOR UPDATE"
                  : "SELECT " ADMIN_LIMIT_COLUMNS(client) " FROM client WHERE name = ?",
             name),
-        &res, f);
-    if (err == ERR_OK && !take_limits(res, out)) {
-        err = failure_set(f, ERR_NOT_FOUND, "there is no client %s: see berth-admin client list",
-                          name);
-    }
-    return err;
+        &row, f);
+    if (row)
+        *out = from_row(row);
+    return err != ERR_OK || row
+               ? err
+               : failure_set(f, ERR_NOT_FOUND, "there is no client %s: see berth-admin client list",
+                             name);
 }
 
 static enum err change_client(struct admin *admin, const char *name, const struct wish *wish,

@@ -20,15 +20,11 @@
 static enum err find_client(struct admin *admin, const char *name, enum role *out,
                             struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = admin_query(admin, "look for the client",
-                               admin_sql("SELECT role FROM client WHERE name = ?", name), &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row = mysql_fetch_row(res);
+    MYSQL_ROW row;
+    enum err err = admin_row(admin, "look for the client",
+                             admin_sql("SELECT role FROM client WHERE name = ?", name), &row, f);
     *out = row ? role_from_name(row[0]) : ROLE_COUNT;
-    mysql_free_result(res);
-    return ERR_OK;
+    return err;
 }
 
 static enum err insert_client(struct admin *admin, const char *name, enum role role,
@@ -187,26 +183,18 @@ static enum err insert_key(struct admin *admin, const struct new_key *key, struc
 static enum err find_key(struct admin *admin, const struct new_key *key, bool *same,
                          struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = admin_query(
+    MYSQL_ROW row;
+    enum err err = admin_row(
         admin, "look for the key",
         admin_sql("SELECT client, public_pem, revoked_at_ms FROM client_key WHERE kid = ?",
                   key->kid),
-        &res, f);
-    if (err != ERR_OK)
+        &row, f);
+    *same = row && strcmp(row[0], key->client) == 0 && strcmp(row[1], key->pem) == 0 && !row[2];
+    if (!row || *same)
         return err;
-    *same = false;
-    MYSQL_ROW row = mysql_fetch_row(res);
-    if (row) {
-        *same = strcmp(row[0], key->client) == 0 && strcmp(row[1], key->pem) == 0 && !row[2];
-        if (!*same) {
-            err = failure_set(f, ERR_FAILED,
-                              "key %s is registered already, %s client %s: choose another --kid",
-                              key->kid, row[2] ? "and revoked, of" : "for", row[0]);
-        }
-    }
-    mysql_free_result(res);
-    return err;
+    return failure_set(f, ERR_FAILED,
+                       "key %s is registered already, %s client %s: choose another --kid", key->kid,
+                       row[2] ? "and revoked, of" : "for", row[0]);
 }
 
 static enum err add_key(struct admin *admin, const struct new_key *key, struct failure *f)
@@ -270,15 +258,11 @@ enum err admin_key_list(struct admin *admin, struct failure *f)
 /* The time of the revocation, which an earlier run may have made. */
 static enum err revoke(struct admin *admin, const char *kid, int64_t *at_ms, struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = admin_query(
+    MYSQL_ROW row;
+    enum err err = admin_row(
         admin, "look for the key",
-        admin_sql("SELECT revoked_at_ms FROM client_key WHERE kid = ? FOR UPDATE", kid), &res, f);
-    if (err == ERR_OK) {
-        MYSQL_ROW row = mysql_fetch_row(res);
-        *at_ms = row ? field_int(row[0]) : -1;
-        mysql_free_result(res);
-    }
+        admin_sql("SELECT revoked_at_ms FROM client_key WHERE kid = ? FOR UPDATE", kid), &row, f);
+    *at_ms = row ? field_int(row[0]) : -1;
     if (err == ERR_OK && *at_ms < 0)
         err = failure_set(f, ERR_NOT_FOUND, "there is no key %s: see berth-admin key list", kid);
     if (err == ERR_OK && *at_ms == 0) {

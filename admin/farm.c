@@ -14,22 +14,18 @@
 
 enum err admin_farm_read(struct admin *admin, struct admin_farm *out, struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = mysql_session_read(admin->session, "read the farm",
-                                      "SELECT name, partitions, cluster_id, halted FROM farm", &res,
-                                      f);
-    if (err != ERR_OK)
-        return err;
+    MYSQL_ROW row;
+    enum err err = admin_row(admin, "read the farm",
+                             admin_sql("SELECT name, partitions, cluster_id, halted FROM farm"),
+                             &row, f);
     *out = (struct admin_farm){0};
-    MYSQL_ROW row = mysql_fetch_row(res);
     if (row) {
         snprintf(out->name, sizeof(out->name), "%s", row[0]);
         out->partitions = (int32_t)field_int(row[1]);
         snprintf(out->cluster_id, sizeof(out->cluster_id), "%s", row[2]);
         snprintf(out->halted, sizeof(out->halted), "%s", row[3]);
     }
-    mysql_free_result(res);
-    return ERR_OK;
+    return err;
 }
 
 enum err admin_farm_open(struct admin *admin, struct admin_farm *farm, struct admin_kafka *kafka,

@@ -132,6 +132,7 @@ int main(int argc, char **argv)
         err = failure_set(&f, ERR_FAILED, "cannot write the output");
     if (err != ERR_OK)
         admin_print_failure(&admin, &f);
+    mysql_free_result(admin.found);
     mysql_session_free(admin.session);
     mysql_settings_fini(&admin.settings);
     options_fini(&before);

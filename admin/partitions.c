@@ -43,24 +43,20 @@ struct part_row {
 static enum err lock_part(struct admin *admin, int64_t part, struct part_row *out,
                           struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = admin_query(
+    MYSQL_ROW row;
+    enum err err = admin_row(
         admin, "lock the partition",
         admin_sql(
             "SELECT next_offset, halted <> '' FROM request_partition WHERE part = # FOR UPDATE",
             part),
-        &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row = mysql_fetch_row(res);
+        &row, f);
     if (row) {
         *out = (struct part_row){.next_offset = field_int(row[0]), .halted = field_int(row[1])};
-    } else {
+    } else if (err == ERR_OK) {
         err = failure_set(f, ERR_NOT_FOUND,
                           "there is no partition %" PRId64 ": see berth-admin partition list",
                           part);
     }
-    mysql_free_result(res);
     return err;
 }
 

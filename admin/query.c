@@ -55,6 +55,16 @@ enum err admin_query(struct admin *admin, const char *what, struct buf sql, MYSQ
     return err;
 }
 
+enum err admin_row(struct admin *admin, const char *what, struct buf sql, MYSQL_ROW *out,
+                   struct failure *f)
+{
+    mysql_free_result(admin->found);
+    admin->found = NULL;
+    enum err err = admin_query(admin, what, sql, &admin->found, f);
+    *out = err == ERR_OK ? mysql_fetch_row(admin->found) : NULL;
+    return err;
+}
+
 enum err admin_exec(struct admin *admin, const char *what, struct buf sql, struct failure *f)
 {
     enum err err = mysql_session_exec(admin->session, what, sql.data, sql.len, f);

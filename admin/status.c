@@ -46,15 +46,11 @@ static const struct admin_column counted[] = {{"farm", NULL},
 
 static enum err read_counts(struct admin *admin, json_t **out, struct failure *f)
 {
-    MYSQL_RES *res = NULL;
-    enum err err = mysql_session_read(admin->session, "read the status", STATUS_SQL, &res, f);
-    if (err != ERR_OK)
-        return err;
-    MYSQL_ROW row = mysql_fetch_row(res);
+    MYSQL_ROW row;
+    enum err err = admin_row(admin, "read the status", admin_sql(STATUS_SQL), &row, f);
     if (row)
         *out = admin_json_row(counted, "ssiiiiiiil", row);
-    mysql_free_result(res);
-    return row ? ERR_OK : admin_no_farm(f);
+    return err != ERR_OK || row ? err : admin_no_farm(f);
 }
 
 /* Compares the ends of the logs with the rows. The rows are read first, so that a busy farm does
