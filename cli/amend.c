@@ -78,7 +78,7 @@ static enum err take_amend(const struct cli *cli, struct amend *out, struct fail
 {
     if (cli->after.operand_count == 0)
         return failure_set(f, ERR_USAGE, "amend needs a booking's id");
-    enum err err = cli_booking_parse(cli->after.operands[0], &out->booking, f);
+    enum err err = cli_id_parse("booking", cli->after.operands[0], &out->booking, f);
     if (err == ERR_OK)
         err = take_change(cli, &out->change, f);
     if (err == ERR_OK)
@@ -157,9 +157,7 @@ static int look_up(const struct cli *cli, struct amend *amend)
     json_t *booking = NULL;
     int code = cli_resolve_shares(cli, &amend->shares);
     if (code == EXIT_CODE_OK && (amend->edits || cli_change_needs_booking(&amend->change))) {
-        char path[64];
-        snprintf(path, sizeof(path), "/v1/bookings/%" PRId64, amend->booking);
-        code = cli_get(cli, path, &booking, NULL);
+        code = cli_get(cli, &booking, NULL, "/v1/bookings/%" PRId64, amend->booking);
         if (code != EXIT_CODE_OK && code != EXIT_CODE_NOT_FOUND) {
             cli_note(cli, "to do without the reader, give --end, and all machines that it shall "
                           "have");
@@ -206,12 +204,8 @@ int cli_cancel(struct cli *cli)
     size_t count = cli->after.operand_count;
     if (series ? count != 0 : count != 1)
         return cli_usage(cli, "cancel needs one booking's id, or --series ID");
-    if (series) {
-        if (cli_series_parse(series, &id, &f) != ERR_OK)
-            return cli_fail(cli, &f);
-        return cli_decide(cli, cli_request_cancel_series(id), NULL);
-    }
-    if (cli_booking_parse(cli->after.operands[0], &id, &f) != ERR_OK)
+    const char *kind = series ? "series" : "booking";
+    if (cli_id_parse(kind, series ? series : cli->after.operands[0], &id, &f) != ERR_OK)
         return cli_fail(cli, &f);
-    return cli_decide(cli, cli_request_cancel(id), NULL);
+    return cli_decide(cli, cli_request_cancel(kind, id), NULL);
 }

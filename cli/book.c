@@ -14,9 +14,7 @@ int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares)
         json_t *machine = NULL;
         if (!share->whole)
             continue;
-        char *path = xasprintf("/v1/machines/%s", share->machine);
-        int code = cli_get(cli, path, &machine, NULL);
-        free(path);
+        int code = cli_get(cli, &machine, NULL, "/v1/machines/%s", share->machine);
         if (code != EXIT_CODE_OK) {
             if (code != EXIT_CODE_NOT_FOUND) {
                 cli_note(cli, "to do without the reader, say how much: %s:GPUS[:GIB]",

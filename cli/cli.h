@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "lib/base/cli_time.h"
 #include "lib/base/err.h"
 #include "lib/codec/problem.h"
 #include "lib/config/config.h"
@@ -18,13 +19,15 @@ enum cli_format { CLI_TEXT, CLI_JSON, CLI_TSV, CLI_FORMAT_COUNT };
 
 struct cli;
 
+/* Runs a command; returns the exit code. */
+typedef int cli_command_run(struct cli *cli);
+
 struct cli_command {
     struct command_spec spec; /* the name begins with "berth " */
     const char *summary;      /* for the list of commands */
     enum cli_format format;   /* without -o */
     bool sends;               /* sends requests, and takes the options for that */
-    /* Returns the exit code. */
-    int (*run)(struct cli *cli);
+    cli_command_run *run;
 };
 
 /* One run of one command. */
@@ -113,6 +116,8 @@ char *cli_last_word(const json_t *type);
 /* Print a booking or a machine, an object of an event or of the reader. */
 void cli_print_booking(const struct cli *cli, const json_t *booking);
 void cli_print_machine(const struct cli *cli, const json_t *machine);
+/* The window from the object's members start and end. Returns buf. */
+const char *cli_window_of(const struct cli *cli, const json_t *object, char buf[CLI_TIME_LEN]);
 /* "  4 GPUs     64 GiB", of the object's members gpus and memory_gib. Returns buf. */
 #define CLI_AMOUNT_LEN 64
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN]);
@@ -130,6 +135,10 @@ struct cli_asked {
     int64_t length_ms;  /* of the window; 0: not known */
     const char *repeat; /* how the booking recurs; NULL: it does not */
 };
+/* The members id, partition and offset (null: not known) of a sent request; a new reference. */
+json_t *cli_sent_json(const struct berth_outcome *outcome);
+/* What --dry-run prints of a message; without `topic` if that is NULL. A new reference. */
+json_t *cli_message_json(const struct berth_message *message, const char *topic);
 /* Signs and sends the request (takes it), waits for the decision and prints it; with --dry-run
  * prints the request. `asked` may be NULL. Returns the exit code. */
 int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked);
@@ -142,8 +151,7 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
 /* PARTITION:OFFSET, or PARTITION:? if the offset is not known; caller frees. */
 char *cli_place_text(int32_t partition, int64_t offset);
 /* The TSV row of a published message whose decision is not awaited. */
-void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
-                             int64_t offset);
+void cli_print_published_row(const struct cli *cli, const struct berth_outcome *outcome);
 /* "`outcome`, `reason`, …": the columns of a decision in TSV, for the documentation. */
 void cli_print_columns(FILE *out);
 
@@ -159,7 +167,8 @@ char *cli_command_book(const struct cli *cli, const char *share, int64_t start_m
 /* GETs a path ("/v1/machines/gpu-01"; its parts already escaped) at reader.url. 200: gives the JSON
  * and returns 0. Otherwise the problem was reported, and the exit code is returned: 5 for 404.
  * *bytes_out (may be NULL) gets the answer's bytes; caller frees. */
-int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_out);
+int cli_get(const struct cli *cli, json_t **out, char **bytes_out, const char *path, ...)
+    __attribute__((format(printf, 4, 5)));
 /* A part of a path or a query value, escaped; caller frees. */
 char *cli_escape(const char *text);
 /* Append a query parameter, with '&' in front; nothing for NULL or a time of 0. */
@@ -188,26 +197,9 @@ int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_
 int cli_print_history(const struct cli *cli, const char *booking);
 
 /* ---- commands */
-int cli_book(struct cli *cli);
-int cli_amend(struct cli *cli);
-int cli_cancel(struct cli *cli);
-int cli_machine_add(struct cli *cli);
-int cli_machine_update(struct cli *cli);
-int cli_machine_drain(struct cli *cli);
-int cli_machine_resume(struct cli *cli);
-int cli_machine_retire(struct cli *cli);
-int cli_machine_list(struct cli *cli);
-int cli_machine_show(struct cli *cli);
-int cli_key_generate(struct cli *cli);
-int cli_key_show(struct cli *cli);
-int cli_show(struct cli *cli);
-int cli_list(struct cli *cli);
-int cli_free(struct cli *cli);
-int cli_why(struct cli *cli);
-int cli_submit(struct cli *cli);
-int cli_watch(struct cli *cli);
-int cli_verify(struct cli *cli);
-int cli_config(struct cli *cli);
-int cli_completion(struct cli *cli);
+cli_command_run cli_book, cli_amend, cli_cancel, cli_machine_add, cli_machine_update,
+    cli_machine_drain, cli_machine_resume, cli_machine_retire, cli_machine_list, cli_machine_show,
+    cli_key_generate, cli_key_show, cli_show, cli_list, cli_free, cli_why, cli_submit, cli_watch,
+    cli_verify, cli_config, cli_completion;
 
 #endif

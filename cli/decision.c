@@ -10,22 +10,35 @@
 /* Says nothing for this long, because most decisions arrive sooner. */
 #define PROGRESS_AFTER_MS 300
 
+json_t *cli_sent_json(const struct berth_outcome *outcome)
+{
+    return json_pack("{s:s, s:i, s:o}", "id", outcome->request_id, "partition",
+                     (int)outcome->partition, "offset",
+                     outcome->offset >= 0 ? json_integer(outcome->offset) : json_null());
+}
+
+json_t *cli_message_json(const struct berth_message *message, const char *topic)
+{
+    json_t *object = json_pack(
+        "{s:o, s:s*, s:s?, s:o, s:s}", "claims", json_loads(message->claims, 0, NULL), "topic",
+        topic, "key", message->key, "partition",
+        message->slot >= 0 ? json_integer(message->slot) : json_null(), "token", message->token);
+    assert(object);
+    return object;
+}
+
 static int print_dry_run(const struct cli *cli, const struct berth_message *message,
                          const struct cli_asked *asked)
 {
     char topic[256];
     snprintf(topic, sizeof(topic), "%srequests", config_string(cli->cfg, "farm.topic_prefix"));
-    json_t *claims = json_loads(message->claims, 0, NULL);
-    assert(claims);
     if (cli->format == CLI_JSON) {
-        json_t *key = message->key ? json_string(message->key) : json_null();
-        json_t *partition = message->slot >= 0 ? json_integer(message->slot) : json_null();
-        json_t *object = json_pack("{s:o, s:s, s:o, s:o, s:s}", "claims", claims, "topic", topic,
-                                   "key", key, "partition", partition, "token", message->token);
+        json_t *object = cli_message_json(message, topic);
         cli_print_json(object);
         json_decref(object);
         return EXIT_CODE_OK;
     }
+    json_t *claims = json_loads(message->claims, 0, NULL);
     char *text = json_dumps(claims, JSON_INDENT(2));
     if (cli->format == CLI_TEXT && asked && asked->window && *asked->window)
         printf("window: %s\n", asked->window);
@@ -76,14 +89,12 @@ static enum berth_status await(struct cli *cli, const struct waiting *waiting,
 static int print_published(const struct cli *cli, const struct berth_outcome *outcome)
 {
     if (cli->format == CLI_JSON) {
-        json_t *object = json_pack(
-            "{s:s, s:{s:s, s:i, s:o}}", "outcome", "published", "request", "id",
-            outcome->request_id, "partition", (int)outcome->partition, "offset",
-            outcome->offset >= 0 ? json_integer(outcome->offset) : json_null());
+        json_t *object = json_pack("{s:s, s:o}", "outcome", "published", "request",
+                                   cli_sent_json(outcome));
         cli_print_json(object);
         json_decref(object);
     } else if (cli->format == CLI_TSV) {
-        cli_print_published_row(cli, outcome->request_id, outcome->partition, outcome->offset);
+        cli_print_published_row(cli, outcome);
     } else {
         char *place = cli_place_text(outcome->partition, outcome->offset);
         printf("request %s published at %s\n", outcome->request_id, place);

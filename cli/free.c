@@ -138,9 +138,7 @@ static void print_window(const struct cli *cli, const json_t *window)
         return;
     }
     char *shares = cli_shares_text(json_object_get(window, "allocations"));
-    cli_time_window(member_time_ms(window, "start"), member_time_ms(window, "end"), cli->zone,
-                    text);
-    printf("%s  %s\n", text, shares);
+    printf("%s  %s\n", cli_window_of(cli, window, text), shares);
     free(shares);
 }
 
@@ -194,7 +192,7 @@ static int ask(const struct cli *cli, struct question *q)
     if (cli->format == CLI_TEXT)
         echo(cli, q);
     char *path = path_of(cli, q);
-    code = cli_get(cli, path, &answer, NULL);
+    code = cli_get(cli, &answer, NULL, "%s", path);
     if (code == EXIT_CODE_OK)
         code = print_answer(cli, q, answer);
     json_decref(answer);

@@ -40,23 +40,12 @@ static const json_t *booking_after(const json_t *event, int64_t booking, bool *d
     return after;
 }
 
-static bool is_accepted(const json_t *type)
-{
-    const char *text = json_string_value(type);
-    return text && strcmp(text, EVENT_TYPE_ACCEPTED) == 0;
-}
-
-static char *outcome_text(const json_t *type)
-{
-    return xstrdup(is_accepted(type) ? "accepted" : "rejected");
-}
-
 /* Of {"event": …, "after": the booking}. */
 static const struct cli_column columns[] = {
     {"event", "event.id", NULL},
     {"time", "event.time", NULL},
     {"type", "event.data.request.type", NULL},
-    {"outcome", "event.type", outcome_text},
+    {"outcome", "event.type", cli_last_word},
     {"reason", "event.data.reason", NULL},
     {"detail", "event.data.detail", NULL},
     {"client", "event.data.request.client", NULL},
@@ -81,21 +70,13 @@ static void print_row(const json_t *event, const json_t *after)
 static void print_after(const struct cli *cli, const json_t *after)
 {
     char window[CLI_TIME_LEN];
-    int64_t start_ms = member_time_ms(after, "start"), end_ms = member_time_ms(after, "end");
-    const char *state = member_text(after, "state");
     char *shares = cli_shares_text(json_object_get(after, "allocations"));
-    printf(": %s", state ? state : "changed");
-    if (start_ms != 0 && end_ms != 0)
-        printf(", %s", cli_time_window(start_ms, end_ms, cli->zone, window));
+    printf(": %s", member_or(after, "state", "changed"));
+    if (member_time_ms(after, "start") != 0 && member_time_ms(after, "end") != 0)
+        printf(", %s", cli_window_of(cli, after, window));
     if (*shares)
         printf(", %s", shares);
     free(shares);
-}
-
-static const char *text_or(const json_t *object, const char *path, const char *otherwise)
-{
-    const char *text = member_text(object, path);
-    return text ? text : otherwise;
 }
 
 static void print_text(const struct cli *cli, const json_t *event, const json_t *after,
@@ -103,22 +84,23 @@ static void print_text(const struct cli *cli, const json_t *event, const json_t 
 {
     char moment[CLI_TIME_LEN], whole[TIMETEXT_LEN];
     const char *reason = member_text(event, "data.reason");
+    char *outcome = cli_last_word(json_object_get(event, "type"));
     int64_t ms = 0;
     /* An event's time may have milliseconds. */
     snprintf(whole, sizeof(whole), "%.19sZ", member_shown(event, "time"));
     timetext_parse(whole, strlen(whole), &ms);
-    printf("%s  %-8s  %s %s by %s", cli_time_show(ms, cli->zone, moment), text_or(event, "id", "-"),
-           text_or(event, "data.request.type", "a request"),
-           is_accepted(json_object_get(event, "type")) ? "accepted" : "rejected",
-           text_or(event, "data.request.client", "somebody"));
+    printf("%s  %-8s  %s %s by %s", cli_time_show(ms, cli->zone, moment),
+           member_or(event, "id", "-"), member_or(event, "data.request.type", "a request"), outcome,
+           member_or(event, "data.request.client", "somebody"));
     if (displaced)
-        printf(", %s changed", text_or(event, "subject", "a machine"));
+        printf(", %s changed", member_or(event, "subject", "a machine"));
     if (reason) {
-        printf(": %s: %s", reason, text_or(event, "data.detail", "no detail was given"));
+        printf(": %s: %s", reason, member_or(event, "data.detail", "no detail was given"));
     } else if (after) {
         print_after(cli, after);
     }
     putchar('\n');
+    free(outcome);
 }
 
 static void print_all(const struct cli *cli, const json_t *events, int64_t booking)
@@ -143,16 +125,14 @@ int cli_print_history(const struct cli *cli, const char *booking)
     struct failure f;
     int64_t id;
     json_t *answer = NULL;
-    if (cli_booking_parse(booking, &id, &f) != ERR_OK)
+    if (cli_id_parse("booking", booking, &id, &f) != ERR_OK)
         return cli_fail(cli, &f);
-    char *path = xasprintf("/v1/bookings/%" PRId64 "/decisions", id);
-    int code = cli_get(cli, path, &answer, NULL);
+    int code = cli_get(cli, &answer, NULL, "/v1/bookings/%" PRId64 "/decisions", id);
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(answer);
     } else if (code == EXIT_CODE_OK) {
         print_all(cli, json_object_get(answer, "items"), id);
     }
     json_decref(answer);
-    free(path);
     return code;
 }

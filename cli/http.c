@@ -1,4 +1,5 @@
 /* GET requests to the reader. */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,8 +94,10 @@ static int get(const struct cli *cli, const char *url, json_t **out, char **byte
     return code;
 }
 
-int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_out)
+int cli_get(const struct cli *cli, json_t **out, char **bytes_out, const char *path, ...)
 {
+    va_list args;
+    struct buf url = {0};
     const char *base = config_string(cli->cfg, "reader.url");
     struct failure f;
     if (!base) {
@@ -105,9 +108,12 @@ int cli_get(const struct cli *cli, const char *path, json_t **out, char **bytes_
     size_t len = strlen(base);
     while (len > 0 && base[len - 1] == '/')
         len--;
-    char *url = xasprintf("%.*s%s", (int)len, base, path);
-    int code = get(cli, url, out, bytes_out);
-    free(url);
+    buf_append(&url, base, len);
+    va_start(args, path);
+    buf_vprintf(&url, path, args);
+    va_end(args);
+    int code = get(cli, url.data, out, bytes_out);
+    buf_fini(&url);
     return code;
 }
 

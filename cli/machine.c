@@ -14,22 +14,11 @@ static enum err take_name(const struct cli *cli, struct cli_machine *out, struct
     return cli_name_check(out->name, f);
 }
 
-/* -1 when it is not given. */
-static enum err take_number(const struct cli *cli, const char *option, struct cli_range range,
-                            int64_t *out, struct failure *f)
-{
-    const char *text = cli_value(cli, option);
-    *out = -1;
-    return text ? cli_integer_parse(text, range, out, f) : ERR_OK;
-}
-
 static enum err take_capacity(const struct cli *cli, struct cli_machine *out, struct failure *f)
 {
-    struct cli_range gpus = {"--gpus", 0, LIMIT_GPUS};
-    struct cli_range memory = {"--mem, in GiB,", 0, LIMIT_MEMORY_GIB};
-    enum err err = take_number(cli, "gpus", gpus, &out->gpus, f);
+    enum err err = cli_amount_parse(cli_value(cli, "gpus"), cli_gpus_range, &out->gpus, f);
     if (err == ERR_OK)
-        err = take_number(cli, "mem", memory, &out->memory_gib, f);
+        err = cli_amount_parse(cli_value(cli, "mem"), cli_memory_range, &out->memory_gib, f);
     return err;
 }
 
@@ -51,7 +40,7 @@ int cli_machine_add(struct cli *cli)
     if (err == ERR_OK && (machine.gpus < 0 || machine.memory_gib < 0))
         err = failure_set(&f, ERR_USAGE, "a machine needs --gpus N and --mem GIB");
     if (err == ERR_OK)
-        err = take_number(cli, "id", id, &machine.id, &f);
+        err = cli_amount_parse(cli_value(cli, "id"), id, &machine.id, &f);
     if (err == ERR_OK)
         err = cli_labels(cli, &machine.labels, &f);
     if (err != ERR_OK)

@@ -48,12 +48,6 @@ static const char *bar_of(const json_t *timeline, const json_t *step, char buf[B
     return buf;
 }
 
-static const char *window_of(const struct cli *cli, const json_t *item, char buf[CLI_TIME_LEN])
-{
-    return cli_time_window(member_time_ms(item, "start"), member_time_ms(item, "end"), cli->zone,
-                           buf);
-}
-
 static void print_text(const struct cli *cli, const json_t *timeline)
 {
     const json_t *bookings = json_object_get(timeline, "bookings"), *item;
@@ -64,11 +58,11 @@ static void print_text(const struct cli *cli, const json_t *timeline)
     printf("free within %s:\n", window);
     json_array_foreach(json_object_get(timeline, "free"), i, item)
         printf("  [%s] %s  %s\n", bar_of(timeline, item, bar), cli_amount_show(item, amount),
-               window_of(cli, item, window));
+               cli_window_of(cli, item, window));
     puts(json_array_size(bookings) > 0 ? "held:" : "nothing of it is held then");
     json_array_foreach(bookings, i, item)
         printf("  %-12" PRId64 " %s  %s  %s, by %s\n", member_number(item, "booking"),
-               cli_amount_show(item, amount), window_of(cli, item, window),
+               cli_amount_show(item, amount), cli_window_of(cli, item, window),
                member_shown(item, "user"), member_shown(item, "client"));
 }
 
@@ -83,7 +77,7 @@ int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_
     char *first = strchr(path.data, '&');
     if (first)
         *first = '?';
-    int code = cli_get(cli, path.data, &timeline, NULL);
+    int code = cli_get(cli, &timeline, NULL, "%s", path.data);
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(timeline);
     } else if (code == EXIT_CODE_OK && cli->format == CLI_TSV) {

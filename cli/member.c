@@ -16,10 +16,15 @@ const char *member_text(const json_t *object, const char *path)
     return json_string_value(member(object, path));
 }
 
-const char *member_shown(const json_t *object, const char *path)
+const char *member_or(const json_t *object, const char *path, const char *otherwise)
 {
     const char *text = member_text(object, path);
-    return text ? text : "";
+    return text ? text : otherwise;
+}
+
+const char *member_shown(const json_t *object, const char *path)
+{
+    return member_or(object, path, "");
 }
 
 int64_t member_number(const json_t *object, const char *path)

@@ -11,6 +11,8 @@
 const json_t *member(const json_t *object, const char *path);
 /* The same of a string. */
 const char *member_text(const json_t *object, const char *path);
+/* The same; `otherwise` instead. */
+const char *member_or(const json_t *object, const char *path, const char *otherwise);
 /* The same; "" instead. */
 const char *member_shown(const json_t *object, const char *path);
 /* 0 instead. */

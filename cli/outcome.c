@@ -111,15 +111,10 @@ char *cli_place_text(int32_t partition, int64_t offset)
                        : xasprintf("%" PRId32 ":?", partition);
 }
 
-void cli_print_published_row(const struct cli *cli, const char *request_id, int32_t partition,
-                             int64_t offset)
+void cli_print_published_row(const struct cli *cli, const struct berth_outcome *outcome)
 {
-    json_t *event = json_pack("{s:s, s:{s:{s:s, s:i}}}", "type", "published", "data", "request",
-                              "id", request_id, "partition", (int)partition);
-    if (offset >= 0) {
-        json_object_set_new((json_t *)member(event, "data.request"), "offset",
-                            json_integer(offset));
-    }
+    json_t *event = json_pack("{s:s, s:{s:o}}", "type", "published", "data", "request",
+                              cli_sent_json(outcome));
     cli_print_header(cli, columns);
     cli_print_row(columns, event);
     json_decref(event);
@@ -183,7 +178,7 @@ static void print_occurrence(const struct cli *cli, const json_t *item, bool wit
     const char *state = member_text(item, "state");
     bool ended = state && strcmp(state, "booked") != 0;
     const json_t *shares = json_object_get(item, "allocations");
-    cli_time_window(member_time_ms(item, "start"), member_time_ms(item, "end"), cli->zone, window);
+    cli_window_of(cli, item, window);
     if (reason) {
         printf("  %-16s  %s\n", "left out", window);
         printf("  %-16s  %s%s%s\n", "", reason, machine ? ": " : "", machine ? machine : "");
@@ -287,9 +282,9 @@ static void print_rejected(const struct cli *cli, const json_t *event,
                            const struct cli_asked *asked)
 {
     const json_t *data = json_object_get(event, "data");
-    const char *reason = member_text(data, "reason"), *detail = member_text(data, "detail");
-    fprintf(stderr, "berth: rejected: %s: %s\n", reason ? reason : "unknown",
-            detail ? detail : "no detail was given");
+    const char *reason = member_or(data, "reason", "unknown");
+    fprintf(stderr, "berth: rejected: %s: %s\n", reason,
+            member_or(data, "detail", "no detail was given"));
     if (asked && asked->window && *asked->window)
         cli_note(cli, "asked for: %s", asked->window);
     if (asked && asked->repeat)
@@ -297,7 +292,7 @@ static void print_rejected(const struct cli *cli, const json_t *event,
     note_free(cli, data);
     note_in_use(cli, data);
     note_next(cli, data, asked);
-    if (asked && asked->repeat && !cli_has(cli, "skip-conflicts") && reason &&
+    if (asked && asked->repeat && !cli_has(cli, "skip-conflicts") &&
         strcmp(reason, "insufficient_capacity") == 0)
         cli_note(cli, "--skip-conflicts books those occurrences that fit");
 }
@@ -306,12 +301,11 @@ static void print_rejected(const struct cli *cli, const json_t *event,
 static void print_problem(const json_t *event)
 {
     const json_t *data = json_object_get(event, "data");
-    const char *reason = member_text(data, "reason"), *detail = member_text(data, "detail");
     struct problem problem = {.code = PROBLEM_REJECTED,
-                              .detail = detail ? detail : "no detail was given",
+                              .detail = member_or(data, "detail", "no detail was given"),
                               .pointer = member_text(data, "pointer")};
     json_t *object = problem_json(&problem);
-    json_object_set_new(object, "reason", json_string(reason ? reason : "unknown"));
+    json_object_set_new(object, "reason", json_string(member_or(data, "reason", "unknown")));
     json_object_set(object, "event", json_object_get(event, "id"));
     json_object_update_missing(object, json_object_get(event, "data"));
     cli_print_json(object);

@@ -122,44 +122,34 @@ int cli_usage(const struct cli *cli, const char *format, ...)
     return cli_fail(cli, &f);
 }
 
+/* What each status of libberth means. */
+static const struct {
+    int exit_code;
+    enum problem_code problem;
+} meanings[] = {
+    [BERTH_OK] = {EXIT_CODE_OK, PROBLEM_INTERNAL},
+    [BERTH_INVALID] = {EXIT_CODE_USAGE, PROBLEM_USAGE},
+    [BERTH_CONFIG] = {EXIT_CODE_USAGE, PROBLEM_CONFIGURATION},
+    [BERTH_UNREACHABLE] = {EXIT_CODE_FAILURE, PROBLEM_UNAVAILABLE},
+    [BERTH_AUTH] = {EXIT_CODE_USAGE, PROBLEM_CONFIGURATION},
+    [BERTH_TOPIC] = {EXIT_CODE_USAGE, PROBLEM_CONFIGURATION},
+    [BERTH_TOO_LARGE] = {EXIT_CODE_USAGE, PROBLEM_USAGE},
+    [BERTH_FULL] = {EXIT_CODE_FAILURE, PROBLEM_INTERNAL},
+    [BERTH_UNKNOWN] = {EXIT_CODE_NO_DECISION, PROBLEM_NO_DECISION},
+    [BERTH_INTERRUPTED] = {EXIT_CODE_NO_DECISION, PROBLEM_NO_DECISION},
+    [BERTH_KAFKA] = {EXIT_CODE_FAILURE, PROBLEM_INTERNAL},
+    [BERTH_GAP] = {EXIT_CODE_FAILURE, PROBLEM_INTERNAL},
+};
+
 int cli_exit_code_of(enum berth_status status)
 {
-    switch (status) {
-    case BERTH_OK:
-        return EXIT_CODE_OK;
-    case BERTH_INVALID:
-    case BERTH_TOO_LARGE:
-    case BERTH_CONFIG:
-    case BERTH_AUTH:
-    case BERTH_TOPIC:
-        return EXIT_CODE_USAGE;
-    case BERTH_UNKNOWN:
-        return EXIT_CODE_NO_DECISION;
-    case BERTH_INTERRUPTED:
-        return cli_signal() ? 128 + cli_signal() : EXIT_CODE_NO_DECISION;
-    default:
-        return EXIT_CODE_FAILURE;
-    }
+    return status == BERTH_INTERRUPTED && cli_signal() ? 128 + cli_signal()
+                                                       : meanings[status].exit_code;
 }
 
 enum problem_code cli_problem_code_of(enum berth_status status)
 {
-    switch (status) {
-    case BERTH_INVALID:
-    case BERTH_TOO_LARGE:
-        return PROBLEM_USAGE;
-    case BERTH_CONFIG:
-    case BERTH_AUTH:
-    case BERTH_TOPIC:
-        return PROBLEM_CONFIGURATION;
-    case BERTH_UNREACHABLE:
-        return PROBLEM_UNAVAILABLE;
-    case BERTH_UNKNOWN:
-    case BERTH_INTERRUPTED:
-        return PROBLEM_NO_DECISION;
-    default:
-        return PROBLEM_INTERNAL;
-    }
+    return meanings[status].problem;
 }
 
 int cli_fail_client(const struct cli *cli, const struct berth_error *error, const char *request_id)

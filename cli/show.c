@@ -21,6 +21,12 @@ static const struct cli_column booking_columns[] = {
     {"series", "series", NULL},   {0},
 };
 
+const char *cli_window_of(const struct cli *cli, const json_t *object, char buf[CLI_TIME_LEN])
+{
+    return cli_time_window(member_time_ms(object, "start"), member_time_ms(object, "end"),
+                           cli->zone, buf);
+}
+
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN])
 {
     int64_t gpus = member_number(object, "gpus");
@@ -45,10 +51,8 @@ void cli_print_booking(const struct cli *cli, const json_t *booking)
         cli_print_row(booking_columns, booking);
         return;
     }
-    cli_time_window(member_time_ms(booking, "start"), member_time_ms(booking, "end"), cli->zone,
-                    window);
     printf("booking %" PRId64 " %s: %s\n", member_number(booking, "id"),
-           member_shown(booking, "state"), window);
+           member_shown(booking, "state"), cli_window_of(cli, booking, window));
     printf("  for %s, by %s, version %" PRId64, member_shown(booking, "user"),
            member_shown(booking, "client"), member_number(booking, "version"));
     if (json_object_get(booking, "series"))
@@ -65,10 +69,9 @@ static void print_booking_row(const struct cli *cli, const json_t *booking)
         return;
     }
     char *shares = cli_shares_text(json_object_get(booking, "allocations"));
-    cli_time_window(member_time_ms(booking, "start"), member_time_ms(booking, "end"), cli->zone,
-                    window);
     printf("%-10" PRId64 " %-9s %s  %s  %s\n", member_number(booking, "id"),
-           member_shown(booking, "state"), window, member_shown(booking, "user"), shares);
+           member_shown(booking, "state"), cli_window_of(cli, booking, window),
+           member_shown(booking, "user"), shares);
     free(shares);
 }
 
@@ -125,8 +128,7 @@ static int show_at(const struct cli *cli, const char *collection, const char *na
 {
     json_t *thing = NULL;
     char *part = cli_escape(name);
-    char *path = xasprintf("/v1/%s/%s", collection, part);
-    int code = cli_get(cli, path, &thing, NULL);
+    int code = cli_get(cli, &thing, NULL, "/v1/%s/%s", collection, part);
     bool machine = strcmp(collection, "machines") == 0;
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(thing);
@@ -138,23 +140,8 @@ static int show_at(const struct cli *cli, const char *collection, const char *na
         cli_print_booking(cli, thing);
     }
     json_decref(thing);
-    free(path);
     free(part);
     return code;
-}
-
-/* NULL: the problem was reported; exit with *code. */
-static json_t *get_decision(const struct cli *cli, const char *client, const char *id, int *code,
-                            char **bytes)
-{
-    json_t *event = NULL;
-    char *client_part = cli_escape(client), *id_part = cli_escape(id);
-    char *path = xasprintf("/v1/decisions/%s/%s", client_part, id_part);
-    *code = cli_get(cli, path, &event, bytes);
-    free(path);
-    free(client_part);
-    free(id_part);
-    return event;
 }
 
 static const char *client_name(const struct cli *cli, const char *given, struct failure *f)
@@ -171,10 +158,12 @@ static const char *client_name(const struct cli *cli, const char *given, struct 
 /* Prints the decision and returns its exit code. */
 static int tell_decision(const struct cli *cli, const char *client, const char *id)
 {
-    int code;
-    char *bytes = NULL;
-    json_t *event = get_decision(cli, client, id, &code, &bytes);
-    if (event) {
+    char *bytes = NULL, *client_part = cli_escape(client), *id_part = cli_escape(id);
+    json_t *event = NULL;
+    int code = cli_get(cli, &event, &bytes, "/v1/decisions/%s/%s", client_part, id_part);
+    free(client_part);
+    free(id_part);
+    if (code == EXIT_CODE_OK) {
         size_t len = strlen(bytes);
         while (len > 0 && bytes[len - 1] == '\n')
             bytes[--len] = '\0';
@@ -190,14 +179,12 @@ static int show_series(const struct cli *cli, const char *text)
     struct failure f;
     int64_t id;
     json_t *page = NULL;
-    if (cli_series_parse(text, &id, &f) != ERR_OK)
+    if (cli_id_parse("series", text, &id, &f) != ERR_OK)
         return cli_fail(cli, &f);
-    char *path = xasprintf("/v1/series/%" PRId64, id);
-    int code = cli_get(cli, path, &page, NULL);
+    int code = cli_get(cli, &page, NULL, "/v1/series/%" PRId64, id);
     if (code == EXIT_CODE_OK)
         print_bookings(cli, page);
     json_decref(page);
-    free(path);
     return code;
 }
 
@@ -278,11 +265,9 @@ static int list_page(const struct cli *cli, struct listing *listing, char **afte
     size_t i;
     int64_t rows = listing->limit - listing->count;
     char *from = *after ? cli_escape(*after) : NULL;
-    char *path = xasprintf("/v1/%s?limit=%" PRId64 "%s%s%s", listing->collection,
-                           rows < PAGE_ROWS ? rows : PAGE_ROWS, from ? "&after=" : "",
-                           from ? from : "", listing->filter);
-    int code = cli_get(cli, path, &page, NULL);
-    free(path);
+    int code = cli_get(cli, &page, NULL, "/v1/%s?limit=%" PRId64 "%s%s%s", listing->collection,
+                       rows < PAGE_ROWS ? rows : PAGE_ROWS, from ? "&after=" : "", from ? from : "",
+                       listing->filter);
     free(from);
     free(*after);
     *after = NULL;

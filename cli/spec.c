@@ -24,6 +24,15 @@ enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *ou
     return ERR_OK;
 }
 
+const struct cli_range cli_gpus_range = {"--gpus", 0, LIMIT_GPUS};
+const struct cli_range cli_memory_range = {"--mem, in GiB,", 0, LIMIT_MEMORY_GIB};
+
+enum err cli_amount_parse(const char *text, struct cli_range range, int64_t *out, struct failure *f)
+{
+    *out = -1;
+    return text ? cli_integer_parse(text, range, out, f) : ERR_OK;
+}
+
 enum err cli_name_check(const char *text, struct failure *f)
 {
     if (!name_is_valid(text, LIMIT_NAME_LEN, NULL)) {
@@ -34,24 +43,13 @@ enum err cli_name_check(const char *text, struct failure *f)
     return ERR_OK;
 }
 
-/* `kind` may stand before the number: "booking/7". */
-static enum err parse_id(const char *text, const char *kind, int64_t *out, struct failure *f)
+enum err cli_id_parse(const char *kind, const char *text, int64_t *out, struct failure *f)
 {
     struct cli_range range = {kind, 1, CLAIMS_BOOKING_ID_MAX};
     size_t len = strlen(kind);
     if (strncmp(text, kind, len) == 0 && text[len] == '/')
         text += len + 1;
     return cli_integer_parse(text, range, out, f);
-}
-
-enum err cli_booking_parse(const char *text, int64_t *out, struct failure *f)
-{
-    return parse_id(text, "booking", out, f);
-}
-
-enum err cli_series_parse(const char *text, int64_t *out, struct failure *f)
-{
-    return parse_id(text, "series", out, f);
 }
 
 enum err cli_share_parse(const char *text, struct cli_share *out, struct failure *f)

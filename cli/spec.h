@@ -45,11 +45,16 @@ struct cli_range {
 enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *out,
                            struct failure *f);
 
+/* The same of an option's value that may be missing: -1 when text is NULL. */
+enum err cli_amount_parse(const char *text, struct cli_range range, int64_t *out,
+                          struct failure *f);
+extern const struct cli_range cli_gpus_range, cli_memory_range; /* of --gpus and --mem */
+
 /* A machine's name. ERR_USAGE. */
 enum err cli_name_check(const char *text, struct failure *f);
-/* The id of a booking or of a series. ERR_USAGE. */
-enum err cli_booking_parse(const char *text, int64_t *out, struct failure *f);
-enum err cli_series_parse(const char *text, int64_t *out, struct failure *f);
+/* The id of a booking or of a series: `kind` is "booking" or "series" and may stand before the
+ * number, as in "booking/7". ERR_USAGE. */
+enum err cli_id_parse(const char *kind, const char *text, int64_t *out, struct failure *f);
 
 /* Adds `key=value` to an object of labels. ERR_USAGE, also for a key given twice. */
 enum err cli_label_add(json_t *labels, const char *text, struct failure *f);

@@ -16,6 +16,11 @@
 /* Requests sent between two polls for outcomes. */
 #define SEND_AT_ONCE 32
 
+/* What became of a line. */
+enum word { ACCEPTED, REJECTED, PUBLISHED, UNKNOWN, INVALID, FAILED, WORD_COUNT };
+static const char *const words[WORD_COUNT] = {"accepted", "rejected", "published",
+                                              "unknown",  "invalid",  "failed"};
+
 struct submit {
     struct cli *cli;
     FILE *in;
@@ -23,7 +28,7 @@ struct submit {
     struct cli_progress progress;
     struct cli_progress_state state;
     uint64_t line;
-    uint64_t accepted, rejected, published, unknown, invalid, failed;
+    uint64_t counts[WORD_COUNT];
     bool ended;       /* no more input */
     bool interrupted; /* by a signal */
     char text[LINE_LEN];
@@ -60,42 +65,42 @@ static void print_object(const struct submit *s, json_t *object)
 }
 
 /* A line without a decision. `outcome` may be NULL. */
-static void print_failure(const struct submit *s, uint64_t line, const char *word,
+static void print_failure(struct submit *s, uint64_t line, enum word word,
                           const struct berth_error *error, const struct berth_outcome *outcome)
 {
     struct problem problem = {.code = cli_problem_code_of(error->status),
                               .detail = error->text,
                               .pointer = error->pointer[0] ? error->pointer : NULL};
-    json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)line, "outcome", word);
+    json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)line, "outcome", words[word]);
     json_t *request = outcome ? json_pack("{s:s}", "id", outcome->request_id) : NULL;
     if (outcome) {
         json_object_set_new(request, "partition", json_integer(outcome->partition));
         if (outcome->offset >= 0)
             json_object_set_new(request, "offset", json_integer(outcome->offset));
     }
+    s->counts[word]++;
     json_object_set_new(object, "request", request);
     json_object_set_new(object, "problem", problem_json(&problem));
     print_object(s, object);
 }
 
-static json_t *object_of(uint64_t line, const char *word, const struct berth_outcome *outcome)
+static void print_decided(struct submit *s, uint64_t line, const struct berth_outcome *outcome)
 {
-    return json_pack("{s:I, s:s, s:{s:s, s:i, s:o}}", "line", (json_int_t)line, "outcome", word,
-                     "request", "id", outcome->request_id, "partition", (int)outcome->partition,
-                     "offset", outcome->offset >= 0 ? json_integer(outcome->offset) : json_null());
-}
-
-static void print_decided(const struct submit *s, uint64_t line,
-                          const struct berth_outcome *outcome)
-{
-    const char *word = outcome->verdict == BERTH_ACCEPTED ? "accepted" : "rejected";
-    if (s->cli->format == CLI_JSON) {
-        printf("{\"line\":%" PRIu64 ",\"outcome\":\"%s\",\"event\":%.*s}\n", line, word,
+    enum word word = outcome->verdict == BERTH_UNDECIDED  ? PUBLISHED
+                     : outcome->verdict == BERTH_ACCEPTED ? ACCEPTED
+                                                          : REJECTED;
+    s->counts[word]++;
+    if (word != PUBLISHED && s->cli->format == CLI_JSON) {
+        printf("{\"line\":%" PRIu64 ",\"outcome\":\"%s\",\"event\":%.*s}\n", line, words[word],
                (int)outcome->event_len, outcome->event);
         return;
     }
-    json_t *object = object_of(line, word, outcome);
-    json_object_set_new(object, "event", json_loadb(outcome->event, outcome->event_len, 0, NULL));
+    json_t *object = json_pack("{s:I, s:s, s:o}", "line", (json_int_t)line, "outcome", words[word],
+                               "request", cli_sent_json(outcome));
+    if (word != PUBLISHED) {
+        json_object_set_new(object, "event",
+                            json_loadb(outcome->event, outcome->event_len, 0, NULL));
+    }
     print_object(s, object);
 }
 
@@ -104,18 +109,13 @@ static void on_outcome(struct submit *s, struct berth_outcome *outcome)
 {
     uint64_t line = (uint64_t)(uintptr_t)outcome->tag;
     s->state.done++;
-    if (outcome->status == BERTH_OK && outcome->verdict == BERTH_UNDECIDED) {
-        s->published++;
-        print_object(s, object_of(line, "published", outcome));
-    } else if (outcome->status == BERTH_OK) {
-        *(outcome->verdict == BERTH_ACCEPTED ? &s->accepted : &s->rejected) += 1;
+    if (outcome->status == BERTH_OK) {
         print_decided(s, line, outcome);
     } else {
         struct berth_error error = {.status = outcome->status};
-        bool unknown = outcome->status == BERTH_UNKNOWN;
-        *(unknown ? &s->unknown : &s->failed) += 1;
         snprintf(error.text, sizeof(error.text), "%s", outcome->error);
-        print_failure(s, line, unknown ? "unknown" : "failed", &error, outcome);
+        print_failure(s, line, outcome->status == BERTH_UNKNOWN ? UNKNOWN : FAILED, &error,
+                      outcome);
     }
     berth_outcome_free(outcome);
 }
@@ -167,20 +167,18 @@ static bool read_line(struct submit *s, size_t *len_out, bool *fits)
 
 static void invalid_line(struct submit *s, const struct berth_error *error)
 {
-    s->invalid++;
     s->state.done++;
     s->state.sent++;
-    print_failure(s, s->line, "invalid", error, NULL);
+    print_failure(s, s->line, INVALID, error, NULL);
 }
 
 static void print_dry_run(struct submit *s, struct berth_message *message)
 {
-    json_t *key = message->key ? json_string(message->key) : json_null();
-    json_t *partition = message->slot >= 0 ? json_integer(message->slot) : json_null();
-    json_t *object = json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "line", (json_int_t)s->line,
-                               "outcome", "dry_run", "claims", json_loads(message->claims, 0, NULL),
-                               "key", key, "partition", partition, "token", message->token);
+    json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)s->line, "outcome", "dry_run");
+    json_t *parts = cli_message_json(message, NULL);
+    json_object_update(object, parts);
     cli_print_json(object);
+    json_decref(parts);
     json_decref(object);
     berth_message_free(message);
     s->state.sent++;
@@ -208,8 +206,7 @@ static void send(struct submit *s, struct berth_message *message)
         s->interrupted = true;
         return;
     }
-    s->failed++;
-    print_failure(s, s->line, "failed", &error, NULL);
+    print_failure(s, s->line, FAILED, &error, NULL);
     cli_note(s->cli, "stopped at line %" PRIu64 ": %s", s->line, error.text);
 }
 
@@ -254,16 +251,11 @@ static void run(struct submit *s)
 static void summarize(struct submit *s)
 {
     int64_t ms = cli_progress_end(&s->progress);
-    struct {
-        const char *word;
-        uint64_t count;
-    } parts[] = {{"accepted", s->accepted}, {"rejected", s->rejected}, {"published", s->published},
-                 {"unknown", s->unknown},   {"invalid", s->invalid},   {"failed", s->failed}};
     struct buf text = {0};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (parts[i].count > 0) {
-            buf_printf(&text, "%s%" PRIu64 " %s", text.len > 0 ? ", " : ": ", parts[i].count,
-                       parts[i].word);
+    for (size_t i = 0; i < WORD_COUNT; i++) {
+        if (s->counts[i] > 0) {
+            buf_printf(&text, "%s%" PRIu64 " %s", text.len > 0 ? ", " : ": ", s->counts[i],
+                       words[i]);
         }
     }
     cli_note(s->cli, "%" PRIu64 " requests in %.1f s (%.0f/s)%s", s->state.done, (double)ms / 1000,
@@ -275,13 +267,13 @@ static int exit_code(const struct submit *s)
 {
     if (s->interrupted)
         return 128 + cli_signal();
-    if (s->failed > 0 || ferror(s->in))
+    if (s->counts[FAILED] > 0 || ferror(s->in))
         return EXIT_CODE_FAILURE;
-    if (s->invalid > 0)
+    if (s->counts[INVALID] > 0)
         return EXIT_CODE_USAGE;
-    if (s->unknown > 0)
+    if (s->counts[UNKNOWN] > 0)
         return EXIT_CODE_NO_DECISION;
-    return s->rejected > 0 ? EXIT_CODE_REJECTED : EXIT_CODE_OK;
+    return s->counts[REJECTED] > 0 ? EXIT_CODE_REJECTED : EXIT_CODE_OK;
 }
 
 static enum err open_input(struct submit *s, struct failure *f)

@@ -144,19 +144,9 @@ enum err cli_change_resolve(struct cli_change *change, int64_t start_ms, int64_t
     return ERR_OK;
 }
 
-/* -1: not given. */
-static enum err parse_amount(const char *text, struct cli_range range, int64_t *out,
-                             struct failure *f)
-{
-    *out = -1;
-    return text ? cli_integer_parse(text, range, out, f) : ERR_OK;
-}
-
 enum err cli_any_parse(const struct cli_any_text *text, struct cli_any *out, struct failure *f)
 {
     struct cli_range count = {"--any", 1, LIMIT_ALLOCATIONS};
-    struct cli_range gpus = {"--gpus", 0, LIMIT_GPUS};
-    struct cli_range memory = {"--mem, in GiB,", 0, LIMIT_MEMORY_GIB};
     struct cli_any any = {.labels = text->labels};
     if (!text->count) {
         *out = any;
@@ -168,9 +158,9 @@ enum err cli_any_parse(const struct cli_any_text *text, struct cli_any *out, str
     }
     enum err err = cli_integer_parse(text->count, count, &any.count, f);
     if (err == ERR_OK)
-        err = parse_amount(text->gpus, gpus, &any.gpus, f);
+        err = cli_amount_parse(text->gpus, cli_gpus_range, &any.gpus, f);
     if (err == ERR_OK)
-        err = parse_amount(text->memory_gib, memory, &any.memory_gib, f);
+        err = cli_amount_parse(text->memory_gib, cli_memory_range, &any.memory_gib, f);
     if (err != ERR_OK)
         return err;
     if (text->gpus || text->memory_gib) {
@@ -325,14 +315,9 @@ json_t *cli_request_amend(int64_t booking, const struct cli_window *window,
                      shares ? shares_json(shares) : NULL);
 }
 
-json_t *cli_request_cancel(int64_t booking)
+json_t *cli_request_cancel(const char *kind, int64_t id)
 {
-    return json_pack("{s:s, s:I}", "type", "booking.cancel", "booking", (json_int_t)booking);
-}
-
-json_t *cli_request_cancel_series(int64_t series)
-{
-    return json_pack("{s:s, s:I}", "type", "booking.cancel", "series", (json_int_t)series);
+    return json_pack("{s:s, s:I}", "type", "booking.cancel", kind, (json_int_t)id);
 }
 
 json_t *cli_request_machine(const char *type, const struct cli_machine *machine)

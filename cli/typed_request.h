@@ -94,8 +94,8 @@ json_t *cli_request_create(const struct cli_booking *booking);
 /* shares NULL: unchanged. The window must have an end instead of a duration. */
 json_t *cli_request_amend(int64_t booking, const struct cli_window *window,
                           const struct cli_shares *shares);
-json_t *cli_request_cancel(int64_t booking);
-json_t *cli_request_cancel_series(int64_t series);
+/* `kind` is "booking" or "series". */
+json_t *cli_request_cancel(const char *kind, int64_t id);
 
 /* A machine's amounts; < 0: not given. labels: borrowed, NULL: not given. state may be NULL. */
 struct cli_machine {

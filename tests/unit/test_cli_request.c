@@ -91,17 +91,17 @@ static void test_booking_ids_and_labels_are_checked(void **state)
     int64_t id;
     json_t *labels = json_object();
     char long_label[80];
-    assert_int_equal(cli_booking_parse("4268035", &id, &f), ERR_OK);
+    assert_int_equal(cli_id_parse("booking", "4268035", &id, &f), ERR_OK);
     assert_int_equal(id, 4268035);
-    assert_int_equal(cli_booking_parse("booking/7", &id, &f), ERR_OK);
+    assert_int_equal(cli_id_parse("booking", "booking/7", &id, &f), ERR_OK);
     assert_int_equal(id, 7);
-    assert_int_equal(cli_booking_parse("9007199254740991", &id, &f), ERR_OK);
-    assert_int_equal(cli_booking_parse("9007199254740992", &id, &f), ERR_USAGE);
-    assert_int_equal(cli_booking_parse("0", &id, &f), ERR_USAGE);
-    assert_int_equal(cli_booking_parse("12x", &id, &f), ERR_USAGE);
-    assert_int_equal(cli_series_parse("series/7", &id, &f), ERR_OK);
+    assert_int_equal(cli_id_parse("booking", "9007199254740991", &id, &f), ERR_OK);
+    assert_int_equal(cli_id_parse("booking", "9007199254740992", &id, &f), ERR_USAGE);
+    assert_int_equal(cli_id_parse("booking", "0", &id, &f), ERR_USAGE);
+    assert_int_equal(cli_id_parse("booking", "12x", &id, &f), ERR_USAGE);
+    assert_int_equal(cli_id_parse("series", "series/7", &id, &f), ERR_OK);
     assert_int_equal(id, 7);
-    assert_int_equal(cli_series_parse("booking/7", &id, &f), ERR_USAGE);
+    assert_int_equal(cli_id_parse("series", "booking/7", &id, &f), ERR_USAGE);
     assert_int_equal(cli_label_add(labels, "zone=a=b", &f), ERR_OK);
     assert_int_equal(cli_label_add(labels, "note=", &f), ERR_OK);
     assert_int_equal(cli_label_add(labels, "zone", &f), ERR_USAGE);
@@ -184,8 +184,8 @@ static void test_requests_are_those_of_the_schema(void **state)
                   "{\"type\":\"booking.amend\",\"booking\":7,\"allocations\":[{\"machine\":"
                   "\"gpu-01\",\"gpus\":4,\"memory_gib\":64},{\"machine\":\"gpu-02\",\"gpus\":8,"
                   "\"memory_gib\":0}]}");
-    check_request(cli_request_cancel(7), "{\"type\":\"booking.cancel\",\"booking\":7}");
-    check_request(cli_request_cancel_series(7), "{\"type\":\"booking.cancel\",\"series\":7}");
+    check_request(cli_request_cancel("booking", 7), "{\"type\":\"booking.cancel\",\"booking\":7}");
+    check_request(cli_request_cancel("series", 7), "{\"type\":\"booking.cancel\",\"series\":7}");
     struct cli_machine machine = {.name = "gpu-01", .gpus = 8, .memory_gib = 512, .id = -1};
     check_request(cli_request_machine("machine.register", &machine),
                   "{\"type\":\"machine.register\",\"machine\":\"gpu-01\",\"gpus\":8,"
