@@ -141,6 +141,8 @@ static const struct {
     [BERTH_GAP] = {EXIT_CODE_FAILURE, PROBLEM_INTERNAL},
 };
 
+static_assert(sizeof(meanings) / sizeof(meanings[0]) == BERTH_GAP + 1, "a row for each status");
+
 int cli_exit_code_of(enum berth_status status)
 {
     return status == BERTH_INTERRUPTED && cli_signal() ? 128 + cli_signal()
