@@ -149,23 +149,38 @@ static bool check_id(struct decider *d)
     return false;
 }
 
-/* Sets the subject to what the request names. A booking.create gets its subject later, with its
- * booking. */
+static void name_booking(struct decider *d, int64_t id)
+{
+    d->out->subject_kind = SUBJECT_BOOKING;
+    d->out->subject_booking = id;
+}
+
+static void name_machine(struct decider *d, const char *name)
+{
+    d->out->subject_kind = SUBJECT_MACHINE;
+    d->out->subject_machine = arena_strdup(world_arena(d->world), name);
+}
+
+/* Sets the subject to what the request names. */
 static void name_subject(struct decider *d)
 {
-    struct decision *out = d->out;
     const struct request *request = d->request;
-    if (request->type == REQUEST_BOOKING_AMEND || request->type == REQUEST_BOOKING_CANCEL) {
-        out->subject_kind = SUBJECT_BOOKING;
-        out->subject_booking = request->type == REQUEST_BOOKING_AMEND
-                                   ? request->booking_amend.booking
-                                   : request->booking_cancel.booking;
-    } else if (request->type != REQUEST_BOOKING_CREATE) {
-        const char *machine = request->type == REQUEST_MACHINE_REGISTER
-                                  ? request->machine_register.machine
-                                  : request->machine_update.machine;
-        out->subject_kind = SUBJECT_MACHINE;
-        out->subject_machine = arena_strdup(world_arena(d->world), machine);
+    switch (request->type) {
+    case REQUEST_MACHINE_REGISTER:
+        name_machine(d, request->machine_register.machine);
+        break;
+    case REQUEST_MACHINE_UPDATE:
+        name_machine(d, request->machine_update.machine);
+        break;
+    case REQUEST_BOOKING_AMEND:
+        name_booking(d, request->booking_amend.booking);
+        break;
+    case REQUEST_BOOKING_CANCEL:
+        name_booking(d, request->booking_cancel.booking);
+        break;
+    case REQUEST_BOOKING_CREATE: /* later, with its booking */
+    case REQUEST_TYPE_COUNT:
+        break;
     }
 }
 
