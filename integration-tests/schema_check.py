@@ -96,8 +96,8 @@ def closed(part):
     if not isinstance(part, dict):
         return part
     out = {name: closed(item) for name, item in part.items()}
-    if part.get("type") == "object" and "properties" in part:
-        out.setdefault("additionalProperties", False)
+    if part.get("type") == "object" and "properties" in part and out.get("additionalProperties", True) is True:
+        out["additionalProperties"] = False
     return out
 
 
