@@ -88,6 +88,9 @@ struct admin_column {
 /* Takes `items`, an array of objects. JSON: {"items": […]}. A cell that is an object is shown as
  * "name=value …" in text and TSV. */
 void admin_print_rows(const struct admin *admin, const struct admin_column *columns, json_t *items);
+/* Sorts the items by a column's key; sort NULL: not. ERR_USAGE: there is no such column. */
+enum err admin_sort(const struct admin_column *columns, const char *sort, json_t *items,
+                    struct failure *f);
 /* A row as an object. `kinds` has a letter for each column, in the order of the query's fields: s
  * text, i integer, t time; l, the last one, the fields ADMIN_LIMIT_COLUMNS. NULL becomes null. */
 json_t *admin_json_row(const struct admin_column *columns, const char *kinds, char **fields);

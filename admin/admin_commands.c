@@ -76,6 +76,11 @@ static const struct option_spec import_options[] = {
     {0},
 };
 
+static const struct option_spec list_options[] = {
+    {"sort", 0, "COLUMN", "sort by this column of tsv, -COLUMN in reverse"},
+    {0},
+};
+
 #define COMMAND(words, a, b, c, d)                                                                 \
     .spec = {.name = "berth-admin " words,                                                         \
              .operands = (a),                                                                      \
@@ -104,7 +109,7 @@ const struct admin_command admin_commands[] = {
              "Registers a client, which may send requests.",
              "berth-admin client add batch-1 --role submitter"),
      admin_client_add, 1},
-    {COMMAND("client list", NULL, NULL, "Lists the clients.", "berth-admin client list"),
+    {COMMAND("client list", NULL, list_options, "Lists the clients.", "berth-admin client list"),
      admin_client_list, 0},
     {COMMAND("client limit", "NAME", limit_options,
              "Shows or sets what a client may book.\n"
@@ -118,7 +123,8 @@ const struct admin_command admin_commands[] = {
              "The key is valid from the workers' next batch on.",
              "berth-admin key add batch-1 --public-key batch-1.pub.pem"),
      admin_key_add, 1},
-    {COMMAND("key list", NULL, NULL, "Lists the clients' keys.", "berth-admin key list -o tsv"),
+    {COMMAND("key list", NULL, list_options, "Lists the clients' keys.",
+             "berth-admin key list -o tsv"),
      admin_key_list, 0},
     {COMMAND("key revoke", "KID", NULL,
              "Revokes a key, for good.\n"
@@ -127,7 +133,7 @@ const struct admin_command admin_commands[] = {
              "berth-admin key revoke batch-1-2026\n"
              "berth-admin key revoke -- -x3Wk"),
      admin_key_revoke, 1},
-    {COMMAND("partition list", NULL, NULL, "Lists the partitions: owner, position, halts.",
+    {COMMAND("partition list", NULL, list_options, "Lists the partitions: owner, position, halts.",
              "berth-admin partition list"),
      admin_partition_list, 0},
     {COMMAND("partition resume", "PARTITION", partition_resume_options,

@@ -7,6 +7,7 @@
 
 #include "lib/base/version.h"
 #include "lib/config/service.h"
+#include "lib/print/pager.h"
 
 static const struct command_spec program = {
     .name = "berth-admin",
@@ -127,6 +128,7 @@ int main(int argc, char **argv)
     } else if (err == ERR_OK) {
         err = dispatch(&admin, &before, argc, argv, &f);
     }
+    pager_end();
     /* stdout is data, so a failed write must not end with exit code 0. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && err == ERR_OK)
         err = failure_set(&f, ERR_FAILED, "cannot write the output");

@@ -12,8 +12,8 @@
 #include "core/request.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/problem.h"
-
-#define COLUMNS_MAX 24
+#include "lib/print/pager.h"
+#include "lib/print/table.h"
 
 const char *admin_operand(const struct admin *admin, size_t index)
 {
@@ -60,87 +60,17 @@ json_t *admin_json_time(int64_t ms)
     return json_string(timetext_format(ms, buf));
 }
 
-/* "a=1 b=2"; caller frees. */
-static char *members_text(const json_t *object)
+/* The columns for the table printer: with the headings of text, or the names of TSV. */
+static void table_of(const struct admin *admin, const struct admin_column *columns,
+                     struct table_column out[TABLE_COLUMNS_MAX + 1])
 {
-    struct buf text = {0};
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) buf_printf(
-        &text, "%s%s=%" JSON_INTEGER_FORMAT, text.len ? " " : "", key, json_integer_value(value));
-    return text.data ? text.data : xstrdup("");
-}
-
-/* The cell as text; caller frees. Tabs and line ends become blanks, since they would end the cell.
- * */
-static char *cell_text(const json_t *row, const char *key)
-{
-    const json_t *value = json_object_get(row, key);
-    char *text;
-    if (json_is_string(value)) {
-        text = xstrdup(json_string_value(value));
-    } else if (json_is_integer(value)) {
-        text = xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    } else if (json_is_boolean(value)) {
-        text = xstrdup(json_is_true(value) ? "yes" : "no");
-    } else if (json_is_object(value)) {
-        text = members_text(value);
-    } else {
-        text = xstrdup("");
+    size_t i = 0;
+    for (; columns[i].key; i++) {
+        assert(i < TABLE_COLUMNS_MAX);
+        const char *name = admin->format == ADMIN_TSV ? columns[i].key : columns[i].heading;
+        out[i] = (struct table_column){name, columns[i].key, NULL};
     }
-    for (char *c = text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = ' ';
-    }
-    if (text[0] == '\0') {
-        free(text);
-        text = xstrdup("-");
-    }
-    return text;
-}
-
-/* Characters, not bytes; wide ones count as one. */
-static int text_width(const char *text)
-{
-    int width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
-    return width;
-}
-
-/* row NULL: the headings. widths NULL: TSV. */
-static void print_row(const struct admin_column *columns, const int *widths, const json_t *row)
-{
-    int missing = 0; /* blanks owed to the cell before; a line ends without any */
-    for (size_t i = 0; columns[i].key; i++) {
-        const char *heading = widths ? columns[i].heading : columns[i].key;
-        char *text = row ? cell_text(row, columns[i].key) : xstrdup(heading);
-        printf("%*s%s%s", missing, "", i && !widths ? "\t" : "", text);
-        missing = widths ? widths[i] - text_width(text) + 2 : 0;
-        free(text);
-    }
-    putchar('\n');
-}
-
-static void print_table(const struct admin *admin, const struct admin_column *columns,
-                        const json_t *items)
-{
-    bool text = admin->format == ADMIN_TEXT;
-    int widths[COLUMNS_MAX] = {0};
-    for (size_t i = 0; text && columns[i].key; i++) {
-        assert(i < COLUMNS_MAX);
-        widths[i] = admin->no_headers ? 0 : text_width(columns[i].heading);
-        for (size_t k = 0; k < json_array_size(items); k++) {
-            char *cell = cell_text(json_array_get(items, k), columns[i].key);
-            int width = text_width(cell);
-            widths[i] = width > widths[i] ? width : widths[i];
-            free(cell);
-        }
-    }
-    if (!admin->no_headers)
-        print_row(columns, text ? widths : NULL, NULL);
-    for (size_t k = 0; k < json_array_size(items); k++)
-        print_row(columns, text ? widths : NULL, json_array_get(items, k));
+    out[i] = (struct table_column){0};
 }
 
 static void print_json(const json_t *value)
@@ -155,10 +85,30 @@ void admin_print_rows(const struct admin *admin, const struct admin_column *colu
         json_t *object = json_pack("{s:O}", "items", items);
         print_json(object);
         json_decref(object);
+    } else if (admin->format == ADMIN_TSV) {
+        struct table_column table[TABLE_COLUMNS_MAX + 1];
+        json_t *item;
+        size_t i;
+        table_of(admin, columns, table);
+        if (!admin->no_headers)
+            table_print_names(table);
+        json_array_foreach(items, i, item) table_print_row(table, item);
     } else {
-        print_table(admin, columns, items);
+        struct table_column table[TABLE_COLUMNS_MAX + 1];
+        table_of(admin, columns, table);
+        pager_begin();
+        table_print_text(table, items, !admin->no_headers);
     }
     json_decref(items);
+}
+
+enum err admin_sort(const struct admin_column *columns, const char *sort, json_t *items,
+                    struct failure *f)
+{
+    const struct admin by_key = {.format = ADMIN_TSV};
+    struct table_column table[TABLE_COLUMNS_MAX + 1];
+    table_of(&by_key, columns, table);
+    return sort ? table_sort(table, sort, items, f) : ERR_OK;
 }
 
 void admin_print_object(const struct admin *admin, const struct admin_column *columns,
@@ -169,9 +119,11 @@ void admin_print_object(const struct admin *admin, const struct admin_column *co
     } else if (admin->format == ADMIN_TSV) {
         admin_print_rows(admin, columns, json_pack("[O]", object));
     } else {
-        for (size_t i = 0; columns[i].key; i++) {
-            char *text = cell_text(object, columns[i].key);
-            printf("%-20s %s\n", columns[i].heading, text);
+        struct table_column table[TABLE_COLUMNS_MAX + 1];
+        table_of(admin, columns, table);
+        for (size_t i = 0; table[i].name; i++) {
+            char *text = table_cell(&table[i], object);
+            printf("%-20s %s\n", table[i].name, text);
             free(text);
         }
     }

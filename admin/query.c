@@ -113,6 +113,11 @@ enum err admin_list(struct admin *admin, const struct admin_list *list, struct f
     while ((row = mysql_fetch_row(res)))
         json_array_append_new(items, admin_json_row(list->columns, list->kinds, row));
     mysql_free_result(res);
-    admin_print_rows(admin, list->columns, items);
-    return ERR_OK;
+    err = admin_sort(list->columns, options_value(admin->opts, "sort"), items, f);
+    if (err == ERR_OK) {
+        admin_print_rows(admin, list->columns, items);
+    } else {
+        json_decref(items);
+    }
+    return err;
 }

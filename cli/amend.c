@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "cli/typed_request.h"
+#include "lib/codec/member.h"
 
 /* The command line, parsed. */
 struct amend {

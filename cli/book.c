@@ -3,9 +3,9 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "cli/typed_request.h"
 #include "lib/base/mem.h"
+#include "lib/codec/member.h"
 
 int cli_resolve_shares(const struct cli *cli, struct cli_shares *shares)
 {

@@ -13,6 +13,7 @@
 #include "lib/codec/problem.h"
 #include "lib/config/config.h"
 #include "lib/config/options.h"
+#include "lib/print/table.h"
 #include <berth.h>
 
 enum cli_format { CLI_TEXT, CLI_JSON, CLI_TSV, CLI_FORMAT_COUNT };
@@ -37,7 +38,7 @@ struct cli {
     struct config *cfg;
     enum cli_format format;
     bool json_problems; /* -o json: problems are objects on stdout */
-    bool headers;       /* of TSV */
+    bool headers;       /* of tables */
     bool quiet;
     int verbose;
     const char *zone;            /* --tz, or else --zone; NULL: the system's */
@@ -98,17 +99,8 @@ enum problem_code cli_problem_code_of(enum berth_status status);
 /* Prints one JSON value and a newline on stdout. */
 void cli_print_json(const json_t *value);
 
-/* A column of TSV. */
-struct cli_column {
-    const char *name; /* NULL ends the table */
-    const char *path; /* of the cell's value in the row's object; "a|b": at a, else at b */
-    /* Makes the cell's text; caller frees. NULL: the value is a string or a number. */
-    char *(*text)(const json_t *value);
-};
 /* The names of the columns, in TSV and without --no-headers only. */
-void cli_print_header(const struct cli *cli, const struct cli_column *columns);
-/* A cell without a value is "-"; tabs and line ends become blanks. */
-void cli_print_row(const struct cli_column *columns, const json_t *row);
+void cli_print_header(const struct cli *cli, const struct table_column *columns);
 /* For columns: "accepted" of "berth.request.accepted"; caller frees. */
 char *cli_last_word(const json_t *type);
 
@@ -123,10 +115,15 @@ const char *cli_window_of(const struct cli *cli, const json_t *object, char buf[
 const char *cli_amount_show(const json_t *object, char buf[CLI_AMOUNT_LEN]);
 /* Machines and amounts, a line each. */
 void cli_print_shares(const json_t *shares);
+extern const struct table_column cli_booking_columns[], cli_machine_columns[]; /* of TSV */
+
+/* list.c */
 /* Gets all items of a collection ("machines") that pass the filter ("&state=up", or ""). Returns 0
  * and gives a new array; otherwise the problem was reported. */
 int cli_get_all(const struct cli *cli, const char *collection, const char *filter,
                 json_t **items_out);
+/* Gets and prints the bookings of a series. Returns the exit code. */
+int cli_print_series(const struct cli *cli, const char *series);
 
 /* decision.c: sending one request */
 /* The parts of a request that messages about its decision need. */

@@ -8,7 +8,7 @@
 
 static const struct option_spec common_options[] = {
     {"output", 'o', "FORMAT", "text, json or tsv"},
-    {"no-headers", 0, NULL, "no header line in tsv"},
+    {"no-headers", 0, NULL, "no line of headings in tsv and lists"},
     {"tz", 0, "ZONE", "time zone for times typed and shown, as Europe/Paris; default: TZ"},
     {"quiet", 'q', NULL, "no messages and no progress on stderr"},
     {"verbose", 'v', NULL, "log what the Kafka connection does; twice: in detail"},
@@ -91,6 +91,8 @@ static const struct option_spec machine_retire_options[] = {
 static const struct option_spec machine_list_options[] = {
     {"state", 0, "STATE", "only machines in this state: up, draining or retired"},
     {"label", 'l', "KEY=VALUE", "only machines with this label; may be repeated"},
+    {"all", 'a', NULL, "retired machines, too"},
+    {"sort", 0, "COLUMN", "sort by this column of tsv, -COLUMN in reverse; default: machine"},
     {0},
 };
 static const struct option_spec machine_show_options[] = {
@@ -112,13 +114,20 @@ static const struct option_spec free_options[] = {
     {0},
 };
 static const struct option_spec list_options[] = {
+    {"mine", 0, NULL, "only bookings of client.name for client.user, or your account"},
     {"client", 0, "NAME", "only bookings of this client"},
     {"user", 0, "NAME", "only bookings for this user"},
     {"machine", 'm', "NAME", "only bookings that use this machine"},
-    {"state", 0, "STATE", "only bookings in this state: booked, cancelled or released"},
-    {"from", 0, "TIME", "only bookings that end after TIME"},
+    {"state", 0, "STATE",
+     "only bookings in this state: booked (default), or cancelled or released, of any time"},
+    {"from", 0, "TIME", "only bookings that end after TIME; of those in state booked default: now"},
     {"to", 0, "TIME", "only bookings that begin before TIME"},
+    {"all", 'a', NULL, "bookings in any state and of any time"},
     {"series", 0, "ID", "all bookings of this series, and no others"},
+    {"sort", 0, "COLUMN",
+     "sort by this column of tsv, -COLUMN in reverse; default: start. `booking` prints them as "
+     "they "
+     "are read"},
     {"limit", 'n', "N", "the most bookings to print"},
     {0},
 };
@@ -222,8 +231,10 @@ const struct cli_command cli_commands[] = {
           "berth show 4268035\n"
           "berth show --series 4268035"),
      "show a booking, a machine or a decision", CLI_TEXT, false, cli_show},
-    {SPEC("list", NULL, list_options, "Lists bookings, as the reader knows them, by id.",
-          "berth list --machine gpu-01 --state booked\n"
+    {SPEC("list", NULL, list_options,
+          "Lists the bookings that are not over, by their start, as the reader knows them.",
+          "berth list --mine\n"
+          "berth list --machine gpu-01 --all --sort -start --limit 10\n"
           "berth list --user alice --from today --to 'tomorrow 12:00'"),
      "list bookings", CLI_TEXT, false, cli_list},
     {SPEC("free", NULL, free_options,
@@ -287,7 +298,7 @@ const struct cli_command cli_commands[] = {
           "back.",
           "berth machine retire gpu-01 --displace"),
      "retire a machine", CLI_TEXT, true, cli_machine_retire},
-    {SPEC("machine list", NULL, machine_list_options, "Lists the machines, by name.",
+    {SPEC("machine list", NULL, machine_list_options, "Lists the machines that are not retired.",
           "berth machine list --label gpu=a100 -o tsv"),
      "list machines", CLI_TEXT, false, cli_machine_list},
     {SPEC("machine show", "NAME", machine_show_options,
@@ -421,11 +432,14 @@ static void print_option_rows(FILE *out, const struct option_spec *spec)
 static void print_output(FILE *out)
 {
     fputs("\n## Output\n\n"
-          "`text` is for people and may change. `json` is one object a line, with the names of "
-          "events "
-          "and of\nthe reader; what is rejected or fails is a problem object. `tsv` has a line of "
-          "names "
-          "first and `-` in\nempty fields; new columns come at the end. Those of a decision are\n",
+          "`text` is for people and may change. On a terminal, lists go through the command in "
+          "`PAGER`, if it is set.\n"
+          "`json` is one object on one line, with the names of events and of the reader: a list is "
+          "`{\"items\": [...]}`.\n"
+          "`watch` and `submit` print one such line for each event or outcome. What is rejected or "
+          "fails is a problem\nobject.\n"
+          "`tsv` has a line of names first and `-` in empty fields; new columns come at the end. "
+          "Those of a decision\nare\n",
           out);
     cli_print_columns(out);
     fputs(

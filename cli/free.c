@@ -3,11 +3,11 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "cli/typed_request.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
+#include "lib/codec/member.h"
 
 /* Windows in one answer of the reader. */
 #define WINDOWS_MAX 1000
@@ -125,16 +125,16 @@ static char *path_of(const struct cli *cli, const struct question *q)
     return path.data;
 }
 
-static const struct cli_column columns[] = {{"start", "start", NULL},
-                                            {"end", "end", NULL},
-                                            {"machines", "allocations", cli_shares_text},
-                                            {0}};
+static const struct table_column columns[] = {{"start", "start", NULL},
+                                              {"end", "end", NULL},
+                                              {"machines", "allocations", cli_shares_text},
+                                              {0}};
 
 static void print_window(const struct cli *cli, const json_t *window)
 {
     char text[CLI_TIME_LEN];
     if (cli->format == CLI_TSV) {
-        cli_print_row(columns, window);
+        table_print_row(columns, window);
         return;
     }
     char *shares = cli_shares_text(json_object_get(window, "allocations"));

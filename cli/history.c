@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/event.h"
+#include "lib/codec/member.h"
 
 /* The element of the array whose member `name` is the booking; NULL: none. */
 static const json_t *find(const json_t *array, const char *name, int64_t booking)
@@ -41,7 +41,7 @@ static const json_t *booking_after(const json_t *event, int64_t booking, bool *d
 }
 
 /* Of {"event": …, "after": the booking}. */
-static const struct cli_column columns[] = {
+static const struct table_column columns[] = {
     {"event", "event.id", NULL},
     {"time", "event.time", NULL},
     {"type", "event.data.request.type", NULL},
@@ -62,7 +62,7 @@ static const struct cli_column columns[] = {
 static void print_row(const json_t *event, const json_t *after)
 {
     json_t *row = json_pack("{s:O, s:O*}", "event", event, "after", after);
-    cli_print_row(columns, row);
+    table_print_row(columns, row);
     json_decref(row);
 }
 

@@ -6,10 +6,10 @@
 #include <curl/curl.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
 #include "lib/base/version.h"
+#include "lib/codec/member.h"
 
 #define CONNECT_LIMIT_S    5L
 #define ANSWER_LIMIT_S     30L

@@ -62,11 +62,11 @@ static enum err write_key(const struct signing_key *key, const struct key_files 
 static void print_key(const struct cli *cli, const struct jws_key *key,
                       const struct key_files *files)
 {
-    static const struct cli_column columns[] = {{"kid", "kid", NULL},
-                                                {"alg", "alg", NULL},
-                                                {"private_key", "private_key", NULL},
-                                                {"public_key", "public_key", NULL},
-                                                {0}};
+    static const struct table_column columns[] = {{"kid", "kid", NULL},
+                                                  {"alg", "alg", NULL},
+                                                  {"private_key", "private_key", NULL},
+                                                  {"public_key", "public_key", NULL},
+                                                  {0}};
     char kid[44];
     const char *alg = jws_alg_name(jws_key_alg(key));
     jws_key_thumbprint(key, kid);
@@ -78,7 +78,7 @@ static void print_key(const struct cli *cli, const struct jws_key *key,
         cli_print_json(object);
     } else if (cli->format == CLI_TSV) {
         cli_print_header(cli, columns);
-        cli_print_row(columns, object);
+        table_print_row(columns, object);
     } else {
         printf("kid: %s\nalg: %s\nprivate key: %s\npublic key: %s\n", kid, alg, files->private_path,
                files->public_path);

@@ -4,14 +4,14 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
+#include "lib/codec/member.h"
 
 /* Characters of the bar that shows how full a machine is. */
 #define BAR_LEN 10
 
-static const struct cli_column columns[] = {
+static const struct table_column columns[] = {
     {"kind", "kind", NULL},
     {"start", "start", NULL},
     {"end", "end", NULL},
@@ -30,7 +30,7 @@ static void print_rows(const char *kind, const json_t *items)
     json_array_foreach(items, i, item)
     {
         json_object_set_new(item, "kind", json_string(kind));
-        cli_print_row(columns, item);
+        table_print_row(columns, item);
     }
 }
 

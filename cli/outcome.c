@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/codec/event.h"
+#include "lib/codec/member.h"
 
 /* The numbers of an array, or the ids of its objects, with `separator` between them; caller frees. */
 static char *numbers_text(const json_t *array, const char *separator)
@@ -40,7 +40,7 @@ static char *limit_text(const json_t *limit)
 }
 
 /* Columns of a decision, in its event; new ones only at the end. */
-static const struct cli_column columns[] = {
+static const struct table_column columns[] = {
     {"outcome", "type", cli_last_word},
     {"reason", "data.reason", NULL}, /* of a rejection or of an occurrence that was left out */
     {"subject", "subject", NULL},
@@ -96,11 +96,11 @@ static void print_rows(const struct cli *cli, const json_t *event)
     size_t i;
     cli_print_header(cli, columns);
     if (!series)
-        cli_print_row(columns, event);
+        table_print_row(columns, event);
     json_array_foreach(json_object_get(series, "occurrences"), i, item)
     {
         json_t *one = event_of_occurrence(event, item);
-        cli_print_row(columns, one);
+        table_print_row(columns, one);
         json_decref(one);
     }
 }
@@ -116,7 +116,7 @@ void cli_print_published_row(const struct cli *cli, const struct berth_outcome *
     json_t *event = json_pack("{s:s, s:{s:o}}", "type", "published", "data", "request",
                               cli_sent_json(outcome));
     cli_print_header(cli, columns);
-    cli_print_row(columns, event);
+    table_print_row(columns, event);
     json_decref(event);
 }
 

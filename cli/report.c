@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "lib/base/mem.h"
 
 void cli_note(const struct cli *cli, const char *format, ...)
@@ -28,52 +27,10 @@ void cli_print_json(const json_t *value)
     free(text);
 }
 
-/* A cell of TSV. NULL and "" become "-"; tabs and line ends become blanks. */
-static void print_cell(const char *text, bool last)
+void cli_print_header(const struct cli *cli, const struct table_column *columns)
 {
-    const char *shown = text && *text ? text : "-";
-    for (; *shown; shown++)
-        putchar((unsigned char)*shown < ' ' ? ' ' : *shown);
-    putchar(last ? '\n' : '\t');
-}
-
-void cli_print_header(const struct cli *cli, const struct cli_column *columns)
-{
-    if (cli->format != CLI_TSV || !cli->headers)
-        return;
-    for (; columns->name; columns++)
-        print_cell(columns->name, !columns[1].name);
-}
-
-/* The value at the first of the paths, which "|" separates, that leads to one. */
-static const json_t *value_at(const json_t *row, const char *paths)
-{
-    const json_t *value = NULL;
-    while (!value && *paths) {
-        size_t len = strcspn(paths, "|");
-        char *path = xstrndup(paths, len);
-        value = member(row, path);
-        free(path);
-        paths += len + (paths[len] == '|');
-    }
-    return value;
-}
-
-void cli_print_row(const struct cli_column *columns, const json_t *row)
-{
-    for (; columns->name; columns++) {
-        const json_t *value = value_at(row, columns->path);
-        char *text = NULL;
-        if (value && columns->text) {
-            text = columns->text(value);
-        } else if (json_is_integer(value)) {
-            text = xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        } else if (json_is_string(value)) {
-            text = xstrdup(json_string_value(value));
-        }
-        print_cell(text, !columns[1].name);
-        free(text);
-    }
+    if (cli->format == CLI_TSV && cli->headers)
+        table_print_names(columns);
 }
 
 char *cli_last_word(const json_t *type)

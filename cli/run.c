@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/version.h"
+#include "lib/print/pager.h"
 
 static volatile sig_atomic_t signal_seen;
 /* Set before the handler is installed, and closed only at the end. */
@@ -324,6 +325,7 @@ static int run_command(struct cli *cli, const char *const *words, size_t count)
 /* stdout is data, so a failed write must not end with exit code 0. */
 static int close_output(const struct cli *cli, int code)
 {
+    pager_end();
     bool failed = fflush(stdout) != 0 || ferror(stdout);
     if (!failed)
         return code;

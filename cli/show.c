@@ -1,19 +1,16 @@
-/* `berth show`, `list`, `why`, `machine list|show`: gets and prints what the reader has. */
+/* `berth show`, `why`, `machine show`: gets and prints single things that the reader has. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
 #include "lib/base/timetext.h"
+#include "lib/codec/member.h"
 
-/* Rows per page. */
-#define PAGE_ROWS 1000
-
-static const struct cli_column booking_columns[] = {
+const struct table_column cli_booking_columns[] = {
     {"booking", "id", NULL},      {"state", "state", NULL},
     {"client", "client", NULL},   {"user", "user", NULL},
     {"start", "start", NULL},     {"end", "end", NULL},
@@ -48,7 +45,7 @@ void cli_print_booking(const struct cli *cli, const json_t *booking)
 {
     char window[CLI_TIME_LEN];
     if (cli->format == CLI_TSV) {
-        cli_print_row(booking_columns, booking);
+        table_print_row(cli_booking_columns, booking);
         return;
     }
     printf("booking %" PRId64 " %s: %s\n", member_number(booking, "id"),
@@ -59,32 +56,6 @@ void cli_print_booking(const struct cli *cli, const json_t *booking)
         printf(", of series %" PRId64, member_number(booking, "series"));
     putchar('\n');
     cli_print_shares(json_object_get(booking, "allocations"));
-}
-
-static void print_booking_row(const struct cli *cli, const json_t *booking)
-{
-    char window[CLI_TIME_LEN];
-    if (cli->format == CLI_TSV) {
-        cli_print_row(booking_columns, booking);
-        return;
-    }
-    char *shares = cli_shares_text(json_object_get(booking, "allocations"));
-    printf("%-10" PRId64 " %-9s %s  %s  %s\n", member_number(booking, "id"),
-           member_shown(booking, "state"), cli_window_of(cli, booking, window),
-           member_shown(booking, "user"), shares);
-    free(shares);
-}
-
-static void print_bookings(const struct cli *cli, const json_t *page)
-{
-    size_t i;
-    const json_t *booking;
-    if (cli->format == CLI_JSON) {
-        cli_print_json(page);
-        return;
-    }
-    cli_print_header(cli, booking_columns);
-    json_array_foreach(json_object_get(page, "items"), i, booking) print_booking_row(cli, booking);
 }
 
 /* "gpu=h100,zone=a"; caller frees. */
@@ -99,7 +70,7 @@ static char *labels_text(const json_t *labels)
     return text.data;
 }
 
-static const struct cli_column machine_columns[] = {
+const struct table_column cli_machine_columns[] = {
     {"machine", "name", NULL},
     {"state", "state", NULL},
     {"gpus", "gpus", NULL},
@@ -113,7 +84,7 @@ static const struct cli_column machine_columns[] = {
 void cli_print_machine(const struct cli *cli, const json_t *machine)
 {
     if (cli->format == CLI_TSV) {
-        cli_print_row(machine_columns, machine);
+        table_print_row(cli_machine_columns, machine);
         return;
     }
     char amount[CLI_AMOUNT_LEN];
@@ -133,10 +104,10 @@ static int show_at(const struct cli *cli, const char *collection, const char *na
     if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
         cli_print_json(thing);
     } else if (code == EXIT_CODE_OK && machine) {
-        cli_print_header(cli, machine_columns);
+        cli_print_header(cli, cli_machine_columns);
         cli_print_machine(cli, thing);
     } else if (code == EXIT_CODE_OK) {
-        cli_print_header(cli, booking_columns);
+        cli_print_header(cli, cli_booking_columns);
         cli_print_booking(cli, thing);
     }
     json_decref(thing);
@@ -174,20 +145,6 @@ static int tell_decision(const struct cli *cli, const char *client, const char *
     return code;
 }
 
-static int show_series(const struct cli *cli, const char *text)
-{
-    struct failure f;
-    int64_t id;
-    json_t *page = NULL;
-    if (cli_id_parse("series", text, &id, &f) != ERR_OK)
-        return cli_fail(cli, &f);
-    int code = cli_get(cli, &page, NULL, "/v1/series/%" PRId64, id);
-    if (code == EXIT_CODE_OK)
-        print_bookings(cli, page);
-    json_decref(page);
-    return code;
-}
-
 int cli_show(struct cli *cli)
 {
     struct failure f;
@@ -199,7 +156,7 @@ int cli_show(struct cli *cli)
                          "--request ID");
     }
     if (series)
-        return show_series(cli, series);
+        return cli_print_series(cli, series);
     if (request) {
         const char *client = client_name(cli, NULL, &f);
         if (!client)
@@ -244,143 +201,5 @@ int cli_machine_show(struct cli *cli)
     int code = cli->format != CLI_TEXT && asked ? EXIT_CODE_OK : show_at(cli, "machines", name);
     if (code == EXIT_CODE_OK && (cli->format == CLI_TEXT || asked))
         code = cli_print_timeline(cli, name, from_ms, to_ms);
-    return code;
-}
-
-/* A list in progress. */
-struct listing {
-    const char *collection; /* "bookings" */
-    char *filter;           /* "&state=up" … */
-    int64_t limit;
-    const struct cli_column *columns;
-    void (*row)(const struct cli *cli, const json_t *item); /* NULL: only collect the items */
-    json_t *items; /* collected items; JSON prints them as one object */
-    int64_t count;
-};
-
-/* Lists one page. *after becomes the start of the next page, NULL after the last. */
-static int list_page(const struct cli *cli, struct listing *listing, char **after)
-{
-    json_t *page = NULL, *item;
-    size_t i;
-    int64_t rows = listing->limit - listing->count;
-    char *from = *after ? cli_escape(*after) : NULL;
-    int code = cli_get(cli, &page, NULL, "/v1/%s?limit=%" PRId64 "%s%s%s", listing->collection,
-                       rows < PAGE_ROWS ? rows : PAGE_ROWS, from ? "&after=" : "", from ? from : "",
-                       listing->filter);
-    free(from);
-    free(*after);
-    *after = NULL;
-    if (code != EXIT_CODE_OK)
-        return code;
-    json_array_foreach(json_object_get(page, "items"), i, item)
-    {
-        listing->count++;
-        if (cli->format == CLI_JSON || !listing->row) {
-            json_array_append(listing->items, item);
-        } else {
-            listing->row(cli, item);
-        }
-    }
-    const char *next = member_text(page, "next");
-    if (next && listing->count < listing->limit)
-        *after = xstrdup(next);
-    json_decref(page);
-    return EXIT_CODE_OK;
-}
-
-static int list_pages(const struct cli *cli, struct listing *listing)
-{
-    char *after = NULL;
-    int code;
-    listing->items = json_array();
-    do {
-        code = list_page(cli, listing, &after);
-    } while (code == EXIT_CODE_OK && after);
-    free(after);
-    return code;
-}
-
-int cli_get_all(const struct cli *cli, const char *collection, const char *filter,
-                json_t **items_out)
-{
-    char *own = xstrdup(filter);
-    struct listing listing = {.collection = collection, .filter = own, .limit = INT64_MAX};
-    int code = list_pages(cli, &listing);
-    free(own);
-    if (code == EXIT_CODE_OK)
-        *items_out = json_incref(listing.items);
-    json_decref(listing.items);
-    return code;
-}
-
-static int list_all(const struct cli *cli, struct listing *listing)
-{
-    cli_print_header(cli, listing->columns);
-    int code = list_pages(cli, listing);
-    if (code == EXIT_CODE_OK && cli->format == CLI_JSON) {
-        json_t *object = json_pack("{s:O}", "items", listing->items);
-        cli_print_json(object);
-        json_decref(object);
-    }
-    json_decref(listing->items);
-    return code;
-}
-
-/* The reader answers a series as a whole, without pages. */
-static int list_series(const struct cli *cli)
-{
-    static const char *const others[] = {"client", "user", "machine", "state",
-                                         "from",   "to",   "limit"};
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        if (cli_has(cli, others[i]))
-            return cli_usage(cli, "--series lists a whole series: leave --%s out", others[i]);
-    }
-    return show_series(cli, cli_value(cli, "series"));
-}
-
-int cli_list(struct cli *cli)
-{
-    struct failure f;
-    struct buf filter = {0};
-    int64_t limit = INT64_MAX;
-    const char *limit_text = cli_value(cli, "limit");
-    struct cli_range range = {"--limit", 1, INT64_C(1000000000)};
-    int64_t from_ms, to_ms;
-    if (cli_has(cli, "series"))
-        return list_series(cli);
-    if ((limit_text && cli_integer_parse(limit_text, range, &limit, &f) != ERR_OK) ||
-        cli_from_to(cli, &from_ms, &to_ms, &f) != ERR_OK)
-        return cli_fail(cli, &f);
-    buf_puts(&filter, "");
-    cli_add_parameter(&filter, "client", cli_value(cli, "client"));
-    cli_add_parameter(&filter, "user", cli_value(cli, "user"));
-    cli_add_parameter(&filter, "machine", cli_value(cli, "machine"));
-    cli_add_parameter(&filter, "state", cli_value(cli, "state"));
-    cli_add_time(&filter, "from", from_ms);
-    cli_add_time(&filter, "to", to_ms);
-    struct listing listing = {.collection = "bookings",
-                              .filter = filter.data,
-                              .limit = limit,
-                              .columns = booking_columns,
-                              .row = print_booking_row};
-    int code = list_all(cli, &listing);
-    buf_fini(&filter);
-    return code;
-}
-
-int cli_machine_list(struct cli *cli)
-{
-    struct buf filter = {0};
-    buf_puts(&filter, "");
-    cli_add_parameter(&filter, "state", cli_value(cli, "state"));
-    cli_add_labels(&filter, cli);
-    struct listing listing = {.collection = "machines",
-                              .filter = filter.data,
-                              .limit = INT64_MAX,
-                              .columns = machine_columns,
-                              .row = cli_print_machine};
-    int code = list_all(cli, &listing);
-    buf_fini(&filter);
     return code;
 }

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/member.h"
 #include "core/request.h"
 #include "lib/base/mem.h"
 #include "lib/codec/claims.h"
+#include "lib/codec/member.h"
 
 enum err cli_integer_parse(const char *text, struct cli_range range, int64_t *out,
                            struct failure *f)

@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "cli/progress.h"
 #include "cli/spec.h"
 #include "lib/base/mem.h"
+#include "lib/codec/member.h"
 
 /* A token has 16 KiB; a longer line cannot become one. */
 #define LINE_LEN     (64 * 1024)
@@ -34,7 +34,7 @@ struct submit {
     char text[LINE_LEN];
 };
 
-static const struct cli_column columns[] = {
+static const struct table_column columns[] = {
     {"line", "line", NULL},
     {"outcome", "outcome", NULL},
     {"reason", "problem.detail|event.data.reason", NULL},
@@ -52,7 +52,7 @@ static void print_object(const struct submit *s, json_t *object)
     if (s->cli->format == CLI_JSON) {
         cli_print_json(object);
     } else if (s->cli->format == CLI_TSV) {
-        cli_print_row(columns, object);
+        table_print_row(columns, object);
     } else {
         const char *detail = member_text(object, "problem.detail");
         const char *reason = detail ? detail : member_text(object, "event.data.reason");

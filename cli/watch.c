@@ -3,12 +3,12 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/member.h"
 #include "cli/spec.h"
 #include "core/limits.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/codec/member.h"
 
 struct filter {
     const char *type, *machine, *client;
@@ -66,7 +66,7 @@ static bool passes(const struct filter *filter, const json_t *event)
            (!filter->client || equal(member_text(event, "data.request.client"), filter->client));
 }
 
-static const struct cli_column columns[] = {
+static const struct table_column columns[] = {
     {"event", "id", NULL},
     {"time", "time", NULL},
     {"outcome", "type", cli_last_word},
@@ -107,7 +107,7 @@ static void print_event(const struct cli *cli, const json_t *event, const struct
     if (cli->format == CLI_JSON) {
         printf("%s\n", raw->json);
     } else if (cli->format == CLI_TSV) {
-        cli_print_row(columns, event);
+        table_print_row(columns, event);
     } else {
         print_text(event);
     }

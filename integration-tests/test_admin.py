@@ -86,6 +86,11 @@ def test_migrate(new_farm):
 def test_clients_and_keys(farm):
     names = [item["client"] for item in farm.admin_json("client", "list")["items"]]
     assert names == ["batch-1", "batch-2", "ops"]
+    sorted_names = [item["client"] for item in
+                    farm.admin_json("client", "list", "--sort", "-client")["items"]]
+    assert sorted_names == names[::-1]
+    told = farm.admin_command("client", "list", "--sort", "clint", status=2).stderr
+    assert "did you mean client" in told
     farm.admin_command("client", "add", "batch-1", "--role", "submitter")
     farm.admin_command("client", "add", "batch-1", "--role", "admin", status=1)
     farm.admin_command("client", "add", "a b", "--role", "admin", status=2)

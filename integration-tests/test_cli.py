@@ -4,6 +4,7 @@ request sent."""
 import contextlib
 import json
 import os
+import pty
 import shlex
 import signal
 import subprocess
@@ -201,7 +202,9 @@ def test_machines(served, berth, ops):
     assert ops.json("machine", "undrain", "gpu-77")["data"]["machine"]["state"] == "up"
     assert ops.json("machine", "update", "gpu-77", "--no-labels")["data"]["machine"]["labels"] == {}
     ops("machine", "retire", "gpu-77")
-    listed = berth("machine", "list", "-o", "tsv").stdout.splitlines()
+    assert "gpu-77" not in berth("machine", "list").stdout
+    assert "gpu-77" in berth("machine", "list", "--state", "retired").stdout
+    listed = berth("machine", "list", "--all", "-o", "tsv").stdout.splitlines()
     assert listed[0].split("\t") == ["machine", "state", "gpus", "memory_gib", "id", "version",
                                      "labels"]
     assert any(line.startswith("gpu-77\tretired\t2\t32\t77\t") for line in listed)
@@ -433,9 +436,9 @@ def test_list_filters(served, berth, ops):
     def listed(*words):
         found = berth.json("list", "--machine", "list-1", *words)["items"]
         return [item["id"] for item in found]
-    assert listed() == sorted(ids)
-    assert listed("--user", "zoé") == sorted(ids[:2])
-    assert listed("--from", rfc3339(start + HOUR)) == sorted(ids[1:])
+    assert listed() == ids
+    assert listed("--user", "zoé") == ids[:2]
+    assert listed("--from", rfc3339(start + HOUR)) == ids[1:]
     assert listed("--to", rfc3339(start + 2 * HOUR)) == ids[:1]
     assert listed("--from", rfc3339(start + HOUR), "--to", rfc3339(start + 3 * HOUR)) == ids[1:2]
     assert listed("--client", "ops") == []
@@ -460,9 +463,86 @@ def test_list_filters(served, berth, ops):
     assert [row.split("\t")[0] for row in rows[1:]] == [str(number) for number in numbers]
     assert [line.split()[0] for line in
             berth("list", "--series", series["id"]).stdout.splitlines()] == \
-        [str(number) for number in numbers]
+        ["BOOKING", *(str(number) for number in numbers)]
     berth("show", "--series", ids[0], status=5)
     check_farm(served)
+
+
+def test_list_is_what_is_not_over_by_start(served, berth, ops):
+    ops("machine", "add", "over-1", "--gpus", 8, "--mem", 64)
+    start = tomorrow()
+
+    def book(when, length):
+        return berth.json("book", "over-1:1", "--user", "mia", "--start", when, "--for", length)[
+            "data"]["booking"]["id"]
+    late = book(rfc3339(start + 9 * HOUR), "1h")
+    early = book(rfc3339(start), "5h")
+    gone = book(rfc3339(start + 2 * HOUR), "1h")
+    short = book("now", "1s")
+    berth("cancel", gone)
+    released = book("now", "1h")
+    of = ("list", "--user", "mia")
+
+    def listed(*words, **options):
+        return [item["id"] for item in berth.json(*of, *words, **options)["items"]]
+    wait_until(lambda: listed() == [released, early, late], "the short one is over")
+    assert "released" in berth("cancel", released).stdout
+    assert listed() == [early, late]
+    everything = listed("--all")
+    assert set(everything) == {late, early, gone, short, released}
+    assert everything[-3:] == [early, gone, late]
+    assert listed("--state", "cancelled") == [gone] and listed("--state", "released") == [released]
+    assert listed("--to", rfc3339(start + HOUR)) == [early]
+    assert short in listed("--from", "@1")
+    assert listed("--sort", "-start") == [late, early]
+    assert listed("--sort", "end", "--limit", 1) == [early]
+    assert listed("--sort", "booking") == sorted([early, late])
+    assert listed("--sort=-booking", "--limit", 1) == [max(early, late)]
+    assert listed("--to", "9999-12-31 23:59") == [early, late]
+    mine = berth.json("list", "--mine", BERTH_CLIENT_USER="mia")["items"]
+    assert [item["id"] for item in mine] == [early, late]
+    assert berth.json("list", "--mine", BERTH_CLIENT_USER="max", BERTH_CLIENT_NAME="ops") == {
+        "items": []}
+    assert "did you mean start" in berth(*of, "--sort", "strat", status=2).stderr
+    assert "--mine" in berth(*of, "--mine", "--user", "mia", status=2).stderr
+    told = berth("list", "--user", "nobody")
+    assert told.stdout == "" and "--all shows what is over" in told.stderr
+
+    rows = berth(*of, "--tz", "UTC").stdout.splitlines()
+    assert rows[0].split() == ["BOOKING", "STATE", "WHEN", "USER", "CLIENT", "MACHINES"]
+    assert [row.split()[0] for row in rows[1:]] == [str(early), str(late)]
+    assert len({row.index(user) for row, user in zip(rows, ("USER", "mia", "mia"))}) == 1
+    rows = berth(*of, "--no-headers", "--sort", "booking").stdout.splitlines()
+    assert [int(row.split()[0]) for row in rows] == sorted([early, late])
+    check_farm(served)
+
+
+def on_terminal(served, client, *words, **environment):
+    """The exit status of `berth` with a terminal as stdout, and what it wrote there."""
+    controller, terminal = pty.openpty()
+    with subprocess.Popen([program("berth"), *words], stdin=subprocess.DEVNULL, stdout=terminal,
+                          env=served.environment(**client.settings, **environment)) as child:
+        os.close(terminal)
+        text = b""
+        with contextlib.suppress(OSError):  # EIO: nobody has the terminal any more
+            while piece := os.read(controller, 65536):
+                text += piece
+        os.close(controller)
+    return child.returncode, text.decode().replace("\r\n", "\n")
+
+
+def test_pager(served, berth):
+    rows = berth("machine", "list").stdout
+    assert rows.startswith("MACHINE ")
+    assert on_terminal(served, berth, "machine", "list", PAGER="") == (0, rows)
+    paged = on_terminal(served, berth, "machine", "list", PAGER='sed "s/^/[$LESS] /"')
+    assert paged == (0, "".join(f"[FRX] {line}\n" for line in rows.splitlines()))
+    # Who leaves the pager early has seen enough.
+    assert on_terminal(served, berth, "machine", "list", PAGER="true")[0] == 0
+    # Scripts and what is not a list get none.
+    assert on_terminal(served, berth, "machine", "list", "-o", "tsv", PAGER="false")[1]
+    assert berth("machine", "list", PAGER="false").stdout == rows
+    assert on_terminal(served, berth, "show", "gpu-01", PAGER="false")[1].startswith("machine ")
 
 
 def test_the_timeline_of_a_machine(served, berth, ops):

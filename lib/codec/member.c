@@ -1,4 +1,4 @@
-#include "cli/member.h"
+#include "lib/codec/member.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* Members of the JSON objects that events and the reader's answers hold. `path` is a member's name,
  * or names joined by dots: "data.request.id". A member that is missing, or of another type, is no
  * error: each function says what it gives instead. */
-#ifndef BERTH_CLI_MEMBER_H
-#define BERTH_CLI_MEMBER_H
+#ifndef BERTH_LIB_CODEC_MEMBER_H
+#define BERTH_LIB_CODEC_MEMBER_H
 
 #include <jansson.h>
 #include <stdint.h>
