@@ -187,7 +187,7 @@ def test_open_transactions_and_other_consumers(farm):
 # ---- wrong worlds --------------------------------------------------------------------------------
 
 REQUEST_SETTINGS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete",
-                    "max.message.bytes": "65536"}
+                    "compression.type": "uncompressed", "max.message.bytes": "65536"}
 
 
 def make_again(farm, topic, settings):
@@ -256,7 +256,8 @@ def test_event_topic_recreated(farm):
     farm.events.decision(farm.publish(b"garbage", partition=3))
     wait_until(lambda: farm.partition_row(3)["published_seq"] == 1, "it is noted as published")
     worker.stop()
-    make_again(farm, farm.event_topic, {"cleanup.policy": "delete"})
+    make_again(farm, farm.event_topic,
+               {"cleanup.policy": "delete", "compression.type": "uncompressed"})
     worker = farm.start_worker()
     wait_until(lambda: set(farm.halted()) == {3}, "the partition is halted")
     assert "the topic was deleted and made again" in farm.halted()[3]

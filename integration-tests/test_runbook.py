@@ -16,9 +16,9 @@ from berthtest.wait import wait_until
 HOUR = 3600
 PAGE = " ".join((ROOT / "docs/operations.md").read_text().split())
 REQUESTS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete",
-            "max.message.bytes": "65536"}
+            "compression.type": "uncompressed", "max.message.bytes": "65536"}
 EVENTS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete",
-          "max.message.bytes": "1048576"}
+          "compression.type": "uncompressed", "max.message.bytes": "1048576"}
 
 
 def on_the_page(text):
@@ -102,7 +102,9 @@ def test_a_worker_does_not_start_in_a_wrong_world(farm):
             ("requests", "message.timestamp.type", "CreateTime"),
             ("requests", "cleanup.policy", "compact"),
             ("requests", "max.message.bytes", "10000"),
+            ("requests", "compression.type", "producer"),
             ("events", "cleanup.policy", "compact"),
+            ("events", "compression.type", "lz4"),
             ("events", "max.message.bytes", "65536")):
         settings = REQUESTS if topic == "requests" else EVENTS
         configure(farm, prefix + topic, **{setting.replace(".", "_"): wrong})

@@ -11,11 +11,18 @@ const struct topic_setting topic_settings[] = {
     /* The limit counts for a batch of messages, and clients fill batches of up to 1,000,000 bytes
      * by default: a topic that took no more than a token would refuse them under load. */
     {TOPIC_REQUESTS, "max.message.bytes", "1048576", 65536, true, "the longest request must fit"},
+    /* The broker unpacks what clients compress, and compares the result with max.message.bytes.
+     * Otherwise 4.6 kB of zstd could be a message of 150 MB, or a million messages, for every
+     * reader of the topic. */
+    {TOPIC_REQUESTS, "compression.type", "uncompressed", 0, true,
+     "a compressed batch can grow a thousandfold in its readers"},
     {TOPIC_EVENTS, "cleanup.policy", "delete", 0, true, "compaction would eat events"},
     {TOPIC_EVENTS, "message.timestamp.type", "LogAppendTime", 0, false,
      "brokers refuse an event whose worker's clock is an hour ahead"},
     {TOPIC_EVENTS, "max.message.bytes", "1048576", 1000000, true,
      "the worker sends batches of that size"},
+    {TOPIC_EVENTS, "compression.type", "uncompressed", 0, true,
+     "a compressed batch can grow a thousandfold in its readers"},
     {.name = NULL},
 };
 

@@ -120,8 +120,11 @@ static inline void rig_topics(struct rig *rig, int parts)
                                     "delete",
                                     "max.message.bytes",
                                     "65536",
+                                    "compression.type",
+                                    "uncompressed",
                                     NULL};
-    const char *const events[] = {"cleanup.policy", "delete", NULL};
+    const char *const events[] = {"cleanup.policy", "delete", "compression.type", "uncompressed",
+                                  NULL};
     rig_topic(rig, rig->requests, parts, requests);
     rig_topic(rig, rig->events, parts, events);
 }
