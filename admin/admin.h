@@ -20,6 +20,7 @@ struct admin {
     const struct options *opts; /* the command's own */
     enum admin_format format;
     bool no_headers, quiet;
+    bool read_only; /* the command's session with the database only reads */
     struct mysql_settings settings;
     struct mysql_session *session; /* NULL: not opened */
     MYSQL_RES *found;              /* of admin_row */

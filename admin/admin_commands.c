@@ -64,6 +64,7 @@ static const struct option_spec import_options[] = {
     {"from-user", 0, "NAME", "the account there (db.user)"},
     {"from-password-file", 0, "FILE", "a file with the account's password"},
     {"from-tls-ca", 0, "FILE", "with --from-host: TLS to a server that this PEM file vouches for"},
+    {"from-public-key", 0, "FILE", "its RSA public key, as db.server_public_key is of db.host"},
     {"tables", 0, "A,B,C",
      "the tables of resources, reservations and reserved resources "
      "(Ressource,Reservation,RessourceReserve)"},

@@ -131,17 +131,23 @@ static enum err read_moment(const struct admin *admin, const char *option, int64
     return err != ERR_OK ? failure_wrap(f, "--%s", option) : ERR_OK;
 }
 
+static enum err check_kid(const char *kid, struct failure *f)
+{
+    if (name_is_valid(kid, LIMIT_KID_LEN, ":@/+=~"))
+        return ERR_OK;
+    return failure_set(f, ERR_USAGE,
+                       "key id '%s': expected 1 to %d of A-Z a-z 0-9 . _ - : @ / + = ~", kid,
+                       LIMIT_KID_LEN);
+}
+
 static enum err read_new_key(const struct admin *admin, struct new_key *out, struct failure *f)
 {
     const char *path = options_value(admin->opts, "public-key");
     const char *kid = options_value(admin->opts, "kid");
     *out = (struct new_key){.client = admin_operand(admin, 0), .not_after_ms = INT64_MAX};
     enum err err = admin_name(out->client, "client", f);
-    if (err == ERR_OK && kid && !name_is_valid(kid, LIMIT_KID_LEN, ":@/+=~")) {
-        err = failure_set(f, ERR_USAGE,
-                          "--kid '%s': expected 1 to %d of A-Z a-z 0-9 . _ - : @ / + = ~", kid,
-                          LIMIT_KID_LEN);
-    }
+    if (err == ERR_OK && kid)
+        err = check_kid(kid, f);
     if (err == ERR_OK && !path)
         err = failure_set(f, ERR_USAGE, "--public-key FILE is missing");
     if (err == ERR_OK)
@@ -283,7 +289,9 @@ enum err admin_key_revoke(struct admin *admin, struct failure *f)
     static const struct admin_column columns[] = {{"kid", "Key"}, {"revoked_at", "Revoked"}, {0}};
     const char *kid = admin_operand(admin, 0);
     int64_t at_ms = -1;
-    enum err err = admin_open_database(admin, true, f);
+    enum err err = check_kid(kid, f);
+    if (err == ERR_OK)
+        err = admin_open_database(admin, true, f);
     if (err == ERR_OK)
         err = revoke(admin, kid, &at_ms, f);
     if (err == ERR_OK) {

@@ -16,6 +16,7 @@ enum err admin_open_database(struct admin *admin, bool check_schema, struct fail
         return err;
     admin->settings.io_timeout_s = LONG_TIMEOUT_S;
     admin->settings.lock_timeout_s = 20;
+    admin->settings.read_only = admin->read_only;
     admin->session = mysql_session_new(&admin->settings);
     err = mysql_session_connect(admin->session, f);
     if (err == ERR_OK && check_schema)
@@ -103,6 +104,7 @@ json_t *admin_json_row(const struct admin_column *columns, const char *kinds, ch
 enum err admin_list(struct admin *admin, const struct admin_list *list, struct failure *f)
 {
     MYSQL_RES *res = NULL;
+    admin->read_only = true;
     enum err err = admin_open_database(admin, true, f);
     if (err == ERR_OK)
         err = mysql_session_read(admin->session, list->what, list->sql, &res, f);

@@ -88,6 +88,7 @@ enum err admin_status(struct admin *admin, struct failure *f)
 {
     struct admin_farm farm;
     struct admin_kafka kafka = {0};
+    admin->read_only = true;
     enum err err = admin_farm_open(admin, &farm, &kafka, f);
     json_t *object = NULL;
     if (err == ERR_OK)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/session_variables.h"
+
 enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *out,
                              struct failure *f)
 {
@@ -15,9 +17,11 @@ enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *ou
         return err;
     const char *socket = config_string(cfg, "db.socket");
     const char *tls_ca = config_string(cfg, "db.tls_ca");
+    const char *public_key = config_string(cfg, "db.server_public_key");
     *out = (struct mysql_settings){
         .socket = socket ? xstrdup(socket) : NULL,
         .tls_ca = tls_ca ? xstrdup(tls_ca) : NULL,
+        .server_public_key = public_key ? xstrdup(public_key) : NULL,
         .host = xstrdup(config_string(cfg, "db.host")),
         .port = config_int(cfg, "db.port"),
         .user = xstrdup(config_string(cfg, "db.user")),
@@ -41,6 +45,7 @@ void mysql_settings_fini(struct mysql_settings *settings)
     free(settings->database);
     free(settings->socket);
     free(settings->tls_ca);
+    free(settings->server_public_key);
     *settings = (struct mysql_settings){0};
 }
 
@@ -104,35 +109,44 @@ static void require_tls(MYSQL *mysql, const char *ca)
     mysql_options(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
 }
 
+/* Over plain TCP anybody on the way can pose as the server. Such a server must not learn the password:
+ * neither as it is (mysql_clear_password, dialog) nor encrypted with an RSA key that the server sent
+ * (sha256_password, caching_sha2_password). The library asks the server for a key when it cannot read
+ * one from a file; a file without a key makes it give up instead. */
+static void protect_password(MYSQL *mysql, const struct mysql_settings *settings)
+{
+    const char *key = settings->server_public_key;
+    mysql_options(mysql, MARIADB_OPT_RESTRICTED_AUTH,
+                  "mysql_native_password,client_ed25519,caching_sha2_password");
+    mysql_options(mysql, MYSQL_SERVER_PUBLIC_KEY, key ? key : "/dev/null");
+}
+
 static void set_options(MYSQL *mysql, const struct mysql_settings *settings)
 {
     unsigned connect_s = (unsigned)settings->connect_timeout_s;
     unsigned io_s = (unsigned)settings->io_timeout_s;
+    unsigned no = 0;
+    /* Without it, the library takes the host name localhost for a Unix socket. */
+    unsigned protocol = settings->socket ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
+    mysql_options(mysql, MYSQL_OPT_PROTOCOL, &protocol);
     mysql_options(mysql, MYSQL_OPT_CONNECT_TIMEOUT, &connect_s);
     mysql_options(mysql, MYSQL_OPT_READ_TIMEOUT, &io_s);
     mysql_options(mysql, MYSQL_OPT_WRITE_TIMEOUT, &io_s);
     mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "binary");
-    if (settings->tls_ca)
+    /* Else a server can answer any statement by asking for a file of this machine. */
+    mysql_options(mysql, MYSQL_OPT_LOCAL_INFILE, &no);
+    if (settings->tls_ca) {
         require_tls(mysql, settings->tls_ca);
+    } else if (!settings->socket) {
+        protect_password(mysql, settings);
+    }
     /* MYSQL_OPT_RECONNECT stays off: a session that reconnected by itself would lose its
      * transaction, its locks and its settings unnoticed. */
 }
 
-/* SET SESSION TRANSACTION works on both servers; the variables transaction_isolation and
- * tx_isolation do not. The sql_mode lets sql_quoted rely on backslashes, and makes a value that does
- * not fit an error. */
 static enum err prepare(struct mysql_session *session, struct failure *f)
 {
-    enum err err = mysql_session_execf(
-        session, f, "prepare the session",
-        "SET SESSION autocommit = 0, wait_timeout = %d, innodb_lock_wait_timeout = %d, "
-        "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION,"
-        "ERROR_FOR_DIVISION_BY_ZERO', time_zone = '+00:00'",
-        session->settings->idle_timeout_s, session->settings->lock_timeout_s);
-    if (err != ERR_OK)
-        return err;
-    err = mysql_session_execf(session, f, "prepare the session",
-                              "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
+    enum err err = session_variables_set(session, session->settings, f);
     if (err != ERR_OK)
         return err;
     MYSQL_RES *res = NULL;
@@ -155,24 +169,49 @@ static enum err prepare(struct mysql_session *session, struct failure *f)
     return ERR_OK;
 }
 
+/* What went wrong and what to do, after "…: ". */
+static void connect_text(MYSQL *mysql, char *text, size_t size)
+{
+    enum { UNKNOWN = 2000, PLUGIN_NOT_ALLOWED = 5010 };
+    unsigned number = mysql_errno(mysql);
+    const char *said = mysql_error(mysql), *advice = "";
+    switch (number) {
+    case 1044:
+    case 1045:
+    case 1698:
+        advice = ": check db.user and db.password_file";
+        break;
+    case 1049:
+        advice = ": create it, or check db.name";
+        break;
+    case PLUGIN_NOT_ALLOWED: /* the library's text names the plugin from overwritten memory */
+        said = "it asks for a login in which whoever poses as the server gets the password";
+        advice = ": set db.tls_ca, or give the account mysql_native_password, ed25519 or "
+                 "caching_sha2_password";
+        break;
+    case UNKNOWN: /* the plugin gives no other number when it has no key */
+        said = "the login failed";
+        advice = ": an account with caching_sha2_password needs db.tls_ca, db.socket or the "
+                 "server's key in db.server_public_key";
+        break;
+    default:
+        break;
+    }
+    snprintf(text, size, "%s (%u)%s", said, number, advice);
+}
+
 static enum err connect_failed(struct mysql_session *session, struct failure *f)
 {
     const struct mysql_settings *settings = session->settings;
-    unsigned number = mysql_errno(session->mysql);
-    enum err err = mysql_error_class(number);
-    const char *advice = "";
-    if (number == 1045 || number == 1044 || number == 1698)
-        advice = ": check db.user and db.password_file";
-    if (number == 1049)
-        advice = ": create it, or check db.name";
-    char at[256];
+    char at[256], text[FAILURE_TEXT_LEN];
     if (settings->socket) {
         snprintf(at, sizeof(at), "%s", settings->socket);
     } else {
         snprintf(at, sizeof(at), "%s:%" PRId64, settings->host, settings->port);
     }
-    return failure_set(f, err, "connect to the database at %s as %s: %s (%u)%s", at, settings->user,
-                       mysql_error(session->mysql), number, advice);
+    connect_text(session->mysql, text, sizeof(text));
+    return failure_set(f, mysql_error_class(mysql_errno(session->mysql)),
+                       "connect to the database at %s as %s: %s", at, settings->user, text);
 }
 
 enum err mysql_session_connect(struct mysql_session *session, struct failure *f)
@@ -185,9 +224,10 @@ enum err mysql_session_connect(struct mysql_session *session, struct failure *f)
     set_options(session->mysql, settings);
     enum err err = ERR_OK;
     const char *host = settings->socket ? NULL : settings->host;
-    if (!mysql_real_connect(session->mysql, host, settings->user, settings->password,
-                            settings->database, (unsigned)settings->port, settings->socket,
-                            CLIENT_FOUND_ROWS)) {
+    /* Without a password the library would take one from $MYSQL_PWD. */
+    const char *password = settings->password ? settings->password : "";
+    if (!mysql_real_connect(session->mysql, host, settings->user, password, settings->database,
+                            (unsigned)settings->port, settings->socket, CLIENT_FOUND_ROWS)) {
         err = connect_failed(session, f);
     } else {
         err = prepare(session, f);
@@ -241,7 +281,12 @@ enum err mysql_session_exec(struct mysql_session *session, const char *what, con
                             size_t len, struct failure *f)
 {
     enum err err = send(session, what, sql, len, f);
-    assert(err != ERR_OK || mysql_field_count(session->mysql) == 0);
+    if (err == ERR_OK && mysql_field_count(session->mysql) != 0) {
+        err = failure_set(f, ERR_DB_CONNECTION,
+                          "%s: the server sends rows, which this statement has not: the session is "
+                          "out of step",
+                          what);
+    }
     return err;
 }
 
@@ -299,6 +344,13 @@ enum err mysql_session_stream_end(struct mysql_session *session, const char *wha
                                   struct failure *f)
 {
     return mysql_errno(session->mysql) ? session_failed(session, what, f) : ERR_OK;
+}
+
+enum err mysql_session_snapshot(struct mysql_session *session, struct failure *f)
+{
+    assert(session->settings->read_only);
+    return mysql_session_execf(session, f, "begin to read",
+                               "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
 }
 
 /* Errors with which the server refuses a COMMIT before it writes anything, so that it has certainly
@@ -391,6 +443,13 @@ void sql_quoted(struct buf *sql, struct mysql_session *session, const void *byte
         len -= part;
     }
     buf_append(sql, "'", 1);
+}
+
+void sql_equals(struct buf *sql, const char *column, const char *text)
+{
+    buf_printf(sql, "%s = ", column);
+    sql_text(sql, text);
+    buf_printf(sql, " AND LENGTH(%s) = %zu", column, strlen(text));
 }
 
 void sql_ids(struct buf *sql, const int64_t *ids, size_t count)

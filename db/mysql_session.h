@@ -25,11 +25,15 @@ struct mysql_settings {
     char *host, *user, *password, *database;
     char *socket; /* a Unix socket, used instead of host and port; or NULL */
     char *tls_ca; /* PEM file; TLS to a server that it vouches for, or nothing; or NULL */
+    char *server_public_key; /* PEM file: encrypts passwords on TCP without TLS; or NULL */
     int64_t port;
     int connect_timeout_s;
     int io_timeout_s;   /* how long one read or write may take */
-    int lock_timeout_s; /* innodb_lock_wait_timeout */
+    int lock_timeout_s; /* how long to wait for a lock of a row or a table */
     int idle_timeout_s; /* wait_timeout: after it, an owner that is cut off loses its locks */
+    /* Each statement is a transaction, and a transaction is a snapshot that cannot write. Otherwise
+     * no autocommit, and READ COMMITTED. */
+    bool read_only;
 };
 /* Reads db.* keys and the password file. Gives *out. */
 enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *out,
@@ -70,6 +74,8 @@ enum err mysql_session_stream(struct mysql_session *session, const char *what, c
 /* Call it when mysql_fetch_row on a stream has given NULL: ERR_OK at the end, else the error. */
 enum err mysql_session_stream_end(struct mysql_session *session, const char *what,
                                   struct failure *f);
+/* Begins a transaction that sees one state of the database and cannot write. On read_only settings. */
+enum err mysql_session_snapshot(struct mysql_session *session, struct failure *f);
 /* Any error is ERR_DB_COMMIT_UNKNOWN, unless the server said that it rolled back. */
 enum err mysql_session_commit(struct mysql_session *session, struct failure *f);
 /* Never fails: if it cannot be sent, the session is dead, and its transaction with it. */
@@ -90,6 +96,10 @@ void sql_bytes_or_null(struct buf *sql, const void *bytes, size_t len);
 void sql_text_or_null(struct buf *sql, const char *text);
 /* '…' with escapes, half as long as x'…': for large values. */
 void sql_quoted(struct buf *sql, struct mysql_session *session, const void *bytes, size_t len);
+/* "COLUMN = x'…' AND LENGTH(COLUMN) = …": exactly this text. For text in which anybody may have put
+ * blanks, as users' names: `=` ignores blanks at the end in the collations that both servers have.
+ * Valid names (name_is_valid) hold none and are compared with = alone. */
+void sql_equals(struct buf *sql, const char *column, const char *text);
 /* "(1,2,3)"; at least one id. */
 void sql_ids(struct buf *sql, const int64_t *ids, size_t count);
 

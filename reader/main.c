@@ -28,6 +28,7 @@ static enum err settings_read(const struct config *cfg, struct mysql_settings *o
         mysql_settings_fini(out);
         return f->err;
     }
+    out->read_only = true;
     if (user) {
         free(out->user);
         out->user = xstrdup(user);

@@ -185,7 +185,10 @@ static enum err build_list(struct call *call, const struct filter *filter, struc
     buf_printf(sql, "SELECT " BOOKING_COLUMNS_OF("b.") " FROM booking b WHERE b.id > %" PRId64,
                filter->after);
     add_text(sql, " AND b.client = ", filter->client);
-    add_text(sql, " AND b.user_name = ", call->params[PARAM_USER]);
+    if (call->params[PARAM_USER]) {
+        buf_puts(sql, " AND ");
+        sql_equals(sql, "b.user_name", call->params[PARAM_USER]);
+    }
     add_text(sql, " AND b.state = ", filter->state);
     add_time(sql, " AND b.end_ms > ", filter->from_ms);
     add_time(sql, " AND b.start_ms < ", filter->to_ms);

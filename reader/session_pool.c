@@ -78,17 +78,9 @@ static void put_idle(struct session_pool *pool, struct pooled *pooled)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* Unlike in the worker, each statement is its own transaction, and a transaction is a snapshot. */
 static enum err connect_session(struct session_pool *pool, struct pooled *pooled, struct failure *f)
 {
-    struct mysql_session *session = pooled->session;
-    enum err err = mysql_session_connect(session, f);
-    if (err == ERR_OK) {
-        err = mysql_session_execf(session, f, "prepare to read",
-                                  "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
-    }
-    if (err == ERR_OK)
-        err = mysql_session_execf(session, f, "prepare to read", "SET SESSION autocommit = 1");
+    enum err err = mysql_session_connect(pooled->session, f);
     if (err != ERR_OK)
         return err;
     metric_add(&pool->connects, 1);
@@ -109,23 +101,17 @@ static enum err make_ready(struct session_pool *pool, struct pooled *pooled, str
     return err_is_connection(err) ? connect_session(pool, pooled, f) : err;
 }
 
-static enum err begin_snapshot(struct pooled *pooled, struct failure *f)
-{
-    return mysql_session_execf(pooled->session, f, "begin to read",
-                               "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
-}
-
 enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysql_session **out,
                            struct failure *f)
 {
     struct pooled *pooled = take_idle(pool);
     enum err err = make_ready(pool, pooled, f);
     if (err == ERR_OK && snapshot) {
-        err = begin_snapshot(pooled, f);
+        err = mysql_session_snapshot(pooled->session, f);
         if (err_is_connection(err)) {
             err = connect_session(pool, pooled, f);
             if (err == ERR_OK)
-                err = begin_snapshot(pooled, f);
+                err = mysql_session_snapshot(pooled->session, f);
         }
     }
     if (err != ERR_OK) {

@@ -66,14 +66,7 @@ static enum err take_snapshot(struct audit *audit, struct failure *f)
 {
     struct mysql_session *session = audit->admin->session;
     MYSQL_RES *res = NULL;
-    /* MySQL ignores the level while a transaction is open, also for the next one. */
-    mysql_session_rollback(session);
-    enum err err = mysql_session_execf(session, f, "take the snapshot",
-                                       "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
-    if (err == ERR_OK) {
-        err = mysql_session_execf(session, f, "take the snapshot",
-                                  "START TRANSACTION WITH CONSISTENT SNAPSHOT");
-    }
+    enum err err = mysql_session_snapshot(session, f);
     if (err == ERR_OK) {
         err = mysql_session_read(session, "read the partitions",
                                  "SELECT part, next_offset, last_seq, published_seq FROM "
@@ -208,6 +201,7 @@ enum err admin_audit(struct admin *admin, struct failure *f)
         return failure_set(f, ERR_USAGE, "--for goes with --follow");
     audit.differences = json_array();
     event_fold_init(&audit.fold, &(struct fold_watch){0});
+    admin->read_only = true;
     enum err err = wait ? cli_time_parse_duration(wait, &audit.wait_ms, f) : ERR_OK;
     if (err == ERR_OK)
         err = admin_farm_open(admin, &audit.farm, &audit.kafka, f);

@@ -66,12 +66,14 @@ static enum err settings_of(const struct admin *admin, struct mysql_settings *ou
         return err;
     out->io_timeout_s = 3600;
     out->idle_timeout_s = 3600;
+    out->read_only = true;
     replace(&out->database, options_value(opts, "from-database"));
     if (host || socket) {
         if (host)
             replace(&out->host, host);
         replace(&out->socket, socket);
         replace(&out->tls_ca, options_value(opts, "from-tls-ca"));
+        replace(&out->server_public_key, options_value(opts, "from-public-key"));
         out->port = 3306;
     }
     if (port)
@@ -92,15 +94,7 @@ static enum err settings_of(const struct admin *admin, struct mysql_settings *ou
 static enum err open_snapshot(struct mysql_session *session, struct failure *f)
 {
     enum err err = mysql_session_connect(session, f);
-    if (err == ERR_OK) {
-        err = mysql_session_execf(session, f, "begin",
-                                  "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
-    }
-    if (err == ERR_OK) {
-        err = mysql_session_execf(session, f, "begin",
-                                  "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
-    }
-    return err;
+    return err != ERR_OK ? err : mysql_session_snapshot(session, f);
 }
 
 /* Alike but for case and underscores. */

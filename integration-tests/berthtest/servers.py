@@ -23,6 +23,21 @@ from berthtest.wait import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND_LIMIT_S = 150
+# The tests' servers give a new session other settings than Berth needs, so that every test fails if a
+# program relies on a server's settings: other character sets whatever the client asks for, and for
+# each account but the administrator's what init_connect sets.
+UNLIKE_BERTH = {
+    "autocommit": "1", "completion_type": "'RELEASE'", "foreign_key_checks": "0",
+    "sql_auto_is_null": "1", "sql_big_selects": "0", "max_join_size": "1",
+    "sql_mode": "'ANSI_QUOTES,PIPES_AS_CONCAT,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH'",
+    "sql_safe_updates": "1", "sql_select_limit": "1", "time_zone": "'+05:45'",
+    "unique_checks": "0", "wait_timeout": "4000",
+}
+SERVER_ARGS = shlex.join([
+    "--skip-character-set-client-handshake", "--character-set-server=latin1",
+    "--collation-server=latin1_swedish_ci", "--init-connect=SET NAMES latin1, " +
+    ", ".join(f"{name} = {value}" for name, value in UNLIKE_BERTH.items()) +
+    "; SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY"])
 
 
 def read_environment(path):
@@ -45,7 +60,7 @@ class Stack:
 
     def run(self, command, *number):
         environment = {**os.environ, "STACK_DIR": str(self.folder), "STACK_DB": self.kind,
-                       **self.settings}
+                       "STACK_DB_ARGS": SERVER_ARGS, **self.settings}
         done = subprocess.run([str(ROOT / "dev/stack"), command, *map(str, number)],
                               env=environment, cwd=ROOT, capture_output=True, text=True,
                               timeout=COMMAND_LIMIT_S, check=False)

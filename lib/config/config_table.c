@@ -83,6 +83,11 @@ const struct config_key config_keys[] = {
     {PATH("db.tls_ca", SERVICES,
           "PEM certificates that vouch for the server. Set: only a TLS connection to a server with "
           "such a certificate will do.")},
+    {PATH("db.server_public_key", SERVICES,
+          "The server's RSA public key (PEM; MySQL's public_key.pem), for an account with "
+          "caching_sha2_password on a TCP connection without TLS. Not set: such an account needs "
+          "`db.tls_ca` or `db.socket`, because whoever poses as the server could send another key "
+          "and read the password.")},
     {TEXT("worker.group", PROGRAM_WORKER | PROGRAM_ADMIN, "berth-worker",
           "The consumer group of the farm's workers.")},
     {TEXT("worker.name", PROGRAM_WORKER, NULL,
