@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/standard.h"
 #include "lib/base/version.h"
 #include "lib/config/service.h"
 #include "lib/print/pager.h"
@@ -116,6 +117,7 @@ static enum err dispatch(struct admin *admin, const struct options *before, int 
 
 int main(int argc, char **argv)
 {
+    standard_open();
     struct failure f = {0};
     struct options before = {0};
     struct admin admin = {.cfg = config_new(PROGRAM_ADMIN)};
@@ -130,8 +132,8 @@ int main(int argc, char **argv)
     }
     pager_end();
     /* stdout is data, so a failed write must not end with exit code 0. */
-    if ((fflush(stdout) != 0 || ferror(stdout)) && err == ERR_OK)
-        err = failure_set(&f, ERR_FAILED, "cannot write the output");
+    if (err == ERR_OK)
+        err = standard_flush(&f);
     if (err != ERR_OK)
         admin_print_failure(&admin, &f);
     mysql_free_result(admin.found);

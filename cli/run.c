@@ -10,6 +10,7 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/standard.h"
 #include "lib/base/version.h"
 #include "lib/print/pager.h"
 
@@ -323,18 +324,19 @@ static int run_command(struct cli *cli, const char *const *words, size_t count)
 }
 
 /* stdout is data, so a failed write must not end with exit code 0. */
-static int close_output(const struct cli *cli, int code)
+static int close_output(int code)
 {
+    struct failure f;
     pager_end();
-    bool failed = fflush(stdout) != 0 || ferror(stdout);
-    if (!failed)
+    if (standard_flush(&f) == ERR_OK)
         return code;
-    cli_note(cli, "cannot write the output");
+    fprintf(stderr, "berth: %s\n", f.text);
     return code == EXIT_CODE_OK ? EXIT_CODE_FAILURE : code;
 }
 
 int cli_main(int argc, char **argv)
 {
+    standard_open();
     struct cli cli = {.now_ms = clock_wall_ms(), .headers = true};
     struct failure f;
     int code;
@@ -349,7 +351,7 @@ int cli_main(int argc, char **argv)
     } else {
         code = run_command(&cli, cli.before.operands, cli.before.operand_count);
     }
-    code = close_output(&cli, code);
+    code = close_output(code);
     interruptible = NULL;
     berth_close(cli.client);
     config_free(cli.cfg);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/standard.h"
 #include "lib/base/version.h"
 
 const struct option_spec service_options[] = {
@@ -62,6 +63,7 @@ static enum err configure_and_run(const struct service *service, const struct op
 
 int service_main(const struct service *service, int argc, char **argv)
 {
+    standard_open();
     struct options opts = {0};
     struct failure f;
     struct sigaction action = {.sa_handler = stop};
@@ -80,6 +82,8 @@ int service_main(const struct service *service, int argc, char **argv)
         config_free(cfg);
     }
     options_fini(&opts);
+    if (err == ERR_OK)
+        err = standard_flush(&f);
     if (err == ERR_OK || err == ERR_INTERRUPTED)
         return EXIT_CODE_OK;
     fprintf(stderr, "%s: %s\n", service->command->name, f.text);

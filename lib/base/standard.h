@@ -1,0 +1,14 @@
+/* The standard descriptors 0 to 2 of a program. */
+#ifndef BERTH_LIB_BASE_STANDARD_H
+#define BERTH_LIB_BASE_STANDARD_H
+
+#include "lib/base/err.h"
+
+/* Opens those that the caller closed, so that no socket or file gets their number and no output ends
+ * up in it. To be called first in main. What is opened is /dev/null for the other direction: reading
+ * from it, or writing to it, fails instead of passing unnoticed. */
+void standard_open(void);
+/* Sends what is buffered of stdout. ERR_IO: something printed since the start could not be written. */
+enum err standard_flush(struct failure *f);
+
+#endif
