@@ -56,13 +56,18 @@ static const struct table_column columns[] = {
     {"start", "data.booking.start", NULL},
     {"end", "data.booking.end", NULL},
     {"machines", "data.booking.allocations", cli_shares_text},
-    {"machine", "data.machine", NULL}, /* the one that the reason is about */
+    /* the one that the reason is about; at data.machine in older events */
+    {"machine", "data.machine_name|data.machine", NULL},
     {"free", "data.machines_free", cli_shares_text},
     {"next_available", "data.next_available", NULL},
     {"fitting", "data.fitting", NULL},
     {"in_use", "data.in_use", ids_text},
     {"limit", "data.limit", limit_text},
     {"displaced", "data.displaced", ids_text},
+    {"previous_start", "data.previous.start", NULL},
+    {"previous_end", "data.previous.end", NULL},
+    {"previous_machines", "data.previous.allocations", cli_shares_text},
+    {"effective_from", "data.effective_from", NULL},
     {0},
 };
 
@@ -85,6 +90,7 @@ static json_t *event_of_occurrence(const json_t *event, const json_t *item)
     json_object_set(data, "duplicate_of", (json_t *)member(event, "data.duplicate_of"));
     json_object_set(data, "reason", json_object_get(item, "reason"));
     json_object_set(data, "machine", json_object_get(item, "machine"));
+    json_object_set(data, "previous", json_object_get(item, "previous"));
     json_object_set_new(one, "data", data);
     return one;
 }
@@ -120,13 +126,45 @@ void cli_print_published_row(const struct cli *cli, const struct berth_outcome *
     json_decref(event);
 }
 
-static void print_displaced(const json_t *data)
+/* "Tue … – …, gpu-01:4:64": what a booking held before; caller frees. */
+static char *before_text(const struct cli *cli, const json_t *previous)
+{
+    char window[CLI_TIME_LEN];
+    char *shares = cli_shares_text(json_object_get(previous, "allocations"));
+    char *text = xasprintf("%s%s%s", cli_window_of(cli, previous, window), *shares ? ", " : "",
+                           shares);
+    free(shares);
+    return text;
+}
+
+static void print_before(const struct cli *cli, const json_t *data)
+{
+    const json_t *previous = json_object_get(data, "previous");
+    int64_t ms = member_time_ms(data, "effective_from");
+    char moment[CLI_TIME_LEN];
+    if (!previous)
+        return;
+    char *before = before_text(cli, previous);
+    printf("  before%s%s: %s\n", ms > 0 ? ", until " : "",
+           ms > 0 ? cli_time_show(ms, cli->zone, moment) : "", before);
+    free(before);
+}
+
+static void print_displaced(const struct cli *cli, const json_t *data)
 {
     size_t i;
     const json_t *booking;
     json_array_foreach(json_object_get(data, "displaced"), i, booking)
-        printf("displaced: booking %" PRId64 " of %s, now %s\n", member_number(booking, "id"),
+    {
+        const json_t *previous = json_object_get(booking, "previous");
+        const char *user = member_text(booking, "user");
+        char *before = previous ? before_text(cli, previous) : xstrdup("");
+        printf("displaced: booking %" PRId64 " of %s, now %s", member_number(booking, "id"),
                member_text(booking, "client"), member_text(booking, "state"));
+        printf("%s%s%s%s\n", user ? ", for " : "", user ? user : "", *before ? "; before: " : "",
+               before);
+        free(before);
+    }
 }
 
 /* The shares that all booked occurrences of the series have in common; NULL: they differ. */
@@ -217,10 +255,11 @@ static void print_accepted(const struct cli *cli, const json_t *event)
         print_series(cli, data);
     } else if (booking) {
         cli_print_booking(cli, booking);
+        print_before(cli, data);
     }
     if (json_is_object(machine))
         cli_print_machine(cli, machine);
-    print_displaced(data);
+    print_displaced(cli, data);
     /* A series has the id of its first booking: `cancel ID` cancels that one only, so hint at
      * --series. */
     if (!series && json_object_get(booking, "series") && type &&

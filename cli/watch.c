@@ -8,6 +8,7 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/codec/event_concern.h"
 #include "lib/codec/member.h"
 
 struct filter {
@@ -36,34 +37,40 @@ static bool has_type(const json_t *event, const char *type)
            equal(member_text(event, "data.request.type"), type);
 }
 
-/* Whether an element's member `machine`, or one of its allocations, names the machine. */
-static bool any_has(const json_t *array, const char *name)
+struct wanted {
+    const char *name;
+    bool found;
+};
+
+static void compare(void *arg, const char *name)
 {
-    size_t i;
-    const json_t *item;
-    json_array_foreach(array, i, item)
-    {
-        if (equal(member_text(item, "machine"), name) ||
-            any_has(json_object_get(item, "allocations"), name))
-            return true;
-    }
-    return false;
+    struct wanted *wanted = arg;
+    wanted->found = wanted->found || strcmp(name, wanted->name) == 0;
 }
 
-static bool has_machine(const json_t *event, const char *name)
+/* Whether the event concerns the filter's machine and client. */
+static bool concerns(const struct filter *filter, const struct event_view *event)
 {
-    return equal(member_text(event, "data.machine"), name) ||
-           equal(member_text(event, "data.machine.name"), name) ||
-           any_has(member(event, "data.booking.allocations"), name) ||
-           any_has(member(event, "data.machines_free"), name) ||
-           any_has(member(event, "data.series.occurrences"), name);
+    struct wanted machine = {filter->machine, !filter->machine};
+    struct wanted client = {filter->client, !filter->client};
+    if (filter->machine)
+        event_each_machine(event, compare, &machine);
+    if (filter->client)
+        event_each_client(event, compare, &client);
+    return machine.found && client.found;
 }
 
-static bool passes(const struct filter *filter, const json_t *event)
+static bool passes(const struct filter *filter, const json_t *event, const struct berth_event *raw)
 {
-    return (!filter->type || has_type(event, filter->type)) &&
-           (!filter->machine || has_machine(event, filter->machine)) &&
-           (!filter->client || equal(member_text(event, "data.request.client"), filter->client));
+    struct arena *arena = arena_new();
+    struct event_view view;
+    struct failure f;
+    bool good = (!filter->type || has_type(event, filter->type)) &&
+                ((!filter->machine && !filter->client) ||
+                 (event_read(raw->json, raw->json_len, arena, &view, &f) == ERR_OK &&
+                  concerns(filter, &view)));
+    arena_free(arena);
+    return good;
 }
 
 static const struct table_column columns[] = {
@@ -76,8 +83,41 @@ static const struct table_column columns[] = {
     {"user", "data.request.user", NULL},
     {"request", "data.request.id", NULL},
     {"reason", "data.reason", NULL},
+    {"state", "data.booking.state|data.machine.state", NULL},
+    {"start", "data.booking.start", NULL},
+    {"end", "data.booking.end", NULL},
+    {"machines", "data.booking.allocations", cli_shares_text},
+    {"previous_start", "data.previous.start", NULL},
+    {"previous_end", "data.previous.end", NULL},
+    {"previous_machines", "data.previous.allocations", cli_shares_text},
+    {"effective_from", "data.effective_from", NULL},
     {0},
 };
+
+/* ": cancelled, 2026-… to 2026-…, gpu-01:4:64" */
+static void print_state(const char *before, const json_t *booking)
+{
+    char *shares = cli_shares_text(json_object_get(booking, "allocations"));
+    if (booking) {
+        printf("%s%s %s to %s%s%s", before, member_shown(booking, "state"),
+               member_shown(booking, "start"), member_shown(booking, "end"), *shares ? " " : "",
+               shares);
+    }
+    free(shares);
+}
+
+/* What became of the event's booking or bookings. */
+static void print_change(const json_t *event)
+{
+    size_t series = json_array_size(member(event, "data.series.occurrences"));
+    size_t displaced = json_array_size(member(event, "data.displaced"));
+    print_state(": ", member(event, "data.booking"));
+    print_state("; before: ", member(event, "data.previous"));
+    if (series > 0)
+        printf("; the first of %zu in its series", series);
+    if (displaced > 0)
+        printf("; %zu displaced", displaced);
+}
 
 static void print_text(const json_t *event)
 {
@@ -98,6 +138,7 @@ static void print_text(const json_t *event)
     }
     if (member_text(event, "data.reason"))
         printf(": %s", member_shown(event, "data.detail"));
+    print_change(event);
     putchar('\n');
     free(outcome);
 }
@@ -183,7 +224,7 @@ static enum err take_options(struct watching *w, struct failure *f)
 static void on_event(struct watching *w, const struct berth_event *raw)
 {
     json_t *event = json_loadb(raw->json, raw->json_len, 0, NULL);
-    if (event && passes(&w->filter, event)) {
+    if (event && passes(&w->filter, event, raw)) {
         print_event(w->cli, event, raw);
         w->count--;
     }

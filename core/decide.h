@@ -110,11 +110,10 @@ static inline struct machine_view machine_view_of(const struct machine *machine)
     };
 }
 
+/* A booking that the update of a machine ended. */
 struct displaced {
-    int64_t id, version;
-    const char *client;
-    enum booking_state state;
-    int64_t end_ms;
+    struct booking_view booking;         /* after the decision */
+    const struct booking_view *previous; /* before it */
 };
 
 /* An occurrence of a recurring booking: booked, left out, or cancelled with its series. */
@@ -130,6 +129,7 @@ struct occurrence {
      * said `any`; none if it was cancelled before it began. */
     size_t share_count;
     const struct share *shares;
+    const struct booking_view *previous; /* cancelled: the booking before; else NULL */
 };
 /* booking.create: all windows of the request, in their order. booking.cancel: the occurrences that
  * were cancelled or released, by ascending id. A series has the id of its first occurrence, also if
@@ -158,6 +158,11 @@ struct decision {
     /* Accepted, and not a duplicate: the subject after the decision. */
     const struct booking_view *booking;
     const struct machine_view *machine;
+    /* An amend or cancel: `booking` before the decision; else NULL. */
+    const struct booking_view *previous;
+    /* An amend or cancel of a begun booking: until this instant it holds what `previous` says, from
+     * then on what `booking` says. 0: the booking had not begun, and is replaced as a whole. */
+    int64_t effective_ms;
     /* A recurring booking: `booking` is the first occurrence that was booked or cancelled. */
     const struct series_view *series;
     size_t displaced_count;

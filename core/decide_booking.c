@@ -43,8 +43,7 @@ static void row_add(struct decider *d, struct booking *booking, const struct pla
                          });
 }
 
-/* Takes a snapshot: later changes in the same batch must not show in this event. */
-void booking_show(struct decider *d, const struct booking *booking)
+const struct booking_view *booking_snapshot(struct decider *d, const struct booking *booking)
 {
     struct arena *arena = world_arena(d->world);
     struct booking_view *view = arena_alloc(arena, sizeof(*view));
@@ -61,7 +60,17 @@ void booking_show(struct decider *d, const struct booking *booking)
     *view = booking_view_of(booking);
     view->share_count = count;
     view->shares = shares;
-    d->out->booking = view;
+    return view;
+}
+
+void booking_show(struct decider *d, const struct booking_view *booking,
+                  const struct booking_view *previous)
+{
+    assert(booking->version == (previous ? previous->version : 0) + 1);
+    bool begun = previous && previous->start_ms < d->ceil_ms;
+    d->out->booking = booking;
+    d->out->previous = previous;
+    d->out->effective_ms = begun ? d->ceil_ms : 0;
     d->out->subject_kind = SUBJECT_BOOKING;
     d->out->subject_booking = booking->id;
 }
@@ -108,7 +117,7 @@ bool decide_booking_create(struct decider *d)
     if (!plan_check_request(d, &plan) || !plan_check_capacity(d, &plan))
         return false;
     plan_book(&plan, false);
-    booking_show(d, booking_insert(d, &plan, 0, 0));
+    booking_show(d, booking_snapshot(d, booking_insert(d, &plan, 0, 0)), NULL);
     return true;
 }
 
@@ -180,6 +189,7 @@ bool decide_booking_amend(struct decider *d)
         plan_move_old_use(d, &plan, true);
         return false;
     }
+    const struct booking_view *previous = booking_snapshot(d, booking);
     plan_book(&plan, false);
     settle_rows(d, &plan);
     booking->start_ms = plan.start_ms;
@@ -187,7 +197,7 @@ bool decide_booking_amend(struct decider *d)
     booking->version++;
     world_touch_client(d->world, plan.client);
     world_touch_booking(d->world, booking);
-    booking_show(d, booking);
+    booking_show(d, booking_snapshot(d, booking), previous);
     return true;
 }
 
@@ -227,7 +237,8 @@ bool decide_booking_cancel(struct decider *d)
     struct booking *booking = find_booking(d, cancel->booking);
     if (!booking || !plan_check_not_over(d, booking))
         return false;
+    const struct booking_view *previous = booking_snapshot(d, booking);
     booking_release(d, booking);
-    booking_show(d, booking);
+    booking_show(d, booking_snapshot(d, booking), previous);
     return true;
 }

@@ -167,14 +167,9 @@ static bool displace(struct decider *d, const struct change *change)
     }
     struct displaced *list = arena_alloc(world_arena(d->world), count * sizeof(*list));
     for (size_t i = 0; i < count; i++) {
+        list[i].previous = booking_snapshot(d, bookings[i]);
         booking_release(d, bookings[i]);
-        list[i] = (struct displaced){
-            .id = bookings[i]->id,
-            .version = bookings[i]->version,
-            .client = bookings[i]->client,
-            .state = bookings[i]->state,
-            .end_ms = bookings[i]->end_ms,
-        };
+        list[i].booking = *booking_snapshot(d, bookings[i]);
     }
     d->out->displaced_count = count;
     d->out->displaced = list;

@@ -13,6 +13,8 @@ struct series {
     size_t count, booked_count;
     struct plan *plans;             /* one for each window */
     struct occurrence *occurrences; /* one for each window; REASON_NONE: it fits */
+    /* The first booking that was made or ended, and what it was before (NULL: it is new). */
+    const struct booking_view *first, *first_previous;
 };
 
 /* Whether `skip_conflicts` may leave the occurrence out: the reason depends on its window. */
@@ -98,31 +100,36 @@ static bool book_windows(struct decider *d, struct series *series, bool skip_con
     return series->booked_count > 0 || reject_all(d, series);
 }
 
-/* Shows the series, and `first` as the decision's booking. */
-static void show_series(struct decider *d, const struct series *series,
-                        const struct booking_view *first)
+/* Shows the series, and its first booking as the decision's. */
+static void show_series(struct decider *d, const struct series *series)
 {
-    assert(first);
-    assert(first->series == series->id);
+    assert(series->first);
+    assert(series->first->series == series->id);
     struct series_view *view = arena_alloc(world_arena(d->world), sizeof(*view));
     *view = (struct series_view){
         .id = series->id, .count = series->count, .occurrences = series->occurrences};
     d->out->series = view;
-    d->out->booking = first;
-    d->out->subject_booking = first->id;
+    booking_show(d, series->first, series->first_previous);
 }
 
-/* Fills the occurrence from the view of its booking. */
-static void fill_occurrence(struct occurrence *occurrence, const struct booking_view *booking)
+/* Fills the occurrence from its booking; `previous` is the booking before, or NULL. */
+static void fill_occurrence(struct decider *d, struct series *series, size_t index,
+                            const struct booking *from, const struct booking_view *previous)
 {
-    *occurrence = (struct occurrence){
+    const struct booking_view *booking = booking_snapshot(d, from);
+    series->occurrences[index] = (struct occurrence){
         .window = {.start_ms = booking->start_ms, .end_ms = booking->end_ms},
         .booking = booking->id,
         .version = booking->version,
         .state = booking->state,
         .share_count = booking->share_count,
         .shares = booking->shares,
+        .previous = previous,
     };
+    if (series->first)
+        return;
+    series->first = booking;
+    series->first_previous = previous;
 }
 
 bool decide_series_create(struct decider *d)
@@ -141,16 +148,11 @@ bool decide_series_create(struct decider *d)
     if (!book_windows(d, &series, create->skip_conflicts))
         return false;
 
-    const struct booking_view *first = NULL;
     for (size_t i = 0; i < series.count; i++) {
-        if (series.occurrences[i].reason != REASON_NONE)
-            continue;
-        booking_show(d, booking_insert(d, &series.plans[i], series.id, i));
-        fill_occurrence(&series.occurrences[i], d->out->booking);
-        if (!first)
-            first = d->out->booking;
+        if (series.occurrences[i].reason == REASON_NONE)
+            fill_occurrence(d, &series, i, booking_insert(d, &series.plans[i], series.id, i), NULL);
     }
-    show_series(d, &series, first);
+    show_series(d, &series);
     return true;
 }
 
@@ -167,21 +169,18 @@ bool decide_series_cancel(struct decider *d)
         return false;
     struct series series = {.id = id};
     series.occurrences = arena_alloc(world_arena(d->world), all * sizeof(*series.occurrences));
-    const struct booking_view *first = NULL;
     for (size_t i = 0; i < all; i++) {
         if (booking_is_over(d, bookings[i]))
             continue;
+        const struct booking_view *previous = booking_snapshot(d, bookings[i]);
         booking_release(d, bookings[i]);
-        booking_show(d, bookings[i]);
-        fill_occurrence(&series.occurrences[series.count++], d->out->booking);
-        if (!first)
-            first = d->out->booking;
+        fill_occurrence(d, &series, series.count++, bookings[i], previous);
     }
-    if (!first) {
+    if (series.count == 0) {
         return decider_reject(d, REASON_BOOKING_OVER,
                               "All bookings of the series %lld have ended or were cancelled.",
                               (long long)id);
     }
-    show_series(d, &series, first);
+    show_series(d, &series);
     return true;
 }

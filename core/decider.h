@@ -56,8 +56,12 @@ struct booking *booking_insert(struct decider *d, const struct plan *plan, int64
 /* Cancels the booking: frees what it holds from its start on or, if it has begun, from now rounded
  * up on. Counts its version up. The booking is booked (asserted). */
 void booking_release(struct decider *d, struct booking *booking);
-/* Sets the decision's booking and subject. */
-void booking_show(struct decider *d, const struct booking *booking);
+/* The booking as it is now: later changes, also in the same batch, do not show. In the batch's
+ * arena. */
+const struct booking_view *booking_snapshot(struct decider *d, const struct booking *booking);
+/* Sets the decision's booking, what it replaced (NULL: it is new) and the subject. */
+void booking_show(struct decider *d, const struct booking_view *booking,
+                  const struct booking_view *previous);
 /* The id of occurrence `index` of this decision: below 2^53, in the decision's partition. */
 int64_t booking_occurrence_id(const struct decider *d, size_t index);
 

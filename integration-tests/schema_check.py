@@ -256,6 +256,39 @@ def _series_rules(data):
     return faults
 
 
+def _changes(data):
+    """What the event changed: [(pointer, state after, `previous`)]. An event of a current worker tells
+    what a booking was before whenever it was not new."""
+    if "series" in data:
+        found = [(f"/data/series/occurrences/{index}", item)
+                 for index, item in enumerate(data["series"]["occurrences"]) if "booking" in item]
+    else:
+        found = [("/data", {**data["booking"], **({"previous": data["previous"]}
+                                                 if "previous" in data else {})})] \
+            if "booking" in data else []
+    found += [(f"/data/displaced/{index}", item)
+              for index, item in enumerate(data.get("displaced", []))]
+    return [(pointer, item, item.get("previous")) for pointer, item in found]
+
+
+def _previous_rules(event):
+    """`previous` is the version before, and `effective_from` the second from which a change of a
+    begun booking counts."""
+    data, faults = event["data"], []
+    for pointer, state, previous in _changes(data):
+        if (previous["version"] if previous else 0) != state["version"] - 1:
+            faults.append((f"{pointer}/previous", "not the version before"))
+    if "duplicate_of" in data:
+        return faults  # the event's time is not that of the decision
+    ceil = re.sub(r"[.]\d+Z$", "Z", event["time"])
+    if ceil != event["time"]:
+        ceil = (at(ceil) + datetime.timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    begun = "previous" in data and data["previous"]["start"] < ceil
+    if data.get("effective_from") != (ceil if begun else None):
+        faults.append(("/data/effective_from", f"not {ceil if begun else 'absent'}"))
+    return faults
+
+
 def _event_rules(event):
     """Checks that the members of one event agree with each other."""
     partition, sequence = event["id"].split("-")
@@ -274,7 +307,7 @@ def _event_rules(event):
     machines = [item["machine"] for item in event["data"].get("booking", {}).get("allocations", [])]
     if len(set(machines)) != len(machines):
         faults.append(("/data/booking/allocations", "a machine twice"))
-    faults += _series_rules(event["data"])
+    faults += _series_rules(event["data"]) + _previous_rules(event)
     displaced = [item["id"] for item in event["data"].get("displaced", [])]
     if sorted(set(displaced)) != displaced:
         faults.append(("/data/displaced", "ids do not ascend"))

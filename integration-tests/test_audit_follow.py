@@ -188,6 +188,33 @@ def test_order_of_partitions(farm):
     assert once(farm)[0] == []
 
 
+def test_contradicting_previous(farm):
+    """What a change says that it replaced must be what the events before it told; a change of a begun
+    booking counts from the event's second on."""
+    topic = Topic(farm)
+    topic.machine(0, "gpu-01", 64)
+    late = topic.base + 60
+    state = {"state": "booked", "start": rfc3339(topic.base), "end": rfc3339(topic.base + HOUR),
+             "allocations": [share("gpu-01", 4)]}
+
+    def change(number, version, previous, at_s=None, **more):
+        return topic.publish(0, {"booking": {
+            "id": number, "version": version, "client": "batch-1", "user": "alice", **state},
+            "previous": {"version": version - 1, **state, **previous}, **more}, at_s)
+    for number in range(1, 7):
+        topic.booking(0, number, (0, 1), *state["allocations"])
+    change(1, 2, {})
+    change(2, 2, {}, late, effective_from=rfc3339(late))
+    change(9, 5, {"end": rfc3339(late)})  # the events before it are not on the topic
+    damaged = [change(3, 2, {"allocations": [share("gpu-01", 3)]}),
+               change(4, 2, {"end": rfc3339(topic.base + 2 * HOUR)}),
+               change(5, 3, {"version": 1}),
+               change(6, 2, {}, late, effective_from=rfc3339(late + 1))]
+    findings, _ = once(farm, status=6)
+    assert [(found["kind"], found["at"]) for found in findings] == [
+        ("event_foreign", f"0:{int(ident.split('-')[1]) - 1}") for ident in damaged]
+
+
 def test_shrink_alarms(farm):
     """A capacity below the bookings is reported; use before the last capacity change is not."""
     topic = Topic(farm)

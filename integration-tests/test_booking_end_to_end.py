@@ -199,8 +199,9 @@ def test_update_displaces_bookings(running):
     assert farm.decide(farm.batch_1, {**shrink, "displace": True}).reason == "forbidden"
     event = farm.accept(farm.ops, {**shrink, "displace": True})
     assert event.data["displaced"] == [{
-        "id": higher.booking["id"], "version": 2, "client": higher.booking["client"],
-        "state": "cancelled", "end": rfc3339(start + HOUR)}]
+        **higher.booking, "version": 2, "state": "cancelled", "allocations": [],
+        "previous": {name: higher.booking[name]
+                     for name in ("version", "state", "start", "end", "allocations")}}]
     assert event.data["machine"]["gpus"] == 4
     assert farm.get_json(f"/v1/machines/{a}") == event.data["machine"]
     gone = farm.get_json(f"/v1/bookings/{higher.booking['id']}")

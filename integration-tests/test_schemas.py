@@ -5,6 +5,7 @@ import ast
 import copy
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -391,6 +392,15 @@ def test_events(path):
     schema_check.validate_event(path.read_bytes().removesuffix(b"\n"))
 
 
+@pytest.mark.parametrize("path", sorted((CORPUS / "events" / "earlier").glob("*.json")),
+                         ids=lambda path: path.stem)
+def test_events_of_earlier_releases(path):
+    """They stay on the topic and in the database: the schemas accept them."""
+    event = json.loads(path.read_bytes())
+    kind = event["type"].rsplit(".", 1)[1]
+    assert schema_check.stock_validator(f"event-{kind}").is_valid(event)
+
+
 @pytest.mark.parametrize("path", sorted((CORPUS / "events" / "bad").glob("*.json")),
                          ids=lambda path: path.stem)
 def test_bad_events(path):
@@ -502,6 +512,52 @@ def test_documented_follower(last, events, taken):
             got.append("gap")
             break
     assert got == taken
+
+
+def versions_of_a_booking(short):
+    """The events of a booking that was made, amended, and displaced by another partition's update."""
+    def event(partition, sequence, kind, **data):
+        return {"type": "berth.request.accepted", "id": f"{partition}-{sequence}",
+                "data": {"request": {"type": kind}, **data}}
+    first = {"id": 4096, "version": 1, "client": "batch-1", "user": "alice", "state": "booked",
+             "start": "2026-12-01T02:00:00Z", "end": "2026-12-01T04:00:00Z",
+             "allocations": [{"machine": "gpu-01", "gpus": 4, "memory_gib": 64}]}
+    second = {**first, "version": 2, "end": "2026-12-01T05:00:00Z"}
+    last = {**second, "version": 3, "state": "cancelled", "allocations": []}
+    ended = {name: last[name] for name in ("id", "version", "client", "state", "end")} if short \
+        else {**last, "previous": {}}
+    return last, [event(0, 1, "booking.create", booking=first),
+                  event(0, 2, "booking.amend", booking=second, previous={}),
+                  event(0, 3, "booking.create", booking=first, duplicate_of="0-1"),
+                  event(1, 1, "machine.update", machine={"name": "gpu-01", "version": 9},
+                        displaced=[ended])]
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["whole", "in short"])
+def test_documented_state(short):
+    """Whatever the order in which events are read, no change of a booking is lost."""
+    state_class = python_in("docs/messages.md")["State"]
+    last, events = versions_of_a_booking(short)
+    for order in itertools.permutations(events):
+        state = state_class()
+        for event in order:
+            state.take(event)
+        got = state.bookings[last["id"]]
+        assert {name: got[name] for name in last} == last
+        assert not state.unknown
+
+
+def test_documented_state_of_a_series():
+    state = python_in("docs/messages.md")["State"]()
+    made, ended = (json.loads((CORPUS / "events" / "ok" / f"accepted-booking.{name}.json")
+                              .read_bytes()) for name in ("create-series", "cancel-series"))
+    state.take(ended)
+    state.take(made)
+    assert [(ident, booking["id"], booking["version"], booking["state"], booking["user"])
+            for ident, booking in state.bookings.items()] == [
+                (4268035, 4268035, 2, "released", "alice"),
+                (17592190312451, 17592190312451, 2, "cancelled", "alice")]
+    assert not state.unknown
 
 
 def examples_in(path):

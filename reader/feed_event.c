@@ -4,19 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/request.h"
+#include "lib/codec/event_concern.h"
 
-/* NULL: nothing to add. */
-static void add_name(struct buf *list, const char *name)
+static void add_name(void *arg, const char *name)
 {
-    if (name)
-        buf_append(list, name, strlen(name) + 1);
-}
-
-static void add_machines(struct buf *list, const struct share *shares, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        add_name(list, shares[i].machine);
+    buf_append(arg, name, strlen(name) + 1);
 }
 
 static bool has_name(const struct buf *list, const char *name)
@@ -28,54 +20,12 @@ static bool has_name(const struct buf *list, const char *name)
     return false;
 }
 
-/* Only a change or an end of a booking leaves machines. */
-static bool leaves_machines(const struct event_view *view)
+static void add_booking(void *arg, int64_t booking)
 {
-    const char *type = view->request.type;
-    return view->kind == EVENT_ACCEPTED &&
-           (!type || strcmp(type, request_type_name(REQUEST_BOOKING_CREATE)) != 0);
-}
-
-static void take_bookings(struct feed_event *event, const struct event_view *view)
-{
-    const struct series_view *series = view->series;
-    size_t most = 1 + view->displaced_count + (series ? series->count : 0);
-    event->bookings = xcalloc(most, sizeof(*event->bookings));
-    if (view->booking)
-        event->bookings[event->booking_count++] = view->booking->id;
-    for (size_t i = 0; series && i < series->count; i++) {
-        if (series->occurrences[i].booking != 0)
-            event->bookings[event->booking_count++] = series->occurrences[i].booking;
-    }
-    for (size_t i = 0; i < view->displaced_count; i++)
-        event->bookings[event->booking_count++] = view->displaced[i].id;
-}
-
-/* Takes what filters compare. No label, user or sentence counts, whatever text it holds. */
-static void take_concern(struct feed_event *event, const struct event_view *view)
-{
-    static const char machine[] = "machine/";
-    const struct series_view *series = view->series;
-    add_name(&event->clients, view->request.client);
-    if (view->booking) {
-        add_name(&event->clients, view->booking->client);
-        add_machines(&event->machines, view->booking->shares, view->booking->share_count);
-    }
-    for (size_t i = 0; i < view->displaced_count; i++)
-        add_name(&event->clients, view->displaced[i].client);
-    if (view->subject && strncmp(view->subject, machine, sizeof(machine) - 1) == 0)
-        add_name(&event->machines, view->subject + sizeof(machine) - 1);
-    if (view->machine)
-        add_name(&event->machines, view->machine->name);
-    add_name(&event->machines, view->blocking_machine);
-    add_machines(&event->machines, view->frees, view->free_count);
-    for (size_t i = 0; series && i < series->count; i++) {
-        const struct occurrence *occurrence = &series->occurrences[i];
-        add_name(&event->machines, occurrence->machine);
-        add_machines(&event->machines, occurrence->shares, occurrence->share_count);
-    }
-    if (leaves_machines(view))
-        take_bookings(event, view);
+    struct feed_event *event = arg;
+    event->bookings = xgrow(event->bookings, event->booking_count, &event->booking_room,
+                            sizeof(*event->bookings));
+    event->bookings[event->booking_count++] = booking;
 }
 
 enum err feed_event_new(const char *bytes, size_t len, struct feed_event **out, struct failure *f)
@@ -96,9 +46,11 @@ enum err feed_event_new(const char *bytes, size_t len, struct feed_event **out, 
         event->type = xstrdup(view.type);
         event->bytes = xstrndup(bytes, len);
         event->len = len;
-        take_concern(event, &view);
+        event_each_client(&view, add_name, &event->clients);
+        event_each_machine(&view, add_name, &event->machines);
+        event_each_untold(&view, add_booking, event);
         event->size = sizeof(*event) + len + event->clients.capacity + event->machines.capacity +
-                      event->booking_count * sizeof(*event->bookings);
+                      event->booking_room * sizeof(*event->bookings);
         *out = event;
     }
     arena_free(arena);

@@ -13,13 +13,8 @@
 #include "lib/codec/event_read.h"
 
 /* Members are only for reading, and `held` is feed_event.c's. A list of names is one text: each
- * name with a NUL behind it; a list may repeat a name or a booking.
- * - clients: the request's; the owner of the booking or series; the owners of displaced bookings.
- * - machines: those of the booking's and each occurrence's allocations; that of a registration or
- *   update, also of a rejected one (the subject); that which a rejection, or an occurrence that was
- *   left out, is about; those whose free amounts a rejection tells.
- * - bookings: the booking, the occurrences that were booked or ended, the displaced ones, if the
- *   event may end what they hold: it does not name the machines that a booking leaves. */
+ * name with a NUL behind it. lib/codec/event_concern.h says what the lists hold; `bookings` are those
+ * of event_each_untold. A list may repeat a name or a booking. */
 struct feed_event {
     int32_t part;
     int64_t seq;
@@ -30,7 +25,7 @@ struct feed_event {
     size_t size;                  /* bytes of memory that the event takes */
     struct buf clients, machines; /* lists of names */
     int64_t *bookings;
-    size_t booking_count;
+    size_t booking_count, booking_room;
     _Atomic(struct buf *) held; /* a list of names; NULL: not known */
     atomic_uint references;
 };
@@ -54,8 +49,8 @@ struct feed_event *feed_event_ref(struct feed_event *event);
 void feed_event_unref(struct feed_event *event); /* NULL is fine */
 
 /* Whether the filter lets the event through. FEED_NEEDS_HELD is possible until feed_event_set_held:
- * an event that cancels, amends or displaces a booking does not name the machines that the booking
- * leaves, and concerns their listeners all the same. */
+ * an event that does not tell what a booking held before concerns the listeners of the machines that
+ * the booking leaves all the same. */
 enum feed_match feed_event_match(const struct feed_event *event, const struct feed_filter *filter);
 /* Adds the list of all machines that event->bookings have ever held; takes the buffer's memory. The
  * first call wins. */

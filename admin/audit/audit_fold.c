@@ -60,7 +60,11 @@ static void fold_row(struct audit *audit, MYSQL_ROW row, size_t event_len, struc
         audit_differ(audit, "decision_contradicts", id,
                      "the decision's %s is not what its event says", column);
     }
-    event_fold_take(&audit->fold, &event, arena);
+    const char *member = event_fold_take(&audit->fold, &event, arena);
+    if (member) {
+        audit_differ(audit, "decision_contradicts", id,
+                     "%s of the decision's event is not what the decisions before it left", member);
+    }
 }
 
 /* Sequences are 1, 2, 3 … up to the partition's last_seq. */

@@ -99,7 +99,36 @@ static void set_shares(struct event_fold *fold, struct fold_booking *booking,
     }
 }
 
-/* Sets the booking's newest state. `told` has no client after a displacement. */
+static bool same_shares(const struct fold_booking *booking, const struct booking_view *told)
+{
+    if (!booking->shares_known || !told->shares)
+        return true;
+    if (booking->share_count != told->share_count)
+        return false;
+    for (size_t i = 0; i < told->share_count; i++) {
+        const struct fold_share *share = &booking->shares[i];
+        if (strcmp(share->machine->name, told->shares[i].machine) != 0 ||
+            !amount_equals(share->amount, told->shares[i].amount))
+            return false;
+    }
+    return true;
+}
+
+/* Whether `previous` is the version before `version`, and the state that the fold has of it, if it
+ * has that one: events of other partitions may not have been taken yet. */
+static bool is_previous(const struct fold_booking *booking, const struct booking_view *previous,
+                        int64_t version)
+{
+    if (!previous)
+        return true;
+    if (previous->version != version - 1)
+        return false;
+    return booking->version != previous->version || booking->told_version != booking->version ||
+           (booking->state == previous->state && booking->start_ms == previous->start_ms &&
+            booking->end_ms == previous->end_ms && same_shares(booking, previous));
+}
+
+/* Sets the booking's newest state. `told` has no user if the event tells of the booking in short. */
 static void move_on(struct event_fold *fold, struct fold_booking *booking,
                     const struct booking_view *told)
 {
@@ -109,14 +138,17 @@ static void move_on(struct event_fold *fold, struct fold_booking *booking,
     booking->end_ms = told->end_ms;
     set_shares(fold, booking, told);
     if (fold->watch.booking)
-        fold->watch.booking(fold->watch.arg, booking, old_version, !told->client);
+        fold->watch.booking(fold->watch.arg, booking, old_version, !told->user);
 }
 
-static void take_booking(struct event_fold *fold, const struct booking_view *told)
+/* Takes the booking. Returns whether `previous` (NULL: not told) is what it was before. */
+static bool take_booking(struct event_fold *fold, const struct booking_view *told,
+                         const struct booking_view *previous)
 {
     struct fold_booking *booking = need_booking(fold, told->id);
+    bool good = is_previous(booking, previous, told->version);
     booking->facts++;
-    if (told->version > booking->told_version) {
+    if (told->user && told->version > booking->told_version) {
         booking->told_version = told->version;
         booking->series = told->series;
         booking->start_ms = told->start_ms;
@@ -125,13 +157,15 @@ static void take_booking(struct event_fold *fold, const struct booking_view *tol
     }
     if (told->version > booking->version)
         move_on(fold, booking, told);
+    return good;
 }
 
 /* Takes the occurrences that were booked or ended; `first` is one of them, and alone names the
  * series, client and user. */
-static void take_series(struct event_fold *fold, const struct series_view *series,
+static bool take_series(struct event_fold *fold, const struct series_view *series,
                         const struct booking_view *first)
 {
+    bool good = true;
     for (size_t i = 0; i < series->count; i++) {
         const struct occurrence *occurrence = &series->occurrences[i];
         struct booking_view told = *first;
@@ -144,25 +178,19 @@ static void take_series(struct event_fold *fold, const struct series_view *serie
         told.end_ms = occurrence->window.end_ms;
         told.shares = occurrence->shares;
         told.share_count = occurrence->share_count;
-        take_booking(fold, &told);
+        good = take_booking(fold, &told, occurrence->previous) && good;
     }
+    return good;
 }
 
-/* A displacement does not tell what a released booking held; a cancelled one holds nothing. */
-static void take_displaced(struct event_fold *fold, const struct displaced *displaced)
+/* Told in short, a released booking does not tell what it held; a cancelled one holds nothing. */
+static bool take_displaced(struct event_fold *fold, const struct displaced *displaced)
 {
     static const struct share nothing[1];
-    struct fold_booking *booking = need_booking(fold, displaced->id);
-    booking->facts++;
-    if (displaced->version <= booking->version)
-        return;
-    move_on(fold, booking,
-            &(struct booking_view){
-                .version = displaced->version,
-                .state = displaced->state,
-                .end_ms = displaced->end_ms,
-                .shares = displaced->state == BOOKING_CANCELLED ? nothing : NULL,
-            });
+    struct booking_view told = displaced->booking;
+    if (!told.user && told.state == BOOKING_CANCELLED)
+        told.shares = nothing;
+    return take_booking(fold, &told, displaced->previous);
 }
 
 static void take_machine(struct event_fold *fold, const struct machine_view *told,
@@ -182,17 +210,33 @@ static void take_machine(struct event_fold *fold, const struct machine_view *tol
         fold->watch.machine(fold->watch.arg, machine, &before, told);
 }
 
-void event_fold_take(struct event_fold *fold, const struct event_view *event, struct arena *scratch)
+/* A change of a begun booking counts from the event's time, rounded up to the second. */
+static bool is_effective(const struct event_view *event)
 {
+    int64_t ceil_ms = time_ceil_s(event->time_ms);
+    bool begun = event->previous && event->previous->start_ms < ceil_ms;
+    return event->effective_ms == (begun ? ceil_ms : 0);
+}
+
+const char *event_fold_take(struct event_fold *fold, const struct event_view *event,
+                            struct arena *scratch)
+{
+    const char *wrong = NULL;
     if (event->kind != EVENT_ACCEPTED || event->duplicate_of)
-        return;
-    for (size_t i = 0; i < event->displaced_count; i++)
-        take_displaced(fold, &event->displaced[i]);
-    if (event->series && event->booking) {
-        take_series(fold, event->series, event->booking);
-    } else if (event->booking) {
-        take_booking(fold, event->booking);
+        return NULL;
+    for (size_t i = 0; i < event->displaced_count; i++) {
+        if (!take_displaced(fold, &event->displaced[i]))
+            wrong = "data.displaced";
     }
+    if (event->series && event->booking) {
+        if (!take_series(fold, event->series, event->booking))
+            wrong = "data.series";
+    } else if (event->booking && !take_booking(fold, event->booking, event->previous)) {
+        wrong = "data.previous";
+    }
+    if (!is_effective(event))
+        wrong = "data.effective_from";
     if (event->machine)
         take_machine(fold, event->machine, scratch);
+    return wrong;
 }

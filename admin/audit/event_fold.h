@@ -37,8 +37,8 @@ struct fold_booking {
     struct fold_share *shares; /* what it holds until its end */
     size_t share_count;
     bool shares_known; /* the newest event may not repeat them */
-    /* From the newest event but displacements, which do not tell them; told_version 0, client and
-     * user NULL: there was none. */
+    /* From the newest event that tells them, as all do but a displacement in short; told_version 0,
+     * client and user NULL: there was none. */
     int64_t told_version, series, start_ms; /* series 0: none */
     char *client, *user;
     bool seen; /* the audit's mark: the table has it */
@@ -47,9 +47,9 @@ struct fold_booking {
 /* Functions called after each change; each may be NULL. */
 struct fold_watch {
     void *arg;
-    /* The booking has a newer version than `old_version`; `displaced`: a change of a machine ended
-     * it. */
-    void (*booking)(void *arg, struct fold_booking *booking, int64_t old_version, bool displaced);
+    /* The booking has a newer version than `old_version`; `in_short`: the event does not tell its
+     * start. */
+    void (*booking)(void *arg, struct fold_booking *booking, int64_t old_version, bool in_short);
     /* An event told of the machine, perhaps of an older version than the machine has (`told`).
      * `before`: the machine before the event, without its labels. */
     void (*machine)(void *arg, struct fold_machine *machine, const struct fold_machine *before,
@@ -69,9 +69,11 @@ void event_fold_init(struct event_fold *fold, const struct fold_watch *watch);
 /* Zeroed is fine. */
 void event_fold_fini(struct event_fold *fold);
 /* Takes an accepted event; others, and duplicates, change nothing. The fold keeps nothing in
- * `scratch`. */
-void event_fold_take(struct event_fold *fold, const struct event_view *event,
-                     struct arena *scratch);
+ * `scratch`. Returns the member that contradicts the events taken before or the event's time (what a
+ * change replaced, and from when on it counts), such as "data.previous"; NULL: none. The rest of the
+ * event counts all the same. */
+const char *event_fold_take(struct event_fold *fold, const struct event_view *event,
+                            struct arena *scratch);
 struct fold_booking *event_fold_booking(const struct event_fold *fold, int64_t id); /* NULL: none */
 /* NULL: no event named it. */
 struct fold_machine *event_fold_machine(const struct event_fold *fold, const char *name);

@@ -263,7 +263,8 @@ static void tell_foreign(struct follow *follow, const rd_kafka_message_t *messag
     json_t *more = json_pack("{s:i, s:I}", "partition", (int)message->partition, "offset",
                              (json_int_t)message->offset);
     tell(follow, (struct finding){"event_foreign", at, more},
-         "a message of the event topic is no event of this partition, or is damaged");
+         "a message of the event topic is no event of this partition, is damaged, or contradicts "
+         "the events before it");
 }
 
 /* Returns false for a repeat. */

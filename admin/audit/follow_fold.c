@@ -252,12 +252,12 @@ static int64_t renew(struct follow_fold *fold, struct follow_booking *booking, i
 }
 
 /* The booking has a newer version. */
-static void on_booking(void *arg, struct fold_booking *base, int64_t old_version, bool displaced)
+static void on_booking(void *arg, struct fold_booking *base, int64_t old_version, bool in_short)
 {
     struct follow_fold *fold = arg;
     struct follow_booking *booking = booking_of(fold, base);
     int64_t from_ms = renew(fold, booking, old_version,
-                            displaced ? booking->start_ms : base->start_ms);
+                            in_short ? booking->start_ms : base->start_ms);
     for (size_t i = 0; base->state == BOOKING_BOOKED && i < base->share_count; i++) {
         struct follow_machine *machine = machine_of(fold, base->shares[i].machine);
         if (!follow_is_registered(machine))
@@ -335,8 +335,8 @@ bool follow_fold_event(struct follow_fold *fold, int32_t part, int64_t seq, cons
     if (good) {
         fold->event = (struct follow_event){part, seq, time_floor_s(event.time_ms),
                                             time_ceil_s(event.time_ms)};
-        event_fold_take(&fold->base, &event, fold->scratch);
-        good = event.kind != EVENT_ACCEPTED || event.duplicate_of || !event.fault;
+        bool sound = !event_fold_take(&fold->base, &event, fold->scratch);
+        good = sound && (event.kind != EVENT_ACCEPTED || event.duplicate_of || !event.fault);
     }
     explain(fold);
     return good;

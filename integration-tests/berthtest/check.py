@@ -27,7 +27,7 @@ from confluent_kafka import TopicPartition
 from jsonschema import Draft202012Validator, FormatChecker
 
 from berthtest.events import Event, read_topic
-from berthtest.farm import canonical
+from berthtest.farm import canonical, rfc3339
 from berthtest.servers import ROOT
 from berthtest.wait import wait_until
 
@@ -338,21 +338,25 @@ class Step:
     """One version of a booking."""
     now_ms: int
     event: Event
-    booking: dict | None  # None: displaced
-    displaced: dict | None = None
+    booking: dict
+    previous: dict | None
 
 
 def bookings_of(event, wrong):
-    """The booking versions in an accepted event: one, or one for each occurrence of a series."""
-    booking = event.data.get("booking")
-    series = event.data.get("series")
-    if series is None:
-        return [booking] if booking else []
-    found = [{**booking, **{key: value for key, value in item.items() if key != "booking"},
-              "id": item["booking"]} for item in series["occurrences"] if "booking" in item]
-    wrong(found and found[0] == booking and booking.get("series") == series["id"],
+    """The booking versions in an accepted event, each with its `previous`: the one that the request was
+    about, or one for each occurrence of a series; and the displaced ones."""
+    booking, series = event.data.get("booking"), event.data.get("series")
+    found = [{**item} for item in event.data.get("displaced", ())]
+    if series is not None:
+        found += [{**booking, **{key: value for key, value in item.items() if key != "booking"},
+                   "id": item["booking"]} for item in series["occurrences"] if "booking" in item]
+    elif booking is not None:
+        found.append({**booking, "previous": event.data.get("previous")})
+    pairs = [(state.pop("previous", None), state) for state in found]
+    wrong(series is None or pairs[0] == (event.data.get("previous"), booking)
+          and booking.get("series") == series["id"],
           f"event {event.id}: its booking is not the first of its series")
-    return found
+    return pairs
 
 
 def steps_of_bookings(picture, wrong):
@@ -360,13 +364,10 @@ def steps_of_bookings(picture, wrong):
     found = defaultdict(dict)
     for event in picture.accepted():
         now_ms = millis(event.json["time"])
-        changes = [(item["id"], item["version"], Step(now_ms, event, None, item))
-                   for item in event.data.get("displaced", ())]
-        changes += [(booking["id"], booking["version"], Step(now_ms, event, booking))
-                    for booking in bookings_of(event, wrong)]
-        for ident, version, step in changes:
+        for previous, booking in bookings_of(event, wrong):
+            ident, version = booking["id"], booking["version"]
             wrong(version not in found[ident], f"booking {ident} has version {version} twice")
-            found[ident][version] = step
+            found[ident][version] = Step(now_ms, event, booking, previous)
     result = {}
     for ident, versions in found.items():
         wrong(sorted(versions) == list(range(1, len(versions) + 1)),
@@ -375,25 +376,34 @@ def steps_of_bookings(picture, wrong):
     return result
 
 
+def check_previous(step, state, cut_ms, wrong):
+    """A change tells the state before it and, of a booking that had begun, from when on it counts
+    (cut_ms; None: it had not begun)."""
+    data, ident = step.event.data, step.booking["id"]
+    if state is not None:
+        wrong(step.previous == {name: state[name] for name in step.previous or state},
+              f"booking {ident} was {state} before {step.event.id}, not {step.previous}")
+    if ident == data.get("booking", {}).get("id"):
+        wrong(data.get("effective_from") == (cut_ms and rfc3339(cut_ms // 1000)),
+              f"event {step.event.id} counts from {data.get('effective_from')}")
+
+
 def fold_booking(ident, steps, wrong):
     """A booking's last state and its use over time."""
     use, state = Use(), None
     first = steps[0]
     occurrence, made = ident // 4096 >> 32, first.event.sequence * 4096 + first.event.partition
-    wrong(first.booking is not None and first.event.data["request"]["type"] == "booking.create"
+    wrong(first.event.data["request"]["type"] == "booking.create" and first.previous is None
           and ident == (occurrence << 32) * 4096 + made
           and first.booking.get("series") in (made, None if occurrence == 0 else made),
           f"booking {ident} was not made by its first event {first.event.id}")
     for step in steps:
         ceil_ms = ceil_s(step.now_ms)
         begun = state is not None and millis(state["start"]) < ceil_ms
-        if step.displaced is not None:
-            state = {**state, "state": step.displaced["state"], "end": step.displaced["end"]}
-        else:
-            if begun:
-                wrong(step.booking["start"] == state["start"],
-                      f"booking {ident} had begun and got another start")
-            state = step.booking
+        check_previous(step, state, ceil_ms if begun else None, wrong)
+        wrong(not begun or step.booking["start"] == state["start"],
+              f"booking {ident} had begun and got another start")
+        state = step.booking
         over = state["state"] != "booked"
         wrong(not over or state["state"] == ("released" if begun else "cancelled"),
               f"booking {ident} is {state['state']} after {step.event.id}")

@@ -13,11 +13,18 @@
 
 /* Expected lengths, so that the buffer of most events never grows: what every event has, and what
  * each item of a list adds. */
-#define EVENT_ROOM     1024
-#define DISPLACED_ROOM 160
-#define SHARE_ROOM     96
-#define LABEL_ROOM     64
-#define WINDOW_ROOM    160
+#define EVENT_ROOM   1024
+#define BOOKING_ROOM 224
+#define SHARE_ROOM   96
+#define LABEL_ROOM   64
+#define WINDOW_ROOM  160
+
+/* Upper bounds of lengths: an event before the id and position of a duplicate are added; an item of
+ * `displaced` in short, an occurrence without allocations, and one machine of allocations. */
+#define EVENT_MAX      (LIMIT_EVENT_LEN - 1024)
+#define SHORT_MAX      256
+#define OCCURRENCE_MAX 256
+#define SHARE_MAX      128
 
 char *event_id(struct arena *arena, int32_t part, int64_t seq)
 {
@@ -30,12 +37,33 @@ char *event_id(struct arena *arena, int32_t part, int64_t seq)
 
 /* --- parts of data --- */
 
+/* Takes back what was written from `mark` on unless the event then has room for `rest` bytes. */
+static bool keep_if_room(struct jsonout *out, size_t mark, size_t rest)
+{
+    bool room = out->len + rest <= EVENT_MAX;
+    if (!room)
+        out->len = mark;
+    return room;
+}
+
+/* Writes what can differ between two versions of a booking. */
+static void put_previous(struct jsonout *out, const struct booking_view *previous)
+{
+    JSONOUT_INT(out, ",\"previous\":{\"version\":", previous->version);
+    JSONOUT_STRING(out, ",\"state\":", booking_state_name(previous->state));
+    JSONOUT_TIME(out, ",\"start\":", previous->start_ms);
+    JSONOUT_TIME(out, ",\"end\":", previous->end_ms);
+    JSONOUT_RAW(out, ",\"allocations\":");
+    jsonout_shares(out, previous->shares, previous->share_count);
+    JSONOUT_RAW(out, "}");
+}
+
+/* Writes the occurrence's members. */
 static void put_occurrence(struct jsonout *out, const struct occurrence *occurrence,
                            bool with_shares)
 {
     bool booked = occurrence->booking != 0;
     assert(booked == (occurrence->reason == REASON_NONE));
-    JSONOUT_RAW(out, "{");
     if (booked) {
         JSONOUT_INT(out, "\"booking\":", occurrence->booking);
         JSONOUT_INT(out, ",\"version\":", occurrence->version);
@@ -52,39 +80,71 @@ static void put_occurrence(struct jsonout *out, const struct occurrence *occurre
         JSONOUT_RAW(out, ",\"allocations\":");
         jsonout_shares(out, occurrence->shares, occurrence->share_count);
     }
-    JSONOUT_RAW(out, "}");
+}
+
+/* Whether the allocations of the occurrence at hand are written, after `shown` machines before it. */
+static bool shows_shares(const struct occurrence *occurrence, size_t *shown)
+{
+    bool fit = *shown + occurrence->share_count <= LIMIT_SERIES_SHARES;
+    *shown += fit ? occurrence->share_count : 0;
+    return fit;
 }
 
 /* Writes a series. Its bookings name at most LIMIT_SERIES_SHARES machines when it is made, but
  * each can be amended to hold LIMIT_ALLOCATIONS: many that run at once and are released together
  * would not fit into an event. Occurrences after the first LIMIT_SERIES_SHARES machines are
- * written without their allocations. */
+ * written without their allocations; what a cancel replaced is written where the rest still has
+ * room. */
 static void put_series(struct jsonout *out, const struct series_view *series)
 {
-    size_t shown = 0;
+    size_t shown = 0, all = 0;
     assert(series->count <= LIMIT_OCCURRENCES);
+    for (size_t i = 0; i < series->count; i++)
+        shows_shares(&series->occurrences[i], &all);
     JSONOUT_INT(out, ",\"series\":{\"id\":", series->id);
     JSONOUT_RAW(out, ",\"occurrences\":[");
     for (size_t i = 0; i < series->count; i++) {
         const struct occurrence *occurrence = &series->occurrences[i];
-        bool with_shares = shown + occurrence->share_count <= LIMIT_SERIES_SHARES;
         jsonout_comma(out);
-        put_occurrence(out, occurrence, with_shares);
-        shown += with_shares ? occurrence->share_count : 0;
+        JSONOUT_RAW(out, "{");
+        put_occurrence(out, occurrence, shows_shares(occurrence, &shown));
+        size_t mark = out->len;
+        if (occurrence->previous) {
+            put_previous(out, occurrence->previous);
+            keep_if_room(out, mark,
+                         (series->count - i) * OCCURRENCE_MAX + (all - shown) * SHARE_MAX);
+        }
+        JSONOUT_RAW(out, "}");
     }
     JSONOUT_RAW(out, "]}");
 }
 
+static void put_short(struct jsonout *out, const struct booking_view *booking)
+{
+    JSONOUT_INT(out, "\"id\":", booking->id);
+    JSONOUT_INT(out, ",\"version\":", booking->version);
+    JSONOUT_STRING(out, ",\"client\":", booking->client);
+    JSONOUT_STRING(out, ",\"state\":", booking_state_name(booking->state));
+    JSONOUT_TIME(out, ",\"end\":", booking->end_ms);
+}
+
+/* Writes the ended bookings: the first ones whole and, where the rest would have no room otherwise,
+ * the others in short. */
 static void put_displaced(struct jsonout *out, const struct displaced *displaced, size_t count)
 {
+    bool whole = true;
     JSONOUT_RAW(out, ",\"displaced\":[");
     for (size_t i = 0; i < count; i++) {
         jsonout_comma(out);
-        JSONOUT_INT(out, "{\"id\":", displaced[i].id);
-        JSONOUT_INT(out, ",\"version\":", displaced[i].version);
-        JSONOUT_STRING(out, ",\"client\":", displaced[i].client);
-        JSONOUT_STRING(out, ",\"state\":", booking_state_name(displaced[i].state));
-        JSONOUT_TIME(out, ",\"end\":", displaced[i].end_ms);
+        JSONOUT_RAW(out, "{");
+        size_t mark = out->len;
+        if (whole) {
+            jsonout_booking_members(out, &displaced[i].booking);
+            put_previous(out, displaced[i].previous);
+            whole = keep_if_room(out, mark, (count - i) * SHORT_MAX);
+        }
+        if (!whole)
+            put_short(out, &displaced[i].booking);
         JSONOUT_RAW(out, "}");
     }
     JSONOUT_RAW(out, "]");
@@ -97,6 +157,10 @@ static void put_accepted(struct jsonout *out, const struct decision *dec)
         JSONOUT_RAW(out, ",\"booking\":");
         jsonout_booking(out, dec->booking);
     }
+    if (dec->previous)
+        put_previous(out, dec->previous);
+    if (dec->effective_ms != 0)
+        JSONOUT_TIME(out, ",\"effective_from\":", dec->effective_ms);
     if (dec->series)
         put_series(out, dec->series);
     if (dec->machine) {
@@ -133,8 +197,10 @@ static void put_rejected(struct jsonout *out, const struct decision *dec)
     JSONOUT_STRING(out, ",\"detail\":", dec->detail);
     if (dec->pointer)
         JSONOUT_STRING(out, ",\"pointer\":", dec->pointer);
-    if (dec->blocking_machine)
-        JSONOUT_STRING(out, ",\"machine\":", dec->blocking_machine);
+    if (dec->blocking_machine) {
+        JSONOUT_STRING(out, ",\"machine_name\":", dec->blocking_machine);
+        JSONOUT_STRING(out, ",\"machine\":", dec->blocking_machine); /* its name before */
+    }
     if (dec->has_free) {
         JSONOUT_RAW(out, ",\"free\":{");
         jsonout_amount(out, dec->free);
@@ -246,11 +312,15 @@ static void put_attributes(struct jsonout *out, const struct event_input *in,
 
 static size_t room_for(const struct decision *dec)
 {
-    size_t room = EVENT_ROOM + dec->displaced_count * DISPLACED_ROOM;
+    size_t room = EVENT_ROOM + dec->displaced_count * 2 * BOOKING_ROOM;
+    size_t held = 0; /* by the booking after and before the decision */
     if (dec->booking)
-        room += dec->booking->share_count * SHARE_ROOM;
+        held += dec->booking->share_count * SHARE_ROOM;
+    if (dec->previous)
+        held += WINDOW_ROOM + dec->previous->share_count * SHARE_ROOM;
+    room += held;
     if (dec->series)
-        room += dec->series->count * (WINDOW_ROOM + dec->booking->share_count * SHARE_ROOM);
+        room += dec->series->count * (WINDOW_ROOM + held);
     room += dec->free_count * SHARE_ROOM;
     if (dec->machine)
         room += dec->machine->labels.count * LABEL_ROOM;

@@ -163,16 +163,19 @@ SHAPE(share);
 #define AT(member) offsetof(struct booking_view, member)
 static const struct field booking_fields[] = {
     {"client", REQUIRED, parse_name, AT(client), 0, 0, 0},
-    {"user", REQUIRED, parse_text, AT(user), 0, 0, 0},
     {"id", REQUIRED, parse_int, AT(id), 0, 1, INT64_MAX},
     {"version", REQUIRED, parse_int, AT(version), 0, 1, INT64_MAX},
     {"state", REQUIRED, parse_booking_state, AT(state), 0, 0, 0},
-    {"start", REQUIRED, parse_time, AT(start_ms), 0, 0, 0},
     {"end", REQUIRED, parse_time, AT(end_ms), 0, 0, 0},
+    {"start", REQUIRED, parse_time, AT(start_ms), 0, 0, 0},
+    {"user", REQUIRED, parse_text, AT(user), 0, 0, 0},
     {"series", OPTIONAL, parse_int, AT(series), 0, 1, INT64_MAX},
 };
 #undef AT
 SHAPE(booking);
+/* A displaced booking in short: client to end. A previous state: version to start. */
+static const struct shape short_shape = {booking_fields, 5, NULL};
+static const struct shape previous_shape = {&booking_fields[2], 4, NULL};
 
 #define AT(member) offsetof(struct occurrence, member)
 static const struct field window_fields[] = {
@@ -201,17 +204,6 @@ static const struct field machine_fields[] = {
 #undef AT
 SHAPE(machine);
 
-#define AT(member) offsetof(struct displaced, member)
-static const struct field displaced_fields[] = {
-    {"client", REQUIRED, parse_name, AT(client), 0, 0, 0},
-    {"id", REQUIRED, parse_int, AT(id), 0, 1, INT64_MAX},
-    {"version", REQUIRED, parse_int, AT(version), 0, 1, INT64_MAX},
-    {"state", REQUIRED, parse_booking_state, AT(state), 0, 0, 0},
-    {"end", REQUIRED, parse_time, AT(end_ms), 0, 0, 0},
-};
-#undef AT
-SHAPE(displaced);
-
 /* Room for the array's items. NULL: missing, or no array, which is a fault. */
 static void *array_room(struct reading *r, const char *where, const json_t *array, size_t size)
 {
@@ -222,44 +214,46 @@ static void *array_room(struct reading *r, const char *where, const json_t *arra
     return NULL;
 }
 
-struct list {
-    const struct shape *shape;
-    size_t size; /* of an item's struct */
-};
-
-/* Reads an array of objects; leaves out the damaged ones. The next item overwrites what a
- * damaged one has left behind: all members of both shapes are required. NULL: missing, or no array. */
-static const void *read_array(struct reading *r, const char *where, const json_t *array,
-                              const struct list *list, size_t *count_out)
-{
-    char *items = array_room(r, where, array, list->size);
-    size_t count = 0;
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        count += read_members(r, where, json_array_get(array, i), list->shape,
-                              items + count * list->size);
-    }
-    *count_out = count;
-    return items;
-}
-
+/* Reads the machines; leaves out the damaged ones. The next machine overwrites what a damaged one
+ * has left behind: all its members are required. NULL: missing, or no array. */
 static const struct share *read_shares(struct reading *r, const char *where, const json_t *array,
                                        size_t *count_out)
 {
-    static const struct list list = {&share_shape, sizeof(struct share)};
-    return read_array(r, where, array, &list, count_out);
+    struct share *shares = array_room(r, where, array, sizeof(*shares));
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(array); i++)
+        count += read_members(r, where, json_array_get(array, i), &share_shape, &shares[count]);
+    *count_out = count;
+    return shares;
+}
+
+/* Reads the members of a booking in the shape, and its allocations. */
+static bool read_held(struct reading *r, const char *where, const json_t *object,
+                      const struct shape *shape, struct booking_view *out)
+{
+    if (!read_members(r, where, object, shape, out))
+        return false;
+    const char *shares_where = arena_printf(r->decoder.arena, "%s.allocations", where);
+    out->shares = read_shares(r, shares_where, json_object_get(object, "allocations"),
+                              &out->share_count);
+    if (!out->shares)
+        fault(r, shares_where, NULL);
+    return true;
 }
 
 static const struct booking_view *read_booking(struct reading *r, const json_t *object)
 {
-    static const char where[] = "data.booking", shares_where[] = "data.booking.allocations";
     struct booking_view *booking = arena_alloc(r->decoder.arena, sizeof(*booking));
-    if (!object || !read_members(r, where, object, &booking_shape, booking))
-        return NULL;
-    booking->shares = read_shares(r, shares_where, json_object_get(object, "allocations"),
-                                  &booking->share_count);
-    if (!booking->shares)
-        fault(r, shares_where, NULL);
-    return booking;
+    return object && read_held(r, "data.booking", object, &booking_shape, booking) ? booking : NULL;
+}
+
+/* The member `previous` of the object. NULL: missing or damaged. */
+static const struct booking_view *read_previous(struct reading *r, const char *where,
+                                                const json_t *object)
+{
+    const json_t *value = json_object_get(object, "previous");
+    struct booking_view *previous = arena_alloc(r->decoder.arena, sizeof(*previous));
+    return value && read_held(r, where, value, &previous_shape, previous) ? previous : NULL;
 }
 
 /* Sets *out, which is zero, only if the occurrence is not damaged. */
@@ -274,6 +268,7 @@ static bool read_occurrence(struct reading *r, const json_t *item, struct occurr
             return false;
         occurrence.shares = read_shares(r, where, json_object_get(item, "allocations"),
                                         &occurrence.share_count);
+        occurrence.previous = read_previous(r, "data.series.occurrences.previous", item);
     } else {
         const char *reason = json_string_value(json_object_get(item, "reason"));
         occurrence.machine = read_text(r, where, item, "machine", parse_name);
@@ -310,26 +305,68 @@ static const struct machine_view *read_machine(struct reading *r, const json_t *
                                                                                       : NULL;
 }
 
+/* Reads the ended bookings; leaves out the damaged ones. */
+static void read_displaced(struct reading *r, const json_t *array, struct event_view *out)
+{
+    static const char where[] = "data.displaced";
+    struct displaced *items = array_room(r, where, array, sizeof(*items));
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *item = json_array_get(array, i);
+        struct displaced *displaced = &items[count];
+        *displaced = (struct displaced){0};
+        if (!json_object_get(item, "user")) {
+            count += read_members(r, where, item, &short_shape, &displaced->booking);
+        } else if (read_held(r, where, item, &booking_shape, &displaced->booking)) {
+            displaced->previous = read_previous(r, "data.displaced.previous", item);
+            count++;
+        }
+    }
+    out->displaced_count = count;
+    out->displaced = items;
+}
+
+static void read_effective(struct reading *r, const json_t *data, struct event_view *out)
+{
+    static const struct field field = {"effective_from", OPTIONAL, parse_time, 0, 0, 0, 0};
+    read_members(r, "data.effective_from", data, &(struct shape){&field, 1, NULL},
+                 &out->effective_ms);
+}
+
+static void read_accepted(struct reading *r, const json_t *data, struct event_view *out)
+{
+    out->booking = read_booking(r, json_object_get(data, "booking"));
+    out->series = read_series(r, json_object_get(data, "series"));
+    out->machine = read_machine(r, json_object_get(data, "machine"));
+    if (out->booking) {
+        out->previous = read_previous(r, "data.previous", data);
+        read_effective(r, data, out);
+    }
+    read_displaced(r, json_object_get(data, "displaced"), out);
+    if (!out->booking && !out->machine)
+        fault(r, "data", NULL);
+}
+
+static void read_rejected(struct reading *r, const json_t *data, struct event_view *out)
+{
+    /* Older events have the name as `machine` only. */
+    const char *name = json_object_get(data, "machine_name") ? "machine_name" : "machine";
+    out->reason = read_text(r, "data", data, "reason", parse_text);
+    out->detail = read_text(r, "data", data, "detail", parse_text);
+    out->blocking_machine = read_text(r, "data", data, name, parse_name);
+    out->frees = read_shares(r, "data.machines_free", json_object_get(data, "machines_free"),
+                             &out->free_count);
+    if (!out->reason || !out->detail)
+        fault(r, "data", out->reason ? "detail" : "reason");
+}
+
 static void read_data(struct reading *r, const json_t *data, struct event_view *out)
 {
-    static const struct list list = {&displaced_shape, sizeof(struct displaced)};
     out->duplicate_of = read_text(r, "data", data, "duplicate_of", parse_text);
     if (out->kind == EVENT_ACCEPTED) {
-        out->booking = read_booking(r, json_object_get(data, "booking"));
-        out->series = read_series(r, json_object_get(data, "series"));
-        out->machine = read_machine(r, json_object_get(data, "machine"));
-        out->displaced = read_array(r, "data.displaced", json_object_get(data, "displaced"), &list,
-                                    &out->displaced_count);
-        if (!out->booking && !out->machine)
-            fault(r, "data", NULL);
+        read_accepted(r, data, out);
     } else if (out->kind == EVENT_REJECTED) {
-        out->reason = read_text(r, "data", data, "reason", parse_text);
-        out->detail = read_text(r, "data", data, "detail", parse_text);
-        out->blocking_machine = read_text(r, "data", data, "machine", parse_name);
-        out->frees = read_shares(r, "data.machines_free", json_object_get(data, "machines_free"),
-                                 &out->free_count);
-        if (!out->reason || !out->detail)
-            fault(r, "data", out->reason ? "detail" : "reason");
+        read_rejected(r, data, out);
     }
 }
 

@@ -38,8 +38,15 @@ struct event_view {
     const char *duplicate_of; /* the first event's id; NULL: this is no repeat */
     /* EVENT_ACCEPTED; a duplicate repeats the first answer's */
     const struct booking_view *booking; /* NULL: none */
-    const struct series_view *series;   /* NULL: none. Of an occurrence, shares NULL: not told */
+    const struct series_view
+        *series; /* NULL: none. Of an occurrence, shares or previous NULL: not told */
     const struct machine_view *machine; /* NULL: none */
+    /* What an amend or cancel replaced: of a `previous`, here and below, only version, state, start,
+     * end and shares are set. NULL: a new booking, or an older event, which does not tell. */
+    const struct booking_view *previous;
+    int64_t effective_ms; /* as in struct decision; an older event does not tell: 0 */
+    /* An item in short has only id, version, client, state and end; user, shares and previous are
+     * NULL. All items of older events are in short. */
     size_t displaced_count;
     const struct displaced *displaced;
     /* EVENT_REJECTED */

@@ -15,9 +15,9 @@ void jsonout_shares(struct jsonout *out, const struct share *shares, size_t coun
     JSONOUT_RAW(out, "]");
 }
 
-void jsonout_booking(struct jsonout *out, const struct booking_view *booking)
+void jsonout_booking_members(struct jsonout *out, const struct booking_view *booking)
 {
-    JSONOUT_INT(out, "{\"id\":", booking->id);
+    JSONOUT_INT(out, "\"id\":", booking->id);
     JSONOUT_INT(out, ",\"version\":", booking->version);
     if (booking->series != 0)
         JSONOUT_INT(out, ",\"series\":", booking->series);
@@ -28,6 +28,12 @@ void jsonout_booking(struct jsonout *out, const struct booking_view *booking)
     JSONOUT_TIME(out, ",\"end\":", booking->end_ms);
     JSONOUT_RAW(out, ",\"allocations\":");
     jsonout_shares(out, booking->shares, booking->share_count);
+}
+
+void jsonout_booking(struct jsonout *out, const struct booking_view *booking)
+{
+    JSONOUT_RAW(out, "{");
+    jsonout_booking_members(out, booking);
     JSONOUT_RAW(out, "}");
 }
 

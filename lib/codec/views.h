@@ -8,6 +8,8 @@
 #include "core/decide.h"
 #include "lib/codec/jsonout.h"
 
+/* "id":…,"version":…,…: a booking's members, without braces. */
+void jsonout_booking_members(struct jsonout *out, const struct booking_view *booking);
 /* {"id":…,"version":…,…}, as `data.booking` and `data.machine` of an event. */
 void jsonout_booking(struct jsonout *out, const struct booking_view *booking);
 void jsonout_machine(struct jsonout *out, const struct machine_view *machine);

@@ -10,6 +10,7 @@
 #include "lib/codec/labels.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/token.h"
+#include "tests/simulation/told.h"
 #include "worker/authenticate.h"
 
 #define MACHINES_MAX 64
@@ -30,6 +31,7 @@ struct replay {
     struct arena *arena;
     struct keyring *ring;
     int64_t generation; /* of the keys in the ring */
+    struct told told;
 };
 
 static enum err keys_of_generation(void *self, store_key_fn *fn, void *arg, struct failure *f)
@@ -269,6 +271,15 @@ static void compare(struct replay *r, const struct decision_row *row, const stru
              row->part, row->seq, row->event, event->bytes);
 }
 
+static void check_told(struct replay *r, const struct decision_row *row)
+{
+    const char *wrong = told_take(&r->told, row->event, row->event_len);
+    if (wrong) {
+        sim_fail(r->sim, "decision %" PRId32 "-%" PRId64 " does not tell all: %s: %.800s",
+                 row->part, row->seq, wrong, row->event);
+    }
+}
+
 static void decide_again(struct replay *r, const struct stored_decision *dec)
 {
     const struct decision_row *row = &dec->row;
@@ -397,12 +408,16 @@ void replay_check(struct sim *sim)
                        .arena = arena_new(),
                        .ring = keyring_new(),
                        .generation = -1};
+    r.told.arena = r.arena;
     world_batch_begin(r.world);
     put_clients(&r);
     for (size_t i = 0; i < sim->db->now.decisions.count && !sim->failed; i++)
         decide_again(&r, &sim->db->now.decisions.items[i]);
+    for (size_t i = 0; i < sim->db->now.decisions.count && !sim->failed; i++)
+        check_told(&r, &sim->db->now.decisions.items[i].row);
     if (!sim->failed)
         compare_tables(&r);
+    told_fini(&r.told);
     world_free(r.world);
     arena_free(r.arena);
     keyring_free(r.ring);

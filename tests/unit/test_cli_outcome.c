@@ -15,6 +15,7 @@
 
 #include "cli/cli.h"
 #include "lib/base/mem.h"
+#include "tests/unit/support.h"
 
 /* ---- output -------------------------------------------------------------------------------- */
 
@@ -164,6 +165,8 @@ static void commands_to_book_what_is_free(void **state)
 
 /* ---- rejected ------------------------------------------------------------------------------ */
 
+/* Columns of what a change replaced, and the end of a row. */
+#define UNCHANGED "\t-\t-\t-\t-\n"
 #define EVENT(type, subject, data)                                                                 \
     "{\"specversion\":\"1.0\",\"id\":\"3-1042\",\"source\":\"berth://demo/requests/3\",\"type\":"  \
     "\"berth.request." type "\"," subject "\"time\":\"2026-11-24T14:37:54Z\",\"data\":{"           \
@@ -205,9 +208,10 @@ static void no_room(void **state)
     expected.out =
         "outcome\treason\tsubject\tevent\trequest\tpartition\toffset\tduplicate_of\tseries\t"
         "booking\tversion\tstate\tstart\tend\tmachines\tmachine\tfree\tnext_available\tfitting\t"
-        "in_use\tlimit\tdisplaced\n"
+        "in_use\tlimit\tdisplaced\tprevious_start\tprevious_end\tprevious_machines\t"
+        "effective_from\n"
         "rejected\tinsufficient_capacity\t-\t3-1042\tr-1\t3\t1187\t-\t-\t-\t-\t-\t-\t-\t-\tgpu-01\t"
-        "gpu-01:0:64,gpu-02:1:512\t2026-12-01T04:00:00Z\t-\t-\t-\t-\n";
+        "gpu-01:0:64,gpu-02:1:512\t2026-12-01T04:00:00Z\t-\t-\t-\t-" UNCHANGED;
     expected.err = "berth: rejected: insufficient_capacity: gpu-01 is full.\n";
     check_printed(&cli, event, &asked, &expected);
     untype(&cli);
@@ -225,19 +229,19 @@ static void other_rejections(void **state)
     type(&cli, ARGV("machine", "retire", "gpu-01"));
     const char *in_use = EVENT("rejected", "\"subject\":\"machine/gpu-01\",",
                                "\"reason\":\"capacity_in_use\",\"detail\":\"Bookings use it.\","
-                               "\"machine\":\"gpu-01\",\"in_use\":[7,4268035]");
+                               "\"machine_name\":\"gpu-01\",\"in_use\":[7,4268035]");
     check_printed(&cli, in_use, NULL, &expected);
     cli.format = CLI_TSV;
     cli.headers = false;
     cli.quiet = true;
     expected.out =
         "rejected\tcapacity_in_use\tmachine/gpu-01\t3-1042\tr-1\t3\t1187\t-\t-\t-\t-\t-\t"
-        "-\t-\t-\tgpu-01\t-\t-\t-\t7,4268035\t-\t-\n";
+        "-\t-\t-\tgpu-01\t-\t-\t-\t7,4268035\t-\t-" UNCHANGED;
     expected.err = "berth: rejected: capacity_in_use: Bookings use it.\n";
     check_printed(&cli, in_use, NULL, &expected);
     expected.out =
         "rejected\tlimit_exceeded\t-\t3-1042\tr-1\t3\t1187\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-"
-        "\t-\t-\tgpus_at_once:8:6:4\t-\n";
+        "\t-\t-\tgpus_at_once:8:6:4\t-" UNCHANGED;
     expected.err = "berth: rejected: limit_exceeded: Too much.\n";
     check_printed(
         &cli,
@@ -247,7 +251,7 @@ static void other_rejections(void **state)
         NULL, &expected);
     expected.out =
         "rejected\tinsufficient_capacity\t-\t3-1042\tr-1\t3\t1187\t-\t-\t-\t-\t-\t-\t-\t-\t"
-        "-\t-\t-\t2\t-\t-\t-\n";
+        "-\t-\t-\t2\t-\t-\t-" UNCHANGED;
     expected.err = "berth: rejected: insufficient_capacity: 2 of 5 fit.\n";
     check_printed(&cli,
                   EVENT("rejected", "",
@@ -308,14 +312,94 @@ static void a_booking(void **state)
     check_printed(&cli, event, NULL, &expected);
     cli.format = CLI_TSV;
     cli.headers = false;
-    expected.out = "accepted\t-\tbooking/4268035\t3-1042\tr-1\t3\t1187\t-\t-\t4268035\t1\tbooked\t"
-                   "2026-12-01T02:00:00Z\t2026-12-01T04:00:00Z\tgpu-01:4:64\t-\t-\t-\t-\t-\t-\t-\n";
+    expected.out =
+        "accepted\t-\tbooking/4268035\t3-1042\tr-1\t3\t1187\t-\t-\t4268035\t1\tbooked\t"
+        "2026-12-01T02:00:00Z\t2026-12-01T04:00:00Z\tgpu-01:4:64\t-\t-\t-\t-\t-\t-\t-" UNCHANGED;
     check_printed(&cli, event, NULL, &expected);
     cli.format = CLI_JSON;
     char *line = xasprintf("%s\n", event);
     expected.out = line;
     check_printed(&cli, event, NULL, &expected);
     free(line);
+    untype(&cli);
+}
+
+/* The document of schemas/corpus; the caller frees it. */
+static char *document(const char *name)
+{
+    char *path = xasprintf("schemas/corpus/events/%s.json", name);
+    struct buf text = read_file(path);
+    assert_true(text.len > 0);
+    text.data[text.len - 1] = '\0'; /* the line's end */
+    free(path);
+    return text.data;
+}
+
+static void what_was_before(void **state)
+{
+    (void)state;
+    struct cli cli;
+    static const struct {
+        const char *name, *out;
+    } rows[] = {
+        {"ok/accepted-booking.amend-running",
+         "booking 4268035 booked: Tue 2026-11-24 14:37:54 CET (13:37:54Z) – Tue 2026-12-01 05:00 "
+         "CET, "
+         "6d14h22m6s\n"
+         "  for alice, by batch-1, version 2\n"
+         "  gpu-01                 4 GPUs     64 GiB\n"
+         "  before, until Tue 2026-11-24 15:37:55 CET: Tue 2026-11-24 14:37:54 CET (13:37:54Z) – "
+         "Tue 2026-12-01 05:00 CET, 6d14h22m6s, gpu-01:4:64,gpu-02:0:16\n"},
+        {"ok/accepted-booking.cancel-before",
+         "booking 4268035 cancelled: Tue 2026-12-01 03:00 CET (02:00Z) – 05:00 CET, 2h\n"
+         "  for alice, by batch-1, version 3\n"
+         "  before: Tue 2026-12-01 03:00 CET (02:00Z) – 05:00 CET, 2h, gpu-01:4:64,gpu-02:0:16\n"},
+    };
+    type(&cli, ARGV("amend", "4268035"));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *event = document(rows[i].name);
+        check_printed(&cli, event, NULL, &(struct expected){.out = rows[i].out, .err = ""});
+        free(event);
+    }
+    cli.format = CLI_TSV;
+    cli.headers = false;
+    char *event = document("ok/accepted-booking.amend-running");
+    check_printed(
+        &cli, event, NULL,
+        &(struct expected){.out = "accepted\t-\tbooking/4268035\t3-1042\t0192f3a1-7c1e-7b6e-8f00-"
+                                  "0123456789ab\t3\t1187\t-\t-\t4268035\t2\tbooked\t"
+                                  "2026-11-24T13:37:54Z\t2026-12-01T04:00:00Z\tgpu-01:4:64\t-\t-\t-"
+                                  "\t-\t-\t-\t-\t2026-11-24T13:37:54Z\t2026-12-01T04:00:00Z\t"
+                                  "gpu-01:4:64,gpu-02:0:16\t2026-11-24T14:37:55Z\n",
+                           .err = ""});
+    free(event);
+    untype(&cli);
+}
+
+/* Whole, and in short as earlier releases told it. */
+static void displaced_bookings(void **state)
+{
+    (void)state;
+    struct cli cli;
+    type(&cli, ARGV("machine", "update", "gpu-01", "--gpus", "0"));
+    char *event = document("ok/accepted-machine.update-displacing");
+    struct expected expected = {
+        .out =
+            "machine gpu-01               draining   0 GPUs      0 GiB\n"
+            "displaced: booking 4096 of batch-1, now released, for alice; before: Tue 2026-11-24 "
+            "14:37:54 CET (13:37:54Z) – Tue 2026-12-01 03:00 CET, 6d12h22m6s, "
+            "gpu-01:4:64\n"
+            "displaced: booking 4268035 of batch-2, now cancelled, for alice; before: Tue "
+            "2026-12-01 03:00 CET (02:00Z) – 05:00 CET, 2h, gpu-01:4:64,gpu-02:0:16\n",
+        .err = ""};
+    check_printed(&cli, event, NULL, &expected);
+    free(event);
+    event = document("earlier/accepted-machine.update-displacing");
+    expected.out = "machine gpu-01               draining   0 GPUs      0 GiB\n"
+                   "displaced: booking 4096 of batch-1, now released\n"
+                   "displaced: booking 4268035 of batch-2, now cancelled\n";
+    check_printed(&cli, event, NULL, &expected);
+    free(event);
     untype(&cli);
 }
 
@@ -352,12 +436,13 @@ static void a_series(void **state)
     cli.headers = false;
     expected.out =
         "accepted\t-\tbooking/4268035\t3-1042\tr-1\t3\t1187\t-\t4268035\t4268035\t1\tbooked\t"
-        "2026-12-01T02:00:00Z\t2026-12-01T04:00:00Z\tgpu-01:4:64\t-\t-\t-\t-\t-\t-\t-\n"
+        "2026-12-01T02:00:00Z\t2026-12-01T04:00:00Z\tgpu-01:4:64\t-\t-\t-\t-\t-\t-\t-" UNCHANGED
         "accepted\t-\tbooking/"
         "4268035\t3-1042\tr-1\t3\t1187\t-\t4268035\t17592190312451\t1\tbooked\t"
-        "2026-12-02T02:00:00Z\t2026-12-02T04:00:00Z\tgpu-01:4:64\t-\t-\t-\t-\t-\t-\t-\n"
+        "2026-12-02T02:00:00Z\t2026-12-02T04:00:00Z\tgpu-01:4:64\t-\t-\t-\t-\t-\t-\t-" UNCHANGED
         "accepted\tinsufficient_capacity\tbooking/4268035\t3-1042\tr-1\t3\t1187\t-\t4268035\t-\t-\t"
-        "left_out\t2026-12-03T02:00:00Z\t2026-12-03T04:00:00Z\t-\tgpu-01\t-\t-\t-\t-\t-\t-\n";
+        "left_out\t2026-12-03T02:00:00Z\t2026-12-03T04:00:00Z\t-\tgpu-01\t-\t-\t-\t-\t-"
+        "\t-" UNCHANGED;
     check_printed(&cli, event, NULL, &expected);
     untype(&cli);
 }
@@ -431,6 +516,8 @@ int main(void)
         cmocka_unit_test(other_rejections),
         cmocka_unit_test(a_series_without_room),
         cmocka_unit_test(a_booking),
+        cmocka_unit_test(what_was_before),
+        cmocka_unit_test(displaced_bookings),
         cmocka_unit_test(a_series),
         cmocka_unit_test(a_series_of_different_machines),
         cmocka_unit_test(cancels_of_a_series),

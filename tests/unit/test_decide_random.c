@@ -460,6 +460,21 @@ static void fold_shares(uint64_t *digest, const struct share *shares, size_t cou
     }
 }
 
+/* NULL: none. */
+static void fold_booking(uint64_t *digest, const struct booking_view *booking)
+{
+    if (!booking)
+        return;
+    fold_int(digest, booking->id);
+    fold_int(digest, booking->version * 8 + booking->state);
+    fold_int(digest, booking->series);
+    fold_text(digest, booking->client);
+    fold_text(digest, booking->user);
+    fold_int(digest, booking->start_ms);
+    fold_int(digest, booking->end_ms);
+    fold_shares(digest, booking->shares, booking->share_count);
+}
+
 static void fold_series(uint64_t *digest, const struct series_view *series)
 {
     if (!series)
@@ -474,6 +489,7 @@ static void fold_series(uint64_t *digest, const struct series_view *series)
         fold_int(digest, occurrence->reason);
         fold_text(digest, occurrence->machine);
         fold_shares(digest, occurrence->shares, occurrence->share_count);
+        fold_booking(digest, occurrence->previous);
     }
 }
 
@@ -512,14 +528,12 @@ static uint64_t digest_of(const struct decision *out)
         fold_int(&digest, machine->capacity.gpus * 1000 + machine->capacity.memory_gib);
         fold_int(&digest, machine->state);
     }
-    const struct booking_view *booking = out->booking;
-    if (booking)
-        fold_shares(&digest, booking->shares, booking->share_count);
+    fold_booking(&digest, out->booking);
+    fold_booking(&digest, out->previous);
+    fold_int(&digest, out->effective_ms);
     for (size_t i = 0; i < out->displaced_count; i++) {
-        fold_int(&digest, out->displaced[i].id * 4 + out->displaced[i].state);
-        fold_int(&digest, out->displaced[i].version);
-        fold_int(&digest, out->displaced[i].end_ms);
-        fold_text(&digest, out->displaced[i].client);
+        fold_booking(&digest, &out->displaced[i].booking);
+        fold_booking(&digest, out->displaced[i].previous);
     }
     return digest;
 }
@@ -604,7 +618,7 @@ static void compare(const struct decision *out, struct op *op, bool first)
          (int64_t)answer->displaced_count);
     uint64_t sum = 0;
     for (size_t i = 0; i < out->displaced_count; i++)
-        sum += (uint64_t)out->displaced[i].id * (i + 1);
+        sum += (uint64_t)out->displaced[i].booking.id * (i + 1);
     same("the displaced bookings", (int64_t)sum, (int64_t)answer->displaced_sum);
     uint64_t digest = digest_of(out);
     if (first) {

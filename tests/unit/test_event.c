@@ -122,6 +122,14 @@ static struct booking_view booked(void)
                                  .shares = shares};
 }
 
+/* The same booking one version before. */
+static struct booking_view before(const struct booking_view *booking)
+{
+    struct booking_view previous = booked();
+    previous.version = booking->version - 1;
+    return previous;
+}
+
 static void accept_booking(const struct booking_view *booking)
 {
     decision.booking = booking;
@@ -172,7 +180,9 @@ static void test_booking_amend(void **state)
     booking.version = 2;
     booking.user = "Zoë \"the queue\" O\\Neill";
     booking.share_count = 0;
+    const struct booking_view previous = before(&booking);
     accept_booking(&booking);
+    decision.previous = &previous;
     credential.client = "ops";
     claims.type = REQUEST_BOOKING_AMEND;
     claims.user = "山田 太郎";
@@ -183,6 +193,23 @@ static void test_booking_amend(void **state)
     assert_encoded("accepted-booking.amend");
 }
 
+/* A begun booking keeps its past: the event says from when on the change counts. */
+static void test_amend_of_running_booking(void **state)
+{
+    (void)state;
+    struct booking_view booking = booked();
+    booking.version = 2;
+    booking.start_ms = NOW_MS - NOW_MS % 1000 - HOUR_MS;
+    booking.share_count = 1;
+    struct booking_view previous = before(&booking);
+    previous.start_ms = booking.start_ms;
+    accept_booking(&booking);
+    decision.previous = &previous;
+    decision.effective_ms = time_ceil_s(NOW_MS);
+    claims.type = REQUEST_BOOKING_AMEND;
+    assert_encoded("accepted-booking.amend-running");
+}
+
 static void test_booking_cancel(void **state)
 {
     (void)state;
@@ -190,12 +217,16 @@ static void test_booking_cancel(void **state)
     booking.version = 3;
     booking.state = BOOKING_CANCELLED;
     booking.share_count = 0;
+    const struct booking_view previous = before(&booking);
     accept_booking(&booking);
+    decision.previous = &previous;
     claims.type = REQUEST_BOOKING_CANCEL;
     assert_encoded("accepted-booking.cancel-before");
     booking.state = BOOKING_RELEASED;
     booking.end_ms = START_MS + 61000;
     booking.share_count = 2;
+    input.now_ms = START_MS + 60123;
+    decision.effective_ms = booking.end_ms;
     assert_encoded("accepted-booking.cancel-running");
 }
 
@@ -228,10 +259,18 @@ static void test_machine_register(void **state)
 static void test_machine_update_displacing(void **state)
 {
     (void)state;
-    static const struct displaced displaced[] = {
-        {4096, 3, "batch-1", BOOKING_RELEASED, NOW_MS + 877},
-        {4268035, 2, "batch-2", BOOKING_CANCELLED, START_MS},
-    };
+    const struct booking_view running = {
+        4096,     2, 4096,  "batch-1", "alice", BOOKING_BOOKED, NOW_MS - 123 - HOUR_MS,
+        START_MS, 1, shares};
+    const struct booking_view later = booked();
+    struct displaced displaced[] = {{running, &running}, {later, &later}};
+    displaced[0].booking.version++;
+    displaced[0].booking.state = BOOKING_RELEASED;
+    displaced[0].booking.end_ms = NOW_MS + 877;
+    displaced[1].booking.client = "batch-2";
+    displaced[1].booking.version++;
+    displaced[1].booking.state = BOOKING_CANCELLED;
+    displaced[1].booking.share_count = 0;
     struct machine_view machine = registered();
     machine.version = 9;
     machine.capacity = (struct amount){0, 0};
@@ -299,7 +338,15 @@ static void test_series_cancel(void **state)
     occurrences[1].state = BOOKING_CANCELLED;
     occurrences[1].window.end_ms = START_MS + DAY_MS + HOUR_MS;
     occurrences[1].share_count = 0;
+    struct booking_view previous[2] = {before(&booking), before(&booking)};
+    previous[1].start_ms += DAY_MS;
+    previous[1].end_ms = START_MS + DAY_MS + HOUR_MS;
+    for (size_t i = 0; i < 2; i++)
+        occurrences[i].previous = &previous[i];
     accept_booking(&booking);
+    input.now_ms = booking.end_ms;
+    decision.previous = &previous[0];
+    decision.effective_ms = booking.end_ms;
     decision.series = &(struct series_view){booking.id, 2, occurrences};
     claims.type = REQUEST_BOOKING_CANCEL;
     assert_encoded("accepted-booking.cancel-series");
@@ -313,7 +360,9 @@ static void test_booking_of_series(void **state)
     booking.version = 2;
     booking.series = 4268035;
     booking.id += INT64_C(1) << 44;
+    const struct booking_view previous = before(&booking);
     accept_booking(&booking);
+    decision.previous = &previous;
     claims.type = REQUEST_BOOKING_AMEND;
     assert_encoded("accepted-booking.amend-of-series");
 }
@@ -505,27 +554,46 @@ static const char *repeated(const char *piece, size_t count)
     return jsonout_finish(&out);
 }
 
-/* An update's event with every member at its maximum, and then its duplicate. */
-static void test_largest_update(void **state)
+/* A booking with its text and its machines at their maximum. */
+static struct booking_view largest_booking(void)
 {
-    (void)state;
-    struct displaced *displaced = arena_alloc(arena, LIMIT_DISPLACED * sizeof(*displaced));
-    for (size_t i = 0; i < LIMIT_DISPLACED; i++) {
-        displaced[i] = (struct displaced){INT64_MAX, INT64_MAX, repeated("c", LIMIT_NAME_LEN),
-                                          BOOKING_CANCELLED, LIMIT_TIME_S * 1000};
+    struct share *all = arena_alloc(arena, LIMIT_ALLOCATIONS * sizeof(*all));
+    for (int i = 0; i < LIMIT_ALLOCATIONS; i++) {
+        all[i] = (struct share){arena_printf(arena, "%04d%s", i, repeated("m", LIMIT_NAME_LEN - 4)),
+                                {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
     }
+    return (struct booking_view){.id = INT64_MAX,
+                                 .version = INT64_MAX,
+                                 .series = INT64_MAX,
+                                 .client = repeated("c", LIMIT_NAME_LEN),
+                                 .user = repeated("😀", LIMIT_USER_CHARS),
+                                 .state = BOOKING_CANCELLED,
+                                 .start_ms = LIMIT_TIME_S * 1000,
+                                 .end_ms = LIMIT_TIME_S * 1000,
+                                 .share_count = LIMIT_ALLOCATIONS,
+                                 .shares = all};
+}
+
+/* Accepts an update that displaces this booking as often as an update may, with every other member
+ * at its maximum; the event's `displaced`. */
+static json_t *displace(const struct booking_view *booking, const struct booking_view *previous)
+{
+    struct displaced *displaced = arena_alloc(arena, LIMIT_DISPLACED * sizeof(*displaced));
+    for (size_t i = 0; i < LIMIT_DISPLACED; i++)
+        displaced[i] = (struct displaced){*booking, previous};
     struct label *many = arena_alloc(arena, LIMIT_LABELS * sizeof(*many));
     for (int i = 0; i < LIMIT_LABELS; i++) {
         many[i] = (struct label){arena_printf(arena, "%02d%s", i, repeated("k", 61)),
                                  repeated("😀", LIMIT_LABEL_VALUE_CHARS)};
     }
-    struct machine_view machine = registered();
-    machine.name = repeated("m", LIMIT_NAME_LEN);
-    machine.version = INT64_MAX;
-    machine.capacity = (struct amount){LIMIT_GPUS, LIMIT_MEMORY_GIB};
-    machine.state = MACHINE_DRAINING;
-    machine.labels = (struct labels){LIMIT_LABELS, many};
-    accept_machine(&machine);
+    struct machine_view *machine = arena_alloc(arena, sizeof(*machine));
+    *machine = registered();
+    machine->name = repeated("m", LIMIT_NAME_LEN);
+    machine->version = INT64_MAX;
+    machine->capacity = (struct amount){LIMIT_GPUS, LIMIT_MEMORY_GIB};
+    machine->state = MACHINE_DRAINING;
+    machine->labels = (struct labels){LIMIT_LABELS, many};
+    accept_machine(machine);
     decision.displaced_count = LIMIT_DISPLACED;
     decision.displaced = displaced;
     claims.user = repeated("😀", LIMIT_USER_CHARS);
@@ -537,8 +605,6 @@ static void test_largest_update(void **state)
     input.log_offset = INT64_MAX;
     struct event event = encode();
     assert_jansson_agrees(&event);
-    assert_true(event.len > 200 * 1000);
-    assert_true(event.len < LIMIT_EVENT_LEN / 2);
 
     const struct prior prior = {
         .part = 4095, .seq = INT64_MAX, .event = event.bytes, .event_len = event.len};
@@ -547,22 +613,58 @@ static void test_largest_update(void **state)
     struct event again = encode();
     assert_true(again.len > event.len);
     assert_jansson_agrees(&again);
+    json_t *document = json_loadb(event.bytes, event.len, 0, NULL);
+    json_t *list = json_incref(json_object_get(json_object_get(document, "data"), "displaced"));
+    json_decref(document);
+    assert_int_equal(json_array_size(list), LIMIT_DISPLACED);
+    return list;
+}
+
+/* Bookings of common length are all told whole. */
+static void test_many_displaced(void **state)
+{
+    (void)state;
+    struct booking_view booking = booked();
+    const struct booking_view previous = booking;
+    booking.state = BOOKING_CANCELLED;
+    booking.share_count = 0;
+    json_t *list = displace(&booking, &previous);
+    const json_t *last = json_array_get(list, LIMIT_DISPLACED - 1);
+    assert_string_equal(json_string_value(json_object_get(last, "user")), "alice");
+    assert_int_equal(
+        json_array_size(json_object_get(json_object_get(last, "previous"), "allocations")), 2);
+    json_decref(list);
+}
+
+/* The longest ones are told in short when the event gets full, none is left out. */
+static void test_largest_update(void **state)
+{
+    (void)state;
+    const struct booking_view booking = largest_booking();
+    json_t *list = displace(&booking, &booking);
+    size_t whole = 0;
+    while (json_object_get(json_array_get(list, whole), "user"))
+        whole++;
+    assert_in_range(whole, 10, 30);
+    for (size_t i = whole; i < LIMIT_DISPLACED; i++) {
+        const json_t *item = json_array_get(list, i);
+        assert_int_equal(json_object_size(item), 5);
+        assert_int_equal(json_integer_value(json_object_get(item, "version")), INT64_MAX);
+    }
+    json_decref(list);
 }
 
 static void test_largest_booking(void **state)
 {
     (void)state;
-    struct share *all = arena_alloc(arena, LIMIT_ALLOCATIONS * sizeof(*all));
-    for (size_t i = 0; i < LIMIT_ALLOCATIONS; i++)
-        all[i] = (struct share){repeated("m", LIMIT_NAME_LEN), {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
-    struct booking_view booking = booked();
-    booking.share_count = LIMIT_ALLOCATIONS;
-    booking.shares = all;
+    struct booking_view booking = largest_booking();
     booking.user = repeated("\"", LIMIT_USER_CHARS);
     accept_booking(&booking);
+    decision.previous = &booking;
+    decision.effective_ms = booking.end_ms;
     struct event event = encode();
     assert_jansson_agrees(&event);
-    assert_true(event.len < 16 * 1024);
+    assert_true(event.len < 24 * 1024);
 }
 
 /* The maximum of machines and occurrences, and then the duplicate. */
@@ -575,6 +677,7 @@ static void test_largest_series(void **state)
                                 {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
     }
     struct occurrence *occurrences = arena_alloc(arena, LIMIT_OCCURRENCES * sizeof(*occurrences));
+    const struct booking_view previous = largest_booking();
     size_t used = 0;
     for (size_t i = 0; i < LIMIT_OCCURRENCES; i++) {
         size_t count = LIMIT_SERIES_SHARES / LIMIT_OCCURRENCES;
@@ -586,7 +689,8 @@ static void test_largest_series(void **state)
             .version = INT64_MAX,
             .state = BOOKING_CANCELLED,
             .share_count = count,
-            .shares = all + used};
+            .shares = all + used,
+            .previous = &previous};
         used += count;
     }
     assert_int_equal(used, LIMIT_SERIES_SHARES);
@@ -618,35 +722,63 @@ static void test_largest_series(void **state)
 static void test_amended_series(void **state)
 {
     (void)state;
-    struct share *all = arena_alloc(arena, LIMIT_ALLOCATIONS * sizeof(*all));
-    for (int i = 0; i < LIMIT_ALLOCATIONS; i++) {
-        all[i] = (struct share){arena_printf(arena, "%04d%s", i, repeated("m", LIMIT_NAME_LEN - 4)),
-                                {LIMIT_GPUS, LIMIT_MEMORY_GIB}};
-    }
     struct occurrence *occurrences = arena_alloc(arena, LIMIT_OCCURRENCES * sizeof(*occurrences));
-    struct booking_view booking = booked();
-    booking.series = booking.id;
-    booking.share_count = LIMIT_ALLOCATIONS;
-    booking.shares = all;
+    struct booking_view booking = largest_booking();
+    booking.id = booking.series = 4268035;
     booking.state = BOOKING_RELEASED;
-    for (int64_t i = 0; i < LIMIT_OCCURRENCES; i++)
+    booking.start_ms = START_MS;
+    booking.end_ms = START_MS + HOUR_MS;
+    for (int64_t i = 0; i < LIMIT_OCCURRENCES; i++) {
         occurrences[i] = occurrence_of(i, &booking);
+        occurrences[i].previous = &booking;
+    }
     occurrences[40].share_count = 0; /* beyond the limit, but adds nothing */
     accept_booking(&booking);
+    decision.previous = &booking;
     decision.series = &(struct series_view){booking.id, LIMIT_OCCURRENCES, occurrences};
     struct event event = encode();
     assert_jansson_agrees(&event);
     json_t *document = json_loadb(event.bytes, event.len, 0, NULL);
     json_t *data = json_object_get(document, "data");
     json_t *list = json_object_get(json_object_get(data, "series"), "occurrences");
+    size_t told = 0;
     assert_int_equal(json_array_size(list), LIMIT_OCCURRENCES);
     for (size_t i = 0; i < LIMIT_OCCURRENCES; i++) {
         const json_t *item = json_array_get(list, i);
         bool shown = i < LIMIT_SERIES_SHARES / LIMIT_ALLOCATIONS || i == 40;
         assert_int_equal(json_object_get(item, "allocations") != NULL, shown);
+        told += json_object_get(item, "previous") ? 1 : 0;
         assert_non_null(json_object_get(item, "version"));
     }
+    assert_in_range(told, 10, 40);
     json_decref(document);
+}
+
+/* The cancel of a whole series that has not begun tells for each booking what it held. */
+static void test_cancel_of_long_series(void **state)
+{
+    (void)state;
+    struct occurrence *occurrences = arena_alloc(arena, LIMIT_OCCURRENCES * sizeof(*occurrences));
+    const struct booking_view largest = largest_booking();
+    struct booking_view booking = booked(), previous = booked();
+    booking.series = booking.id;
+    booking.state = BOOKING_CANCELLED;
+    booking.share_count = 0;
+    previous.share_count = LIMIT_SERIES_SHARES / LIMIT_OCCURRENCES;
+    previous.shares = largest.shares;
+    for (int64_t i = 0; i < LIMIT_OCCURRENCES; i++) {
+        occurrences[i] = occurrence_of(i, &booking);
+        occurrences[i].previous = &previous;
+    }
+    accept_booking(&booking);
+    decision.previous = &previous;
+    decision.series = &(struct series_view){booking.id, LIMIT_OCCURRENCES, occurrences};
+    struct event event = encode();
+    assert_jansson_agrees(&event);
+    size_t told = 0;
+    for (const char *at = event.bytes; (at = strstr(at, "\"previous\":")); at++)
+        told++;
+    assert_int_equal(told, LIMIT_OCCURRENCES + 1);
 }
 
 /* Every byte in a string, also invalid UTF-8: the event stays valid JSON. */
@@ -715,6 +847,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_booking_create),
         TEST(test_booking_amend),
+        TEST(test_amend_of_running_booking),
         TEST(test_booking_cancel),
         TEST(test_machine_register),
         TEST(test_machine_update_displacing),
@@ -734,10 +867,12 @@ int main(void)
         TEST(test_duplicate_of_accepted),
         TEST(test_duplicate_of_series),
         TEST(test_duplicate_of_rejected),
+        TEST(test_many_displaced),
         TEST(test_largest_update),
         TEST(test_largest_booking),
         TEST(test_largest_series),
         TEST(test_amended_series),
+        TEST(test_cancel_of_long_series),
         TEST(test_any_bytes),
         TEST(test_utf8),
         TEST(test_numbers),

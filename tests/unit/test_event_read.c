@@ -150,11 +150,64 @@ static void machine_and_displaced(void **state)
     assert_int_equal(event.machine->version, 9);
     assert_int_equal(event.machine->state, MACHINE_DRAINING);
     assert_int_equal(event.displaced_count, 2);
-    assert_int_equal(event.displaced[1].state, BOOKING_CANCELLED);
-    assert_int_equal(event.displaced[1].end_ms, START_MS);
+    const struct booking_view *booking = &event.displaced[1].booking;
+    assert_string_equal(booking->client, "batch-2");
+    assert_string_equal(booking->user, "alice");
+    assert_int_equal(booking->state, BOOKING_CANCELLED);
+    assert_int_equal(booking->start_ms, START_MS);
+    assert_non_null(booking->shares);
+    assert_int_equal(booking->share_count, 0);
+    assert_int_equal(event.displaced[1].previous->version, 1);
+    assert_int_equal(event.displaced[1].previous->share_count, 2);
     read_good("ok/accepted-machine.register.json");
     assert_int_equal(event.machine->labels.count, 3);
     assert_string_equal(event.machine->labels.items[0].value, "h100");
+}
+
+static void what_was_replaced(void **state)
+{
+    (void)state;
+    read_good("ok/accepted-booking.amend-running.json");
+    const struct booking_view *previous = event.previous;
+    assert_int_equal(previous->version, 1);
+    assert_int_equal(previous->state, BOOKING_BOOKED);
+    assert_int_equal(previous->start_ms, TIME_MS - 123 - HOUR_MS);
+    assert_int_equal(previous->end_ms, START_MS + 2 * HOUR_MS);
+    assert_int_equal(previous->share_count, 2);
+    assert_string_equal(previous->shares[1].machine, "gpu-02");
+    assert_int_equal(event.effective_ms, TIME_MS + 877);
+    read_good("ok/accepted-booking.cancel-before.json");
+    assert_int_equal(event.previous->share_count, 2);
+    assert_int_equal(event.effective_ms, 0);
+    read_good("ok/accepted-booking.cancel-series.json");
+    assert_int_equal(event.series->occurrences[1].previous->version, 1);
+    assert_int_equal(event.series->occurrences[1].previous->share_count, 2);
+    read_good("ok/accepted-booking.create.json");
+    assert_null(event.previous);
+}
+
+/* Events of earlier releases are read as far as they tell. */
+static void earlier_events(void **state)
+{
+    (void)state;
+    read_good("earlier/accepted-booking.amend.json");
+    assert_int_equal(event.booking->version, 2);
+    assert_null(event.previous);
+    assert_int_equal(event.effective_ms, 0);
+    read_good("earlier/accepted-booking.cancel-running.json");
+    assert_null(event.previous);
+    read_good("earlier/accepted-booking.cancel-series.json");
+    assert_null(event.series->occurrences[1].previous);
+    read_good("earlier/accepted-machine.update-displacing.json");
+    assert_int_equal(event.displaced_count, 2);
+    assert_int_equal(event.displaced[1].booking.id, BOOKING);
+    assert_int_equal(event.displaced[1].booking.state, BOOKING_CANCELLED);
+    assert_int_equal(event.displaced[1].booking.end_ms, START_MS);
+    assert_null(event.displaced[1].booking.user);
+    assert_null(event.displaced[1].booking.shares);
+    assert_null(event.displaced[1].previous);
+    read_good("earlier/rejected-insufficient_capacity-machines.json");
+    assert_string_equal(event.blocking_machine, "gpu-01");
 }
 
 static void rejections(void **state)
@@ -187,11 +240,16 @@ static const char *const tolerated[] = {
     "accepted-datacontenttype-missing",
     "accepted-displaced-by-a-booking",
     "accepted-displaced-empty",
+    "accepted-displaced-short-with-series",
     "accepted-displaced-still-booked",
+    "accepted-displaced-without-previous",
+    "accepted-effective_from-without-previous",
     "accepted-occurrence-allocations-65",
     "accepted-occurrence-booked-with-",
     "accepted-occurrence-left-out-reason-forbidden",
     "accepted-occurrence-left-out-with-",
+    "accepted-previous-of-a-machine",
+    "accepted-previous-state-cancelled",
     "accepted-request-without-client",
     "accepted-series-367-occurrences",
     "accepted-series-empty",
@@ -268,7 +326,7 @@ static void what_is_damaged_is_left_out(void **state)
     assert_int_equal(event.booking->share_count, 1);
     assert_string_equal(event.booking->shares[0].machine, "b");
     assert_int_equal(event.displaced_count, 1);
-    assert_int_equal(event.displaced[0].id, 9);
+    assert_int_equal(event.displaced[0].booking.id, 9);
 }
 
 /* Every prefix of an event is refused; an event with one changed byte is read or refused. */
@@ -357,6 +415,8 @@ int main(void)
         TEST(attributes_and_request),
         TEST(booking_and_series),
         TEST(machine_and_displaced),
+        TEST(what_was_replaced),
+        TEST(earlier_events),
         TEST(rejections),
         TEST(unknown_types_and_members),
         TEST(bad_documents_are_refused),

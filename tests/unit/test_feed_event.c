@@ -13,7 +13,7 @@
 #include "lib/base/file.h"
 #include "reader/feed_event.h"
 
-#define CORPUS "schemas/corpus/events/ok/"
+#define CORPUS "schemas/corpus/events/"
 
 static struct feed_event *parse(const char *text)
 {
@@ -55,7 +55,7 @@ static enum feed_match outcome(const struct feed_event *event, enum event_kind k
 static void test_booking_passes_its_client_and_machines(void **state)
 {
     (void)state;
-    struct feed_event *event = load(CORPUS "accepted-booking.create.json");
+    struct feed_event *event = load(CORPUS "ok/accepted-booking.create.json");
     assert_int_equal(client(event, "batch-1"), FEED_PASSES);
     assert_int_equal(client(event, "batch-2"), FEED_FAILS);
     assert_int_equal(client(event, "batch-"), FEED_FAILS);
@@ -82,16 +82,25 @@ static void test_what_events_concern(void **state)
         const char *name, *clients, *machines;
         size_t booking_count;
     } cases[] = {
-        {"accepted-booking.create.json", "batch-1 batch-1", "gpu-01 gpu-02", 0},
-        {"accepted-booking.create-series-conflicts.json", "batch-1 batch-1",
+        {"ok/accepted-booking.create.json", "batch-1 batch-1", "gpu-01 gpu-02", 0},
+        {"ok/accepted-booking.create-series-conflicts.json", "batch-1 batch-1",
          "gpu-01 gpu-02 gpu-01 gpu-01 gpu-02", 0},
-        {"accepted-booking.cancel-series.json", "batch-1 batch-1", "gpu-01 gpu-02 gpu-01 gpu-02",
-         3},
-        {"accepted-booking.amend.json", "ops batch-1", "", 1},
-        {"accepted-machine.update-displacing.json", "batch-1 batch-1 batch-2", "gpu-01 gpu-01", 2},
-        {"rejected-insufficient_capacity-machines.json", "batch-1", "gpu-01 gpu-02 gpu-01", 0},
-        {"rejected-duplicate.json", "batch-1", "gpu-99", 0},
-        {"rejected-malformed.json", "", "", 0},
+        {"ok/accepted-booking.cancel-before.json", "batch-1 batch-1", "gpu-01 gpu-02", 0},
+        {"ok/accepted-booking.cancel-series.json", "batch-1 batch-1",
+         "gpu-01 gpu-02 gpu-01 gpu-02 gpu-01 gpu-02 gpu-01 gpu-02 gpu-01 gpu-02", 0},
+        {"ok/accepted-booking.amend.json", "ops batch-1", "gpu-01 gpu-02", 0},
+        {"ok/accepted-machine.update-displacing.json", "batch-1 batch-1 batch-2",
+         "gpu-01 gpu-01 gpu-01 gpu-02 gpu-01 gpu-01", 0},
+        {"ok/rejected-insufficient_capacity-machines.json", "batch-1", "gpu-01 gpu-02 gpu-01", 0},
+        {"ok/rejected-duplicate.json", "batch-1", "gpu-99", 0},
+        {"ok/rejected-malformed.json", "", "", 0},
+        {"earlier/accepted-booking.cancel-series.json", "batch-1 batch-1",
+         "gpu-01 gpu-02 gpu-01 gpu-02", 3},
+        {"earlier/accepted-booking.amend.json", "ops batch-1", "", 1},
+        {"earlier/accepted-machine.update-displacing.json", "batch-1 batch-1 batch-2",
+         "gpu-01 gpu-01", 2},
+        {"earlier/rejected-insufficient_capacity-machines.json", "batch-1", "gpu-01 gpu-02 gpu-01",
+         0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char path[128];
@@ -107,7 +116,7 @@ static void test_what_events_concern(void **state)
 static void test_outcome(void **state)
 {
     (void)state;
-    struct feed_event *event = load(CORPUS "rejected-insufficient_capacity.json");
+    struct feed_event *event = load(CORPUS "ok/rejected-insufficient_capacity.json");
     assert_int_equal(outcome(event, EVENT_OTHER), FEED_PASSES);
     assert_int_equal(outcome(event, EVENT_REJECTED), FEED_PASSES);
     assert_int_equal(outcome(event, EVENT_ACCEPTED), FEED_FAILS);
@@ -118,7 +127,7 @@ static void test_outcome(void **state)
 static void test_all_of_a_filter_must_match(void **state)
 {
     (void)state;
-    struct feed_event *event = load(CORPUS "accepted-booking.create.json");
+    struct feed_event *event = load(CORPUS "ok/accepted-booking.create.json");
     struct feed_filter filter = {
         .client = "batch-1", .machine = "gpu-01", .outcome = EVENT_ACCEPTED};
     assert_int_equal(feed_event_match(event, &filter), FEED_PASSES);
@@ -133,7 +142,7 @@ static void test_all_of_a_filter_must_match(void **state)
 static void test_displaced_bookings_concern_their_clients(void **state)
 {
     (void)state;
-    struct feed_event *event = load(CORPUS "accepted-machine.update-displacing.json");
+    struct feed_event *event = load(CORPUS "ok/accepted-machine.update-displacing.json");
     assert_int_equal(client(event, "batch-1"), FEED_PASSES);
     assert_int_equal(client(event, "batch-2"), FEED_PASSES);
     assert_int_equal(client(event, "ops"), FEED_FAILS);
@@ -145,7 +154,12 @@ static void test_machines_that_a_booking_leaves(void **state)
 {
     (void)state;
     struct buf names = {0};
-    struct feed_event *event = load(CORPUS "accepted-booking.amend.json");
+    struct feed_event *event = load(CORPUS "ok/accepted-booking.amend.json");
+    assert_int_equal(machine(event, "gpu-02"), FEED_PASSES);
+    assert_int_equal(machine(event, "gpu-09"), FEED_FAILS);
+    feed_event_unref(event);
+    /* An earlier event does not tell what the booking held. */
+    event = load(CORPUS "earlier/accepted-booking.amend.json");
     assert_int_equal(event->bookings[0], 4268035);
     assert_int_equal(event->booking_count, 1);
     assert_int_equal(machine(event, "gpu-09"), FEED_NEEDS_HELD);
@@ -164,10 +178,10 @@ static void test_machines_that_a_booking_leaves(void **state)
 static void test_a_new_booking_leaves_no_machine(void **state)
 {
     (void)state;
-    struct feed_event *event = load(CORPUS "accepted-booking.create.json");
+    struct feed_event *event = load(CORPUS "ok/accepted-booking.create.json");
     assert_int_equal(event->booking_count, 0);
     feed_event_unref(event);
-    event = load(CORPUS "accepted-machine.register.json");
+    event = load(CORPUS "ok/accepted-machine.register.json");
     assert_int_equal(event->booking_count, 0);
     feed_event_unref(event);
 }
