@@ -795,6 +795,42 @@ def test_submit(served, berth, tmp_path):
     check_farm(served)
 
 
+def watch_departures(served, berth, ops):
+    """`watch --machine` shows by which events bookings leave the machine, and `--client` what others
+    did to the client's bookings."""
+    ops("machine", "add", "watch-1", "--gpus", 8, "--mem", 64)
+    ops("machine", "add", "watch-2", "--gpus", 8, "--mem", 64)
+    made = [berth.json("book", "watch-1:2", "--start", f"@{tomorrow()}", "--for", "1h")
+            ["data"]["booking"]["id"] for _ in range(4)]
+    berth("cancel", made[0])
+    ops("cancel", made[1])
+    berth("amend", made[2], "--set", "watch-2:2", "--drop", "watch-1")
+    ops("machine", "retire", "watch-1", "--displace")
+    check_farm(served)
+
+    def watched(count, *options):
+        return [line.split("\t") for line in
+                berth("watch", "--from", "beginning", "-o", "tsv", "--no-headers", "--count", count,
+                      "--machine", "watch-1", *options).stdout.splitlines()]
+    rows = watched(9)
+    assert sorted((row[3], row[4]) for row in rows) == sorted(
+        [("machine.register", "machine/watch-1"), ("machine.update", "machine/watch-1")]
+        + [("booking.create", f"booking/{number}") for number in made]
+        + [("booking.cancel", f"booking/{number}") for number in made[:2]]
+        + [("booking.amend", f"booking/{made[2]}")])
+    left = {row[4]: (row[9], row[12], row[15]) for row in rows if row[3] in
+            ("booking.cancel", "booking.amend")}
+    assert left == {f"booking/{made[0]}": ("cancelled", "-", "watch-1:2:0"),
+                    f"booking/{made[1]}": ("cancelled", "-", "watch-1:2:0"),
+                    f"booking/{made[2]}": ("booked", "watch-2:2:0", "watch-1:2:0")}
+    others = [(row[3], row[5]) for row in watched(8, "--client", "batch-1")
+              if row[5] == "ops"]
+    assert sorted(others) == [("booking.cancel", "ops"), ("machine.update", "ops")]
+    text = berth("watch", "--from", "beginning", "--count", 9, "-o", "text", "--machine",
+                 "watch-1").stdout
+    assert "; 1 displaced\n" in text and "before: booked " in text
+
+
 def test_watch(served, berth, ops):
     berth("book", "--empty", "--for", "1h")
     ops("machine", "add", "gpu-01", "--gpus", 8, "--mem", 64, status=3)
@@ -825,6 +861,7 @@ def test_watch(served, berth, ops):
             return child.poll() is not None
         wait_until(seen, "the watch has seen a booking")
         assert json.loads(child.stdout.read())["data"]["request"]["type"] == "booking.create"
+    watch_departures(served, berth, ops)
     with berth.running("watch", "--from", "beginning") as child:
         child.stdout.readline()
         child.send_signal(signal.SIGINT)

@@ -354,6 +354,18 @@ static const struct allocation_row *find_allocation(const struct tables *tables,
     return NULL;
 }
 
+/* The events told the booking as it is. */
+static void compare_told(struct replay *r, const struct booking *booking)
+{
+    struct booking_view view = booking_view_of(booking);
+    for (size_t i = 0; i < booking->allocation_count; i++) {
+        const struct allocation *row = &booking->allocations[i];
+        view.share_count += row->live && row->end_ms == booking->end_ms;
+    }
+    if (!told_left(&r->told, &view))
+        sim_fail(r->sim, "booking %" PRId64 " is not what the events told of it", booking->id);
+}
+
 static void compare_booking(struct replay *r, const struct booking_row *row, size_t *allocations)
 {
     struct booking *booking = world_booking(r->world, row->id);
@@ -378,6 +390,7 @@ static void compare_booking(struct replay *r, const struct booking_row *row, siz
         }
     }
     *allocations += booking->allocation_count;
+    compare_told(r, booking);
 }
 
 static void compare_tables(struct replay *r)

@@ -10,6 +10,11 @@ static bool has_id(const void *value, const void *key)
     return ((const struct booking_view *)value)->id == *(const int64_t *)key;
 }
 
+static struct booking_view *find(const struct told *told, int64_t id)
+{
+    return map_get(&told->bookings, map_hash_int(id), has_id, &id);
+}
+
 static const char *shares_text(struct told *told, const struct booking_view *booking)
 {
     struct jsonout out;
@@ -28,7 +33,7 @@ static bool is_same(struct told *told, const struct booking_view *a, const struc
 static bool take(struct told *told, const struct booking_view *now,
                  const struct booking_view *previous)
 {
-    struct booking_view *known = map_get(&told->bookings, map_hash_int(now->id), has_id, &now->id);
+    struct booking_view *known = find(told, now->id);
     if (!now->client || !now->user || !now->shares)
         return false;
     if (!known != !previous || now->version != (known ? known->version : 0) + 1)
@@ -85,6 +90,14 @@ const char *told_take(struct told *told, const char *event_bytes, size_t len)
             return "a displaced booking, or what that was before";
     }
     return NULL;
+}
+
+bool told_left(const struct told *told, const struct booking_view *booking)
+{
+    const struct booking_view *known = find(told, booking->id);
+    return known && known->version == booking->version && known->state == booking->state &&
+           known->start_ms == booking->start_ms && known->end_ms == booking->end_ms &&
+           known->share_count == booking->share_count;
 }
 
 void told_fini(struct told *told)
