@@ -140,8 +140,18 @@ json_t *cli_message_json(const struct berth_message *message, const char *topic)
  * prints the request. `asked` may be NULL. Returns the exit code. */
 int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked);
 
+/* earlier.c: a request id that was sent before */
+/* Prints what became of the id that --request-id gives, if the reader knows its decision and it can
+ * be this request's: of the same type and user, and of the same booking, machine or allocations.
+ * Times are not compared: `+30h` is another moment whenever the command is repeated. False: no such
+ * decision is known. *code: the exit code. */
+bool cli_print_earlier(struct cli *cli, const json_t *request, int *code);
+/* What to do when the outcome of a request is not known, as part of a sentence; caller frees. */
+char *cli_advice(const char *request_id);
+
 /* outcome.c: how a decision looks */
-/* Prints a decision (the event's JSON and its bytes); `asked` may be NULL: only the event is known.
+/* Prints a decision (the event's JSON and its bytes, which end with a newline or not); `asked` may
+ * be NULL: only the event is known.
  * Returns the exit code: 0 accepted, 3 rejected. */
 int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
                        const struct cli_asked *asked);
@@ -165,6 +175,9 @@ char *cli_command_book(const struct cli *cli, const char *share, int64_t start_m
  * and returns 0. Otherwise the problem was reported, and the exit code is returned: 5 for 404.
  * *bytes_out (may be NULL) gets the answer's bytes; caller frees. */
 int cli_get(const struct cli *cli, json_t **out, char **bytes_out, const char *path, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same for something that may be missing: false, without a report, if there is no answer. */
+bool cli_get_if_there(const struct cli *cli, json_t **out, char **bytes_out, const char *path, ...)
     __attribute__((format(printf, 4, 5)));
 /* A part of a path or a query value, escaped; caller frees. */
 char *cli_escape(const char *text);

@@ -22,7 +22,9 @@ static const struct option_spec common_options[] = {
     {"user", 0, "NAME",                                                                            \
      "the user that the request is for; default: client.user, or your account"},                   \
         {"request-id", 0, "ID",                                                                    \
-         "the request's id; an id that was sent before gets the earlier decision again"},          \
+         "the request's id; an id that was sent before gets the earlier decision again, which "    \
+         "the reader "                                                                             \
+         "is asked for first, because times such as +2h mean another time by now"},                \
         {"wait", 0, "[=DURATION]", "how long to wait for the decision; default 30s"},              \
         {"no-wait", 0, NULL, "do not wait for the decision"},                                      \
         {"dry-run", 0, NULL, "print the claims, the target and the signed token; send nothing"},   \
@@ -146,6 +148,10 @@ static const struct option_spec submit_options[] = {
     {"wait", 0, "[=DURATION]", "how long to wait for each decision; default 30s"},
     {"no-wait", 0, NULL, "do not wait for decisions"},
     {"in-flight", 0, "N", "the most requests sent and not yet decided; default 10000"},
+    {"resume", 0, "FILE",
+     "keep in FILE what became of each line; if it exists, skip what is decided, and send again "
+     "what is not known, under its request id"},
+    {"line-buffered", 0, NULL, "write each outcome at once, even when many arrive together"},
     {"dry-run", 0, NULL, "print what would be sent; send nothing"},
     {"no-check", 0, NULL, "send requests even if they violate the schema"},
     {0},
@@ -261,12 +267,22 @@ const struct cli_command cli_commands[] = {
      "tell how a request was decided, or what became of a booking", CLI_TEXT, false, cli_why},
     {SPEC("submit", "[FILE]", submit_options,
           "Sends many requests at full speed: each line of FILE, or of standard input, is\n"
-          "one `request` object. Each outcome is one JSON line, in the order of the\n"
-          "decisions, with the number of its input line. A line that is no request is\n"
-          "reported and the others go on. Ends with 0 when all were accepted; else with\n"
-          "the first that applies of 1 some could not be sent, 2 some lines are no\n"
-          "requests, 4 some outcomes are not known, 3 some were rejected.",
-          "echo '{\"type\": \"booking.cancel\", \"booking\": 4268035}' | berth submit"),
+          "one `request` object, or has it as a member beside `request_id` and `user`:\n"
+          "{\"request_id\": \"job-17\", \"user\": \"alice\", \"request\": {...}}. Each outcome is\n"
+          "one JSON line with the number of its input line, printed when it is known, also\n"
+          "while the input goes on. Every line that is not blank gets an outcome: accepted,\n"
+          "rejected, published (--no-wait), unknown, invalid (no request), or failed (not\n"
+          "sent). When the brokers do not answer, lines fail at once, and those that come\n"
+          "10 s later are tried again. Ends with 0 when all were accepted; else with the\n"
+          "first that applies of 1 some could not be sent, 2 some lines are no requests, 4\n"
+          "some outcomes are not known, 3 some were rejected.\n"
+          "\n"
+          "With --resume FILE the same command can be repeated after any end, even after a\n"
+          "kill -9, until it ends with 0 or 3: no line is sent twice as a new request. FILE\n"
+          "may also be what an earlier run without --resume printed; then only lines whose\n"
+          "outcome it has are known.",
+          "echo '{\"type\": \"booking.cancel\", \"booking\": 4268035}' | berth submit\n"
+          "berth submit --resume jobs.journal jobs.jsonl"),
      "send requests from a file of JSON lines", CLI_JSON, true, cli_submit},
     {SPEC("watch", NULL, watch_options,
           "Follows the farm's events: each once, in the order of its partition, one JSON\n"

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -106,9 +107,8 @@ static int print_published(const struct cli *cli, const struct berth_outcome *ou
 static int print_failure(const struct cli *cli, const struct berth_outcome *outcome)
 {
     bool unknown = outcome->status == BERTH_UNKNOWN;
-    char *detail = unknown ? xasprintf("%s. The outcome is not known; repeat the command with "
-                                       "--request-id %s",
-                                       outcome->error, outcome->request_id)
+    char *advice = cli_advice(outcome->request_id);
+    char *detail = unknown ? xasprintf("%s. The outcome is not known: %s", outcome->error, advice)
                            : xstrdup(outcome->error);
     struct problem problem = {.code = cli_problem_code_of(outcome->status), .detail = detail};
     json_t *extra = json_pack("{s:{s:s}}", "request", "id", outcome->request_id);
@@ -118,26 +118,40 @@ static int print_failure(const struct cli *cli, const struct berth_outcome *outc
         json_object_set_new(request, "offset", json_integer(outcome->offset));
     }
     int code = cli_problem(cli, cli_exit_code_of(outcome->status), &problem, extra);
+    free(advice);
     free(detail);
     return code;
 }
 
-static int print_outcome(const struct cli *cli, const struct berth_outcome *outcome,
-                         const struct cli_asked *asked)
+/* With --request-id, a request whose times mean something else by now is refused as another request
+ * with that id, if the reader did not know the first decision before the request was sent. */
+static bool print_first(struct cli *cli, const struct berth_outcome *outcome, const json_t *request,
+                        int *code)
 {
+    return cli_has(cli, "request-id") && outcome->reason &&
+           strcmp(outcome->reason, reason_name(REASON_REQUEST_ID_REUSED)) == 0 &&
+           cli_print_earlier(cli, request, code);
+}
+
+static int print_outcome(struct cli *cli, const struct berth_outcome *outcome,
+                         const json_t *request, const struct cli_asked *asked)
+{
+    int code;
     if (outcome->status != BERTH_OK)
         return print_failure(cli, outcome);
     if (outcome->verdict == BERTH_UNDECIDED)
         return print_published(cli, outcome);
+    if (print_first(cli, outcome, request, &code))
+        return code;
     json_t *event = json_loadb(outcome->event, outcome->event_len, 0, NULL);
-    int code = cli_print_decision(cli, event, outcome->event, asked);
+    code = cli_print_decision(cli, event, outcome->event, asked);
     json_decref(event);
     return code;
 }
 
 /* Takes the message. */
 static int send_and_wait(struct cli *cli, struct berth_message *message, int64_t wait_ms,
-                         const struct cli_asked *asked)
+                         const json_t *request, const struct cli_asked *asked)
 {
     struct waiting waiting = {0};
     struct berth_error error;
@@ -152,39 +166,32 @@ static int send_and_wait(struct cli *cli, struct berth_message *message, int64_t
     } else if (await(cli, &waiting, request_id, &outcome) == BERTH_INTERRUPTED) {
         error.status = BERTH_INTERRUPTED;
         error.pointer[0] = '\0';
+        char *advice = cli_advice(request_id);
         snprintf(error.text, sizeof(error.text),
-                 "interrupted; the request may be decided none the less: to learn it, repeat the "
-                 "command with --request-id %s",
-                 request_id);
+                 "interrupted; the request may be decided none the less: %s", advice);
+        free(advice);
         code = cli_fail_client(cli, &error, request_id);
     } else {
         assert(outcome);
-        code = print_outcome(cli, outcome, asked);
+        code = print_outcome(cli, outcome, request, asked);
     }
     berth_outcome_free(outcome);
     free(request_id);
     return code;
 }
 
-int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked)
+/* Signs the request and sends it; with --dry-run prints it. */
+static int sign_and_send(struct cli *cli, const struct berth_client *client, const json_t *request,
+                         const struct cli_asked *asked)
 {
     struct failure f;
     struct berth_error error;
     struct berth_message *message;
     int64_t wait_ms = 0;
-    int code = EXIT_CODE_OK;
-    char *text = json_dumps(request, JSON_COMPACT);
-    json_decref(request);
-    assert(text);
-    if (cli_wait_ms(cli, &wait_ms, &f) != ERR_OK) {
-        free(text);
+    if (cli_wait_ms(cli, &wait_ms, &f) != ERR_OK)
         return cli_fail(cli, &f);
-    }
-    const struct berth_client *client = cli_client(cli, &code);
-    if (!client) {
-        free(text);
-        return code;
-    }
+    char *text = json_dumps(request, JSON_COMPACT);
+    assert(text);
     struct berth_request in = {.request_json = text,
                                .user = cli_user(cli),
                                .request_id = cli_value(cli, "request-id"),
@@ -194,9 +201,23 @@ int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked)
     free(text);
     if (status != BERTH_OK)
         return cli_fail_client(cli, &error, NULL);
-    if (!cli_has(cli, "dry-run"))
-        return send_and_wait(cli, message, wait_ms, asked);
-    code = print_dry_run(cli, message, asked);
+    int code;
+    if (!cli_has(cli, "dry-run")) {
+        if (!cli_has(cli, "request-id") || !cli_print_earlier(cli, request, &code))
+            return send_and_wait(cli, message, wait_ms, request, asked);
+    } else {
+        code = print_dry_run(cli, message, asked);
+    }
     berth_message_free(message);
+    return code;
+}
+
+int cli_decide(struct cli *cli, json_t *request, const struct cli_asked *asked)
+{
+    int code = EXIT_CODE_OK;
+    const struct berth_client *client = cli_client(cli, &code);
+    if (client)
+        code = sign_and_send(cli, client, request, asked);
+    json_decref(request);
     return code;
 }

@@ -61,7 +61,8 @@ static int report(const struct cli *cli, long status, const json_t *answer, cons
     return code;
 }
 
-static int get(const struct cli *cli, const char *url, json_t **out, char **bytes_out)
+/* GETs a URL; `quiet`: without reporting why there is no answer. */
+static int get(const struct cli *cli, const char *url, bool quiet, json_t **out, char **bytes_out)
 {
     struct buf answer = {0};
     struct failure f;
@@ -76,12 +77,12 @@ static int get(const struct cli *cli, const char *url, json_t **out, char **byte
         failure_set(&f, ERR_FAILED,
                     "no answer from the reader at %s: %s; is it running, and reader.url right?",
                     url, curl_easy_strerror(result));
-        code = cli_fail(cli, &f);
+        code = quiet ? EXIT_CODE_FAILURE : cli_fail(cli, &f);
     } else if (status != 200) {
-        code = report(cli, status, json, url);
+        code = quiet ? EXIT_CODE_FAILURE : report(cli, status, json, url);
     } else if (!json) {
         failure_set(&f, ERR_FAILED, "%s did not answer with JSON: is it Berth's reader?", url);
-        code = cli_fail(cli, &f);
+        code = quiet ? EXIT_CODE_FAILURE : cli_fail(cli, &f);
     } else {
         code = EXIT_CODE_OK;
         *out = json_incref(json);
@@ -94,27 +95,39 @@ static int get(const struct cli *cli, const char *url, json_t **out, char **byte
     return code;
 }
 
-int cli_get(const struct cli *cli, json_t **out, char **bytes_out, const char *path, ...)
+/* reader.url and the path; caller frees. */
+__attribute__((format(printf, 2, 0))) static char *url_of(const char *base, const char *path,
+                                                          va_list args)
 {
-    va_list args;
     struct buf url = {0};
-    const char *base = config_string(cli->cfg, "reader.url");
-    struct failure f;
-    if (!base) {
-        failure_set(&f, ERR_CONFIG,
-                    "reader.url is not set: set it in the configuration file, or BERTH_READER_URL");
-        return cli_fail(cli, &f);
-    }
     size_t len = strlen(base);
     while (len > 0 && base[len - 1] == '/')
         len--;
     buf_append(&url, base, len);
-    va_start(args, path);
     buf_vprintf(&url, path, args);
+    return url.data;
+}
+
+int cli_get(const struct cli *cli, json_t **out, char **bytes_out, const char *path, ...)
+{
+    va_list args;
+    va_start(args, path);
+    char *url = url_of(config_string(cli->cfg, "reader.url"), path, args);
     va_end(args);
-    int code = get(cli, url.data, out, bytes_out);
-    buf_fini(&url);
+    int code = get(cli, url, false, out, bytes_out);
+    free(url);
     return code;
+}
+
+bool cli_get_if_there(const struct cli *cli, json_t **out, char **bytes_out, const char *path, ...)
+{
+    va_list args;
+    va_start(args, path);
+    char *url = url_of(config_string(cli->cfg, "reader.url"), path, args);
+    va_end(args);
+    bool there = get(cli, url, true, out, bytes_out) == EXIT_CODE_OK;
+    free(url);
+    return there;
 }
 
 char *cli_escape(const char *text)

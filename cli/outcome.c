@@ -360,7 +360,7 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
     if (cli->format == CLI_TSV) {
         print_rows(cli, event);
     } else if (cli->format == CLI_JSON && accepted) {
-        puts(bytes);
+        printf("%.*s\n", (int)strcspn(bytes, "\n"), bytes);
     } else if (cli->format == CLI_JSON) {
         print_problem(event);
     } else if (accepted) {

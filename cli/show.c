@@ -134,12 +134,8 @@ static int tell_decision(const struct cli *cli, const char *client, const char *
     int code = cli_get(cli, &event, &bytes, "/v1/decisions/%s/%s", client_part, id_part);
     free(client_part);
     free(id_part);
-    if (code == EXIT_CODE_OK) {
-        size_t len = strlen(bytes);
-        while (len > 0 && bytes[len - 1] == '\n')
-            bytes[--len] = '\0';
+    if (code == EXIT_CODE_OK)
         code = cli_print_decision(cli, event, bytes, NULL);
-    }
     json_decref(event);
     free(bytes);
     return code;

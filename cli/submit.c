@@ -1,20 +1,25 @@
 /* `berth submit`: many requests at full speed. */
-#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "cli/journal.h"
+#include "cli/lines.h"
 #include "cli/progress.h"
 #include "cli/spec.h"
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/codec/member.h"
 
-/* A token has 16 KiB; a longer line cannot become one. */
-#define LINE_LEN     (64 * 1024)
 /* Requests sent between two polls for outcomes. */
-#define SEND_AT_ONCE 32
+#define SEND_AT_ONCE   32
+/* How long one wait for outcomes, or for input while nothing is in flight, lasts. */
+#define WAIT_MS        20
+#define IDLE_MS        100
+/* After the brokers refused or did not answer, lines fail at once for this long. */
+#define REFUSED_FOR_MS 10000
 
 /* What became of a line. */
 enum word { ACCEPTED, REJECTED, PUBLISHED, UNKNOWN, INVALID, FAILED, WORD_COUNT };
@@ -23,15 +28,21 @@ static const char *const words[WORD_COUNT] = {"accepted", "rejected", "published
 
 struct submit {
     struct cli *cli;
-    FILE *in;
+    struct lines *in;
+    struct journal *journal; /* NULL: without --resume */
     int64_t wait_ms;
     struct cli_progress progress;
     struct cli_progress_state state;
-    uint64_t line;
     uint64_t counts[WORD_COUNT];
-    bool ended;       /* no more input */
+    uint64_t skipped;           /* decided in an earlier run */
+    uint64_t skipped_rejected;  /* of these */
+    uint64_t unwritten;         /* outcomes of sent requests that stdout may not have */
+    uint64_t shown;             /* rows since the last flush */
+    struct berth_error refusal; /* why nothing can be sent; BERTH_OK: nothing is known */
+    int64_t refused_ms;
+    bool ended;       /* no more input is wanted */
     bool interrupted; /* by a signal */
-    char text[LINE_LEN];
+    bool broken; /* stdout or the journal cannot be written, or the input is not the journal's */
 };
 
 static const struct table_column columns[] = {
@@ -64,31 +75,32 @@ static void print_object(const struct submit *s, json_t *object)
     json_decref(object);
 }
 
-/* A line without a decision. `outcome` may be NULL. */
+/* A line without a decision. Takes `request`, what is known of its message; NULL: nothing. */
 static void print_failure(struct submit *s, uint64_t line, enum word word,
-                          const struct berth_error *error, const struct berth_outcome *outcome)
+                          const struct berth_error *error, json_t *request)
 {
     struct problem problem = {.code = cli_problem_code_of(error->status),
                               .detail = error->text,
                               .pointer = error->pointer[0] ? error->pointer : NULL};
     json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)line, "outcome", words[word]);
-    json_t *request = outcome ? json_pack("{s:s}", "id", outcome->request_id) : NULL;
-    if (outcome) {
-        json_object_set_new(request, "partition", json_integer(outcome->partition));
-        if (outcome->offset >= 0)
-            json_object_set_new(request, "offset", json_integer(outcome->offset));
-    }
     s->counts[word]++;
     json_object_set_new(object, "request", request);
     json_object_set_new(object, "problem", problem_json(&problem));
     print_object(s, object);
 }
 
+static enum word word_of(const struct berth_outcome *outcome)
+{
+    if (outcome->status != BERTH_OK)
+        return outcome->status == BERTH_UNKNOWN ? UNKNOWN : FAILED;
+    return outcome->verdict == BERTH_UNDECIDED  ? PUBLISHED
+           : outcome->verdict == BERTH_ACCEPTED ? ACCEPTED
+                                                : REJECTED;
+}
+
 static void print_decided(struct submit *s, uint64_t line, const struct berth_outcome *outcome)
 {
-    enum word word = outcome->verdict == BERTH_UNDECIDED  ? PUBLISHED
-                     : outcome->verdict == BERTH_ACCEPTED ? ACCEPTED
-                                                          : REJECTED;
+    enum word word = word_of(outcome);
     s->counts[word]++;
     if (word != PUBLISHED && s->cli->format == CLI_JSON) {
         printf("{\"line\":%" PRIu64 ",\"outcome\":\"%s\",\"event\":%.*s}\n", line, words[word],
@@ -104,20 +116,65 @@ static void print_decided(struct submit *s, uint64_t line, const struct berth_ou
     print_object(s, object);
 }
 
+/* Writes down what became of a line's request; without a journal nothing. request_id may be NULL. */
+static void record(struct submit *s, const struct journal_line *line, enum word word,
+                   const char *request_id)
+{
+    if (s->journal)
+        journal_add(s->journal, line, words[word], request_id);
+}
+
+/* What is known of a message that has no decision. */
+static json_t *place_json(const struct berth_outcome *outcome)
+{
+    json_t *request = json_pack("{s:s, s:i}", "id", outcome->request_id, "partition",
+                                (int)outcome->partition);
+    if (outcome->offset >= 0)
+        json_object_set_new(request, "offset", json_integer(outcome->offset));
+    return request;
+}
+
 /* Takes the outcome. */
 static void on_outcome(struct submit *s, struct berth_outcome *outcome)
 {
-    uint64_t line = (uint64_t)(uintptr_t)outcome->tag;
+    struct journal_line *line = outcome->tag;
+    enum word word = word_of(outcome);
     s->state.done++;
+    record(s, line, word, outcome->request_id);
     if (outcome->status == BERTH_OK) {
-        print_decided(s, line, outcome);
+        print_decided(s, line->number, outcome);
     } else {
         struct berth_error error = {.status = outcome->status};
         snprintf(error.text, sizeof(error.text), "%s", outcome->error);
-        print_failure(s, line, outcome->status == BERTH_UNKNOWN ? UNKNOWN : FAILED, &error,
-                      outcome);
+        print_failure(s, line->number, word, &error, place_json(outcome));
     }
+    s->shown++;
+    free(line);
     berth_outcome_free(outcome);
+}
+
+/* Ends the input, and the wait for decisions. */
+static void stop(struct submit *s)
+{
+    s->ended = true;
+    berth_abandon(s->cli->client);
+}
+
+/* Writes what was printed. When nobody reads the outcomes, or they cannot be written down, nothing
+ * more is sent. */
+static void flush(struct submit *s)
+{
+    struct failure f;
+    bool journal_ok = !s->journal || journal_flush(s->journal, &f) == ERR_OK;
+    bool printed = fflush(stdout) == 0 && !ferror(stdout);
+    if (!printed)
+        s->unwritten += s->shown;
+    s->shown = 0;
+    if ((printed && journal_ok) || s->broken)
+        return;
+    s->broken = true;
+    cli_note(s->cli, "%s; sending stops", journal_ok ? "nobody reads the outcomes" : f.text);
+    stop(s);
 }
 
 /* Waits up to timeout_ms for an outcome, then prints all that have arrived. */
@@ -127,8 +184,8 @@ static void collect(struct submit *s, int timeout_ms)
     while (true) {
         enum berth_status status = berth_poll(s->cli->client, timeout_ms, &outcome);
         if (status == BERTH_INTERRUPTED) {
-            s->interrupted = s->ended = true;
-            berth_abandon(s->cli->client);
+            s->interrupted = true;
+            stop(s);
             continue;
         }
         if (!outcome)
@@ -136,45 +193,22 @@ static void collect(struct submit *s, int timeout_ms)
         on_outcome(s, outcome);
         timeout_ms = 0;
     }
-    if (s->progress.terminal && s->progress.drawn)
-        fflush(stdout);
+    flush(s);
+    s->state.input_read = lines_read(s->in);
     cli_progress_update(&s->progress, &s->state);
 }
 
-/* Reads one line into s->text, without its line end. False: end of input. *fits: the whole line
- * fitted. */
-static bool read_line(struct submit *s, size_t *len_out, bool *fits)
-{
-    size_t len = 0;
-    int c;
-    *fits = true;
-    while ((c = getc_unlocked(s->in)) != EOF && c != '\n') {
-        s->state.input_read++;
-        if (len < LINE_LEN - 1) {
-            s->text[len++] = (char)c;
-        } else {
-            *fits = false;
-        }
-    }
-    if (c == EOF && len == 0 && *fits)
-        return false;
-    s->state.input_read++;
-    s->line++;
-    s->text[len] = '\0';
-    *len_out = len;
-    return true;
-}
-
-static void invalid_line(struct submit *s, const struct berth_error *error)
+static void invalid_line(struct submit *s, uint64_t number, const struct berth_error *error)
 {
     s->state.done++;
     s->state.sent++;
-    print_failure(s, s->line, INVALID, error, NULL);
+    print_failure(s, number, INVALID, error, NULL);
 }
 
-static void print_dry_run(struct submit *s, struct berth_message *message)
+/* Takes the message. */
+static void print_dry_run(struct submit *s, uint64_t number, struct berth_message *message)
 {
-    json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)s->line, "outcome", "dry_run");
+    json_t *object = json_pack("{s:I, s:s}", "line", (json_int_t)number, "outcome", "dry_run");
     json_t *parts = cli_message_json(message, NULL);
     json_object_update(object, parts);
     cli_print_json(object);
@@ -186,66 +220,183 @@ static void print_dry_run(struct submit *s, struct berth_message *message)
 }
 
 /* Takes the message. */
-static void send(struct submit *s, struct berth_message *message)
+static void failed_line(struct submit *s, const struct journal_line *line,
+                        struct berth_message *message)
+{
+    struct berth_error error = s->refusal;
+    snprintf(error.text, sizeof(error.text), "not sent: %.900s", s->refusal.text);
+    s->state.done++;
+    s->state.sent++;
+    record(s, line, FAILED, message->request_id);
+    print_failure(s, line->number, FAILED, &error, json_pack("{s:s}", "id", message->request_id));
+    berth_message_free(message);
+}
+
+/* Sends, and waits for room if too many requests are in flight. Takes the message on BERTH_OK. */
+static enum berth_status send_waiting(struct submit *s, struct berth_message *message,
+                                      struct journal_line *line, struct berth_error *error)
+{
+    struct berth_send_options options = {.wait_ms = s->wait_ms, .tag = line};
+    enum berth_status status;
+    while ((status = berth_send(s->cli->client, message, &options, error)) == BERTH_FULL) {
+        collect(s, IDLE_MS);
+        if (s->ended)
+            return BERTH_INTERRUPTED;
+    }
+    return status;
+}
+
+/* Takes the message. */
+static void send(struct submit *s, const struct journal_line *line, struct berth_message *message)
 {
     struct berth_error error;
-    struct berth_send_options options = {.wait_ms = s->wait_ms, .tag = (void *)(uintptr_t)s->line};
-    enum berth_status status;
-    while ((status = berth_send(s->cli->client, message, &options, &error)) == BERTH_FULL) {
-        collect(s, 100);
-        if (s->interrupted)
-            break;
+    bool refused = s->refusal.status != BERTH_OK;
+    if (refused && clock_mono_ms() - s->refused_ms < REFUSED_FOR_MS) {
+        failed_line(s, line, message);
+        return;
     }
+    struct journal_line *tag = xmalloc(sizeof(*tag));
+    *tag = *line;
+    enum berth_status status = send_waiting(s, message, tag, &error);
     if (status == BERTH_OK) {
+        s->refusal.status = BERTH_OK;
         s->state.sent++;
         return;
     }
-    berth_message_free(message);
-    s->ended = true; /* sending failed for good: later lines would fail, too */
-    if (status == BERTH_INTERRUPTED || status == BERTH_FULL) {
-        s->interrupted = true;
+    free(tag);
+    if (status == BERTH_INTERRUPTED) {
+        s->interrupted = !s->broken;
+        s->ended = true;
+        berth_message_free(message);
         return;
     }
-    print_failure(s, s->line, FAILED, &error, NULL);
-    cli_note(s->cli, "stopped at line %" PRIu64 ": %s", s->line, error.text);
+    s->refusal = error;
+    s->refused_ms = clock_mono_ms();
+    cli_note(s->cli, "line %" PRIu64 " is not sent, nor are the next ones: %s", line->number,
+             error.text);
+    failed_line(s, line, message);
 }
 
-static void one_line(struct submit *s, size_t len, bool fits)
+/* The parts of a line: `request` borrowed from `root`, or the line itself. */
+struct parts {
+    json_t *root;
+    char *request_json; /* of a line with more than the request; caller frees */
+    const char *request_id, *user;
+};
+
+static bool wrong_part(struct berth_error *error, const char *name, const char *text)
+{
+    snprintf(error->text, sizeof(error->text), "%.100s: %s", name, text);
+    snprintf(error->pointer, sizeof(error->pointer), "/%.100s", name);
+    return false;
+}
+
+/* Takes {"request": {...}, "request_id": "...", "user": "..."} apart; no request object has a member
+ * `request`. A line that is no such object is left to berth_message_new, which says why. */
+static bool take_apart(const char *text, struct parts *parts, struct berth_error *error)
+{
+    const char *name;
+    json_t *value;
+    parts->root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    json_t *request = json_object_get(parts->root, "request");
+    if (!request)
+        return true;
+    json_object_foreach(parts->root, name, value)
+    {
+        const char **part = strcmp(name, "request_id") == 0 ? &parts->request_id
+                            : strcmp(name, "user") == 0     ? &parts->user
+                                                            : NULL;
+        if (value == request)
+            continue;
+        if (!part)
+            return wrong_part(error, name, "expected request, request_id and user only");
+        if (!json_is_string(value))
+            return wrong_part(error, name, "expected a string");
+        *part = json_string_value(value);
+    }
+    parts->request_json = json_dumps(request, JSON_COMPACT | JSON_ENCODE_ANY);
+    return true;
+}
+
+/* Makes the line's message. False: the error says why not. */
+static bool make_message(struct submit *s, const struct line *line, struct berth_message **out,
+                         struct berth_error *error)
+{
+    struct parts parts = {0};
+    char id[JOURNAL_ID_LEN];
+    bool ok = take_apart(line->text, &parts, error);
+    if (ok) {
+        const char *own_id = s->journal ? journal_id(s->journal, line->number, id) : NULL;
+        struct berth_request request = {.request_json = parts.request_json ? parts.request_json
+                                                                           : line->text,
+                                        .user = parts.user ? parts.user : cli_user(s->cli),
+                                        .request_id = parts.request_id ? parts.request_id : own_id,
+                                        .lifetime_s = config_int(s->cli->cfg, "client.expires_s"),
+                                        .unchecked = cli_has(s->cli, "no-check")};
+        ok = berth_message_new(s->cli->client, &request, out, error) == BERTH_OK;
+    }
+    free(parts.request_json);
+    json_decref(parts.root);
+    return ok;
+}
+
+/* Whether an earlier run has the line's decision. Ends the run if the input has changed since. */
+static bool skip(struct submit *s, const struct journal_line *line)
+{
+    struct failure f;
+    bool decided = false, accepted = false;
+    if (s->journal && journal_find(s->journal, line, &decided, &accepted, &f) != ERR_OK) {
+        cli_note(s->cli, "%s", f.text);
+        s->broken = true;
+        stop(s);
+        return true;
+    }
+    s->skipped += decided;
+    s->skipped_rejected += decided && !accepted;
+    return decided;
+}
+
+static void one_line(struct submit *s, const struct line *line)
 {
     struct berth_error error = {.status = BERTH_INVALID};
     struct berth_message *message;
-    struct berth_request request = {.request_json = s->text,
-                                    .user = cli_user(s->cli),
-                                    .lifetime_s = config_int(s->cli->cfg, "client.expires_s"),
-                                    .unchecked = cli_has(s->cli, "no-check")};
-    if (!fits || strlen(s->text) != len) {
+    if (!line->too_long && line->len == strspn(line->text, " \t\r"))
+        return;
+    struct journal_line known = {.number = line->number};
+    if (s->journal)
+        known = journal_line(line->number, line->text, line->len);
+    if (skip(s, &known))
+        return;
+    if (line->too_long || strlen(line->text) != line->len) {
         snprintf(error.text, sizeof(error.text), "%s",
-                 fits ? "the line holds a NUL byte" : "the line is longer than 64 KiB");
-        invalid_line(s, &error);
-    } else if (berth_message_new(s->cli->client, &request, &message, &error) != BERTH_OK) {
-        invalid_line(s, &error);
+                 line->too_long ? "the line is longer than 64 KiB" : "the line holds a NUL byte");
+        invalid_line(s, line->number, &error);
+    } else if (!make_message(s, line, &message, &error)) {
+        invalid_line(s, line->number, &error);
     } else if (cli_has(s->cli, "dry-run")) {
-        print_dry_run(s, message);
+        print_dry_run(s, line->number, message);
     } else {
-        send(s, message);
+        send(s, &known, message);
     }
 }
 
+/* Sends what the input has, and prints outcomes as they come, whether the input goes on or not. */
 static void run(struct submit *s)
 {
-    size_t len;
-    bool fits;
-    while (!s->ended && read_line(s, &len, &fits)) {
-        if (len == strspn(s->text, " \t\r") && fits)
-            continue;
-        one_line(s, len, fits);
-        if (s->state.sent % SEND_AT_ONCE == 0)
-            collect(s, 0);
+    struct line line;
+    while (!s->ended) {
+        bool flying = berth_in_flight(s->cli->client) > 0;
+        enum lines_next next = lines_next(s->in, flying ? 0 : IDLE_MS, &line);
+        if (next == LINES_END)
+            break;
+        if (next == LINES_READY)
+            one_line(s, &line);
+        if (next == LINES_NONE || s->state.sent % SEND_AT_ONCE == 0)
+            collect(s, next == LINES_NONE && flying ? WAIT_MS : 0);
     }
-    while (berth_in_flight(s->cli->client) > 0) {
-        fflush(stdout);
-        collect(s, 100);
-    }
+    while (berth_in_flight(s->cli->client) > 0)
+        collect(s, IDLE_MS);
+    flush(s);
 }
 
 static void summarize(struct submit *s)
@@ -260,6 +411,16 @@ static void summarize(struct submit *s)
     }
     cli_note(s->cli, "%" PRIu64 " requests in %.1f s (%.0f/s)%s", s->state.done, (double)ms / 1000,
              (double)s->state.done * 1000 / (double)(ms > 0 ? ms : 1), text.data ? text.data : "");
+    if (s->skipped > 0) {
+        cli_note(s->cli, "%" PRIu64 " lines were decided in an earlier run, %" PRIu64 " rejected",
+                 s->skipped, s->skipped_rejected);
+    }
+    if (s->unwritten > 0) {
+        cli_note(s->cli, "the outcomes of %" PRIu64 " sent requests could not be printed",
+                 s->unwritten);
+    }
+    if (lines_error(s->in) != 0)
+        cli_note(s->cli, "cannot read the input any further: %s", strerror(lines_error(s->in)));
     buf_fini(&text);
 }
 
@@ -267,28 +428,34 @@ static int exit_code(const struct submit *s)
 {
     if (s->interrupted)
         return 128 + cli_signal();
-    if (s->counts[FAILED] > 0 || ferror(s->in))
+    if (s->counts[FAILED] > 0 || s->broken || lines_error(s->in) != 0)
         return EXIT_CODE_FAILURE;
     if (s->counts[INVALID] > 0)
         return EXIT_CODE_USAGE;
     if (s->counts[UNKNOWN] > 0)
         return EXIT_CODE_NO_DECISION;
-    return s->counts[REJECTED] > 0 ? EXIT_CODE_REJECTED : EXIT_CODE_OK;
+    return s->counts[REJECTED] + s->skipped_rejected > 0 ? EXIT_CODE_REJECTED : EXIT_CODE_OK;
 }
 
-static enum err open_input(struct submit *s, struct failure *f)
+/* Opens the input, and the journal if one is asked for. */
+static enum err open_files(struct submit *s, struct failure *f)
 {
     const struct options *opts = &s->cli->after;
-    const char *path = opts->operand_count > 0 ? opts->operands[0] : "-";
+    const char *resume = cli_value(s->cli, "resume");
     if (opts->operand_count > 1)
         return failure_set(f, ERR_USAGE, "expected one file");
-    s->in = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
-    if (!s->in)
-        return failure_set(f, ERR_USAGE, "cannot read %s: %s", path, strerror(errno));
-    struct stat stat;
-    if (fstat(fileno(s->in), &stat) == 0 && S_ISREG(stat.st_mode))
-        s->state.input_size = stat.st_size;
-    return ERR_OK;
+    enum err err = lines_open(opts->operand_count > 0 ? opts->operands[0] : "-", &s->in, f);
+    if (err != ERR_OK || !resume)
+        return err;
+    struct journal_run run = {.farm = config_string(s->cli->cfg, "farm.name"),
+                              .client = config_string(s->cli->cfg, "client.name")};
+    err = journal_open(resume, &run, cli_has(s->cli, "dry-run"), &s->journal, f);
+    if (err == ERR_OK && journal_is_output(s->journal)) {
+        cli_note(s->cli,
+                 "%s has no request ids for lines without an outcome: those are sent as new",
+                 resume);
+    }
+    return err;
 }
 
 static enum err take_options(struct submit *s, int64_t *in_flight, struct failure *f)
@@ -302,29 +469,35 @@ static enum err take_options(struct submit *s, int64_t *in_flight, struct failur
     return err;
 }
 
+static int submit_all(struct submit *s)
+{
+    struct failure f;
+    if (open_files(s, &f) != ERR_OK)
+        return cli_fail(s->cli, &f);
+    signal(SIGPIPE, SIG_IGN);
+    setvbuf(stdout, NULL, cli_has(s->cli, "line-buffered") ? _IOLBF : _IOFBF, 1 << 18);
+    cli_print_header(s->cli, columns);
+    cli_progress_begin(&s->progress, s->cli->quiet);
+    s->state.input_size = lines_size(s->in);
+    run(s);
+    summarize(s);
+    return exit_code(s);
+}
+
 int cli_submit(struct cli *cli)
 {
     struct failure f;
     int64_t in_flight;
     int code = EXIT_CODE_OK;
-    struct submit *s = xcalloc(1, sizeof(*s));
-    s->cli = cli;
-    if (take_options(s, &in_flight, &f) != ERR_OK || open_input(s, &f) != ERR_OK) {
-        free(s);
+    struct submit s = {.cli = cli};
+    if (take_options(&s, &in_flight, &f) != ERR_OK)
         return cli_fail(cli, &f);
-    }
-    if (cli_client(cli, &code)) {
-        if (in_flight > 0)
-            berth_set_max_in_flight(cli->client, (size_t)in_flight);
-        setvbuf(stdout, NULL, _IOFBF, 1 << 18);
-        cli_print_header(cli, columns);
-        cli_progress_begin(&s->progress, cli->quiet);
-        run(s);
-        summarize(s);
-        code = exit_code(s);
-    }
-    if (s->in != stdin)
-        fclose(s->in);
-    free(s);
+    if (!cli_client(cli, &code))
+        return code;
+    if (in_flight > 0)
+        berth_set_max_in_flight(cli->client, (size_t)in_flight);
+    code = submit_all(&s);
+    journal_close(s.journal);
+    lines_close(s.in);
     return code;
 }

@@ -1,13 +1,11 @@
 """The command line on a running farm: exit codes, output formats, and exactly one outcome for every
 request sent."""
 
-import contextlib
 import json
 import os
 import pty
 import shlex
 import signal
-import subprocess
 import time
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,45 +14,14 @@ import jwt
 import pytest
 
 from berthtest.check import check_farm
+from berthtest.cli import Cli
 from berthtest.events import read_topic
-from berthtest.farm import rfc3339, share, tomorrow, write_key_file
+from berthtest.farm import rfc3339, share, tomorrow
 from berthtest.preload import compile_preload
-from berthtest.process import program
 from berthtest.wait import wait_until
 
 HOUR = 3600
 UNREACHABLE = "127.0.0.1:1"
-
-
-class Cli:
-    """Runs `berth` as one client of a farm."""
-
-    def __init__(self, farm, client):
-        self.farm = farm
-        self.client = client
-        path = farm.folder / f"{client.name}-private.pem"
-        if not path.exists():
-            write_key_file(path, client.key)
-        self.settings = {"BERTH_CLIENT_NAME": client.name, "BERTH_CLIENT_KID": client.kid,
-                         "BERTH_CLIENT_KEY_FILE": path, "BERTH_CLIENT_USER": "alice"}
-
-    def __call__(self, *arguments, status=0, stdin=None, **environment):
-        return self.farm.run("berth", *arguments, status=status, stdin=stdin,
-                             **{**self.settings, **environment})
-
-    def json(self, *arguments, status=0, **options):
-        return json.loads(self(*arguments, "-o", "json", status=status, **options).stdout)
-
-    @contextlib.contextmanager
-    def running(self, *arguments):
-        """Starts `berth` without waiting for it."""
-        with subprocess.Popen([program("berth"), *map(str, arguments)], text=True,
-                              env=self.farm.environment(**self.settings), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-            try:
-                yield child
-            finally:
-                child.kill()
 
 
 @pytest.fixture(scope="module", name="served")
