@@ -52,6 +52,8 @@ enum err admin_open_database(struct admin *admin, bool check_schema, struct fail
 /* Lets the server wait for an hour between statements. For commands that read Kafka meanwhile; they
  * lock no partition's row. */
 enum err admin_wait_outside(struct admin *admin, struct failure *f);
+/* A new session, without that patience: before a partition's row is locked. */
+enum err admin_reopen_database(struct admin *admin, struct failure *f);
 /* A statement, for one of the next two functions. In `format`, each ? stands for the next argument,
  * a text (NULL: NULL), and each # for an int64_t. */
 struct buf admin_sql(const char *format, ...);

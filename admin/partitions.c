@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "admin/farm.h"
 #include "core/limits.h"
 
 static enum err read_part(const struct admin *admin, int64_t *out, struct failure *f)
@@ -40,6 +41,12 @@ struct part_row {
     bool halted;
 };
 
+static enum err no_partition(int64_t part, struct failure *f)
+{
+    return failure_set(f, ERR_NOT_FOUND,
+                       "there is no partition %" PRId64 ": see berth-admin partition list", part);
+}
+
 static enum err lock_part(struct admin *admin, int64_t part, struct part_row *out,
                           struct failure *f)
 {
@@ -50,14 +57,9 @@ static enum err lock_part(struct admin *admin, int64_t part, struct part_row *ou
             "SELECT next_offset, halted <> '' FROM request_partition WHERE part = # FOR UPDATE",
             part),
         &row, f);
-    if (row) {
+    if (row)
         *out = (struct part_row){.next_offset = field_int(row[0]), .halted = field_int(row[1])};
-    } else if (err == ERR_OK) {
-        err = failure_set(f, ERR_NOT_FOUND,
-                          "there is no partition %" PRId64 ": see berth-admin partition list",
-                          part);
-    }
-    return err;
+    return err != ERR_OK || row ? err : no_partition(part, f);
 }
 
 /* Sets progress_epoch to epoch, which forgets earlier owners without progress: otherwise the next
@@ -106,29 +108,61 @@ enum err admin_partition_resume(struct admin *admin, struct failure *f)
     return ERR_OK;
 }
 
-enum err admin_reject(struct admin *admin, struct failure *f)
+/* Finds the request at which the partition stands: the first message from `next` on, since markers of
+ * transactions and deleted messages leave offsets without one. Kafka is read before the row is
+ * locked, which workers wait for. */
+static enum err find_undecided(struct admin_kafka *kafka, int32_t part, int64_t next, int64_t *out,
+                               struct failure *f)
 {
-    int64_t part = 0, offset = 0;
-    const struct admin_range range = {"offset", 0, INT64_MAX - 1};
-    enum err err = read_part(admin, &part, f);
-    if (err == ERR_OK)
-        err = admin_int(admin_operand(admin, 1), range, &offset, f);
-    struct part_row row;
-    if (err == ERR_OK)
-        err = admin_open_database(admin, true, f);
-    if (err == ERR_OK)
-        err = lock_part(admin, part, &row, f);
-    if (err == ERR_OK && offset < row.next_offset) {
+    struct topic_span span;
+    enum err err = topic_reader_span(kafka->reader, TOPIC_REQUESTS, part, &span, f);
+    if (err != ERR_OK)
+        return err;
+    struct topic_piece piece = {TOPIC_REQUESTS, part, next > span.lo ? next : span.lo, span.hi};
+    err = topic_reader_first(kafka->reader, &piece, out, f);
+    if (err == ERR_NOT_FOUND) {
         err = failure_set(f, ERR_USAGE,
-                          "offset %" PRId64 " of partition %" PRId64
-                          " is decided already: the next one is %" PRId64,
-                          offset, part, row.next_offset);
+                          "partition %" PRId32
+                          " has no undecided request, only markers of transactions at most: "
+                          "nothing is rejected; if it is halted, berth-admin partition resume "
+                          "%" PRId32,
+                          part, part);
+    } else if (err == ERR_LOG_ERROR) { /* it cannot be read, and is the one to reject */
+        *out = next;
+        err = ERR_OK;
     }
-    if (err == ERR_OK && offset > row.next_offset) {
+    return err;
+}
+
+static enum err check_offset(int64_t part, int64_t offset, int64_t next, int64_t undecided,
+                             struct failure *f)
+{
+    if (offset < next) {
+        return failure_set(f, ERR_USAGE,
+                           "offset %" PRId64 " of partition %" PRId64
+                           " is decided already: the next one is %" PRId64,
+                           offset, part, undecided);
+    }
+    if (offset != undecided) {
+        return failure_set(f, ERR_USAGE,
+                           "only the request at which the partition stands can be rejected: "
+                           "partition %" PRId64 " stands at offset %" PRId64,
+                           part, undecided);
+    }
+    return ERR_OK;
+}
+
+/* Sets the offset that the owner rejects, unless the position has moved since it was `next`. */
+static enum err set_reject(struct admin *admin, int64_t part, int64_t offset, int64_t next,
+                           struct part_row *out, struct failure *f)
+{
+    enum err err = lock_part(admin, part, out, f);
+    if (err == ERR_OK && out->next_offset != next) {
         err = failure_set(f, ERR_USAGE,
-                          "only the request at which the partition stands can be rejected: "
-                          "partition %" PRId64 " stands at offset %" PRId64,
-                          part, row.next_offset);
+                          "partition %" PRId64
+                          " has gone on meanwhile and stands at offset %" PRId64
+                          ": nothing is rejected",
+                          part, out->next_offset);
     }
     if (err == ERR_OK) {
         err = mysql_session_execf(admin->session, f, "reject the request",
@@ -136,11 +170,55 @@ enum err admin_reject(struct admin *admin, struct failure *f)
                                   ", reject_offset = %" PRId64 " WHERE part = %" PRId64,
                                   offset, part);
     }
+    return err != ERR_OK ? err : mysql_session_commit(admin->session, f);
+}
+
+/* The position, without a lock. */
+static enum err read_next(struct admin *admin, int64_t part, int64_t *out, struct failure *f)
+{
+    MYSQL_ROW row;
+    enum err err = admin_row(
+        admin, "read the partition",
+        admin_sql("SELECT next_offset FROM request_partition WHERE part = #", part), &row, f);
+    if (row)
+        *out = field_int(row[0]);
+    return err != ERR_OK || row ? err : no_partition(part, f);
+}
+
+static enum err reject(struct admin *admin, struct admin_kafka *kafka, int64_t part, int64_t offset,
+                       struct failure *f)
+{
+    struct admin_farm farm;
+    struct part_row row;
+    int64_t next = 0, undecided = 0;
+    enum err err = admin_farm_open(admin, &farm, kafka, f);
     if (err == ERR_OK)
-        err = mysql_session_commit(admin->session, f);
+        err = read_next(admin, part, &next, f);
+    if (err == ERR_OK)
+        err = find_undecided(kafka, (int32_t)part, next, &undecided, f);
+    if (err == ERR_OK)
+        err = check_offset(part, offset, next, undecided, f);
+    if (err == ERR_OK)
+        err = admin_reopen_database(admin, f);
+    if (err == ERR_OK)
+        err = set_reject(admin, part, offset, next, &row, f);
     if (err != ERR_OK)
         return err;
     print_part(admin, part, &row);
     admin_remark(admin, "the owner of the partition rejects it with its next batch");
     return ERR_OK;
+}
+
+enum err admin_reject(struct admin *admin, struct failure *f)
+{
+    int64_t part = 0, offset = 0;
+    const struct admin_range range = {"offset", 0, INT64_MAX - 1};
+    struct admin_kafka kafka = {0};
+    enum err err = read_part(admin, &part, f);
+    if (err == ERR_OK)
+        err = admin_int(admin_operand(admin, 1), range, &offset, f);
+    if (err == ERR_OK)
+        err = reject(admin, &kafka, part, offset, f);
+    admin_kafka_close(&kafka);
+    return err;
 }

@@ -30,6 +30,13 @@ enum err admin_wait_outside(struct admin *admin, struct failure *f)
                                "SET SESSION wait_timeout = %d", LONG_TIMEOUT_S);
 }
 
+enum err admin_reopen_database(struct admin *admin, struct failure *f)
+{
+    mysql_session_free(admin->session);
+    admin->session = NULL;
+    return admin_open_database(admin, true, f);
+}
+
 struct buf admin_sql(const char *format, ...)
 {
     struct buf sql = {0};

@@ -53,6 +53,31 @@ static enum err read_counts(struct admin *admin, json_t **out, struct failure *f
     return err != ERR_OK || row ? err : admin_no_farm(f);
 }
 
+static enum err note_offset(void *arg, const rd_kafka_message_t *message, struct failure *f)
+{
+    (void)f;
+    *(int64_t *)arg = message->offset;
+    return ERR_OK;
+}
+
+/* Requests of the partition from `next` on: the offsets up to the last message. Markers of
+ * transactions take offsets, too, and may lie at the log's end for ever. */
+static enum err count_undecided(struct admin_kafka *kafka, int32_t part, int64_t next, int64_t *out,
+                                struct failure *f)
+{
+    struct topic_span span;
+    int64_t last = 0;
+    enum err err = topic_reader_span(kafka->reader, TOPIC_REQUESTS, part, &span, f);
+    if (err != ERR_OK)
+        return err;
+    struct topic_piece piece = {TOPIC_REQUESTS, part, next > span.lo ? next : span.lo, span.hi};
+    err = topic_reader_last(kafka->reader, &piece, note_offset, &last, f);
+    if (err == ERR_LOG_ERROR) /* a batch that cannot be read */
+        last = span.hi - 1;
+    *out = err == ERR_NOT_FOUND ? 0 : last + 1 - next;
+    return err == ERR_NOT_FOUND || err == ERR_LOG_ERROR ? ERR_OK : err;
+}
+
 /* Compares the ends of the logs with the rows. The rows are read first, so that a busy farm does
  * not seem to be ahead of its own requests. */
 static enum err add_backlog(struct admin *admin, struct admin_kafka *kafka, json_t *object,
@@ -68,12 +93,11 @@ static enum err add_backlog(struct admin *admin, struct admin_kafka *kafka, json
     MYSQL_ROW row;
     while (err == ERR_OK && (row = mysql_fetch_row(res))) {
         int32_t part = (int32_t)field_int(row[0]);
-        struct topic_span span = {0};
-        int64_t tail = 0;
-        err = topic_reader_span(kafka->reader, TOPIC_REQUESTS, part, &span, f);
+        int64_t waiting = 0, tail = 0;
+        err = count_undecided(kafka, part, field_int(row[1]), &waiting, f);
         if (err == ERR_OK)
             err = admin_kafka_event_tail(kafka, part, &tail, f);
-        undecided += span.hi > field_int(row[1]) ? span.hi - field_int(row[1]) : 0;
+        undecided += waiting;
         unpublished += field_int(row[2]) > tail ? field_int(row[2]) - tail : 0;
     }
     mysql_free_result(res);

@@ -163,7 +163,11 @@ def test_partition_commands(farm):
     row = farm.partition_row(2)
     assert (row["halted"], row["halt_cause"]) == ("", None)
     assert (row["progress_epoch"], row["ignore_time_until"]) == (9, 7)
-    farm.admin_command("reject", 2, 5, status=2)
+    refused = farm.admin_command("reject", 2, 0, status=2).stderr
+    assert "partition 2 has no undecided request" in refused
+    farm.publish(b"whatever", partition=2)
+    refused = farm.admin_command("reject", 2, 5, status=2).stderr
+    assert "partition 2 stands at offset 0" in refused
     assert farm.admin_json("reject", 2, 0)["partition"] == 2
     assert farm.partition_row(2)["reject_offset"] == 0
 

@@ -10,6 +10,7 @@ from berthtest.check import check_farm, millis
 from berthtest.farm import Farm, create, share
 from berthtest.faults import HALF, REPEATS, Trials, loaded, patient
 from berthtest.load import outcomes
+from berthtest.metrics import metrics_url, scrape
 from berthtest.preload import compile_preload
 from berthtest.servers import Broker, wipe_stack
 from berthtest.sse import Listener
@@ -160,6 +161,63 @@ def test_open_transaction_of_another_client(farm):
     event = farm.decide(farm.batch_1, create(start, start + HOUR, share("gpu-01")))
     assert event.accepted and event.position[1] > behind.position[1] + 4
     check_farm(farm)
+
+
+def transact(farm, name, count, value="garbage"):
+    """Commits that many transactions of one message each, in partition 5."""
+    producer = Producer({"bootstrap.servers": farm.broker.bootstrap, "log_level": 0,
+                         "linger.ms": 0, "transactional.id": f"{farm.name}-{name}"})
+    producer.init_transactions(30)
+    for _ in range(count):
+        producer.begin_transaction()
+        producer.produce(farm.request_topic, value, partition=5)
+        producer.commit_transaction(30)
+
+
+def nothing_waits(farm, worker, reader):
+    """No request is undecided: for the worker, the reader and berth-admin."""
+    def lag(url):
+        return scrape(url).value("berth_request_lag", partition="5")
+    if lag(worker) or lag(reader):
+        return None
+    return farm.admin_json("status")["undecided"] == 0
+
+
+def test_markers_at_the_end_of_the_log(farm):
+    """A commit takes an offset behind the last request for its marker. It is no undecided request, and
+    an owner that finds nothing else has made progress."""
+    worker = farm.start_worker(BERTH_WORKER_METRICS_LISTEN="127.0.0.1:0")
+    farm.start_reader()
+    transact(farm, "markers", 1)
+    reader, url = f"{farm.reader_url}/metrics", metrics_url(worker)
+    farm.events.decision((5, 0))
+    wait_until(lambda: nothing_waits(farm, url, reader), "nothing waits", 5)
+    # An owner can be killed before it has seen the marker.
+    worker.kill()
+    with farm.sql.cursor() as cursor:
+        cursor.execute("UPDATE request_partition SET next_offset = 1, epoch = epoch + 6"
+                       " WHERE part = 5")
+    assert farm.admin_json("status")["undecided"] == 0
+    refused = farm.admin_command("reject", 5, 1, status=2).stderr
+    assert "has no undecided request" in refused, refused
+    farm.start_worker().wait_log(r"part=5 .*to=running")
+    row = farm.partition_row(5)
+    assert row["next_offset"] == 2 and row["progress_epoch"] == row["epoch"] and not row["halted"]
+    assert farm.events.decision(farm.publish("garbage", partition=5)).reason == "malformed"
+    check_farm(farm)
+
+
+def test_backlog_of_small_transactions(farm):
+    """Every second offset is a marker, which cannot be rejected."""
+    transact(farm, "backlog", 40)
+    assert farm.admin_json("status")["undecided"] == 79  # offsets up to the last request
+    refused = farm.admin_command("reject", 5, 1, status=2).stderr
+    assert "stands at offset 0" in refused, refused
+    farm.admin_command("reject", 5, 0)
+    farm.start_worker()
+    events = farm.events.decisions([(5, 2 * number) for number in range(40)])
+    assert [event.reason for event in events] == ["rejected_by_operator"] + ["malformed"] * 39
+    wait_until(lambda: farm.partition_row(5)["next_offset"] == 80, "the last marker is passed", 10)
 
 
 def test_open_transactions_and_other_consumers(farm):

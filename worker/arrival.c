@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "lib/base/mem.h"
 #include "lib/token/jws.h"
 #include "worker/ownership.h"
 
@@ -35,7 +36,7 @@ void arrival_pause(struct worker *w, int64_t ms)
 }
 
 /* What to do with a message, judged without reading its value. */
-enum arrival { TAKE, DROP, STOP_HERE };
+enum arrival { TAKE, DROP, STOP_HERE, STOP_AT_HOLE };
 
 static enum arrival wait_for_clock(struct worker *w, struct part *part,
                                    const struct broker_message *message)
@@ -161,6 +162,34 @@ static int32_t choose_turn(struct worker *w, const struct broker_message *messag
     return excuse_others(w, turn) ? turn : TURN_OF_NOBODY;
 }
 
+/* Whether the hole before the offset was there before a seek back, too. */
+static bool hole_is_known(const struct part *part, int64_t offset)
+{
+    for (size_t i = 0; !part->seek_back && i < part->hole_count; i++) {
+        if (part->holes[i] == offset)
+            return true;
+    }
+    return false;
+}
+
+/* Holes are taken if they come again after a seek back. Notes all holes that the messages in hand show
+ * from the first one on: in a backlog of small transactions every second offset is a hole, and one
+ * seek back per hole would be one per message. `expected` as in judge. */
+static void note_holes(struct part *part, const struct broker_message *messages, size_t count,
+                       int64_t expected)
+{
+    part->hole_count = 0;
+    for (size_t i = 0; i < count && messages[i].part == part->number; i++) {
+        if (messages[i].offset > expected) {
+            part->holes = xgrow(part->holes, part->hole_count, &part->hole_capacity,
+                                sizeof(*part->holes));
+            part->holes[part->hole_count++] = messages[i].offset;
+        }
+        if (messages[i].offset >= expected)
+            expected = messages[i].offset + 1;
+    }
+}
+
 /* `expected`: the offset behind the messages that this turn has taken of the partition. */
 static enum arrival judge(struct worker *w, struct part *part, const struct broker_message *message,
                           int64_t expected, int32_t turn)
@@ -169,25 +198,21 @@ static enum arrival judge(struct worker *w, struct part *part, const struct brok
         return DROP;
     if (part->full || !is_its_turn(part, turn))
         return stop_and_seek_back(part);
-    if (message->offset > expected && (part->hole_at != message->offset || part->seek_back)) {
-        part->hole_at = message->offset; /* taken if it comes again */
-        return stop_and_seek_back(part);
+    if (message->offset > expected && !hole_is_known(part, message->offset)) {
+        part->seek_back = true;
+        return STOP_AT_HOLE;
     }
     if (part->one_by_one > 0 && expected > part->row.next_offset)
         return stop_and_seek_back(part);
     return judge_time(w, part, message, expected == part->row.next_offset);
 }
 
-/* An operator rejects the offset at which the partition stands. If there is a hole, the rejection
- * means the message behind the hole: hence the range. `expected` as in judge. */
-static void take(struct worker *w, struct item *item, const struct broker_message *message,
-                 int64_t expected)
+static void take(struct worker *w, struct item *item, const struct broker_message *message)
 {
     struct part *part = &w->parts[message->part];
-    int64_t reject_offset = part->row.reject_offset;
     *item = (struct item){
         .message = message, .part = part, .key_generation = keyring_generation(w->keys)};
-    item->operator_rejects = expected <= reject_offset && reject_offset <= message->offset;
+    item->operator_rejects = part->row.reject_offset == message->offset;
     sha256(message->value, message->len, item->sha256);
     if (!item->operator_rejects)
         authenticate(w->keys, message->value, message->len, w->arena, &item->auth);
@@ -213,10 +238,12 @@ size_t arrival_gather(struct worker *w, const struct broker_message *messages, s
         if (stopped)
             continue;
         enum arrival arrival = judge(w, part, message, expected, turn);
-        stopped = arrival == STOP_HERE;
+        stopped = arrival == STOP_HERE || arrival == STOP_AT_HOLE;
+        if (arrival == STOP_AT_HOLE)
+            note_holes(part, message, count - i, expected);
         if (arrival != TAKE)
             continue;
-        take(w, &items[taken++], message, expected);
+        take(w, &items[taken++], message);
         expected = message->offset + 1;
     }
     return taken;

@@ -239,6 +239,7 @@ static void adopt_and_publish(struct batch *b)
         struct part *part = b->parts[p];
         part->row = b->rows[p];
         part->published_noted = b->rows[p].published_seq;
+        part_moved(part, worker_mono_ms(b->w));
         if (part->one_by_one > 0)
             part->one_by_one--;
         part->wait_told = false;

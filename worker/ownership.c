@@ -34,7 +34,7 @@ static enum err check_poison(const struct worker *w, struct part *part, struct f
     /* The message that killed them is in the first batch, which has at most batch_max messages. */
     if (fruitless > WORKER_POISON_ONE_BY_ONE)
         part->one_by_one = (int64_t)w->settings.batch_max;
-    if (fruitless <= WORKER_POISON_HALT || part->row.reject_offset == part->row.next_offset)
+    if (fruitless <= WORKER_POISON_HALT || part->row.reject_offset >= part->row.next_offset)
         return ERR_OK;
     return halt_set(f, ERR_PARTITION_HALTED, HALT_REPEATED_DEATHS,
                     "the last %" PRId64 " owners made no progress at offset %" PRId64
@@ -138,12 +138,42 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
     return ERR_OK;
 }
 
+/* What the log holds at its last offsets before a position. */
+struct before {
+    bool any;       /* a message */
+    int64_t offset; /* of the last one */
+    uint8_t sha256[32];
+};
+
+/* Looks at WORKER_HOLE_MAX offsets before the position. */
+static enum err look_before(struct worker *w, const struct part *part, int64_t position,
+                            struct before *out, struct failure *f)
+{
+    enum err err = w->broker->ops->request_before(w->broker->self, part->number, position,
+                                                  WORKER_HOLE_MAX, &out->offset, out->sha256, f);
+    out->any = err == ERR_OK;
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+/* Whether the message before a position, in a log that begins at `lo`, is the one that was decided
+ * last. Without any message there, retention has deleted it, or none was decided. */
+static bool last_is_before(const struct partition_row *row, const struct before *before,
+                           int64_t position, int64_t lo)
+{
+    if (before->any)
+        return row->has_last_sha256 && memcmp(before->sha256, row->last_sha256, 32) == 0;
+    return position - lo <= WORKER_HOLE_MAX && (lo > 0 || !row->has_last_sha256);
+}
+
 /* The message before next_offset must be the last decided message. */
-static enum err compare_last(struct worker *w, struct part *part, struct failure *f)
+static enum err compare_last(struct worker *w, struct part *part, int64_t lo, struct failure *f)
 {
     const struct partition_row *row = &part->row;
-    int64_t offset;
-    uint8_t sha256[32];
+    struct before before = {0};
+    if (look_before(w, part, row->next_offset, &before, f) != ERR_OK)
+        return failure_wrap(f, "read the last decided request");
+    if (last_is_before(row, &before, row->next_offset, lo))
+        return ERR_OK;
     if (!row->has_last_sha256) {
         return halt_set(f, ERR_PARTITION_HALTED, HALT_REQUEST_LOG_REPLACED,
                         "request partition %" PRId32 " starts before offset %" PRId64
@@ -151,19 +181,14 @@ static enum err compare_last(struct worker *w, struct part *part, struct failure
                         "docs/operations.md",
                         part->number, row->next_offset);
     }
-    enum err err = w->broker->ops->request_before(w->broker->self, part->number, row->next_offset,
-                                                  WORKER_HOLE_MAX, &offset, sha256, f);
-    if (err == ERR_NOT_FOUND || (err == ERR_OK && memcmp(sha256, row->last_sha256, 32) != 0)) {
-        return halt_set(f, ERR_PARTITION_HALTED, HALT_REQUEST_LOG_REPLACED,
-                        "the request before offset %" PRId64 " of partition %" PRId32
-                        " is not the one that was decided last: the topic was made again, or "
-                        "this is another cluster; see docs/operations.md",
-                        row->next_offset, part->number);
-    }
-    return err == ERR_OK ? ERR_OK : failure_wrap(f, "read the last decided request");
+    return halt_set(f, ERR_PARTITION_HALTED, HALT_REQUEST_LOG_REPLACED,
+                    "the request before offset %" PRId64 " of partition %" PRId32
+                    " is not the one that was decided last: the topic was made again, or "
+                    "this is another cluster; see docs/operations.md",
+                    row->next_offset, part->number);
 }
 
-static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_out,
+static enum err resume_check(struct worker *w, struct part *part, int64_t *lo_out,
                              struct failure *f)
 {
     int64_t lo, hi, next = part->row.next_offset;
@@ -184,12 +209,13 @@ static enum err resume_check(struct worker *w, struct part *part, int64_t *hi_ou
                         "docs/operations.md",
                         next, lo - 1, part->number);
     }
-    *hi_out = hi;
-    return next == lo ? ERR_OK : compare_last(w, part, f);
+    *lo_out = lo;
+    return next == lo ? ERR_OK : compare_last(w, part, lo, f);
 }
 
-static enum err set_progress(struct worker *w, struct part *part, int64_t progress_epoch,
-                             struct failure *f)
+/* Commits the row with another position and progress, without a decision. */
+static enum err move(struct worker *w, struct part *part, int64_t next_offset,
+                     int64_t progress_epoch, struct failure *f)
 {
     const struct store_ops *store = w->store->ops;
     struct partition_row row;
@@ -197,6 +223,7 @@ static enum err set_progress(struct worker *w, struct part *part, int64_t progre
     if (err == ERR_OK && row.epoch != part->row.epoch)
         err = part_epoch_lost(part, f);
     struct partition_row to = part->row;
+    to.next_offset = next_offset;
     to.progress_epoch = progress_epoch;
     struct store_batch batch = {.partition_count = 1, .partitions = &to, .world = w->world};
     world_batch_begin(w->world);
@@ -207,9 +234,17 @@ static enum err set_progress(struct worker *w, struct part *part, int64_t progre
     if (err != ERR_OK)
         store->rollback(w->store->self);
     world_batch_end(w->world, err == ERR_OK);
-    if (err == ERR_OK)
-        part->row.progress_epoch = progress_epoch;
-    return err == ERR_OK ? ERR_OK : failure_wrap(f, "note progress");
+    if (err != ERR_OK)
+        return failure_wrap(f, "note progress");
+    part->row.next_offset = next_offset;
+    part->row.progress_epoch = progress_epoch;
+    return ERR_OK;
+}
+
+static enum err set_progress(struct worker *w, struct part *part, int64_t progress_epoch,
+                             struct failure *f)
+{
+    return move(w, part, part->row.next_offset, progress_epoch, f);
 }
 
 enum err ownership_note_progress(struct worker *w, struct part *part, struct failure *f)
@@ -230,19 +265,60 @@ enum err ownership_excuse(struct worker *w, struct part *part, bool excused, str
     return err;
 }
 
+/* Markers of transactions take offsets at the log's end, and no message may ever follow them. If
+ * nothing but markers lies from the position on, moves it to the end: otherwise the markers would count
+ * as waiting requests, and owners that had nothing to decide as owners that a message killed.
+ * `lo`: where the log begins. */
+static enum err skip_markers(struct worker *w, struct part *part, int64_t lo, int64_t end,
+                             struct failure *f)
+{
+    int64_t next = part->row.next_offset;
+    if (end > next) {
+        struct before before = {0};
+        if (end - next > WORKER_HOLE_MAX)
+            return ERR_OK;
+        if (look_before(w, part, end, &before, f) != ERR_OK)
+            return failure_wrap(f, "look for requests at the log's end");
+        if (before.any && before.offset >= next)
+            return ERR_OK;
+        if (last_is_before(&part->row, &before, end, lo)) /* the next resume check looks there */
+            next = end;
+    }
+    if (next == part->row.next_offset && part->row.progress_epoch == part->row.epoch)
+        return ERR_OK;
+    return move(w, part, next, part->row.epoch, f);
+}
+
+void ownership_skip_markers(struct worker *w, struct part *part)
+{
+    struct failure f;
+    int64_t lo, hi, now_ms = worker_mono_ms(w);
+    if (now_ms - part->moved_ms < WORKER_MARKERS_MS || !w->session.up)
+        return;
+    int64_t end = w->broker->ops->request_end(w->broker->self, part->number);
+    if (end <= part->row.next_offset || end == part->asked_end)
+        return;
+    part->asked_end = end;
+    if (w->broker->ops->request_range(w->broker->self, part->number, &lo, &hi, &f) == ERR_OK &&
+        skip_markers(w, part, lo, end, &f) == ERR_OK)
+        return;
+    part_moved(part, worker_mono_ms(w) + WORKER_LOOK_AGAIN_MS);
+    if (!worker_failed(w, part, &f))
+        log_failure(LOG_WARN, "cannot look for requests at the log's end", &f);
+}
+
 static enum err check(struct worker *w, struct part *part, struct failure *f)
 {
-    int64_t hi = 0;
+    int64_t lo = 0;
     if (!part->row_known && reread_row(w, part, f) != ERR_OK)
         return f->err;
     if (!part->tail_known && outbox_read_tail(w, part, f) != ERR_OK)
         return f->err;
     if (outbox_catch_up(w, part, f) != ERR_OK)
         return f->err;
-    if (resume_check(w, part, &hi, f) != ERR_OK)
+    if (resume_check(w, part, &lo, f) != ERR_OK)
         return f->err;
-    if (part->row.next_offset == hi && part->row.progress_epoch != part->row.epoch &&
-        ownership_note_progress(w, part, f) != ERR_OK)
+    if (skip_markers(w, part, lo, part->log_end, f) != ERR_OK)
         return f->err;
     return check_poison(w, part, f);
 }

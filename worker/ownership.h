@@ -16,6 +16,10 @@ void ownership_advance(struct worker *w);
  * farm.halted). Other errors: could not compare; they can pass. */
 enum err ownership_check_tails(struct worker *w, struct failure *f);
 
+/* For a partition that runs: moves its position behind markers of transactions at the log's end, if it
+ * has stood before them for WORKER_MARKERS_MS. Asks the broker once for each end of the log. */
+void ownership_skip_markers(struct worker *w, struct part *part);
+
 /* Commits an empty batch, to record that this owner is alive although it has nothing to decide or
  * must wait for a clock. Otherwise rebalances of a quiet partition would look like owners that a
  * message killed. */

@@ -49,7 +49,7 @@ void part_set(struct part *part, enum part_state state, const char *why)
              part->row.next_offset, why ? " why=" : "", why ? log_quote(&quoted, why) : "");
     part->state = state;
     part->full = false;
-    part->hole_at = -1;
+    part->hole_count = 0;
     part->look_again_ms = 0;
 }
 
@@ -62,6 +62,12 @@ bool part_is_claimed(const struct part *part)
 {
     return part->state == PART_CHECKING || part->state == PART_RUNNING ||
            part->state == PART_WAITING || part->state == PART_HALTED;
+}
+
+void part_moved(struct part *part, int64_t now_ms)
+{
+    part->moved_ms = now_ms;
+    part->asked_end = -1;
 }
 
 int64_t part_unpublished(const struct part *part)

@@ -24,6 +24,7 @@
 #define BERTH_WORKER_PART_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "db/halt.h"
@@ -45,13 +46,14 @@ struct part {
     enum part_state state;
     /* The row as last read or written; row.epoch is this worker's in the states after CLAIMING. */
     struct partition_row row;
-    bool row_known;          /* row equals the stored one; false after an unknown outcome */
-    bool tail_known;         /* sent_seq and acked_seq follow from a tail that was read */
-    int64_t sent_seq;        /* last event handed to the producer */
-    int64_t acked_seq;       /* last event acknowledged; events arrive in the topic in order */
-    bool full;               /* fetching is paused: too many events are unacknowledged */
-    bool seek_back;          /* messages from row.next_offset on were dropped: fetch them again */
-    int64_t hole_at;         /* offset behind a hole for which a seek back was made; -1: none */
+    bool row_known;    /* row equals the stored one; false after an unknown outcome */
+    bool tail_known;   /* sent_seq and acked_seq follow from a tail that was read */
+    int64_t sent_seq;  /* last event handed to the producer */
+    int64_t acked_seq; /* last event acknowledged; events arrive in the topic in order */
+    bool full;         /* fetching is paused: too many events are unacknowledged */
+    bool seek_back;    /* messages from row.next_offset on were dropped: fetch them again */
+    int64_t *holes;    /* offsets behind holes for which a seek back was made, ascending */
+    size_t hole_count, hole_capacity;
     int64_t one_by_one;      /* a suspect's messages that are still decided alone; 0: no suspect */
     bool has_suspect;        /* of arrival.c: a message of this suspect has arrived */
     bool excused;            /* progress_epoch does not count this owner (ownership_excuse) */
@@ -60,7 +62,9 @@ struct part {
     int64_t look_again_ms;   /* monotonic: the next step not before */
     int64_t published_noted; /* published_seq as stored */
     enum halt_cause cause;   /* of the last wait or halt */
-    int64_t log_end; /* end of the request partition as last seen, for the metrics; -1: unknown */
+    int64_t log_end;   /* end of the request partition as last seen, for the metrics; -1: unknown */
+    int64_t moved_ms;  /* monotonic: the position was set or moved */
+    int64_t asked_end; /* the log's end for which ownership_skip_markers asked; -1: none */
 };
 
 const char *part_state_name(enum part_state state);
@@ -69,6 +73,8 @@ const char *part_state_name(enum part_state state);
 void part_set(struct part *part, enum part_state state, const char *why);
 /* Whether the partition's row carries this worker's epoch, as far as the worker knows. */
 bool part_is_claimed(const struct part *part);
+/* The partition's position was set or has moved at now_ms (monotonic). */
+void part_moved(struct part *part, int64_t now_ms);
 /* Decisions whose events are not acknowledged. */
 int64_t part_unpublished(const struct part *part);
 /* failure_set for a partition whose row carries another owner's epoch. */

@@ -66,8 +66,9 @@ static void set_positions(struct worker *w)
             continue;
         positions[count++] = (struct broker_position){part->number, part->row.next_offset};
         part->seek_back = false;
-        part->hole_at = -1;
+        part->hole_count = 0;
         part->full = false;
+        part_moved(part, worker_mono_ms(w));
     }
     if (w->broker->ops->start(w->broker->self, positions, count, &f) == ERR_OK) {
         worker_positions_told(w);
@@ -111,6 +112,8 @@ static void tend_running(struct worker *w)
         bound_unpublished(w, part);
         if (part->seek_back && !part->full)
             seek_back(w, part);
+        if (!part->seek_back && !part->full)
+            ownership_skip_markers(w, part);
     }
 }
 

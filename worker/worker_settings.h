@@ -21,8 +21,11 @@
 /* Longest wait for outstanding deliveries in a revoke, and at shutdown. */
 #define WORKER_REVOKE_FLUSH_MS   5000
 #define WORKER_SHUTDOWN_FLUSH_MS 10000
-/* Number of offsets below next_offset that the resume check searches for the last decided message. */
+/* Number of offsets below next_offset that the resume check searches for the last decided message, and
+ * thus the most that the position moves behind it. */
 #define WORKER_HOLE_MAX          1000
+/* A position that stands this long before the log's end may stand before markers alone. */
+#define WORKER_MARKERS_MS        500
 /* Fruitless epochs after which messages are decided one at a time; after which the partition halts. */
 #define WORKER_POISON_ONE_BY_ONE 3
 #define WORKER_POISON_HALT       6

@@ -47,6 +47,8 @@ void worker_state_free(struct worker *w)
 {
     if (!w)
         return;
+    for (struct part *part = w->parts; part < w->parts_end; part++)
+        free(part->holes);
     free(w->parts);
     arena_free(w->arena);
     free(w->messages);
@@ -65,7 +67,7 @@ void worker_state_farm(struct worker *w, const struct farm_row *row)
     w->parts_end = w->parts + row->partitions;
     for (int32_t i = 0; i < row->partitions; i++) {
         w->parts[i] = (struct part){
-            .number = i, .state = PART_FOREIGN, .hole_at = -1, .log_end = -1};
+            .number = i, .state = PART_FOREIGN, .log_end = -1, .asked_end = -1};
     }
 }
 

@@ -318,6 +318,14 @@ static enum err pass_on(void *arg, const rd_kafka_message_t *message, struct fai
     return passing->fn(passing->arg, message, f);
 }
 
+static enum err no_message(const struct topic_reader *reader, const struct topic_piece *piece,
+                           struct failure *f)
+{
+    return failure_set(f, ERR_NOT_FOUND,
+                       "%s [%" PRId32 "] holds no message in %" PRId64 "..%" PRId64,
+                       reader->names[piece->topic], piece->part, piece->from, piece->to - 1);
+}
+
 enum err topic_reader_last(struct topic_reader *reader, const struct topic_piece *piece,
                            topic_message_fn *fn, void *arg, struct failure *f)
 {
@@ -331,11 +339,25 @@ enum err topic_reader_last(struct topic_reader *reader, const struct topic_piece
         if (err != ERR_OK)
             return err;
     }
-    if (passing.any)
-        return ERR_OK;
-    return failure_set(f, ERR_NOT_FOUND,
-                       "%s [%" PRId32 "] holds no message in %" PRId64 "..%" PRId64,
-                       reader->names[piece->topic], piece->part, piece->from, piece->to - 1);
+    return passing.any ? ERR_OK : no_message(reader, piece, f);
+}
+
+/* Ends the reading at the first message. */
+static enum err note_first(void *arg, const rd_kafka_message_t *message, struct failure *f)
+{
+    *(int64_t *)arg = message->offset;
+    return failure_set(f, ERR_TIMEOUT, "the first message is found");
+}
+
+enum err topic_reader_first(struct topic_reader *reader, const struct topic_piece *piece,
+                            int64_t *offset_out, struct failure *f)
+{
+    int64_t first = -1;
+    enum err err = topic_reader_read(reader, piece, note_first, &first, f);
+    if (first < 0)
+        return err != ERR_OK ? err : no_message(reader, piece, f);
+    *offset_out = first;
+    return ERR_OK;
 }
 
 enum err topic_reader_start(struct topic_reader *reader, enum topic topic, int32_t part,

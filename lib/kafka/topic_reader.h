@@ -80,6 +80,9 @@ enum err topic_reader_tail(struct topic_reader *reader, struct topic_piece *piec
  * messages, last of all for that one. ERR_NOT_FOUND: the piece holds no message. */
 enum err topic_reader_last(struct topic_reader *reader, const struct topic_piece *piece,
                            topic_message_fn *fn, void *arg, struct failure *f);
+/* The offset of the first message in the piece. ERR_NOT_FOUND: the piece holds none. */
+enum err topic_reader_first(struct topic_reader *reader, const struct topic_piece *piece,
+                            int64_t *offset_out, struct failure *f);
 
 /* Following: partitions that are started are read on and on into one queue. Pieces must not be read
  * of a partition meanwhile. */

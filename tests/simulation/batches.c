@@ -1,5 +1,6 @@
 #include "tests/simulation/batches.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #define REQUESTS    500
 #define WORKLOAD_MS 60000
+#define SEEKS_MORE  5
 
 void batches_plan(struct sim *sim)
 {
@@ -98,13 +100,24 @@ static uint64_t tables_digest(const struct tables *now)
     return sum;
 }
 
+/* There is a hole behind each message: two seeks back are needed for each batch, not one for each
+ * hole. */
+static void check_seeks(struct sim *sim)
+{
+    int64_t needed = 2 * (int64_t)sim->batches->count / sim->batches->size + SEEKS_MORE;
+    if (sim->count.seeks > needed)
+        sim_fail(sim, "%" PRId64 " seeks in a log that needs %" PRId64, sim->count.seeks, needed);
+}
+
 void batches_close(struct sim *sim)
 {
     struct batches *batches = sim->batches;
     const struct request_log *log = &sim->cluster->requests[0];
     batches->digest = decisions_digest(&sim->db->now) ^ tables_digest(&sim->db->now);
-    if (batches->size > 0)
+    if (batches->size > 0) {
+        check_seeks(sim);
         return;
+    }
     batches->count = log->entries.count;
     batches->log = xcalloc(batches->count + 1, sizeof(*batches->log));
     for (size_t i = 0; i < batches->count; i++) {

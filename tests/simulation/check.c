@@ -315,10 +315,7 @@ void check_event(struct sim *sim, const struct broker_event *event)
 
 bool check_part_is_decided(const struct sim *sim, int32_t part)
 {
-    const struct request_log *log = &sim->cluster->requests[part];
-    size_t count = log->entries.count;
-    return count == 0 ||
-           database_partition(sim->db, part)->next_offset > log->entries.items[count - 1].offset;
+    return database_partition(sim->db, part)->next_offset == sim->cluster->requests[part].hi;
 }
 
 bool check_part_is_done(const struct sim *sim, int32_t part)

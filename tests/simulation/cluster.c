@@ -48,8 +48,11 @@ int64_t cluster_append_request(struct sim *sim, int32_t part, const char *value,
     *LIST_ADD(sim, &log->entries) = (struct request_entry){
         .offset = log->hi++, .append_ms = append_ms, .value = value, .len = len};
     *LIST_ADD(sim, &sim->cluster->ever[part]) = log->entries.items[log->entries.count - 1];
-    sim_note(sim, 93, "request", part, log->hi - 1);
-    return log->hi - 1;
+    int64_t offset = log->hi - 1;
+    sim_note(sim, 93, "request", part, offset);
+    if (sim->batches)
+        log->hi++; /* each is a transaction of its own, which ends with a marker */
+    return offset;
 }
 
 void cluster_make_hole(struct sim *sim, int32_t part, int64_t count)
@@ -198,6 +201,7 @@ static enum err port_seek(void *self, int32_t part, int64_t offset, struct failu
         return failure_set(f, ERR_LOG_ERROR, "seek: partition %" PRId32 " is not fetched", part);
     p->position = offset;
     p->exact = true;
+    c->sim->count.seeks++;
     return ERR_OK;
 }
 

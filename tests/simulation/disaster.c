@@ -311,15 +311,15 @@ bool disaster_part_is_settled(const struct sim *sim, int32_t part)
            (!w->must_halt && check_part_is_decided(sim, part));
 }
 
-/* Nothing but a hole lies between the offset and the message. */
-static bool message_is_next(const struct sim *sim, const struct partition_row *row)
+/* The first message from the partition's position on; -1: none. */
+static int64_t next_message(const struct sim *sim, const struct partition_row *row)
 {
     const struct request_log *log = &sim->cluster->requests[row->part];
     for (size_t i = 0; i < log->entries.count; i++) {
         if (log->entries.items[i].offset >= row->next_offset)
-            return log->entries.items[i].offset == state(sim)->offset;
+            return log->entries.items[i].offset;
     }
-    return false;
+    return -1;
 }
 
 /* The cause of the halt in each disaster. */
@@ -340,7 +340,7 @@ bool disaster_halt_is_right(const struct sim *sim, const struct partition_row *r
                          sim->plan.disaster == DISASTER_UNWRITABLE;
     return w->part == row->part && (w->must_halt || w->may_halt) &&
            row->halt_cause == causes[sim->plan.disaster] &&
-           (!about_message || message_is_next(sim, row));
+           (!about_message || next_message(sim, row) == w->offset);
 }
 
 bool disaster_farm_halt_is_right(const struct sim *sim)
@@ -354,7 +354,7 @@ bool disaster_operator_acts(struct sim *sim, struct partition_row *row)
     switch (sim->plan.disaster) {
     case DISASTER_POISON:
     case DISASTER_UNWRITABLE:
-        row->reject_offset = row->next_offset; /* as the halt's text says */
+        row->reject_offset = next_message(sim, row); /* as berth-admin reject requires */
         return true;
     case DISASTER_NO_TIME:
         row->ignore_time_until = w->offset + 1;

@@ -42,6 +42,7 @@ struct sim_counts {
      * limits and for capacity, displaced bookings, and machines that came up too late for a batch's
      * search for `any`. */
     int64_t any, series, series_cancelled, amended, limited, in_use, displaced, unknown_machines;
+    int64_t seeks;      /* made */
     int64_t false_gaps; /* starting points in the topic from which a consumer sees a false gap */
 };
 
