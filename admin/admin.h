@@ -103,6 +103,8 @@ struct admin_list {
     const char *kinds, *what, *sql;
 };
 enum err admin_list(struct admin *admin, const struct admin_list *list, struct failure *f);
+/* Prints one JSON value and ends the line. */
+void admin_print_json(const json_t *value);
 /* Takes the object. Text: a line for each column. */
 void admin_print_object(const struct admin *admin, const struct admin_column *columns,
                         json_t *object);

@@ -1,5 +1,6 @@
 /* berth-admin: sets a farm up and looks after it. Parses, wires and runs. */
 #include "admin/admin.h"
+#include "lib/base/print.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -74,7 +75,7 @@ static enum err run(struct admin *admin, const struct admin_command *command,
 static enum err about_itself(const struct options *opts, struct admin *admin, struct failure *f)
 {
     if (options_has(opts, "version")) {
-        printf("berth-admin %s\n", BERTH_VERSION);
+        print_line(stdout, "berth-admin %s", BERTH_VERSION);
         return ERR_OK;
     }
     if (!options_has(opts, "print-config") && !options_has(opts, "check-config")) {

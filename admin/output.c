@@ -10,6 +10,7 @@
 
 #include "core/limits.h"
 #include "core/request.h"
+#include "lib/base/print.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/problem.h"
 #include "lib/print/pager.h"
@@ -73,17 +74,19 @@ static void table_of(const struct admin *admin, const struct admin_column *colum
     out[i] = (struct table_column){0};
 }
 
-static void print_json(const json_t *value)
+void admin_print_json(const json_t *value)
 {
-    json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
-    putchar('\n');
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    assert(text); /* otherwise out of memory */
+    print_json(stdout, text);
+    free(text);
 }
 
 void admin_print_rows(const struct admin *admin, const struct admin_column *columns, json_t *items)
 {
     if (admin->format == ADMIN_JSON) {
         json_t *object = json_pack("{s:O}", "items", items);
-        print_json(object);
+        admin_print_json(object);
         json_decref(object);
     } else if (admin->format == ADMIN_TSV) {
         struct table_column table[TABLE_COLUMNS_MAX + 1];
@@ -115,7 +118,7 @@ void admin_print_object(const struct admin *admin, const struct admin_column *co
                         json_t *object)
 {
     if (admin->format == ADMIN_JSON) {
-        print_json(object);
+        admin_print_json(object);
     } else if (admin->format == ADMIN_TSV) {
         admin_print_rows(admin, columns, json_pack("[O]", object));
     } else {
@@ -123,7 +126,7 @@ void admin_print_object(const struct admin *admin, const struct admin_column *co
         table_of(admin, columns, table);
         for (size_t i = 0; table[i].name; i++) {
             char *text = table_cell(&table[i], object);
-            printf("%-20s %s\n", table[i].name, text);
+            print_line(stdout, "%-20s %s", table[i].name, text);
             free(text);
         }
     }
@@ -134,11 +137,13 @@ void admin_remark(const struct admin *admin, const char *format, ...)
 {
     if (admin->quiet)
         return;
+    struct buf text = {0};
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    buf_vprintf(&text, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    print_line(stderr, "%s", text.data);
+    buf_fini(&text);
 }
 
 static enum problem_code problem_of(enum err err)
@@ -165,8 +170,8 @@ void admin_print_failure(const struct admin *admin, const struct failure *f)
     if (admin->format == ADMIN_JSON) {
         struct problem problem = {.code = problem_of(f->err), .detail = f->text};
         json_t *object = problem_json(&problem);
-        print_json(object);
+        admin_print_json(object);
         json_decref(object);
     }
-    fprintf(stderr, "berth-admin: %s\n", f->text);
+    print_line(stderr, "berth-admin: %s", f->text);
 }

@@ -66,7 +66,7 @@ static enum err lock_part(struct admin *admin, int64_t part, struct part_row *ou
  * owner would halt the partition again at once. */
 #define UNHALT "halted = '', halt_cause = NULL, progress_epoch = epoch"
 
-static void print_part(const struct admin *admin, int64_t part, const struct part_row *row)
+static void print_partition(const struct admin *admin, int64_t part, const struct part_row *row)
 {
     static const struct admin_column columns[] = {{"partition", "Partition"},
                                                   {"next_offset", "Next offset"},
@@ -104,7 +104,7 @@ enum err admin_partition_resume(struct admin *admin, struct failure *f)
         return err;
     if (!row.halted && !until)
         admin_remark(admin, "partition %" PRId64 " was not halted", part);
-    print_part(admin, part, &row);
+    print_partition(admin, part, &row);
     return ERR_OK;
 }
 
@@ -204,7 +204,7 @@ static enum err reject(struct admin *admin, struct admin_kafka *kafka, int64_t p
         err = set_reject(admin, part, offset, next, &row, f);
     if (err != ERR_OK)
         return err;
-    print_part(admin, part, &row);
+    print_partition(admin, part, &row);
     admin_remark(admin, "the owner of the partition rejects it with its next batch");
     return ERR_OK;
 }

@@ -462,7 +462,14 @@ static void print_output(FILE *out)
     fputs(
         ".\n`machines` and `free` are written as `berth book` takes them, `limit` as "
         "NAME:LIMIT:USED:ASKED,\nlists with commas. A series has a row for each occurrence; of one "
-        "that was left out `state` is\n`left_out`, and `reason` and `machine` say why.\n",
+        "that was left out `state` is\n`left_out`, and `reason` and `machine` say why.\n"
+        "\nUsers, labels and sentences may come from anybody. `text`, `tsv` and messages show "
+        "control "
+        "characters,\nline ends, marks that turn the direction of text and characters of no width "
+        "as "
+        "JSON writes them\n(`\\u001b`), so nobody draws on your terminal or adds a row. `json` has "
+        "the bytes as they came; on a\nterminal these characters are escaped there, too, which is "
+        "the same JSON.\n",
         out);
 }
 

@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 
 /* Says nothing for this long, because most decisions arrive sooner. */
 #define PROGRESS_AFTER_MS 300
@@ -42,16 +43,18 @@ static int print_dry_run(const struct cli *cli, const struct berth_message *mess
     json_t *claims = json_loads(message->claims, 0, NULL);
     char *text = json_dumps(claims, JSON_INDENT(2));
     if (cli->format == CLI_TEXT && asked && asked->window && *asked->window)
-        printf("window: %s\n", asked->window);
+        print_line(stdout, "window: %s", asked->window);
     if (cli->format == CLI_TEXT && asked && asked->repeat)
-        printf("repeat: %s\n", asked->repeat);
-    printf("claims: %s\ntopic: %s\n", cli->format == CLI_TEXT ? text : message->claims, topic);
+        print_line(stdout, "repeat: %s", asked->repeat);
+    print_part(stdout, "claims: ");
+    print_lines(stdout, cli->format == CLI_TEXT ? text : message->claims);
+    print_line(stdout, "topic: %s", topic);
     if (message->key) {
-        printf("key: %s\n", message->key);
+        print_line(stdout, "key: %s", message->key);
     } else {
-        printf("partition: %" PRId64 "\n", message->slot);
+        print_line(stdout, "partition: %" PRId64, message->slot);
     }
-    printf("token: %s\n", message->token);
+    print_line(stdout, "token: %s", message->token);
     free(text);
     json_decref(claims);
     return EXIT_CODE_OK;
@@ -98,7 +101,7 @@ static int print_published(const struct cli *cli, const struct berth_outcome *ou
         cli_print_published_row(cli, outcome);
     } else {
         char *place = cli_place_text(outcome->partition, outcome->offset);
-        printf("request %s published at %s\n", outcome->request_id, place);
+        print_line(stdout, "request %s published at %s", outcome->request_id, place);
         free(place);
     }
     return EXIT_CODE_OK;

@@ -6,6 +6,7 @@
 #include "cli/typed_request.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/member.h"
 
@@ -138,7 +139,7 @@ static void print_window(const struct cli *cli, const json_t *window)
         return;
     }
     char *shares = cli_shares_text(json_object_get(window, "allocations"));
-    printf("%s  %s\n", cli_window_of(cli, window, text), shares);
+    print_line(stdout, "%s  %s", cli_window_of(cli, window, text), shares);
     free(shares);
 }
 
@@ -178,7 +179,7 @@ static int print_answer(const struct cli *cli, const struct question *q, const j
     char *command = cli_command_book(cli, q->share, member_time_ms(window, "start"), q->length_ms);
     fflush(stdout);
     cli_note(cli, "to have the first one:");
-    fprintf(stderr, "%s\n", command);
+    print_line(stderr, "%s", command);
     free(command);
     return EXIT_CODE_OK;
 }

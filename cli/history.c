@@ -7,6 +7,7 @@
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/event.h"
 #include "lib/codec/member.h"
@@ -71,11 +72,11 @@ static void print_after(const struct cli *cli, const json_t *after)
 {
     char window[CLI_TIME_LEN];
     char *shares = cli_shares_text(json_object_get(after, "allocations"));
-    printf(": %s", member_or(after, "state", "changed"));
+    print_part(stdout, ": %s", member_or(after, "state", "changed"));
     if (member_time_ms(after, "start") != 0 && member_time_ms(after, "end") != 0)
-        printf(", %s", cli_window_of(cli, after, window));
+        print_part(stdout, ", %s", cli_window_of(cli, after, window));
     if (*shares)
-        printf(", %s", shares);
+        print_part(stdout, ", %s", shares);
     free(shares);
 }
 
@@ -89,17 +90,18 @@ static void print_text(const struct cli *cli, const json_t *event, const json_t 
     /* An event's time may have milliseconds. */
     snprintf(whole, sizeof(whole), "%.19sZ", member_shown(event, "time"));
     timetext_parse(whole, strlen(whole), &ms);
-    printf("%s  %-8s  %s %s by %s", cli_time_show(ms, cli->zone, moment),
-           member_or(event, "id", "-"), member_or(event, "data.request.type", "a request"), outcome,
-           member_or(event, "data.request.client", "somebody"));
+    print_part(stdout, "%s  %-8s  %s %s by %s", cli_time_show(ms, cli->zone, moment),
+               member_or(event, "id", "-"), member_or(event, "data.request.type", "a request"),
+               outcome, member_or(event, "data.request.client", "somebody"));
     if (displaced)
-        printf(", %s changed", member_or(event, "subject", "a machine"));
+        print_part(stdout, ", %s changed", member_or(event, "subject", "a machine"));
     if (reason) {
-        printf(": %s: %s", reason, member_or(event, "data.detail", "no detail was given"));
+        print_part(stdout, ": %s: %s", reason,
+                   member_or(event, "data.detail", "no detail was given"));
     } else if (after) {
         print_after(cli, after);
     }
-    putchar('\n');
+    putc('\n', stdout);
     free(outcome);
 }
 

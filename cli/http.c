@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/base/timetext.h"
 #include "lib/base/version.h"
 #include "lib/codec/member.h"
@@ -56,7 +57,7 @@ static int report(const struct cli *cli, long status, const json_t *answer, cons
     if (cli->json_problems) {
         cli_print_json(answer);
     } else {
-        fprintf(stderr, "berth: %s\n", detail);
+        print_line(stderr, "berth: %s", detail);
     }
     return code;
 }

@@ -12,6 +12,7 @@
 #include "core/limits.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/codec/claims.h"
 #include "lib/token/issue.h"
 
@@ -80,8 +81,10 @@ static void print_key(const struct cli *cli, const struct jws_key *key,
         cli_print_header(cli, columns);
         table_print_row(columns, object);
     } else {
-        printf("kid: %s\nalg: %s\nprivate key: %s\npublic key: %s\n", kid, alg, files->private_path,
-               files->public_path);
+        print_line(stdout, "kid: %s", kid);
+        print_line(stdout, "alg: %s", alg);
+        print_line(stdout, "private key: %s", files->private_path);
+        print_line(stdout, "public key: %s", files->public_path);
     }
     json_decref(object);
 }
@@ -158,7 +161,7 @@ int cli_key_show(struct cli *cli)
     jws_key_thumbprint(key, kid);
     bool jwk = cli_has(cli, "jwk") || cli->format == CLI_JSON;
     char *text = jwk ? jws_key_jwk(key) : jws_key_pem(key);
-    printf("%s%s", text, jwk ? "\n" : "");
+    print_lines(stdout, text);
     cli_note(cli, "kid %s, %s", kid, jws_alg_name(jws_key_alg(key)));
     free(text);
     jws_key_free(key);
@@ -236,10 +239,12 @@ static void print_findings(const struct cli *cli, const struct findings *found)
     }
     char *header_text = json_dumps((json_t *)found->parts.header, JSON_COMPACT);
     char *payload_text = payload ? json_dumps(payload, JSON_INDENT(2)) : xstrdup("not JSON");
-    printf("header: %s\nclaims: %s\n", header_text, payload_text);
+    print_line(stdout, "header: %s", header_text);
+    print_part(stdout, "claims: ");
+    print_lines(stdout, payload_text);
     json_array_foreach(found->faults, i, sentence)
-        printf("fault: %s\n", json_string_value(sentence));
-    puts(json_array_size(found->faults) == 0 ? "verified" : "not valid");
+        print_line(stdout, "fault: %s", json_string_value(sentence));
+    print_line(stdout, "%s", json_array_size(found->faults) == 0 ? "verified" : "not valid");
     free(header_text);
     free(payload_text);
     json_decref(payload);

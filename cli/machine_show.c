@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/codec/member.h"
 
 /* Characters of the bar that shows how full a machine is. */
@@ -55,15 +56,16 @@ static void print_text(const struct cli *cli, const json_t *timeline)
     size_t i;
     cli_time_window(member_time_ms(timeline, "from"), member_time_ms(timeline, "to"), cli->zone,
                     window);
-    printf("free within %s:\n", window);
+    print_line(stdout, "free within %s:", window);
     json_array_foreach(json_object_get(timeline, "free"), i, item)
-        printf("  [%s] %s  %s\n", bar_of(timeline, item, bar), cli_amount_show(item, amount),
-               cli_window_of(cli, item, window));
-    puts(json_array_size(bookings) > 0 ? "held:" : "nothing of it is held then");
+        print_line(stdout, "  [%s] %s  %s", bar_of(timeline, item, bar),
+                   cli_amount_show(item, amount), cli_window_of(cli, item, window));
+    print_line(stdout, "%s",
+               json_array_size(bookings) > 0 ? "held:" : "nothing of it is held then");
     json_array_foreach(bookings, i, item)
-        printf("  %-12" PRId64 " %s  %s  %s, by %s\n", member_number(item, "booking"),
-               cli_amount_show(item, amount), cli_window_of(cli, item, window),
-               member_shown(item, "user"), member_shown(item, "client"));
+        print_line(stdout, "  %-12" PRId64 " %s  %s  %s, by %s", member_number(item, "booking"),
+                   cli_amount_show(item, amount), cli_window_of(cli, item, window),
+                   member_shown(item, "user"), member_shown(item, "client"));
 }
 
 int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_ms, int64_t to_ms)

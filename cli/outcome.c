@@ -7,6 +7,7 @@
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/codec/event.h"
 #include "lib/codec/member.h"
 
@@ -74,7 +75,7 @@ static const struct table_column columns[] = {
 void cli_print_columns(FILE *out)
 {
     for (size_t i = 0; columns[i].name; i++)
-        fprintf(out, "%s`%s`", i > 0 ? ", " : "", columns[i].name);
+        print_part(out, "%s`%s`", i > 0 ? ", " : "", columns[i].name);
 }
 
 /* The event as if it told of this occurrence of its series alone; a new reference. */
@@ -145,8 +146,8 @@ static void print_before(const struct cli *cli, const json_t *data)
     if (!previous)
         return;
     char *before = before_text(cli, previous);
-    printf("  before%s%s: %s\n", ms > 0 ? ", until " : "",
-           ms > 0 ? cli_time_show(ms, cli->zone, moment) : "", before);
+    print_line(stdout, "  before%s%s: %s", ms > 0 ? ", until " : "",
+               ms > 0 ? cli_time_show(ms, cli->zone, moment) : "", before);
     free(before);
 }
 
@@ -159,10 +160,11 @@ static void print_displaced(const struct cli *cli, const json_t *data)
         const json_t *previous = json_object_get(booking, "previous");
         const char *user = member_text(booking, "user");
         char *before = previous ? before_text(cli, previous) : xstrdup("");
-        printf("displaced: booking %" PRId64 " of %s, now %s", member_number(booking, "id"),
-               member_text(booking, "client"), member_text(booking, "state"));
-        printf("%s%s%s%s\n", user ? ", for " : "", user ? user : "", *before ? "; before: " : "",
-               before);
+        print_part(stdout, "displaced: booking %" PRId64 " of %s, now %s",
+                   member_number(booking, "id"), member_text(booking, "client"),
+                   member_text(booking, "state"));
+        print_line(stdout, "%s%s%s%s", user ? ", for " : "", user ? user : "",
+                   *before ? "; before: " : "", before);
         free(before);
     }
 }
@@ -200,13 +202,13 @@ static void print_counts(const json_t *occurrences)
         }
         left -= count;
         if (count > 0) {
-            printf("%s %s %zu", separator, states[s], count);
+            print_part(stdout, "%s %s %zu", separator, states[s], count);
             separator = ",";
         }
     }
     if (left > 0)
-        printf("%s left out %zu", separator, left);
-    putchar('\n');
+        print_part(stdout, "%s left out %zu", separator, left);
+    putc('\n', stdout);
 }
 
 static void print_occurrence(const struct cli *cli, const json_t *item, bool with_shares)
@@ -218,15 +220,16 @@ static void print_occurrence(const struct cli *cli, const json_t *item, bool wit
     const json_t *shares = json_object_get(item, "allocations");
     cli_window_of(cli, item, window);
     if (reason) {
-        printf("  %-16s  %s\n", "left out", window);
-        printf("  %-16s  %s%s%s\n", "", reason, machine ? ": " : "", machine ? machine : "");
+        print_line(stdout, "  %-16s  %s", "left out", window);
+        print_line(stdout, "  %-16s  %s%s%s", "", reason, machine ? ": " : "",
+                   machine ? machine : "");
         return;
     }
-    printf("  %-16" PRId64 "  %s%s%s\n", member_number(item, "booking"), window, ended ? ", " : "",
-           ended ? state : "");
+    print_line(stdout, "  %-16" PRId64 "  %s%s%s", member_number(item, "booking"), window,
+               ended ? ", " : "", ended ? state : "");
     if (with_shares && json_array_size(shares) > 0) {
         char *text = cli_shares_text(shares);
-        printf("  %-16s  %s\n", "", text);
+        print_line(stdout, "  %-16s  %s", "", text);
         free(text);
     }
 }
@@ -236,10 +239,10 @@ static void print_series(const struct cli *cli, const json_t *data)
     const json_t *occurrences = member(data, "series.occurrences"), *item;
     const json_t *common = common_shares(occurrences);
     size_t i;
-    printf("series %" PRId64, member_number(data, "series.id"));
+    print_part(stdout, "series %" PRId64, member_number(data, "series.id"));
     print_counts(occurrences);
-    printf("  for %s, by %s\n", member_text(data, "booking.user"),
-           member_text(data, "booking.client"));
+    print_line(stdout, "  for %s, by %s", member_text(data, "booking.user"),
+               member_text(data, "booking.client"));
     cli_print_shares(common);
     json_array_foreach(occurrences, i, item) print_occurrence(cli, item, !common);
 }
@@ -300,7 +303,7 @@ static void note_next(const struct cli *cli, const json_t *data, const struct cl
     char *command = cli_command_at(cli, ms, asked->length_ms);
     cli_note(cli, "to have it then:");
     if (!cli->quiet)
-        fprintf(stderr, "%s\n", command);
+        print_line(stderr, "%s", command);
     free(command);
 }
 
@@ -322,8 +325,8 @@ static void print_rejected(const struct cli *cli, const json_t *event,
 {
     const json_t *data = json_object_get(event, "data");
     const char *reason = member_or(data, "reason", "unknown");
-    fprintf(stderr, "berth: rejected: %s: %s\n", reason,
-            member_or(data, "detail", "no detail was given"));
+    print_line(stderr, "berth: rejected: %s: %s", reason,
+               member_or(data, "detail", "no detail was given"));
     if (asked && asked->window && *asked->window)
         cli_note(cli, "asked for: %s", asked->window);
     if (asked && asked->repeat)
@@ -360,7 +363,9 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
     if (cli->format == CLI_TSV) {
         print_rows(cli, event);
     } else if (cli->format == CLI_JSON && accepted) {
-        printf("%.*s\n", (int)strcspn(bytes, "\n"), bytes);
+        char *line = xstrndup(bytes, strcspn(bytes, "\n"));
+        print_json(stdout, line);
+        free(line);
     } else if (cli->format == CLI_JSON) {
         print_problem(event);
     } else if (accepted) {

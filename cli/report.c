@@ -6,24 +6,26 @@
 
 #include "cli/cli.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 
 void cli_note(const struct cli *cli, const char *format, ...)
 {
     if (cli->quiet)
         return;
+    struct buf text = {0};
     va_list args;
-    fputs("berth: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    buf_vprintf(&text, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    print_line(stderr, "berth: %s", text.data);
+    buf_fini(&text);
 }
 
 void cli_print_json(const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     assert(text);
-    puts(text);
+    print_json(stdout, text);
     free(text);
 }
 
@@ -47,9 +49,10 @@ int cli_problem(const struct cli *cli, int code, const struct problem *problem, 
         cli_print_json(object);
         json_decref(object);
     } else if (problem->reason != REASON_NONE) {
-        fprintf(stderr, "berth: rejected: %s: %s\n", reason_name(problem->reason), problem->detail);
+        print_line(stderr, "berth: rejected: %s: %s", reason_name(problem->reason),
+                   problem->detail);
     } else {
-        fprintf(stderr, "berth: %s\n", problem->detail);
+        print_line(stderr, "berth: %s", problem->detail);
     }
     json_decref(extra);
     return code;
@@ -71,10 +74,10 @@ int cli_fail(const struct cli *cli, const struct failure *f)
 
 int cli_usage(const struct cli *cli, const char *format, ...)
 {
-    struct failure f = {.err = ERR_USAGE};
+    struct failure f;
     va_list args;
     va_start(args, format);
-    vsnprintf(f.text, sizeof(f.text), format, args);
+    (void)failure_vset(&f, ERR_USAGE, format, args);
     va_end(args);
     return cli_fail(cli, &f);
 }

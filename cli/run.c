@@ -10,6 +10,7 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/base/standard.h"
 #include "lib/base/version.h"
 #include "lib/print/pager.h"
@@ -193,7 +194,7 @@ static void on_kafka_log(void *arg, int level, const char *text)
 {
     const struct cli *cli = arg;
     if (cli->verbose > 1 || level <= 6)
-        fprintf(stderr, "berth: kafka: %s\n", text);
+        print_line(stderr, "berth: kafka: %s", text);
 }
 
 struct settings {
@@ -277,7 +278,7 @@ static int run_program(struct cli *cli)
 {
     struct failure f;
     if (options_has(&cli->before, "version")) {
-        puts("berth " BERTH_VERSION);
+        print_line(stdout, "%s", "berth " BERTH_VERSION);
         return EXIT_CODE_OK;
     }
     bool print = options_has(&cli->before, "print-config");
@@ -330,7 +331,7 @@ static int close_output(int code)
     pager_end();
     if (standard_flush(&f) == ERR_OK)
         return code;
-    fprintf(stderr, "berth: %s\n", f.text);
+    print_line(stderr, "berth: %s", f.text);
     return code == EXIT_CODE_OK ? EXIT_CODE_FAILURE : code;
 }
 

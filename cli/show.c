@@ -7,6 +7,7 @@
 #include "cli/spec.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/base/timetext.h"
 #include "lib/codec/member.h"
 
@@ -37,8 +38,8 @@ void cli_print_shares(const json_t *shares)
     char amount[CLI_AMOUNT_LEN];
     size_t i;
     const json_t *share;
-    json_array_foreach(shares, i, share)
-        printf("  %-20s %s\n", member_shown(share, "machine"), cli_amount_show(share, amount));
+    json_array_foreach(shares, i, share) print_line(
+        stdout, "  %-20s %s", member_shown(share, "machine"), cli_amount_show(share, amount));
 }
 
 void cli_print_booking(const struct cli *cli, const json_t *booking)
@@ -48,13 +49,13 @@ void cli_print_booking(const struct cli *cli, const json_t *booking)
         table_print_row(cli_booking_columns, booking);
         return;
     }
-    printf("booking %" PRId64 " %s: %s\n", member_number(booking, "id"),
-           member_shown(booking, "state"), cli_window_of(cli, booking, window));
-    printf("  for %s, by %s, version %" PRId64, member_shown(booking, "user"),
-           member_shown(booking, "client"), member_number(booking, "version"));
+    print_line(stdout, "booking %" PRId64 " %s: %s", member_number(booking, "id"),
+               member_shown(booking, "state"), cli_window_of(cli, booking, window));
+    print_part(stdout, "  for %s, by %s, version %" PRId64, member_shown(booking, "user"),
+               member_shown(booking, "client"), member_number(booking, "version"));
     if (json_object_get(booking, "series"))
-        printf(", of series %" PRId64, member_number(booking, "series"));
-    putchar('\n');
+        print_part(stdout, ", of series %" PRId64, member_number(booking, "series"));
+    putc('\n', stdout);
     cli_print_shares(json_object_get(booking, "allocations"));
 }
 
@@ -89,9 +90,9 @@ void cli_print_machine(const struct cli *cli, const json_t *machine)
     }
     char amount[CLI_AMOUNT_LEN];
     char *labels = labels_text(json_object_get(machine, "labels"));
-    printf("machine %-20s %-8s %s%s%s\n", member_shown(machine, "name"),
-           member_shown(machine, "state"), cli_amount_show(machine, amount), *labels ? "  " : "",
-           labels);
+    print_line(stdout, "machine %-20s %-8s %s%s%s", member_shown(machine, "name"),
+               member_shown(machine, "state"), cli_amount_show(machine, amount),
+               *labels ? "  " : "", labels);
     free(labels);
 }
 

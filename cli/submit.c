@@ -11,6 +11,7 @@
 #include "cli/spec.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/codec/member.h"
 
 /* Requests sent between two polls for outcomes. */
@@ -68,9 +69,9 @@ static void print_object(const struct submit *s, json_t *object)
         const char *detail = member_text(object, "problem.detail");
         const char *reason = detail ? detail : member_text(object, "event.data.reason");
         const char *subject = member_text(object, "event.subject");
-        printf("%" PRId64 " %s%s%s%s%s\n", member_number(object, "line"),
-               member_shown(object, "outcome"), reason ? " " : "", reason ? reason : "",
-               subject ? " " : "", subject ? subject : "");
+        print_line(stdout, "%" PRId64 " %s%s%s%s%s", member_number(object, "line"),
+                   member_shown(object, "outcome"), reason ? " " : "", reason ? reason : "",
+                   subject ? " " : "", subject ? subject : "");
     }
     json_decref(object);
 }
@@ -103,8 +104,10 @@ static void print_decided(struct submit *s, uint64_t line, const struct berth_ou
     enum word word = word_of(outcome);
     s->counts[word]++;
     if (word != PUBLISHED && s->cli->format == CLI_JSON) {
-        printf("{\"line\":%" PRIu64 ",\"outcome\":\"%s\",\"event\":%.*s}\n", line, words[word],
-               (int)outcome->event_len, outcome->event);
+        char *row = xasprintf("{\"line\":%" PRIu64 ",\"outcome\":\"%s\",\"event\":%.*s}", line,
+                              words[word], (int)outcome->event_len, outcome->event);
+        print_json(stdout, row);
+        free(row);
         return;
     }
     json_t *object = json_pack("{s:I, s:s, s:o}", "line", (json_int_t)line, "outcome", words[word],

@@ -8,6 +8,7 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/codec/event_concern.h"
 #include "lib/codec/member.h"
 
@@ -99,9 +100,9 @@ static void print_state(const char *before, const json_t *booking)
 {
     char *shares = cli_shares_text(json_object_get(booking, "allocations"));
     if (booking) {
-        printf("%s%s %s to %s%s%s", before, member_shown(booking, "state"),
-               member_shown(booking, "start"), member_shown(booking, "end"), *shares ? " " : "",
-               shares);
+        print_part(stdout, "%s%s %s to %s%s%s", before, member_shown(booking, "state"),
+                   member_shown(booking, "start"), member_shown(booking, "end"), *shares ? " " : "",
+                   shares);
     }
     free(shares);
 }
@@ -114,9 +115,9 @@ static void print_change(const json_t *event)
     print_state(": ", member(event, "data.booking"));
     print_state("; before: ", member(event, "data.previous"));
     if (series > 0)
-        printf("; the first of %zu in its series", series);
+        print_part(stdout, "; the first of %zu in its series", series);
     if (displaced > 0)
-        printf("; %zu displaced", displaced);
+        print_part(stdout, "; %zu displaced", displaced);
 }
 
 static void print_text(const json_t *event)
@@ -129,24 +130,24 @@ static void print_text(const json_t *event)
                 {": ", "data.reason"}};
     const char *type = member_text(event, "data.request.type");
     char *outcome = cli_last_word(json_object_get(event, "type"));
-    printf("%s %s %s %s", member_shown(event, "time"), member_shown(event, "id"), outcome,
-           type ? type : "request");
+    print_part(stdout, "%s %s %s %s", member_shown(event, "time"), member_shown(event, "id"),
+               outcome, type ? type : "request");
     for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
         const char *text = member_text(event, rest[i].path);
         if (text)
-            printf("%s%s", rest[i].before, text);
+            print_part(stdout, "%s%s", rest[i].before, text);
     }
     if (member_text(event, "data.reason"))
-        printf(": %s", member_shown(event, "data.detail"));
+        print_part(stdout, ": %s", member_shown(event, "data.detail"));
     print_change(event);
-    putchar('\n');
+    putc('\n', stdout);
     free(outcome);
 }
 
 static void print_event(const struct cli *cli, const json_t *event, const struct berth_event *raw)
 {
     if (cli->format == CLI_JSON) {
-        printf("%s\n", raw->json);
+        print_json(stdout, raw->json);
     } else if (cli->format == CLI_TSV) {
         table_print_row(columns, event);
     } else {

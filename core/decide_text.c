@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/utf8.h"
+
 /* The length without an incomplete UTF-8 character at the end. */
 static size_t cut_len(const char *text, size_t len)
 {
@@ -19,14 +21,16 @@ static size_t cut_len(const char *text, size_t len)
     return len - (lead - 1) >= wanted ? len : lead - 1;
 }
 
-/* Copies the sentence, cut to LIMIT_DETAIL_LEN with its NUL. `len` is its length without a cut. */
-static const char *kept(struct decider *d, const char *detail, int len)
+/* Copies the visible form of the sentence (core/utf8.h): it may name a member that a client sent.
+ * Cuts it to LIMIT_DETAIL_LEN with its NUL. `len` is its length without a cut. Changes `detail`. */
+static const char *kept(struct decider *d, char *detail, int len)
 {
     assert(len > 0);
-    size_t size = (size_t)len;
-    if (size >= LIMIT_DETAIL_LEN)
-        size = cut_len(detail, LIMIT_DETAIL_LEN - 1);
-    return arena_strndup(world_arena(d->world), detail, size);
+    if ((size_t)len >= LIMIT_DETAIL_LEN)
+        detail[cut_len(detail, LIMIT_DETAIL_LEN - 1)] = '\0';
+    char visible[LIMIT_DETAIL_LEN];
+    size_t size = utf8_visible(visible, sizeof(visible), detail);
+    return arena_strndup(world_arena(d->world), visible, size);
 }
 
 static void note(struct decider *d, enum reason reason, const char *format, va_list args)

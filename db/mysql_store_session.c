@@ -3,35 +3,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/utf8.h"
 #include "db/mysql_store_parts.h"
-#include "lib/codec/jsonout.h"
 
 /* A text column's 500 characters, and a NUL. */
 #define HALT_TEXT_LEN  501
 #define OWNER_TEXT_LEN 129
-
-/* At most max_len - 1 bytes of `text`, cut between characters; bytes that are not UTF-8 become
- * '?'. Returns out. */
-static const char *text_for_column(const char *text, char *out, size_t max_len)
-{
-    assert(max_len > 0);
-    size_t len = strlen(text), from = 0, to = 0;
-    while (from < len) {
-        size_t char_len = utf8_sequence_len(text + from);
-        size_t need = char_len ? char_len : 1;
-        if (to + need >= max_len)
-            break;
-        if (char_len) {
-            memcpy(out + to, text + from, char_len);
-        } else {
-            out[to] = '?';
-        }
-        to += need;
-        from += need;
-    }
-    out[to] = '\0';
-    return out;
-}
 
 void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partition_row *out)
 {
@@ -51,7 +28,7 @@ void partition_row_read(MYSQL_ROW row, const unsigned long *lens, struct partiti
         out->has_last_sha256 = true;
         memcpy(out->last_sha256, row[8], sizeof(out->last_sha256));
     }
-    text_for_column(row[11], out->halted, sizeof(out->halted));
+    utf8_visible(out->halted, sizeof(out->halted), row[11]);
     out->halt_cause = halt_cause_read(row[11], row[12]);
 }
 
@@ -71,7 +48,7 @@ enum err farm_row_query(struct mysql_store *store, struct farm_row *out, struct 
                                  .halt_cause = halt_cause_read(row[4], row[5])};
         field_text(row[0], out->name, sizeof(out->name));
         field_text(row[2], out->cluster_id, sizeof(out->cluster_id));
-        text_for_column(row[4], out->halted, sizeof(out->halted));
+        utf8_visible(out->halted, sizeof(out->halted), row[4]);
     } else {
         err = failure_set(f, ERR_NOT_FOUND,
                           "the database holds no farm: run `berth-admin init --farm NAME`");
@@ -112,7 +89,8 @@ static struct buf *halt_update(struct mysql_store *store, const char *table, str
     assert(halt.cause != HALT_NONE && halt.why[0] != '\0');
     buf_clear(sql);
     buf_printf(sql, "UPDATE %s SET halted = ", table);
-    sql_text(sql, text_for_column(halt.why, text, sizeof(text)));
+    utf8_visible(text, sizeof(text), halt.why);
+    sql_text(sql, text);
     buf_printf(sql, ", halt_cause = '%s' WHERE ", halt_cause_name(halt.cause));
     return sql;
 }
@@ -243,7 +221,8 @@ static enum err claim_once(struct mysql_store *store, int32_t part, const char *
     buf_printf(sql, "UPDATE request_partition SET epoch = %" PRId64 ", connection_id = %" PRIu64,
                row.epoch, row.connection_id);
     buf_puts(sql, ", owner = ");
-    sql_text(sql, text_for_column(owner, text, sizeof(text)));
+    utf8_visible(text, sizeof(text), owner);
+    sql_text(sql, text);
     buf_printf(sql, " WHERE part = %" PRId32, part);
     err = store_exec(store, "claim the partition", f);
     err = end_write(store, err, f);

@@ -21,6 +21,9 @@ from berthtest.preload import compile_preload
 from berthtest.wait import wait_until
 
 HOUR = 3600
+# Control characters (C0, DEL, C1) and others that a terminal obeys or does not show.
+HIDDEN = [*map(chr, [*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010),
+                     *range(0x2028, 0x202F), *range(0x2060, 0x2070)])]
 UNREACHABLE = "127.0.0.1:1"
 
 
@@ -833,6 +836,39 @@ def test_watch(served, berth, ops):
         child.stdout.readline()
         child.send_signal(signal.SIGINT)
         assert child.wait(10) == 130
+
+
+def test_texts_of_strangers_are_visible(served, berth, ops):
+    """What requests bring in names, users and labels is shown by every command, and moves no cursor."""
+    start, user = rfc3339(tomorrow() + 60 * 24 * HOUR), "eve\u202elive"
+    fake = "a\x1b]0;x\x07\n2026-11-24T14:37:54Z 3-1042 accepted booking.create"
+    ops("machine", "add", "gpu-stranger", "--gpus", 8, "--mem", 64, "--label", "place=x\u2028y")
+    number = berth.json("book", "gpu-stranger:1:1", "--start", start, "--for", "1h",
+                        "--user", user)["data"]["booking"]["id"]
+    request = json.dumps({"type": "booking.create", "start": start, "duration_s": 60, fake: 1})
+    said = berth("submit", "--no-check", "-o", "text", status=3, stdin=request)
+    check_farm(served)  # everything is published
+    total = sum(map(len, read_topic(served.broker.bootstrap, served.event_topic).values()))
+    shown = [said,
+             *(berth("watch", "--from", "beginning", "--count", total, "-o", form) for form in
+               ("text", "tsv")),
+             *(berth("list", "--machine", "gpu-stranger", "-o", form) for form in ("text", "tsv")),
+             *(berth("machine", "list", "-o", form) for form in ("text", "tsv")),
+             berth("show", number), berth("why", number),
+             berth("machine", "show", "gpu-stranger", "--from", start, "--to",
+                   f"@{tomorrow() + 61 * 24 * HOUR}"),
+             berth("list", "--state", fake, status=2), berth("show", fake, status=5),
+             berth(fake, status=2), berth("book", fake, "--for", "1h", status=2),
+             served.admin_command("key", "list", fake, status=None)]
+    for done in shown:
+        for text in (done.stdout, done.stderr):
+            assert not set(text.replace("\n", "").replace("\t", "")) & set(HIDDEN), (done.args, text)
+            assert not any(line.startswith("2026-11-24T14:37:54Z 3-1042") for line in text.split("\n"))
+    assert "eve\\u202elive" in berth("list", "--machine", "gpu-stranger", "--all").stdout
+    assert "place=x\\u2028y" in berth("machine", "list").stdout
+    assert "a\\u001b]0;x\\u0007\\u000a2026" in shown[1].stdout
+    # Programs get the bytes as they are.
+    assert berth.json("show", number)["user"] == user
 
 
 def test_times_are_echoed(served, berth):

@@ -38,10 +38,12 @@ enum berth_status lb_error(struct berth_error *error, enum berth_status status, 
         return status;
     error->status = status;
     error->pointer[0] = '\0';
+    struct failure f; /* has the visible form */
     va_list args;
     va_start(args, format);
-    vsnprintf(error->text, sizeof(error->text), format, args);
+    (void)failure_vset(&f, ERR_FAILED, format, args);
     va_end(args);
+    snprintf(error->text, sizeof(error->text), "%s", f.text);
     return status;
 }
 

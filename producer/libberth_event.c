@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/codec/event_read.h"
 #include "producer/libberth_internal.h"
 
@@ -64,9 +65,9 @@ static bool is_about(const struct event_request *request, const char *client,
     return true;
 }
 
-static char *copy(const char *text)
+static char *shown(const char *text)
 {
-    return text ? xstrdup(text) : NULL;
+    return text ? print_visible(text) : NULL;
 }
 
 bool lb_event_decide(const char *bytes, size_t len, const char *client,
@@ -84,9 +85,9 @@ bool lb_event_decide(const char *bytes, size_t len, const char *client,
         outcome->verdict = rejected ? BERTH_REJECTED : BERTH_ACCEPTED;
         outcome->event = xstrndup(bytes, len);
         outcome->event_len = len;
-        outcome->reason = copy(rejected && !event.reason ? "unknown" : event.reason);
-        outcome->detail = copy(event.detail);
-        outcome->duplicate_of = copy(event.duplicate_of);
+        outcome->reason = shown(rejected && !event.reason ? "unknown" : event.reason);
+        outcome->detail = shown(event.detail);
+        outcome->duplicate_of = shown(event.duplicate_of);
     }
     arena_free(arena);
     return ours;

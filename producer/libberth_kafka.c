@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/utf8.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "producer/libberth_internal.h"
@@ -66,6 +67,18 @@ enum berth_status lb_status_of(rd_kafka_resp_err_t code)
     return status_of(kafka_error_class(code));
 }
 
+/* A broker chose some of the words, so the visible form is kept. */
+__attribute__((format(printf, 2, 3))) static void set_trouble(struct berth_client *client,
+                                                              const char *format, ...)
+{
+    char text[sizeof(client->trouble_text)];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    utf8_visible(client->trouble_text, sizeof(client->trouble_text), text);
+}
+
 /* Runs inside rd_kafka_poll, in the thread of the client. "All brokers down" tells less than the
  * error before it. */
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
@@ -75,8 +88,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
     if (err == RD_KAFKA_RESP_ERR__FATAL) {
         rd_kafka_resp_err_t code = rd_kafka_fatal_error(rk, fatal, sizeof(fatal));
         client->trouble = BERTH_KAFKA;
-        snprintf(client->trouble_text, sizeof(client->trouble_text), "%s: %s",
-                 rd_kafka_err2name(code), fatal);
+        set_trouble(client, "%s: %s", rd_kafka_err2name(code), fatal);
         return;
     }
     if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && client->trouble != BERTH_OK)
@@ -84,8 +96,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
     client->trouble = lb_status_of((rd_kafka_resp_err_t)err);
     /* Not " (after 0ms in state CONNECT, 1 identical error(s) suppressed)". */
     const char *state = strstr(reason, " (after ");
-    snprintf(client->trouble_text, sizeof(client->trouble_text), "%.*s",
-             (int)(state ? (size_t)(state - reason) : strlen(reason)), reason);
+    set_trouble(client, "%.*s", (int)(state ? (size_t)(state - reason) : strlen(reason)), reason);
 }
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)

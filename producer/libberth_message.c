@@ -11,6 +11,7 @@
 #include "core/limits.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/codec/claims.h"
 #include "producer/libberth_internal.h"
 
@@ -20,7 +21,7 @@ void berth_uuid7(char out[BERTH_UUID_LEN])
     uint64_t now_ms = (uint64_t)clock_wall_ms();
     /* getrandom(2) never returns fewer bytes than asked for up to 256. */
     if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b)) {
-        fprintf(stderr, "libberth: no random numbers: %s\n", strerror(errno));
+        print_line(stderr, "libberth: no random numbers: %s", strerror(errno));
         abort();
     }
     for (int i = 0; i < 6; i++)

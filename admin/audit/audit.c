@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/base/cli_time.h"
+#include "lib/base/print.h"
 #include "lib/codec/jsonout.h"
 
 const char *audit_at(char buf[AUDIT_AT_LEN], const char *format, ...)
@@ -147,26 +148,29 @@ static void print_text(const struct audit *audit)
     for (int32_t part = 0; part < audit->farm.partitions; part++) {
         const struct audit_part *p = &audit->parts[part];
         int64_t last = p->first_seq ? p->next_seq - 1 : 0;
-        printf("partition %" PRId32 ": events %" PRId64 " to %" PRId64 " of %" PRId64
-               ", requests from offset %" PRId64 " to %" PRId64 "\n",
-               part, p->first_seq, last, p->last_seq, p->requests.lo, p->next_offset);
+        print_line(stdout,
+                   "partition %" PRId32 ": events %" PRId64 " to %" PRId64 " of %" PRId64
+                   ", requests from offset %" PRId64 " to %" PRId64,
+                   part, p->first_seq, last, p->last_seq, p->requests.lo, p->next_offset);
     }
-    printf("compared %" PRId64 " events (and %" PRId64 " repeats), %" PRId64 " requests, %" PRId64
-           " decisions, %" PRId64 " bookings, %" PRId64 " allocations, %" PRId64 " machines\n",
-           counts->events, counts->repeats, counts->requests, counts->decisions, counts->bookings,
-           counts->allocations, counts->machines);
+    print_line(stdout,
+               "compared %" PRId64 " events (and %" PRId64 " repeats), %" PRId64
+               " requests, %" PRId64 " decisions, %" PRId64 " bookings, %" PRId64
+               " allocations, %" PRId64 " machines",
+               counts->events, counts->repeats, counts->requests, counts->decisions,
+               counts->bookings, counts->allocations, counts->machines);
     const json_t *difference;
     size_t i;
     json_array_foreach(audit->differences, i, difference)
-        printf("%s %s: %s\n", json_string_value(json_object_get(difference, "kind")),
-               json_string_value(json_object_get(difference, "at")),
-               json_string_value(json_object_get(difference, "detail")));
+        print_line(stdout, "%s %s: %s", json_string_value(json_object_get(difference, "kind")),
+                   json_string_value(json_object_get(difference, "at")),
+                   json_string_value(json_object_get(difference, "detail")));
     if (audit->difference_count > AUDIT_LISTED_MAX)
-        printf("and %" PRId64 " more\n", audit->difference_count - AUDIT_LISTED_MAX);
+        print_line(stdout, "and %" PRId64 " more", audit->difference_count - AUDIT_LISTED_MAX);
     if (audit->difference_count > 0) {
-        printf("%" PRId64 " differences\n", audit->difference_count);
+        print_line(stdout, "%" PRId64 " differences", audit->difference_count);
     } else {
-        puts("all agree");
+        print_line(stdout, "%s", "all agree");
     }
 }
 

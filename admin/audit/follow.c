@@ -18,6 +18,7 @@
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/print.h"
 #include "lib/base/timetext.h"
 
 /* How long an event of another partition may be late (--wait). Alarms are delayed by as much. */
@@ -92,13 +93,16 @@ __attribute__((format(printf, 3, 4))) static void tell(struct follow *follow,
     if (follow->admin->format == ADMIN_JSON) {
         json_t *object = json_pack("{s:s, s:s, s:s}", "kind", kind, "at", at, "detail", text);
         json_object_update(object, finding.more);
-        json_dumpf(object, stdout, JSON_COMPACT);
-        putchar('\n');
+        admin_print_json(object);
         json_decref(object);
     } else if (follow->admin->format == ADMIN_TSV) {
-        printf("%s\t%s\t%s\n", kind, at, text);
+        print_part(stdout, "%s", kind);
+        putc('\t', stdout);
+        print_part(stdout, "%s", at);
+        putc('\t', stdout);
+        print_line(stdout, "%s", text);
     } else {
-        printf("%s %s: %s\n", kind, at, text);
+        print_line(stdout, "%s %s: %s", kind, at, text);
     }
     json_decref(finding.more);
     fflush(stdout);

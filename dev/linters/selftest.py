@@ -141,6 +141,14 @@ int layout(int a ) /* lint: not laid out, lint: has no caller, lint: no previous
 ''',
     "dev/space.txt": "space # lint: space at the end of the line  \n",
 }
+FILES["worker/print.c"] = r'''
+#include <stdio.h>
+
+int main(void)
+{
+    return printf("%s", "text"); /* lint: banned call printf: print_line */
+}
+'''
 FILES["worker/long.c"] = (
     "static int long_one(int a) /* lint: has 51 lines, lint: unused function */\n{\n" +
     "    a++;\n" * 50 + "    return a;\n}\n")

@@ -2,7 +2,8 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <string.h>
+
+#include "core/utf8.h"
 
 static const char *const names[ERR_COUNT] = {
 #define ERR_NAME(id, name) [ERR_##id] = name,
@@ -26,7 +27,7 @@ enum err failure_vset(struct failure *f, enum err err, const char *format, va_li
     vsnprintf(text, sizeof(text), format, args);
     f->err = err;
     f->halt_cause = 0;
-    memcpy(f->text, text, strlen(text) + 1);
+    utf8_visible(f->text, sizeof(f->text), text);
     return err;
 }
 

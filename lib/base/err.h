@@ -1,7 +1,8 @@
 /* Errors of everything that does I/O. A rejection is not an error (core/reason.h).
  *
  * A function that can fail returns enum err and takes a struct failure, in which it leaves one
- * line for a person: what was being done, outermost first ("load timelines: execute: deadlock").
+ * line for a person: what was being done, outermost first ("load timelines: execute: deadlock"). Text
+ * in it that came from outside has its visible form (core/utf8.h).
  * Callers branch on the class (err_is_…), and log the text once, where they handle it. */
 #ifndef BERTH_LIB_BASE_ERR_H
 #define BERTH_LIB_BASE_ERR_H

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/utf8.h"
 #include "lib/base/clock.h"
 #include "lib/base/timetext.h"
 
@@ -39,37 +40,16 @@ enum log_level log_level_from_name(const char *name)
     return LOG_LEVEL_COUNT;
 }
 
-/* Writes one byte's escape, or the byte, to out (5 bytes); returns its length. With `quoted` also
- * quotes, backslashes and all that is not ASCII are escaped: such text comes from outside. */
-static size_t escape(unsigned char byte, bool quoted, char out[5])
-{
-    const char *named = byte == '\n' ? "\\n" : byte == '\r' ? "\\r" : byte == '\t' ? "\\t" : NULL;
-    if (named) {
-        memcpy(out, named, 3);
-        return 2;
-    }
-    if (byte < 0x20 || byte == 0x7f || (quoted && byte >= 0x80)) {
-        snprintf(out, 5, "\\x%02x", byte);
-        return 4;
-    }
-    size_t len = 0;
-    if (quoted && (byte == '"' || byte == '\\'))
-        out[len++] = '\\';
-    out[len++] = (char)byte;
-    return len;
-}
-
 const char *log_quote(struct log_quoted *buf, const char *text)
 {
+    char visible[LOG_QUOTE_LEN];
     size_t len = 0;
+    utf8_visible(visible, sizeof(visible), text);
     buf->text[len++] = '"';
-    for (; *text; text++) {
-        char piece[5];
-        size_t piece_len = escape((unsigned char)*text, true, piece);
-        if (len + piece_len + 2 > sizeof(buf->text))
-            break;
-        memcpy(buf->text + len, piece, piece_len);
-        len += piece_len;
+    for (const char *c = visible; *c && len + 4 < sizeof(buf->text); c++) {
+        if (*c == '"' || *c == '\\')
+            buf->text[len++] = '\\';
+        buf->text[len++] = *c;
     }
     buf->text[len++] = '"';
     buf->text[len] = '\0';
@@ -95,8 +75,7 @@ void log_line(enum log_level level, const char *msg, const char *fields, ...)
                         log_quote(&quoted, msg), raw[0] ? " " : "");
     assert(head > 0 && (size_t)head < sizeof(line));
     size_t len = (size_t)head;
-    for (const char *c = raw; *c && len + 6 < sizeof(line); c++)
-        len += escape((unsigned char)*c, false, line + len);
+    len += utf8_visible(line + len, sizeof(line) - len - 1, raw);
     line[len++] = '\n';
     /* A failed write of a log line is ignored. */
     if (write(STDERR_FILENO, line, len) < 0)

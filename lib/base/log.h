@@ -12,7 +12,8 @@ void log_set_level(enum log_level level);             /* default LOG_INFO */
 enum log_level log_level_from_name(const char *name); /* LOG_LEVEL_COUNT: unknown */
 
 /* `fields` is printf for further key=value pairs ("part=%d offset=%" PRId64), or "". A value with
- * spaces, quotes or bytes from outside goes through log_quote. Control bytes are escaped. */
+ * spaces, quotes or bytes from outside goes through log_quote. The line has the visible form
+ * (core/utf8.h). */
 void log_line(enum log_level level, const char *msg, const char *fields, ...)
     __attribute__((format(printf, 3, 4)));
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
@@ -23,7 +24,8 @@ void log_line(enum log_level level, const char *msg, const char *fields, ...)
 /* A line with the failure's text as the field `err`. */
 void log_failure(enum log_level level, const char *msg, const struct failure *f);
 
-/* `text` in quotes with escapes, cut to what fits; returns buf. Use a buffer per value. */
+/* The visible form of `text` in quotes, with a backslash before quotes and backslashes, cut to what
+ * fits; returns buf. Use a buffer per value. */
 #define LOG_QUOTE_LEN 1400
 struct log_quoted {
     char text[LOG_QUOTE_LEN];

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "core/utf8.h"
 #include "lib/base/timetext.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
@@ -45,31 +46,6 @@ void jsonout_comma(struct jsonout *out)
     char last = out->data[out->len - 1];
     if (last != '[' && last != '{')
         jsonout_raw(out, ",", 1);
-}
-
-static bool is_continuation(unsigned char byte)
-{
-    return (byte & 0xC0) == 0x80;
-}
-
-size_t utf8_sequence_len(const char *text)
-{
-    const unsigned char *byte = (const unsigned char *)text;
-    if (byte[0] < 0x80)
-        return byte[0] != 0;
-    if (byte[0] >= 0xC2 && byte[0] <= 0xDF)
-        return is_continuation(byte[1]) ? 2 : 0;
-    if (byte[0] >= 0xE0 && byte[0] <= 0xEF) {
-        bool second = is_continuation(byte[1]) && (byte[0] != 0xE0 || byte[1] >= 0xA0) &&
-                      (byte[0] != 0xED || byte[1] <= 0x9F);
-        return second && is_continuation(byte[2]) ? 3 : 0;
-    }
-    if (byte[0] >= 0xF0 && byte[0] <= 0xF4) {
-        bool second = is_continuation(byte[1]) && (byte[0] != 0xF0 || byte[1] >= 0x90) &&
-                      (byte[0] != 0xF4 || byte[1] <= 0x8F);
-        return second && is_continuation(byte[2]) && is_continuation(byte[3]) ? 4 : 0;
-    }
-    return 0;
 }
 
 /* Whether the byte is ASCII that a JSON string has without an escape. */

@@ -41,9 +41,6 @@ void jsonout_hex(struct jsonout *out, const uint8_t *bytes, size_t len);
 /* Ends the text with a NUL, which `len` does not count, and returns it. */
 char *jsonout_finish(struct jsonout *out);
 
-/* The length in bytes of the UTF-8 sequence of one character at `text` (Unicode 15, table 3-7:
- * no overlong forms, no surrogates, at most U+10FFFF); 0 when there is none, also at a NUL. */
-size_t utf8_sequence_len(const char *text);
 /* The text with each byte that is not part of valid UTF-8 replaced by U+FFFD. */
 char *utf8_cleaned(struct arena *arena, const char *text);
 

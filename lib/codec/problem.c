@@ -1,8 +1,10 @@
 #include "lib/codec/problem.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "core/arena.h"
+#include "lib/base/print.h"
 #include "lib/codec/jsonout.h"
 
 static const struct {
@@ -28,12 +30,13 @@ static void set(json_t *object, const char *name, json_t *value)
     assert(result == 0);
 }
 
-static void set_text(json_t *object, const char *name, const char *text)
+/* Names are for programs: only bytes that are not UTF-8 are replaced. */
+static void set_name(json_t *object, const char *member, const char *name)
 {
-    if (!text)
+    if (!name)
         return;
     struct arena *arena = arena_new();
-    set(object, name, json_string(utf8_cleaned(arena, text)));
+    set(object, member, json_string(utf8_cleaned(arena, name)));
     arena_free(arena);
 }
 
@@ -45,9 +48,11 @@ json_t *problem_json(const struct problem *problem)
     set(object, "type", json_string(codes[problem->code].type));
     set(object, "title", json_string(codes[problem->code].title));
     set(object, "status", json_integer(codes[problem->code].status));
-    set_text(object, "detail", problem->detail);
-    set_text(object, "pointer", problem->pointer);
-    set_text(object, "parameter", problem->parameter);
+    char *detail = print_visible(problem->detail);
+    set(object, "detail", json_string(detail));
+    free(detail);
+    set_name(object, "pointer", problem->pointer);
+    set_name(object, "parameter", problem->parameter);
     if (problem->reason != REASON_NONE)
         set(object, "reason", json_string(reason_name(problem->reason)));
     return object;

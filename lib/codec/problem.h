@@ -43,8 +43,9 @@ struct problem {
 
 int problem_status(enum problem_code code);
 /* {"type", "title", "status", "detail"}, and "pointer", "parameter", "reason" where set; callers
- * may add members of their own. A new reference. Out of memory aborts. Bytes that are not UTF-8
- * (a URL may hold any) become U+FFFD. */
+ * may add members of their own. A new reference. Out of memory aborts. The
+ * detail has its visible form (core/utf8.h); in pointer and parameter bytes that are not UTF-8 (a
+ * URL may hold any) become U+FFFD. */
 json_t *problem_json(const struct problem *problem);
 
 #endif

@@ -11,6 +11,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/nearest.h"
+#include "lib/base/print.h"
 #include "lib/config/config_file.h"
 #include "lib/config/config_table.h"
 
@@ -506,8 +507,8 @@ void config_each_kafka(const struct config *cfg,
 static void print_setting(FILE *out, const char *name, const char *value, const char *origin)
 {
     bool quoted = value[0] == '\0' || value[0] == '"' || strpbrk(value, " \t#");
-    fprintf(out, "%s = %s%s%s   # %s\n", name, quoted ? "\"" : "", value, quoted ? "\"" : "",
-            origin);
+    print_line(out, "%s = %s%s%s   # %s", name, quoted ? "\"" : "", value, quoted ? "\"" : "",
+               origin);
 }
 
 void config_print(const struct config *cfg, FILE *out)
@@ -521,7 +522,7 @@ void config_print(const struct config *cfg, FILE *out)
         if (value) {
             print_setting(out, key->name, value, setting ? setting->origin : "default");
         } else {
-            fprintf(out, "# %s is not set\n", key->name);
+            print_line(out, "# %s is not set", key->name);
         }
     }
     for (size_t i = 0; i < cfg->count; i++) {

@@ -1,4 +1,5 @@
 #include "lib/config/service.h"
+#include "lib/base/print.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -75,7 +76,7 @@ int service_main(const struct service *service, int argc, char **argv)
     if (err == ERR_OK && opts.help) {
         options_help(service->command, stdout);
     } else if (err == ERR_OK && options_has(&opts, "version")) {
-        printf("%s %s\n", service->command->name, BERTH_VERSION);
+        print_line(stdout, "%s %s", service->command->name, BERTH_VERSION);
     } else if (err == ERR_OK) {
         struct config *cfg = config_new(service->program);
         err = configure_and_run(service, &opts, cfg, &f);
@@ -86,6 +87,6 @@ int service_main(const struct service *service, int argc, char **argv)
         err = standard_flush(&f);
     if (err == ERR_OK || err == ERR_INTERRUPTED)
         return EXIT_CODE_OK;
-    fprintf(stderr, "%s: %s\n", service->command->name, f.text);
+    print_line(stderr, "%s: %s", service->command->name, f.text);
     return service_can_pass(err) ? EXIT_CODE_FAILURE : EXIT_CODE_USAGE;
 }

@@ -8,6 +8,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/nearest.h"
+#include "lib/base/print.h"
 #include "lib/codec/member.h"
 
 /* The value at the first of the paths, which "|" separates, that leads to one. */
@@ -49,31 +50,31 @@ char *table_cell(const struct table_column *column, const json_t *row)
 {
     const json_t *value = value_at(row, column->path);
     char *text = value && column->text ? column->text(value) : value_text(value);
-    for (char *c = text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = ' ';
-    }
-    if (*text)
-        return text;
+    char *cell = *text ? print_visible(text) : xstrdup("-");
     free(text);
-    return xstrdup("-");
+    return cell;
+}
+
+/* A cell of TSV, and the tab or line end behind it. */
+static void print_cell(const struct table_column *columns, size_t i, const char *text)
+{
+    print_part(stdout, "%s", text);
+    putc(columns[i + 1].name ? '\t' : '\n', stdout);
 }
 
 void table_print_names(const struct table_column *columns)
 {
     for (size_t i = 0; columns[i].name; i++)
-        printf("%s%s", i > 0 ? "\t" : "", columns[i].name);
-    putchar('\n');
+        print_cell(columns, i, columns[i].name);
 }
 
 void table_print_row(const struct table_column *columns, const json_t *row)
 {
     for (size_t i = 0; columns[i].name; i++) {
         char *text = table_cell(&columns[i], row);
-        printf("%s%s", i > 0 ? "\t" : "", text);
+        print_cell(columns, i, text);
         free(text);
     }
-    putchar('\n');
 }
 
 /* Characters, not bytes; wide ones count as one. */
@@ -89,7 +90,7 @@ static int text_width(const char *text)
  * without blanks. */
 static int print_padded(const char *text, int width, int missing)
 {
-    printf("%*s%s", missing, "", text);
+    print_part(stdout, "%*s%s", missing, "", text);
     return width - text_width(text) + 2;
 }
 
@@ -113,14 +114,14 @@ void table_print_text(const struct table_column *columns, const json_t *items, b
     for (size_t i = 0, missing = 0; headings && i < column_count; i++)
         missing = (size_t)print_padded(columns[i].name, widths[i], (int)missing);
     if (headings)
-        putchar('\n');
+        putc('\n', stdout);
     for (size_t k = 0; k < row_count; k++) {
         int missing = 0;
         for (size_t i = 0; i < column_count; i++) {
             missing = print_padded(cells[k * column_count + i], widths[i], missing);
             free(cells[k * column_count + i]);
         }
-        putchar('\n');
+        putc('\n', stdout);
     }
     free(cells);
 }

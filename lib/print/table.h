@@ -18,13 +18,12 @@ struct table_column {
     char *(*text)(const json_t *value);
 };
 
-/* A line of TSV on stdout: the names, or a row. A cell without a value is "-"; tabs and line ends
- * become blanks. */
+/* A line of TSV on stdout: the names, or a row. A cell without a value is "-". */
 void table_print_names(const struct table_column *columns);
 void table_print_row(const struct table_column *columns, const json_t *row);
 /* The rows on stdout as columns of equal width, with a line of headings if wanted. */
 void table_print_text(const struct table_column *columns, const json_t *items, bool headings);
-/* The cell as text; caller frees. */
+/* The cell as visible text (core/utf8.h); caller frees. */
 char *table_cell(const struct table_column *column, const json_t *row);
 
 /* Sorts the objects of an array by a column, numbers by their value and text by its bytes; equal

@@ -106,8 +106,9 @@ const char *berth_status_name(enum berth_status status);
  * success. */
 struct berth_error {
     enum berth_status status; /* what the function returned */
-    char text[1024];          /* one sentence for a person, without a full stop */
-    char pointer[256];        /* BERTH_INVALID: JSON pointer (RFC 6901) to the wrong place in the
+    char text[1024];   /* one sentence for a person, without a full stop. Control characters in
+                                 it, as in all sentences of this library, are escaped: \u001b */
+    char pointer[256]; /* BERTH_INVALID: JSON pointer (RFC 6901) to the wrong place in the
                                  claims, if known; else "" */
 };
 

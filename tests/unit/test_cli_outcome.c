@@ -261,6 +261,28 @@ static void other_rejections(void **state)
     untype(&cli);
 }
 
+/* A text that came with a request, an event or an answer prints no control character. */
+static void texts_of_strangers(void **state)
+{
+    (void)state;
+    struct cli cli;
+    const char *event = EVENT("rejected", "",
+                              "\"reason\":\"invalid_request\\u001b[2J\",\"detail\":"
+                              "\"a\\u001b]0;x\\u0007\\nberth: accepted \\u202e\"");
+    struct expected expected = {.out = "",
+                                .err = "berth: rejected: invalid_request\\u001b[2J: "
+                                       "a\\u001b]0;x\\u0007\\u000aberth: accepted \\u202e\n",
+                                .code = 3};
+    type(&cli, ARGV("book", "gpu-01:1", "--for", "2h"));
+    check_printed(&cli, event, NULL, &expected);
+    cli.format = CLI_TSV;
+    cli.headers = false;
+    expected.out = "rejected\tinvalid_request\\u001b[2J\t-\t3-1042\tr-1\t3\t1187"
+                   "\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\n";
+    check_printed(&cli, event, NULL, &expected);
+    untype(&cli);
+}
+
 static void a_series_without_room(void **state)
 {
     (void)state;
@@ -514,6 +536,7 @@ int main(void)
         cmocka_unit_test(commands_to_book_what_is_free),
         cmocka_unit_test(no_room),
         cmocka_unit_test(other_rejections),
+        cmocka_unit_test(texts_of_strangers),
         cmocka_unit_test(a_series_without_room),
         cmocka_unit_test(a_booking),
         cmocka_unit_test(what_was_before),

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/utf8.h"
 #include "lib/base/mem.h"
 #include "lib/codec/event.h"
 #include "lib/codec/jsonout.h"

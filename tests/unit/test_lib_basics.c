@@ -166,8 +166,9 @@ static void test_log_lines_are_logfmt(void **state)
 {
     (void)state;
     char *text = stderr_of(log_some);
-    const char *escaped = " level=warn msg=\"say \\\"hi\\\"\" "
-                          "why=\"a \\\"b\\\"\\\\\\n\\x1b[0m\\xc3\\xa4\" raw=line\\nbreak\n";
+    const char *escaped =
+        " level=warn msg=\"say \\\"hi\\\"\" "
+        "why=\"a \\\"b\\\"\\\\\\\\u000a\\\\u001b[0m\xc3\xa4\" raw=line\\u000abreak\n";
     const char *expected[] = {
         " level=info msg=\"claimed\" part=3 epoch=7\n",
         escaped,

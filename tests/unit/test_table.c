@@ -66,14 +66,14 @@ static void test_print(void **state)
     char *text = printed(print_tsv, items);
     assert_string_equal(text, "name\tgpus\tup\tlabels\n"
                               "gpu-10\t9\tyes\tzone=a n=2\n"
-                              "größe x\t10\t-\t-\n"
+                              "größe\\u0009x\t10\t-\t-\n"
                               "a\t9\t-\t-\n");
     free(text);
     text = printed(print_text, items);
-    assert_string_equal(text, "name     gpus  up   labels\n"
-                              "gpu-10   9     yes  zone=a n=2\n"
-                              "größe x  10    -    -\n"
-                              "a        9     -    -\n");
+    assert_string_equal(text, "name          gpus  up   labels\n"
+                              "gpu-10        9     yes  zone=a n=2\n"
+                              "größe\\u0009x  10    -    -\n"
+                              "a             9     -    -\n");
     free(text);
     json_decref(items);
 }
