@@ -8,8 +8,6 @@
 
 #include "lib/base/file.h"
 
-#define PASSWORD_LEN 4096
-
 /* The old tables and columns by the names that the old API's messages have. What is in the database
  * may differ in case and underscores (ressource_reserve). */
 enum { MACHINES, BOOKINGS, SHARES, TABLE_COUNT };
@@ -33,15 +31,6 @@ struct found {
 #define CATALOG_SQL                                                                                \
     "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS "                   \
     "WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION"
-
-static enum err read_password(const char *path, char **out, struct failure *f)
-{
-    enum err err = file_read_text(path, PASSWORD_LEN, out, f);
-    if (err != ERR_OK)
-        return failure_wrap(f, "--from-password-file");
-    (*out)[strcspn(*out, "\r\n")] = '\0';
-    return ERR_OK;
-}
 
 static void replace(char **text, const char *value)
 {
@@ -86,7 +75,8 @@ static enum err settings_of(const struct admin *admin, struct mysql_settings *ou
     if (err == ERR_OK && password) {
         free(out->password);
         out->password = NULL;
-        err = read_password(password, &out->password, f);
+        if (file_read_secret(password, &out->password, f) != ERR_OK)
+            err = failure_wrap(f, "--from-password-file");
     }
     return err;
 }

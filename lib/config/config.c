@@ -23,7 +23,6 @@
 #define FILE_SUFFIX   "_file"
 
 #define CONFIG_FILE_LEN (1024 * 1024)
-#define SECRET_LEN      (64 * 1024)
 
 extern char **environ; /* POSIX: the program declares it */
 
@@ -148,29 +147,18 @@ static char *resolve(const struct source *from, const char *path)
     return xasprintf("%.*s%s", folder_len, from->name, path);
 }
 
-static enum err read_secret(const char *path, char **out, struct failure *f)
-{
-    char *text;
-    enum err err = file_read_text(path, SECRET_LEN, &text, f);
-    if (err != ERR_OK)
-        return err;
-    size_t len = strlen(text);
-    if (len > 0 && text[len - 1] == '\n')
-        text[--len] = '\0';
-    if (len > 0 && text[len - 1] == '\r')
-        text[--len] = '\0';
-    if (len == 0) {
-        free(text);
-        return failure_set(f, ERR_CONFIG, "%s: the file is empty", path);
-    }
-    *out = text;
-    return ERR_OK;
-}
-
 /* librdkafka's settings that hold secrets, also those of versions to come. */
 static bool is_kafka_secret(const char *name)
 {
     return strstr(name, "password") || strstr(name, "secret") || ends_with(name, "key.pem");
+}
+
+/* Those that name a file with a secret, which librdkafka reads. */
+static bool is_kafka_secret_path(const char *name)
+{
+    return strcmp(name, "kafka.ssl.key.location") == 0 ||
+           strcmp(name, "kafka.ssl.keystore.location") == 0 ||
+           strcmp(name, "kafka.sasl.kerberos.keytab") == 0;
 }
 
 static enum err set_kafka(struct source *from, const char *name, const char *value,
@@ -185,11 +173,13 @@ static enum err set_kafka(struct source *from, const char *name, const char *val
                                "%s is a secret: put it into a file and set %s%s to its path", name,
                                name, FILE_SUFFIX);
         }
+        if (is_kafka_secret_path(name))
+            file_warn_if_open(value);
         return store(from, (struct setting){.name = xstrdup(name), .value = xstrdup(value)}, f);
     }
     char *path = resolve(from, value);
     char *secret;
-    enum err err = read_secret(path, &secret, f);
+    enum err err = file_read_secret(path, &secret, f);
     if (err != ERR_OK) {
         free(path);
         return failure_wrap(f, "%s", name);
@@ -464,7 +454,7 @@ enum err config_secret(const struct config *cfg, const char *file_key, char **ou
     *out = NULL;
     if (!path)
         return ERR_OK;
-    enum err err = read_secret(path, out, f);
+    enum err err = file_read_secret(path, out, f);
     return err == ERR_OK ? err : failure_wrap(f, "%s", file_key);
 }
 

@@ -415,6 +415,45 @@ static void test_kafka_settings_pass_through(void **state)
     config_free(cfg);
 }
 
+/* Whether reading db.password_file and setting a key of Kafka log warnings, with this file mode. */
+static off_t warned_about_mode(mode_t mode)
+{
+    char path[] = "/tmp/berth-test-log-XXXXXX", *value = NULL;
+    struct failure f = {0};
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    unlink(path);
+    struct config *cfg = load(PROGRAM_WORKER, NULL);
+    write_text(secret, "hush");
+    assert_int_equal(chmod(secret, mode), 0);
+    int saved = dup(STDERR_FILENO);
+    dup2(fd, STDERR_FILENO);
+    assert_int_equal(config_secret(cfg, "db.password_file", &value, &f), ERR_OK);
+    off_t once = lseek(fd, 0, SEEK_END);
+    assert_int_equal(config_set(cfg, "kafka.ssl.key.location", secret, "--set", &f), ERR_OK);
+    off_t twice = lseek(fd, 0, SEEK_END);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(fd);
+    free(value);
+    config_free(cfg);
+    assert_int_equal(twice, 2 * once);
+    return once;
+}
+
+static void test_secrets_of_all(void **state)
+{
+    (void)state;
+    log_set_level(LOG_INFO);
+    setenv("BERTH_DB_PASSWORD_FILE", secret, 1);
+    assert_int_equal(warned_about_mode(0600), 0);
+    assert_int_equal(warned_about_mode(0640), 0);
+    assert_true(warned_about_mode(0644) > 0);
+    assert_true(warned_about_mode(0602) > 0);
+    unlink(secret);
+    clear_environment();
+}
+
 static void test_secrets(void **state)
 {
     (void)state;
@@ -600,6 +639,7 @@ int main(void)
         cmocka_unit_test_setup(test_flags_that_are_refused, fresh),
         cmocka_unit_test_setup(test_kafka_settings_pass_through, fresh),
         cmocka_unit_test_setup(test_secrets, fresh),
+        cmocka_unit_test_setup(test_secrets_of_all, fresh),
         cmocka_unit_test_setup(test_paths_in_files, fresh),
         cmocka_unit_test_setup(test_profiles, fresh),
         cmocka_unit_test_setup(test_required_keys, fresh),
