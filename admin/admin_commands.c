@@ -58,10 +58,10 @@ static const struct option_spec audit_options[] = {
 };
 static const struct option_spec import_options[] = {
     {"from-database", 0, "NAME", "the old database (required)"},
-    {"from-host", 0, "HOST", "its server (Berth's own: db.host, with db.user)"},
+    {"from-host", 0, "HOST", "its server (Berth's own: db.host)"},
     {"from-port", 0, "PORT", "its TCP port (3306; of Berth's own server db.port)"},
     {"from-socket", 0, "PATH", "its Unix socket, instead of host and port"},
-    {"from-user", 0, "NAME", "the account there (db.user)"},
+    {"from-user", 0, "NAME", "the account there (admin.db_user)"},
     {"from-password-file", 0, "FILE", "a file with the account's password"},
     {"from-tls-ca", 0, "FILE", "with --from-host: TLS to a server that this PEM file vouches for"},
     {"from-public-key", 0, "FILE", "its RSA public key, as db.server_public_key is of db.host"},

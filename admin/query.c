@@ -11,7 +11,7 @@
 
 enum err admin_open_database(struct admin *admin, bool check_schema, struct failure *f)
 {
-    enum err err = mysql_settings_read(admin->cfg, &admin->settings, f);
+    enum err err = mysql_settings_read(admin->cfg, "admin", &admin->settings, f);
     if (err != ERR_OK)
         return err;
     admin->settings.io_timeout_s = LONG_TIMEOUT_S;

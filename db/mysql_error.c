@@ -54,6 +54,8 @@ static const struct error_row errors[] = {
     {1135, ERR_DB_SERVER}, /* no thread for the connection */
     {1203, ERR_DB_SERVER}, /* too many connections of this user */
     {1226, ERR_DB_SERVER}, /* the user's resource limit */
+    {1142, ERR_DB_SERVER}, /* the account lacks a right on a table */
+    {1143, ERR_DB_SERVER}, /* on a column */
     {1223, ERR_DB_SERVER}, /* read lock */
     {1290, ERR_DB_SERVER}, /* --read-only and other options */
     {1792, ERR_DB_SERVER}, /* read-only transaction */

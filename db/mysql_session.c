@@ -8,11 +8,26 @@
 
 #include "db/session_variables.h"
 
-enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *out,
+/* The account's user and password: `own`.db_user and `own`.db_password_file, each if it is set. */
+static enum err read_account(const struct config *cfg, const char *own, char **user_out,
+                             char **password_out, struct failure *f)
+{
+    char user[64], file[64];
+    snprintf(user, sizeof(user), "%s.db_user", own ? own : "");
+    snprintf(file, sizeof(file), "%s.db_password_file", own ? own : "");
+    bool own_user = own && config_string(cfg, user);
+    bool own_password = own && config_string(cfg, file);
+    enum err err = config_secret(cfg, own_password ? file : "db.password_file", password_out, f);
+    if (err == ERR_OK)
+        *user_out = xstrdup(config_string(cfg, own_user ? user : "db.user"));
+    return err;
+}
+
+enum err mysql_settings_read(const struct config *cfg, const char *own, struct mysql_settings *out,
                              struct failure *f)
 {
-    char *password = NULL;
-    enum err err = config_secret(cfg, "db.password_file", &password, f);
+    char *user = NULL, *password = NULL;
+    enum err err = read_account(cfg, own, &user, &password, f);
     if (err != ERR_OK)
         return err;
     const char *socket = config_string(cfg, "db.socket");
@@ -24,7 +39,7 @@ enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *ou
         .server_public_key = public_key ? xstrdup(public_key) : NULL,
         .host = xstrdup(config_string(cfg, "db.host")),
         .port = config_int(cfg, "db.port"),
-        .user = xstrdup(config_string(cfg, "db.user")),
+        .user = user,
         .password = password,
         .database = xstrdup(config_string(cfg, "db.name")),
         .connect_timeout_s = 5,

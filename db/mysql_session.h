@@ -35,8 +35,9 @@ struct mysql_settings {
      * no autocommit, and READ COMMITTED. */
     bool read_only;
 };
-/* Reads db.* keys and the password file. Gives *out. */
-enum err mysql_settings_read(const struct config *cfg, struct mysql_settings *out,
+/* Reads db.* keys and the password file. `own`: the program's prefix in OWN.db_user and
+ * OWN.db_password_file, which go before those of db; NULL: it has none. Gives *out. */
+enum err mysql_settings_read(const struct config *cfg, const char *own, struct mysql_settings *out,
                              struct failure *f);
 void mysql_settings_fini(struct mysql_settings *settings);
 

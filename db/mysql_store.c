@@ -60,7 +60,7 @@ static void store_rollback(void *self)
 enum err mysql_store_new(const struct config *cfg, struct store *out, struct failure *f)
 {
     struct mysql_store *store = xcalloc(1, sizeof(*store));
-    enum err err = mysql_settings_read(cfg, &store->settings, f);
+    enum err err = mysql_settings_read(cfg, NULL, &store->settings, f);
     if (err != ERR_OK) {
         free(store);
         return err;

@@ -59,6 +59,39 @@ def test_blanks_at_the_end_count(farm):
         "it": None}
 
 
+# ---- accounts ---------------------------------------------------------------------------------------
+
+def test_who_only_reads_needs_only_select(farm):
+    """And a program with its own account needs no other one's password."""
+    account = {"BERTH_DB_PASSWORD_FILE": "/nonexistent"}
+    for key in ("USER", "PASSWORD_FILE"):
+        account[f"BERTH_ADMIN_DB_{key}"] = farm.environment()[f"BERTH_READER_DB_{key}"]
+    farm.start_reader(BERTH_DB_PASSWORD_FILE="/nonexistent")
+    assert farm.get_json("/v1/machines")["items"] == []
+    for command in (["audit"], ["status"], ["client", "list"], ["partition", "list"]):
+        farm.admin_command(*command, **account)
+    done = farm.admin_command("client", "add", "third", "--role", "admin", status=1, **account)
+    assert "INSERT command denied" in done.stderr
+
+
+def test_a_missing_right_halts_nothing(farm):
+    """The worker says what its account lacks and tries again."""
+    account = f"`{farm.database_name}`.* {{}} 'berth'@'{farm.database.host}'"
+    with farm.sql.cursor() as cursor:
+        cursor.execute("REVOKE INSERT ON " + account.format("FROM"))
+        worker = farm.start_worker()
+        position = farm.send(farm.ops, {"type": "machine.register", "machine": "gpu-01", "gpus": 8,
+                                        "memory_gib": 64})
+        worker.wait_log("INSERT command denied")
+        cursor.execute("GRANT INSERT ON " + account.format("TO"))
+        cursor.execute("SELECT id FROM information_schema.processlist"
+                       " WHERE user = 'berth' AND db = %s", [farm.database_name])
+        for session, in cursor.fetchall():
+            cursor.execute("KILL %s", [session])
+    assert farm.events.decision(position).accepted
+    assert not farm.halted()
+
+
 # ---- a server that is not what it seems --------------------------------------------------------------
 
 def status_of(port, folder, **settings):

@@ -16,30 +16,6 @@
 #define START_RETRY_MIN_MS 100
 #define START_RETRY_MAX_MS 5000
 
-/* Database settings, with the reader's own account if it is configured. */
-static enum err settings_read(const struct config *cfg, struct mysql_settings *out,
-                              struct failure *f)
-{
-    char *password = NULL;
-    const char *user = config_string(cfg, "reader.db_user");
-    if (mysql_settings_read(cfg, out, f) != ERR_OK)
-        return f->err;
-    if (config_secret(cfg, "reader.db_password_file", &password, f) != ERR_OK) {
-        mysql_settings_fini(out);
-        return f->err;
-    }
-    out->read_only = true;
-    if (user) {
-        free(out->user);
-        out->user = xstrdup(user);
-    }
-    if (password) {
-        free(out->password);
-        out->password = password;
-    }
-    return ERR_OK;
-}
-
 /* Waits until the database answers and has this program's schema version. */
 static enum err wait_for_database(const struct mysql_settings *settings, struct failure *f)
 {
@@ -109,7 +85,8 @@ static enum err run(const struct config *cfg, const struct options *opts, struct
         return healthcheck(config_string(cfg, "reader.listen"), f);
     if (mysql_library_init(0, NULL, NULL) != 0)
         return failure_set(f, ERR_FAILED, "the database client library does not start");
-    enum err err = settings_read(cfg, &settings, f);
+    enum err err = mysql_settings_read(cfg, "reader", &settings, f);
+    settings.read_only = true;
     if (err == ERR_OK) {
         err = serve(cfg, &settings, f);
         mysql_settings_fini(&settings);

@@ -50,7 +50,7 @@ static enum err settings_of(const struct admin *admin, struct mysql_settings *ou
     struct admin_range ports = {"--from-port", 1, 65535};
     if (host && socket)
         return failure_set(f, ERR_USAGE, "--from-host and --from-socket contradict each other");
-    enum err err = mysql_settings_read(admin->cfg, out, f);
+    enum err err = mysql_settings_read(admin->cfg, "admin", out, f);
     if (err != ERR_OK)
         return err;
     out->io_timeout_s = 3600;

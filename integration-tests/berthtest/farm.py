@@ -157,7 +157,7 @@ class Farm:
             "BERTH_DB_NAME": self.database_name,
             **{key: stack[key] for key in (
                 "BERTH_DB_HOST", "BERTH_DB_PORT", "BERTH_DB_USER", "BERTH_DB_PASSWORD_FILE",
-                "BERTH_READER_DB_USER", "BERTH_READER_DB_PASSWORD_FILE")},
+                "BERTH_ADMIN_DB_USER", "BERTH_ADMIN_DB_PASSWORD_FILE", "BERTH_READER_DB_USER", "BERTH_READER_DB_PASSWORD_FILE")},
             "BERTH_READER_LISTEN": "127.0.0.1:0",
             **({"BERTH_READER_URL": self.reader_url} if self.reader_url else {}),
             **{key: str(value) for key, value in more.items()},

@@ -133,8 +133,11 @@ class Database:
         """Creates a database with dev/stack's grants for Berth's accounts."""
         with contextlib.closing(self.connect()) as conn, conn.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
-            cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO 'berth'@'{self.host}'")
-            cursor.execute(f"GRANT SELECT ON `{name}`.* TO 'berth_reader'@'{self.host}'")
+            for account in ("berth", "berth_admin", "berth_reader"):
+                cursor.execute(f"SHOW GRANTS FOR '{account}'@'{self.host}'")
+                for grant, in cursor.fetchall():
+                    if " ON `berth`.* " in grant:
+                        cursor.execute(grant.replace(" ON `berth`.* ", f" ON `{name}`.* "))
 
     def drop(self, name):
         with contextlib.closing(self.connect()) as conn, conn.cursor() as cursor:

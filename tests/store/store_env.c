@@ -16,7 +16,8 @@ int env_start(void **state)
     (void)state;
     struct failure f = {0};
     env.cfg = config_new(PROGRAM_WORKER);
-    if (config_load(env.cfg, NULL, NULL, &f) || mysql_settings_read(env.cfg, &env.settings, &f)) {
+    if (config_load(env.cfg, NULL, NULL, &f) ||
+        mysql_settings_read(env.cfg, NULL, &env.settings, &f)) {
         print_error("%s\n", f.text);
         return -1;
     }

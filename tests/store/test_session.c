@@ -197,7 +197,7 @@ static void test_session_settings(void **state)
 {
     (void)state;
     struct mysql_settings settings;
-    must(mysql_settings_read(env.cfg, &settings, &f));
+    must(mysql_settings_read(env.cfg, NULL, &settings, &f));
     assert_int_equal(settings.idle_timeout_s, 10);
     mysql_settings_fini(&settings);
     check_session_settings();
