@@ -103,6 +103,19 @@ static void measure(const char *what, struct bench *bench, void (*run)(struct be
     printf("%-40s %9.0f /s %7.2f us\n", what, (double)rounds / s, s / (double)rounds * 1e6);
 }
 
+/* The event of an amend has what it replaced, too. */
+static void measure_amend(struct bench *bench, long rounds)
+{
+    struct decision amended = *bench->input.decision;
+    struct event event;
+    amended.previous = amended.booking;
+    amended.effective_ms = amended.booking->start_ms;
+    bench->input.decision = &amended;
+    event_encode(&bench->input, bench->arena, &event);
+    printf("event of an amend %zu bytes\n", event.len);
+    measure("event_encode, an amend", bench, encode, rounds);
+}
+
 int main(int argc, char **argv)
 {
     long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : 300000;
@@ -148,6 +161,7 @@ int main(int argc, char **argv)
     measure("claims_decode, a series of 366", &bench, decode_series, rounds / 10);
     measure("event_encode", &bench, encode, rounds);
     measure("  instead: jansson builds and dumps it", &bench, build_and_dump, rounds);
+    measure_amend(&bench, rounds);
     json_decref(claims_object);
     json_decref(bench.document);
     arena_free(bench.arena);

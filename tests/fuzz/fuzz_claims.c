@@ -166,6 +166,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         decision.detail = claims.expected;
     } else if (show(&claims.request, &booking, &machine, arena)) {
         decision.booking = &booking;
+        if (claims.type != REQUEST_BOOKING_CREATE)
+            decision.previous = &booking;
         if (claims.type == REQUEST_BOOKING_CREATE && claims.request.booking_create.window_count > 0)
             decision.series = show_series(&claims.request.booking_create, arena);
     } else {

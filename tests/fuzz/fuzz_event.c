@@ -5,9 +5,21 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "lib/codec/event_read.h"
+#include "lib/codec/event_concern.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_name(void *arg, const char *name)
+{
+    (void)arg;
+    assert(name);
+}
+
+static void check_id(void *arg, int64_t booking)
+{
+    (void)arg;
+    assert(booking > 0);
+}
 
 static void check(const struct event_view *event)
 {
@@ -17,6 +29,9 @@ static void check(const struct event_view *event)
     assert(event_id_parse(event->id, strlen(event->id), &part, &seq));
     assert(part == event->part && seq == event->seq && part == event->request.part);
     assert(event->type && event->time_ms >= 0 && event->request.offset >= 0);
+    event_each_client(event, check_name, NULL);
+    event_each_machine(event, check_name, NULL);
+    event_each_untold(event, check_id, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
