@@ -109,12 +109,13 @@ def stock_validator(name):
 
 @lru_cache(maxsize=None)
 def strict_validator(name):
-    """Requires integers without fraction or exponent, and no unlisted member."""
+    """Requires integers without fraction or exponent, no unlisted member, and no unlisted value of what
+    later versions may extend."""
     def is_integer(_, value):
         return isinstance(value, int) and not isinstance(value, bool)
 
     strict = validators.extend(
-        Draft202012Validator,
+        Draft202012Validator, {"x-extensible-enum": Draft202012Validator.VALIDATORS["enum"]},
         type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer))
     what = schema(name)
     return strict(what if name == "request-claims" else closed(copy.deepcopy(what)),

@@ -5,11 +5,13 @@ import json
 import resource
 import socket
 import time
+from urllib.parse import urlencode
 
 import pytest
 import requests
 
 from berthtest.farm import create, share
+from berthtest.pages import python_in
 from berthtest.sse import Listener
 from berthtest.wait import wait_until
 
@@ -57,6 +59,34 @@ def test_events_as_they_happen(farm):
     assert len(after) == 8 and after[part] == before[part] + 20
     assert [value for p, value in enumerate(after) if p != part] == \
         [value for p, value in enumerate(before) if p != part]
+
+
+def test_start_from_the_readers_state(farm):
+    """docs/messages.md: position, then lists, then events; whatever is decided in between is not lost."""
+    state = python_in("docs/messages.md")["State"]()
+    held, *others = bookings(farm, 3)
+
+    def pages(path):
+        after = {}
+        while after is not None:
+            page = farm.get_json(f"{path}?{urlencode({'limit': 2, **after})}")
+            yield from page["items"]
+            after = {"after": page["next"]} if "next" in page else None
+
+    with listening(farm) as listener:
+        position = wait_until(lambda: listener.last_id, "the first position arrives")
+    farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": held.booking["id"]})
+    for machine in pages("/v1/machines"):
+        state.machines[machine["name"]] = machine
+    for booking in pages("/v1/bookings"):
+        state.merge(booking)
+    farm.accept(farm.batch_1, {"type": "booking.cancel", "booking": others[0].booking["id"]})
+    last = bookings(farm, 2)[-1]
+    with listening(farm, after=position) as listener:
+        for item in listener.wait_for(4):
+            state.take(json.loads(item.data))
+    assert state.bookings == {booking["id"]: booking for booking in pages("/v1/bookings")}
+    assert last.booking["id"] in state.bookings and not state.unknown
 
 
 def test_resume_exactly(farm):
