@@ -174,7 +174,7 @@ tidy-flags:
 format: ## lay out all C files with clang-format
 	dev/lint --fix
 
-demo: ## all of Berth on this machine in under a minute
+demo: ## all of Berth on this machine, in about a minute after the packages
 	dev/demo
 
 demo-stop: ## stop everything started by make demo, keep its data

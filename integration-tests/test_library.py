@@ -10,6 +10,7 @@ import pytest
 
 from berthtest.check import check_farm
 from berthtest.farm import write_key_file
+from berthtest.pages import blocks
 from berthtest.process import program
 from berthtest.servers import ROOT
 
@@ -129,6 +130,16 @@ def test_header_compiles_alone(installed, tmp_path, language):
     source.write_text("#include <berth.h>\n#include <berth.h>\n")
     run(*COMPILERS[language], *STRICT, "-c", source, "-o", tmp_path / "alone.o",
         *installed.pkg_config("--cflags"))
+
+
+def test_readme_compiles_the_example(installed, tmp_path):
+    """The README's line, as written, on the header's program."""
+    (tmp_path / "book.c").write_text(example())
+    line, = (block for block in blocks("README.md", "") if "book.c" in block)
+    run("bash", "-ec", line, cwd=tmp_path, env={
+        **os.environ, "PKG_CONFIG_PATH": str(installed.lib / "pkgconfig"),
+        "PKG_CONFIG_SYSROOT_DIR": str(installed.folder)})
+    assert (tmp_path / "book").is_file()
 
 
 # A program that defines functions with the libraries' internal names and loads the shared library.

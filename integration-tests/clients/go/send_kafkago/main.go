@@ -14,7 +14,7 @@ func main() {
 	seen := map[string]int{}
 	writer := &kafka.Writer{
 		Addr: kafka.TCP(os.Args[1]), Topic: os.Args[2],
-		Balancer: kafka.Murmur2Balancer{}, BatchTimeout: time.Millisecond,
+		Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond,
 		Completion: func(messages []kafka.Message, err error) {
 			for _, message := range messages {
 				seen[string(message.Key)] = message.Partition
