@@ -127,9 +127,6 @@ static enum err find_undecided(struct admin_kafka *kafka, int32_t part, int64_t 
                           "nothing is rejected; if it is halted, berth-admin partition resume "
                           "%" PRId32,
                           part, part);
-    } else if (err == ERR_LOG_ERROR) { /* it cannot be read, and is the one to reject */
-        *out = next;
-        err = ERR_OK;
     }
     return err;
 }

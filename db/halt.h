@@ -11,6 +11,7 @@
     X(OTHER, "other")                                                                              \
     X(REPEATED_DEATHS, "repeated_deaths")                                                          \
     X(UNDECIDABLE, "undecidable")                                                                  \
+    X(UNREADABLE, "unreadable")                                                                    \
     X(NO_APPEND_TIME, "no_append_time")                                                            \
     X(REQUESTS_DELETED, "requests_deleted")                                                        \
     X(REQUEST_LOG_REPLACED, "request_log_replaced")                                                \

@@ -14,7 +14,7 @@ LIMIT_S = 240
 CHECKS = {
     "kafka_broker_consume": [
         "order", "values", "seek", "pause", "rebalance", "start-later", "resubscribe", "lost",
-        "out-of-range", "before", "broker-killed"],
+        "out-of-range", "before", "unreadable", "broker-killed"],
     "kafka_broker_publish": [
         "publish", "reset", "refused", "full", "tail", "shape", "settings", "broker-killed"],
 }

@@ -129,18 +129,18 @@ static struct feed_event *parse(struct hub *hub, const rd_kafka_message_t *messa
 /* Consumes what there is. Returns whether a new event came, or the hub stops. */
 static bool consume(struct hub *hub, bool *stopping_out)
 {
-    rd_kafka_message_t *messages[BATCH];
     struct feed_event *events[BATCH];
     bool news = false;
-    ssize_t count = rd_kafka_consume_batch_queue(topic_reader_queue(hub->reader), WAIT_MS, messages,
-                                                 BATCH);
-    topic_reader_serve(hub->reader);
-    for (ssize_t i = 0; i < count; i++) {
-        events[i] = parse(hub, messages[i]);
-        rd_kafka_message_destroy(messages[i]);
+    size_t count = 0;
+    for (; count < BATCH; count++) {
+        rd_kafka_message_t *message = topic_reader_next(hub->reader, count == 0 ? WAIT_MS : 0);
+        if (!message)
+            break;
+        events[count] = parse(hub, message);
+        rd_kafka_message_destroy(message);
     }
     pthread_mutex_lock(&hub->mutex);
-    for (ssize_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++)
         news = (events[i] && keep(hub, events[i])) || news;
     *stopping_out = hub->stopping;
     pthread_mutex_unlock(&hub->mutex);

@@ -87,6 +87,33 @@ static enum arrival judge_time(struct worker *w, struct part *part,
     return STOP_HERE;
 }
 
+/* Whether an operator rejects the message. One rejection is for all messages of a batch that cannot be
+ * read. */
+static bool is_rejected(const struct part *part, const struct broker_message *message)
+{
+    int64_t first = message->unreadable ? message->batch_offset : message->offset;
+    return first <= part->row.reject_offset && part->row.reject_offset <= message->offset;
+}
+
+static enum arrival judge_unreadable(struct worker *w, struct part *part,
+                                     const struct broker_message *message, bool first)
+{
+    char why[STORE_HALT_LEN];
+    if (!first) /* decide the messages before it; it comes again */
+        return stop_and_seek_back(part);
+    if (is_rejected(part, message)) {
+        part->seek_back = true; /* nothing comes behind it otherwise */
+        return TAKE;
+    }
+    snprintf(why, sizeof(why),
+             "offset %" PRId64 " cannot be read (%.200s): make another replica the leader, then "
+             "berth-admin partition resume %" PRId32 ", or reject all of its batch by "
+             "berth-admin reject %" PRId32 " %" PRId64,
+             message->offset, message->unreadable, part->number, part->number, message->offset);
+    worker_halt_part(w, part, (struct halt){HALT_UNREADABLE, why});
+    return STOP_HERE;
+}
+
 /* A partition whose owners died without progress is a suspect: one of its messages may have killed
  * them (docs/architecture.md, Owning a partition). All other partitions of those owners have become
  * suspects as well. To find the guilty one, the worker takes messages of suspects one at a time, in
@@ -194,8 +221,10 @@ static void note_holes(struct part *part, const struct broker_message *messages,
 static enum arrival judge(struct worker *w, struct part *part, const struct broker_message *message,
                           int64_t expected, int32_t turn)
 {
-    if (!worker_consumes(w, part) || message->offset < expected)
+    if (!worker_consumes(w, part))
         return DROP;
+    if (message->offset < expected)
+        return message->unreadable ? stop_and_seek_back(part) : DROP;
     if (part->full || !is_its_turn(part, turn))
         return stop_and_seek_back(part);
     if (message->offset > expected && !hole_is_known(part, message->offset)) {
@@ -204,7 +233,9 @@ static enum arrival judge(struct worker *w, struct part *part, const struct brok
     }
     if (part->one_by_one > 0 && expected > part->row.next_offset)
         return stop_and_seek_back(part);
-    return judge_time(w, part, message, expected == part->row.next_offset);
+    bool first = expected == part->row.next_offset;
+    return message->unreadable ? judge_unreadable(w, part, message, first)
+                               : judge_time(w, part, message, first);
 }
 
 static void take(struct worker *w, struct item *item, const struct broker_message *message)
@@ -212,7 +243,7 @@ static void take(struct worker *w, struct item *item, const struct broker_messag
     struct part *part = &w->parts[message->part];
     *item = (struct item){
         .message = message, .part = part, .key_generation = keyring_generation(w->keys)};
-    item->operator_rejects = part->row.reject_offset == message->offset;
+    item->operator_rejects = is_rejected(part, message);
     sha256(message->value, message->len, item->sha256);
     if (!item->operator_rejects)
         authenticate(w->keys, message->value, message->len, w->arena, &item->auth);

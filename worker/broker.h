@@ -20,6 +20,10 @@ struct broker_message {
     int64_t append_ms; /* BROKER_NO_TIME: the message's timestamp is not the broker's append time */
     const void *value;
     size_t len;
+    /* Not NULL: the batch that holds the message cannot be read, and why; value and time are then
+     * missing, and nothing behind it comes before a seek or start. batch_offset: where it begins. */
+    const char *unreadable;
+    int64_t batch_offset;
     void *handle;
 };
 
@@ -99,7 +103,7 @@ struct broker_ops {
                               struct failure *f);
     enum err (*event_range)(void *self, int32_t part, int64_t *lo, int64_t *hi, struct failure *f);
     /* Finds the message with the highest offset in [before - bound, before) and gives its offset
-     * and SHA-256. ERR_NOT_FOUND: there is none. */
+     * and SHA-256, that of no bytes if it cannot be read. ERR_NOT_FOUND: there is none. */
     enum err (*request_before)(void *self, int32_t part, int64_t before, int64_t bound,
                                int64_t *offset_out, uint8_t sha256_out[32], struct failure *f);
     /* Reads the last `count` offsets of the event partition, up to its end at the time of the

@@ -33,6 +33,8 @@ struct kafka_part {
     bool started; /* it is fetched, unless it is broken */
     bool broken;  /* after an offset outside of the log; only a start helps */
     bool paused;
+    bool unreadable;       /* its next message is; what comes behind it is dropped */
+    int64_t position;      /* the next offset that is handed over is not lower */
     int64_t outstanding;   /* events of this producer without a delivery report */
     int64_t commit_offset; /* for the lag gauge; -1: nothing new */
 };

@@ -83,8 +83,12 @@ static enum err assign(struct kafka_broker *broker, const rd_kafka_topic_partiti
     rd_kafka_resp_err_t code = rd_kafka_assign(broker->consumer, list);
     if (code)
         return kafka_failure(f, code, "assign partitions", NULL);
-    for (int i = 0; list && i < list->cnt; i++)
-        broker->parts[list->elems[i].partition].started = true;
+    for (int i = 0; list && i < list->cnt; i++) {
+        struct kafka_part *part = &broker->parts[list->elems[i].partition];
+        part->started = true;
+        part->unreadable = false;
+        part->position = list->elems[i].offset;
+    }
     return ERR_OK;
 }
 
@@ -293,6 +297,8 @@ static enum err kafka_seek(void *self, int32_t part, int64_t offset, struct fail
             return kafka_failure(f, code, "seek", NULL);
         clock_sleep_ms(1);
     }
+    broker->parts[part].unreadable = false;
+    broker->parts[part].position = offset;
     return ERR_OK;
 }
 

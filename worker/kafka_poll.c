@@ -61,8 +61,19 @@ static int by_position(const void *left, const void *right)
     return a->offset < b->offset ? -1 : a->offset > b->offset;
 }
 
-static struct broker_message message_of(rd_kafka_message_t *from)
+static struct broker_message message_of(const struct kafka_broker *broker, rd_kafka_message_t *from)
 {
+    if (from->err) {
+        int64_t position = broker->parts[from->partition].position;
+        return (struct broker_message){
+            .part = from->partition,
+            .offset = from->offset > position ? from->offset : position,
+            .append_ms = BROKER_NO_TIME,
+            .unreadable = rd_kafka_message_errstr(from),
+            .batch_offset = from->offset,
+            .handle = from,
+        };
+    }
     rd_kafka_timestamp_type_t type;
     int64_t time_ms = rd_kafka_message_timestamp(from, &type);
     return (struct broker_message){
@@ -77,14 +88,15 @@ static struct broker_message message_of(rd_kafka_message_t *from)
 }
 
 /* Hands over at most max messages in order; the rest stays. */
-static size_t inbox_take(struct kafka_inbox *inbox, struct broker_message *out, size_t max)
+static size_t inbox_take(struct kafka_broker *broker, struct broker_message *out, size_t max)
 {
+    struct kafka_inbox *inbox = &broker->inbox;
     if (inbox->count == 0)
         return 0; /* and perhaps no memory yet, which qsort must not see */
     qsort(inbox->messages, inbox->count, sizeof(*inbox->messages), by_position);
     size_t count = inbox->count < max ? inbox->count : max;
     for (size_t i = 0; i < count; i++) {
-        out[i] = message_of(inbox->messages[i]);
+        out[i] = message_of(broker, inbox->messages[i]);
         inbox->bytes -= inbox->messages[i]->len;
     }
     inbox->count -= count;
@@ -111,28 +123,36 @@ void kafka_commit_gauge(struct kafka_broker *broker, bool now)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* Notes an error that came instead of a message. */
-static void note_trouble(struct kafka_broker *broker, const rd_kafka_message_t *message)
+/* Notes an error that came instead of a message. `part` NULL: it concerns no partition. */
+static void note_trouble(struct kafka_broker *broker, const rd_kafka_message_t *message,
+                         struct kafka_part *part)
 {
     struct failure *f = &broker->trouble;
-    if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
-        kafka_part_is_valid(message->partition))
-        broker->parts[message->partition].broken = true;
     if (f->err != ERR_OK)
         return;
     kafka_failure(f, message->err, "consume", rd_kafka_message_errstr(message));
-    if (message->rkt && kafka_part_is_valid(message->partition))
+    if (part)
         failure_wrap(f, "%s [%" PRId32 "]", rd_kafka_topic_name(message->rkt), message->partition);
 }
 
 static void take_in(struct kafka_broker *broker, rd_kafka_message_t *message)
 {
-    if (message->err) {
-        note_trouble(broker, message);
-    } else if (broker->parts[message->partition].started) {
+    bool known = message->rkt && kafka_part_is_valid(message->partition);
+    struct kafka_part *part = known ? &broker->parts[message->partition] : NULL;
+    bool unreadable = kafka_error_is_unreadable(message->err);
+    if (part && message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
+        part->broken = true;
+    /* Behind a damaged batch librdkafka goes on at an arbitrary place. Without a start, librdkafka goes
+     * on with old partitions, as when a start or a return of partitions failed. */
+    if (part && !part->unreadable && part->started && (!message->err || unreadable)) {
+        part->unreadable = unreadable;
+        if (!unreadable)
+            part->position = message->offset + 1;
         inbox_add(&broker->inbox, message);
         return;
-    } /* else a start or a return of partitions failed, and librdkafka goes on with old ones */
+    }
+    if (message->err && !(part && (part->unreadable || unreadable)))
+        note_trouble(broker, message, part);
     rd_kafka_message_destroy(message);
 }
 
@@ -189,7 +209,7 @@ enum err kafka_poll(void *self, struct broker_message *out, size_t max, size_t m
         broker->trouble = (struct failure){0};
         return err;
     }
-    *count_out = inbox_take(&broker->inbox, out, max);
+    *count_out = inbox_take(broker, out, max);
     return ERR_OK;
 }
 

@@ -18,7 +18,6 @@ static const struct kafka_setting defaults[] = {
     {"fetch.error.backoff.ms", "20"},
     {"retry.backoff.ms", "10"},
     {"queued.max.messages.kbytes", "16384"},
-    {"check.crcs", "true"},
     {NULL, NULL},
 };
 

@@ -114,9 +114,10 @@ static enum err on_event(void *arg, const rd_kafka_message_t *message, struct fa
     int64_t seq = admin_kafka_sequence(message, p->part);
     char at[AUDIT_AT_LEN];
     if (seq == 0) {
-        audit_differ(c->audit, "event_foreign",
-                     audit_at(at, "%" PRId32 ":%" PRId64, p->part, message->offset),
-                     "a message of the event topic is no event of this partition");
+        audit_differ(
+            c->audit, "event_foreign",
+            audit_at(at, "%" PRId32 ":%" PRId64, p->part, message->offset),
+            "a message of the event topic is no event of this partition, or cannot be read");
         return ERR_OK;
     }
     bool newer_than_snapshot = message->offset >= c->noted_end && seq > p->last_seq;

@@ -42,6 +42,13 @@ enum err kafka_error_class(rd_kafka_resp_err_t code)
     }
 }
 
+bool kafka_error_is_unreadable(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__BAD_COMPRESSION || code == RD_KAFKA_RESP_ERR__BAD_MSG ||
+           code == RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED || code == RD_KAFKA_RESP_ERR_INVALID_MSG ||
+           code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+}
+
 enum err kafka_failure(struct failure *f, rd_kafka_resp_err_t code, const char *doing,
                        const char *text)
 {

@@ -4,6 +4,8 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <stdbool.h>
+
 #include "lib/base/err.h"
 
 /* ERR_OK for no error; else
@@ -14,6 +16,11 @@
  * ERR_LOG_FULL: the producer's queue is full: poll, then try again.
  * ERR_LOG_ERROR: anything else. */
 enum err kafka_error_class(rd_kafka_resp_err_t code);
+
+/* Whether a consumer's error says that a message, or the batch that holds it, cannot be read: it is damaged, in
+ * an unknown codec, or larger unpacked than receive.message.max.bytes. librdkafka then reads it again
+ * for ever, and the rest of the partition never. */
+bool kafka_error_is_unreadable(rd_kafka_resp_err_t code);
 
 /* Sets the failure "doing: text (CODE)" and returns the code's class. `text` NULL: what librdkafka
  * says of the code. */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/limits.h"
 #include "lib/base/clock.h"
@@ -15,18 +16,22 @@
 #define RETRY_MS 20
 
 const struct kafka_setting topic_reader_required[] = {
-    {"enable.auto.commit", "false"},
-    {"enable.auto.offset.store", "false"},
-    {"auto.offset.reset", "error"},
-    {"isolation.level", "read_uncommitted"},
-    {NULL, NULL},
+    {"enable.auto.commit", "false"}, {"enable.auto.offset.store", "false"},
+    {"auto.offset.reset", "error"},  {"isolation.level", "read_uncommitted"},
+    {"check.crcs", "true"},          {NULL, NULL},
+};
+
+/* A partition that is followed, or not. */
+struct followed {
+    bool started;     /* it is read into the queue */
+    int64_t position; /* the next offset; -1: not known yet */
 };
 
 struct topic_reader {
     rd_kafka_t *client;
     rd_kafka_queue_t *queue;
     rd_kafka_topic_t *topics[TOPIC_COUNT];
-    bool *started[TOPIC_COUNT]; /* by partition: it is read into the queue */
+    struct followed *followed[TOPIC_COUNT]; /* by partition */
     struct topic_reader_options options;
     char names[TOPIC_COUNT][KAFKA_TOPIC_LEN];
 };
@@ -50,7 +55,7 @@ enum err topic_reader_new(rd_kafka_conf_t *conf, const struct topic_reader_optio
     reader->queue = rd_kafka_queue_new(client);
     for (int i = 0; err == ERR_OK && i < TOPIC_COUNT; i++) {
         snprintf(reader->names[i], sizeof(reader->names[i]), "%s", options->names[i]);
-        reader->started[i] = xcalloc(LIMIT_PARTITIONS, sizeof(*reader->started[i]));
+        reader->followed[i] = xcalloc(LIMIT_PARTITIONS, sizeof(*reader->followed[i]));
         reader->topics[i] = rd_kafka_topic_new(client, reader->names[i], NULL);
         if (!reader->topics[i])
             err = kafka_failure(f, rd_kafka_last_error(), reader->names[i], NULL);
@@ -68,11 +73,11 @@ void topic_reader_free(struct topic_reader *reader)
     if (!reader)
         return;
     for (int i = 0; i < TOPIC_COUNT; i++) {
-        for (int32_t part = 0; reader->started[i] && part < LIMIT_PARTITIONS; part++)
+        for (int32_t part = 0; reader->followed[i] && part < LIMIT_PARTITIONS; part++)
             topic_reader_stop(reader, (enum topic)i, part);
         if (reader->topics[i])
             rd_kafka_topic_destroy(reader->topics[i]);
-        free(reader->started[i]);
+        free(reader->followed[i]);
     }
     rd_kafka_queue_destroy(reader->queue);
     /* There is no group to leave. */
@@ -234,41 +239,59 @@ enum err topic_reader_ends(const struct topic_reader *reader, enum topic topic, 
     return code ? kafka_failure(f, code, "ask where the topic ends", NULL) : ERR_OK;
 }
 
-/* One message or the lack of it. *done: nothing that is wanted follows. */
-static enum err take(const struct topic_reader *reader, const struct topic_piece *piece,
-                     const rd_kafka_message_t *message, bool *done, struct failure *f)
+/* Turns the error into the empty message at `position`, or at its own offset if that is higher: an error
+ * names the first offset of the batch, of which the messages before the position were taken already. */
+static void make_empty(rd_kafka_message_t *message, int64_t position)
 {
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        /* The piece ends in a hole; below its end the log has grown since this was told. */
-        *done = message->offset >= piece->to;
-        return ERR_OK;
-    }
-    *done = message->offset + 1 >= piece->to;
-    if (!message->err)
-        return ERR_OK;
-    kafka_failure(f, message->err, "read", rd_kafka_message_errstr(message));
-    return failure_wrap(f, "%s [%" PRId32 "]", reader->names[piece->topic], piece->part);
+    if (message->offset < position)
+        message->offset = position;
+    message->err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    message->payload = message->key = NULL;
+    message->len = message->key_len = 0;
 }
 
-static enum err read_started(struct topic_reader *reader, const struct topic_piece *piece,
+/* One message or the lack of it. Moves rest->from behind what it says. *again: nothing follows it
+ * unless the reading starts anew. */
+static enum err take(const struct topic_reader *reader, struct topic_piece *rest,
+                     rd_kafka_message_t *message, bool *again, struct failure *f)
+{
+    *again = kafka_error_is_unreadable(message->err);
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        /* The piece ends in a hole; below its end the log has grown since this was told. */
+        if (message->offset >= rest->to)
+            rest->from = rest->to;
+        return ERR_OK;
+    }
+    if (*again)
+        make_empty(message, rest->from);
+    if (message->err) {
+        kafka_failure(f, message->err, "read", rd_kafka_message_errstr(message));
+        return failure_wrap(f, "%s [%" PRId32 "]", reader->names[rest->topic], rest->part);
+    }
+    rest->from = message->offset + 1;
+    return ERR_OK;
+}
+
+/* Reads until the piece ends or the reading must start anew. */
+static enum err read_started(struct topic_reader *reader, struct topic_piece *rest,
                              topic_message_fn *fn, void *arg, struct failure *f)
 {
-    bool done = false;
+    bool again = false;
     int64_t deadline = clock_mono_ms() + reader->options.stall_ms;
-    while (!done) {
-        rd_kafka_message_t *message = rd_kafka_consume(reader->topics[piece->topic], piece->part,
+    while (!again && rest->from < rest->to) {
+        rd_kafka_message_t *message = rd_kafka_consume(reader->topics[rest->topic], rest->part,
                                                        SLICE_MS);
         topic_reader_serve(reader);
         if (!message && clock_mono_ms() >= deadline) {
             return failure_set(f, ERR_LOG_TRANSPORT, "%s [%" PRId32 "]: no message within %d s",
-                               reader->names[piece->topic], piece->part,
+                               reader->names[rest->topic], rest->part,
                                reader->options.stall_ms / 1000);
         }
         if (!message)
             continue;
         deadline = clock_mono_ms() + reader->options.stall_ms;
-        enum err err = take(reader, piece, message, &done, f);
-        if (err == ERR_OK && !message->err && message->offset < piece->to)
+        enum err err = take(reader, rest, message, &again, f);
+        if (err == ERR_OK && !message->err && message->offset < rest->to)
             err = fn(arg, message, f);
         rd_kafka_message_destroy(message);
         if (err != ERR_OK)
@@ -281,13 +304,15 @@ enum err topic_reader_read(struct topic_reader *reader, const struct topic_piece
                            topic_message_fn *fn, void *arg, struct failure *f)
 {
     rd_kafka_topic_t *topic = reader->topics[piece->topic];
+    struct topic_piece rest = *piece;
+    enum err err = ERR_OK;
     assert(reader->options.tells_ends);
-    if (piece->from >= piece->to)
-        return ERR_OK;
-    if (rd_kafka_consume_start(topic, piece->part, piece->from))
-        return part_failure(reader, piece, rd_kafka_last_error(), "start to read", f);
-    enum err err = read_started(reader, piece, fn, arg, f);
-    rd_kafka_consume_stop(topic, piece->part);
+    while (err == ERR_OK && rest.from < rest.to) {
+        if (rd_kafka_consume_start(topic, rest.part, rest.from))
+            return part_failure(reader, piece, rd_kafka_last_error(), "start to read", f);
+        err = read_started(reader, &rest, fn, arg, f);
+        rd_kafka_consume_stop(topic, rest.part);
+    }
     return err;
 }
 
@@ -364,25 +389,46 @@ enum err topic_reader_start(struct topic_reader *reader, enum topic topic, int32
                             int64_t offset, struct failure *f)
 {
     struct topic_piece piece = {.topic = topic, .part = part};
-    assert(part >= 0 && part < LIMIT_PARTITIONS && !reader->started[topic][part]);
+    assert(part >= 0 && part < LIMIT_PARTITIONS && !reader->followed[topic][part].started);
     if (rd_kafka_consume_start_queue(reader->topics[topic], part, offset, reader->queue))
         return part_failure(reader, &piece, rd_kafka_last_error(), "start to read", f);
-    reader->started[topic][part] = true;
+    reader->followed[topic][part] = (struct followed){true, offset >= 0 ? offset : -1};
     return ERR_OK;
 }
 
 void topic_reader_stop(struct topic_reader *reader, enum topic topic, int32_t part)
 {
-    if (!reader->started[topic][part])
+    if (!reader->followed[topic][part].started)
         return;
     rd_kafka_consume_stop(reader->topics[topic], part);
-    reader->started[topic][part] = false;
+    reader->followed[topic][part].started = false;
+}
+
+/* Notes the position behind the message. Behind one that cannot be read the reading starts anew. */
+static void follow_on(struct topic_reader *reader, rd_kafka_message_t *message)
+{
+    if (!message->rkt || (message->err && !kafka_error_is_unreadable(message->err)))
+        return;
+    bool requests = strcmp(rd_kafka_topic_name(message->rkt), reader->names[TOPIC_REQUESTS]) == 0;
+    enum topic topic = requests ? TOPIC_REQUESTS : TOPIC_EVENTS;
+    struct followed *followed = &reader->followed[topic][message->partition];
+    if (message->err && followed->started) {
+        make_empty(message, followed->position);
+        topic_reader_stop(reader, topic, message->partition);
+        if (topic_reader_start(reader, topic, message->partition, message->offset + 1, NULL) !=
+            ERR_OK)
+            message->err = rd_kafka_last_error();
+    } else {
+        followed->position = message->offset + 1;
+    }
 }
 
 rd_kafka_message_t *topic_reader_next(struct topic_reader *reader, int timeout_ms)
 {
     rd_kafka_message_t *message = rd_kafka_consume_queue(reader->queue, timeout_ms);
     topic_reader_serve(reader);
+    if (message)
+        follow_on(reader, message);
     return message;
 }
 

@@ -2,6 +2,10 @@
  * The consumer is in no group and asks no coordinator. One thread at a time; only
  * topic_reader_ends may be called from any.
  *
+ * A message that cannot be read (kafka_error_is_unreadable) comes as one without key, value and headers, at
+ * its offset. librdkafka names only the first offset of a batch that it cannot read, so each offset of
+ * that batch costs a new start. One bad message thus ends nothing; whoever needs its bytes sees none.
+ *
  * Errors are those of lib/kafka/kafka_error.h, with the topic and partition in the text. */
 #ifndef BERTH_LIB_KAFKA_TOPIC_READER_H
 #define BERTH_LIB_KAFKA_TOPIC_READER_H
@@ -14,7 +18,7 @@
 #include "lib/kafka/kafka_error.h"
 
 /* What every reader requires of kafka_conf_build: positions are the caller's and never move
- * silently, and nobody's open transaction holds messages back. */
+ * silently, nobody's open transaction holds messages back, and damage is noticed. */
 extern const struct kafka_setting topic_reader_required[];
 
 struct topic_reader_options {
@@ -97,7 +101,7 @@ void topic_reader_stop(struct topic_reader *reader, enum topic topic, int32_t pa
  * log does not have the position, and only another start helps; with `tells_ends`,
  * _PARTITION_EOF gives the offset at the partition's end. */
 rd_kafka_message_t *topic_reader_next(struct topic_reader *reader, int timeout_ms);
-/* The queue itself, to be woken by it or to take many messages at once; the reader's own. */
+/* The queue itself, to be woken by it; the reader's own. */
 rd_kafka_queue_t *topic_reader_queue(const struct topic_reader *reader);
 
 /* The header with that name, in *len_out bytes; NULL: none. Borrowed from the message. */

@@ -361,7 +361,9 @@ static void check_decisions(struct sim *sim, int32_t part)
             return;
         }
         bool ignored = dec->log_offset < row->ignore_time_until;
-        if (entry->append_ms == BROKER_NO_TIME && !ignored)
+        if (entry->unreadable && dec->reason != REASON_REJECTED_BY_OPERATOR)
+            sim_fail(sim, "decision %" PRId32 "-%" PRId64 " is a guess", part, dec->seq);
+        if (entry->append_ms == BROKER_NO_TIME && !ignored && !entry->unreadable)
             sim_fail(sim, "decision %" PRId32 "-%" PRId64 " has no now", part, dec->seq);
         int64_t now_ms = !ignored && entry->append_ms > clock_ms ? entry->append_ms : clock_ms;
         if (dec->time_ms != now_ms && !ignored) {

@@ -19,6 +19,7 @@
 struct client_part {
     bool started, broken, paused;
     bool exact;     /* no message was delivered since the start or seek */
+    bool stuck;     /* at a message that cannot be read */
     bool lost_once; /* it has skipped messages since the start */
     int64_t position;
     int64_t given_from; /* the first offset of the last delivery */
@@ -202,6 +203,7 @@ static enum err port_seek(void *self, int32_t part, int64_t offset, struct failu
     p->position = offset;
     p->exact = true;
     c->sim->count.seeks++;
+    p->stuck = false;
     return ERR_OK;
 }
 
@@ -267,6 +269,8 @@ static void give_out(struct broker_client *c, struct gathering *g, int32_t part,
                                                  .append_ms = entry->append_ms,
                                                  .value = copy,
                                                  .len = entry->len,
+                                                 .unreadable = entry->unreadable ? "sim" : NULL,
+                                                 .batch_offset = entry->batch_offset,
                                                  .handle = copy};
     g->bytes += entry->len;
     c->given_out++;
@@ -279,7 +283,7 @@ static void gather(struct broker_client *c, struct gathering *g)
     for (int32_t part = 0; part < sim->plan.partitions && !c->cluster->down; part++) {
         struct client_part *p = &c->parts[part];
         const struct request_log *log = &c->cluster->requests[part];
-        if (!p->started || p->paused || p->broken)
+        if (!p->started || p->paused || p->broken || p->stuck)
             continue;
         if (p->position < log->lo || p->position > log->hi) {
             p->broken = c->out_of_range = true;
@@ -297,9 +301,14 @@ static void gather(struct broker_client *c, struct gathering *g)
             if (log->entries.items[i].offset < from)
                 continue;
             give_out(c, g, part, &log->entries.items[i]);
-            p->position = log->entries.items[i].offset + 1;
             p->exact = false;
             limit--;
+            if (log->entries.items[i].unreadable) { /* nothing follows before a seek */
+                p->position = log->entries.items[i].offset;
+                p->stuck = true;
+                break;
+            }
+            p->position = log->entries.items[i].offset + 1;
         }
     }
 }
@@ -344,6 +353,13 @@ static void check_session_is_used(struct broker_client *c)
         sim_fail(c->sim, "%s does not use its session for %d ms", p->name, IDLE_MAX_MS);
 }
 
+/* The message is fetched again: the port keeps it. */
+static void take_back(struct client_part *p, const struct broker_message *message)
+{
+    p->position = message->offset;
+    p->stuck = false;
+}
+
 static enum err port_poll(void *self, struct broker_message *out, size_t max, size_t max_bytes,
                           int timeout_ms, size_t *count_out, struct failure *f)
 {
@@ -364,9 +380,9 @@ static enum err port_poll(void *self, struct broker_message *out, size_t max, si
         gather(c, &g);
     }
     err = poll_trouble(c, f);
-    if (err != ERR_OK) { /* what was gathered is fetched again: the port keeps it */
+    if (err != ERR_OK) {
         for (size_t i = g.count; i > 0; i--)
-            c->parts[out[i - 1].part].position = out[i - 1].offset;
+            take_back(&c->parts[out[i - 1].part], &out[i - 1]);
         c->given_out -= g.count;
         return err;
     }

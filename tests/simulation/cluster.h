@@ -14,6 +14,8 @@ struct request_entry {
     int64_t offset, append_ms;
     const char *value;
     size_t len;
+    bool unreadable;      /* then it has no value and no time */
+    int64_t batch_offset; /* of an unreadable one: where its batch begins */
 };
 struct event_entry {
     int64_t offset;

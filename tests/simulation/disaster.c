@@ -21,7 +21,7 @@ struct disaster {
     bool must_halt;    /* the partition, or the farm */
     bool may_halt;     /* the partition */
     bool spoilt;       /* the partition's logs are not those whose messages were decided */
-    int64_t offset;    /* of the message it is about */
+    int64_t offset;    /* of the message it is about, of a batch the first */
     int64_t halted_us; /* when the farm was; 0: it was not */
     bool forgot;
 };
@@ -185,6 +185,35 @@ static void send_without_time(struct sim *sim)
     w->over = true;
 }
 
+static void send_poison(struct sim *sim)
+{
+    struct disaster *w = state(sim);
+    if (sim_chance(sim, 500000))
+        cluster_make_hole(sim, w->part, sim_between(sim, 1, 3));
+    w->offset = client_send_poison(sim, w->part);
+    send_some(sim);
+    w->may_halt = w->over = true;
+}
+
+/* One batch; good messages follow it. */
+static void send_unreadable(struct sim *sim)
+{
+    struct disaster *w = state(sim);
+    struct request_log *log = &sim->cluster->requests[w->part];
+    if (sim_chance(sim, 500000))
+        cluster_make_hole(sim, w->part, sim_between(sim, 1, 3));
+    w->offset = log->hi;
+    for (int64_t left = sim_between(sim, 1, 4); left > 0; left--) {
+        (void)cluster_append_request(sim, w->part, "", 0);
+        struct request_entry *entry = &log->entries.items[log->entries.count - 1];
+        entry->append_ms = BROKER_NO_TIME;
+        entry->unreadable = true;
+        entry->batch_offset = w->offset;
+    }
+    send_some(sim);
+    w->may_halt = w->over = true;
+}
+
 /* A worker that reads the tail finds the event, unless enough others follow it. Then all must stop. */
 static void append_unknown_event(struct sim *sim)
 {
@@ -230,12 +259,11 @@ static void happen(struct sim *sim, void *arg, int64_t number)
     case DISASTER_NO_TIME:
         send_without_time(sim);
         break;
+    case DISASTER_UNREADABLE:
+        send_unreadable(sim);
+        break;
     case DISASTER_POISON:
-        if (sim_chance(sim, 500000))
-            cluster_make_hole(sim, w->part, sim_between(sim, 1, 3));
-        w->offset = client_send_poison(sim, w->part);
-        send_some(sim);
-        w->may_halt = w->over = true;
+        send_poison(sim);
         break;
     case DISASTER_UNWRITABLE:
         w->offset = client_send_to(sim, w->part);
@@ -329,6 +357,7 @@ static const enum halt_cause causes[DISASTER_KIND_COUNT] = {
     [DISASTER_REQUESTS_EXPIRED] = HALT_REQUESTS_DELETED,
     [DISASTER_EVENTS_REMADE] = HALT_EVENTS_DELETED,
     [DISASTER_NO_TIME] = HALT_NO_APPEND_TIME,
+    [DISASTER_UNREADABLE] = HALT_UNREADABLE,
     [DISASTER_POISON] = HALT_REPEATED_DEATHS,
     [DISASTER_UNWRITABLE] = HALT_UNDECIDABLE,
 };
@@ -337,6 +366,7 @@ bool disaster_halt_is_right(const struct sim *sim, const struct partition_row *r
 {
     const struct disaster *w = state(sim);
     bool about_message = sim->plan.disaster == DISASTER_POISON ||
+                         sim->plan.disaster == DISASTER_UNREADABLE ||
                          sim->plan.disaster == DISASTER_UNWRITABLE;
     return w->part == row->part && (w->must_halt || w->may_halt) &&
            row->halt_cause == causes[sim->plan.disaster] &&
@@ -353,6 +383,7 @@ bool disaster_operator_acts(struct sim *sim, struct partition_row *row)
     const struct disaster *w = state(sim);
     switch (sim->plan.disaster) {
     case DISASTER_POISON:
+    case DISASTER_UNREADABLE:
     case DISASTER_UNWRITABLE:
         row->reject_offset = next_message(sim, row); /* as berth-admin reject requires */
         return true;

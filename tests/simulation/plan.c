@@ -29,6 +29,7 @@ const char *disaster_name(enum disaster_kind kind)
         [DISASTER_UNWRITABLE] = "unwritable",
         [DISASTER_OTHER_CLUSTER] = "other cluster",
         [DISASTER_FAILED_OVER] = "database failed over",
+        [DISASTER_UNREADABLE] = "unreadable",
     };
     assert(kind < DISASTER_KIND_COUNT);
     return names[kind];
@@ -140,7 +141,9 @@ void plan_make(struct sim *sim)
         int64_t kind = sim_between(sim, DISASTER_NONE + 1, DISASTER_FAILED_OVER + 1);
         plan->disaster = kind == DISASTER_FAILED_OVER  ? DISASTER_POISON
                          : kind > DISASTER_FAILED_OVER ? DISASTER_RESTORED_LIVE
-                                                       : (enum disaster_kind)kind;
+                         : kind == DISASTER_NO_TIME && sim->seed % 2 == 0
+                             ? DISASTER_UNREADABLE
+                             : (enum disaster_kind)kind;
     } else if (percent >= CALM_PERCENT && sim->seed % FAILED_OVER_EVERY == 0) {
         plan->disaster = DISASTER_FAILED_OVER;
     }

@@ -25,6 +25,7 @@ enum disaster_kind {
     DISASTER_UNWRITABLE,       /* a message whose decision the database refuses to store */
     DISASTER_OTHER_CLUSTER,    /* a worker is configured for another cluster, and must not start */
     DISASTER_FAILED_OVER,      /* the database loses a worker's last commits, none published */
+    DISASTER_UNREADABLE,       /* a batch that cannot be read */
     DISASTER_KIND_COUNT
 };
 const char *disaster_name(enum disaster_kind kind);

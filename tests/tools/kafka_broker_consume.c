@@ -349,6 +349,87 @@ static void check_before(struct rig *rig)
 }
 
 /* The broker is killed and restarted: the owner is told; no message is lost or repeated. */
+/* One batch of `count` messages that nobody can read: unpacked, they are larger than what
+ * check_unreadable lets clients receive. */
+static void send_bomb(struct rig *rig, const char *topic, int count)
+{
+    static char zeros[400000];
+    rd_kafka_conf_t *conf;
+    rd_kafka_t *client;
+    static const struct kafka_setting settings[] = {{"compression.type", "zstd"},
+                                                    {"linger.ms", "1000"},
+                                                    {"message.max.bytes", "100000000"},
+                                                    {"batch.size", "100000000"},
+                                                    {"fetch.max.bytes", "100000000"},
+                                                    {"receive.message.max.bytes", "100001000"},
+                                                    {NULL, NULL}};
+    CHECK_OK(kafka_conf_build(rig->cfg, NULL, settings, &conf, &rig->f), &rig->f);
+    CHECK_OK(kafka_client_new(RD_KAFKA_PRODUCER, conf, &client, &rig->f), &rig->f);
+    for (int i = 0; i < count; i++) {
+        CHECK(!rd_kafka_producev(client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
+                                 RD_KAFKA_V_VALUE(zeros, sizeof(zeros)), RD_KAFKA_V_END));
+    }
+    CHECK(!rd_kafka_flush(client, RIG_PATIENCE_MS));
+    rd_kafka_destroy(client);
+}
+
+static void expect_unreadable(struct owner *o, int64_t offset, int64_t batch)
+{
+    struct failure f;
+    struct broker_message message = poll_one(o, 0);
+    CHECK(message.offset == offset && message.batch_offset == batch && message.unreadable);
+    CHECK(strstr(message.unreadable, "Decompression"));
+    CHECK(message.len == 0 && message.append_ms == BROKER_NO_TIME);
+    o->broker.ops->release(o->broker.self, &message, 1);
+    size_t count = 0;
+    CHECK_OK(o->broker.ops->poll(o->broker.self, &message, 1, 1 << 20, 200, &count, &f), &f);
+    CHECK(count == 0); /* nothing behind it */
+}
+
+static void note_event(void *arg, int64_t offset, int64_t seq)
+{
+    int64_t *sum = arg;
+    *sum = *sum * 100 + offset * 10 + seq;
+}
+
+/* A batch that cannot be read: told at each of its offsets, and no end of the partition. */
+static void check_unreadable(struct rig *rig)
+{
+    struct owner o;
+    struct failure f;
+    int64_t next[1] = {0}, sum = 0;
+    const char *const settings[] = {"message.timestamp.type", "LogAppendTime", NULL};
+    rig_topic(rig, rig->requests, 1, settings);
+    rig_topic(rig, rig->events, 1, settings);
+    rig_fill(rig, rig->requests, 0, 0, 3);                           /* 0..2 */
+    send_bomb(rig, rig->requests, 3);                                /* 3..5 */
+    rig_fill(rig, rig->requests, 0, 6, 4);                           /* 6..9 */
+    rig_send(rig, rig->events, 0, "\"0000000000000000001\"", "0-1"); /* 0 */
+    rig_flush(rig);
+    send_bomb(rig, rig->events, 2);                                  /* 1 2 */
+    rig_send(rig, rig->events, 0, "\"0000000000000000002\"", "0-2"); /* 3 */
+    rig_flush(rig);
+    rig_set(rig, "kafka.fetch.max.bytes", "1000000");
+    rig_set(rig, "kafka.receive.message.max.bytes", "1001000");
+    owner_open(&o, rig, next);
+    CHECK(owner_poll(&o, 3, RIG_PATIENCE_MS, true) == 3);
+    expect_unreadable(&o, 3, 3);
+    CHECK_OK(o.broker.ops->seek(o.broker.self, 0, 4, &f), &f);
+    expect_unreadable(&o, 4, 3);
+    next[0] = 5;
+    owner_start(&o);
+    expect_unreadable(&o, 5, 3);
+    CHECK_OK(o.broker.ops->seek(o.broker.self, 0, 6, &f), &f);
+    next[0] = 6;
+    owner_take(&o, 4);
+    expect_before(&o, 10, 9, "9");
+    expect_before(&o, 6, 5, ""); /* as if it had no bytes */
+    expect_before(&o, 3, 2, "2");
+    CHECK_OK(o.broker.ops->event_tail(o.broker.self, 0, 100, note_event, &sum, &f), &f);
+    CHECK(sum == 132); /* sequence 1 at offset 0, sequence 2 at offset 3 */
+    owner_close(&o);
+}
+
 static void check_broker_killed(struct rig *rig)
 {
     struct owner o;
@@ -433,6 +514,7 @@ int main(int argc, char **argv)
         {"lost", check_lost},
         {"out-of-range", check_out_of_range},
         {"before", check_before},
+        {"unreadable", check_unreadable},
         {"broker-killed", check_broker_killed},
         {"speed", check_speed},
     };
