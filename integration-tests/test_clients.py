@@ -37,8 +37,8 @@ SENDS = {
     "aiokafka": ["python", ROOT / "integration-tests/clients/python/send.py"],
 }
 
-pytestmark = [pytest.mark.parametrize("database", ["mysql"], indirect=True, scope="module"),
-              pytest.mark.timeout(1800)]  # the first run compiles generators and clients
+pytestmark = pytest.mark.timeout(1800)  # the first run compiles generators and clients
+ON_ONE = pytest.mark.parametrize("database", ["mysql"], indirect=True)
 
 
 @pytest.fixture(scope="module", name="programs", autouse=True)
@@ -123,6 +123,7 @@ def fixture_later_reader(farm):
     server.server_close()
 
 
+@ON_ONE
 @pytest.mark.parametrize("name", LOOKS)
 def test_generated_clients(farm, later_reader, name):
     """Each client reads exact ids, times and problems, page by page, also from a later reader."""
@@ -160,6 +161,7 @@ def fixture_keys(farm):
     return {machines[line["line"] - 1]: line["event"]["data"]["request"]["partition"] for line in lines}
 
 
+@ON_ONE
 @pytest.mark.parametrize("name", SENDS)
 def test_partitioners(farm, keys, name):
     """A key lands on the partition that `berth` chooses for it, with the settings of docs/messages.md."""
