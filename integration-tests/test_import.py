@@ -2,6 +2,7 @@
 requests; each row that cannot be imported is reported; the old API's reads show the imported rows."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -265,6 +266,73 @@ def test_the_old_data_is_taken(served):
     assert "rejected before (insufficient_capacity)" in changed["booking", None, 3]["detail"]
     assert (served.get_json("/v1/bookings"), served.get_json("/v1/machines")) == state
     check_farm(served)
+
+
+NUMBERS = {  # type: (what is written, what it means; None: it is rejected)
+    "DECIMAL(10,2)": [("8.00", 8), ("8.50", None), ("-1", None)],
+    "FLOAT": [("8", 8), ("0.5", None), ("1e30", None)],
+    "DOUBLE": [("8", 8), ("65535", 65535)],
+    "BIGINT(20) UNSIGNED ZEROFILL": [("8", 8), ("18446744073709551615", None)],
+    "BIT(16)": [(8, 8), (12345, 12345)],
+    "CHAR(9)": [("8", 8), (" 8 ", 8), ("8.0", 8), ("+8", None), ("8 GPUs", None), ("", None)],
+    "VARBINARY(9)": [("8", 8), (b"\xff", None), (b"8\x1b", None)],
+    "ENUM('4', '8')": [("8", 8)],
+    "YEAR": [("2001", 2001)],
+}
+DATES = {
+    "DATE": [("2030-02-07", "2030-02-07T00:00:00Z")],
+    "DATETIME(6)": [("2030-02-07 13:00:00", "2030-02-07T13:00:00Z"),
+                    ("2030-02-07 13:00:00.5", None)],
+    "TIMESTAMP(3)": [("2030-02-07 13:00:00", "2030-02-07T13:00:00Z")],
+    "VARCHAR(40)": [("2030-02-07T13:00:00", "2030-02-07T13:00:00Z"), ("7 Feb 2030", None)],
+    "BIGINT": [(1896699600, None)],
+}
+USERS = {
+    "VARCHAR(300) CHARACTER SET utf16": [("Rémi 🍣", "Rémi 🍣")],
+    "CHAR(20) CHARACTER SET latin1": [("Rémi", "Rémi")],
+    "BLOB": [("Rémi 🍣", "Rémi 🍣"), ("Rémi".encode("latin1"), None)],
+    "BINARY(8)": [("Remi", "Remi")],
+    "BIGINT": [(12, "12")],
+    "ENUM('Rémi')": [("Rémi", "Rémi")],
+}
+
+
+def add_columns(old, table, types, fixed):
+    """A column c0, c1, … of each type, with a row for each of its values, ids from 1 on."""
+    columns = ", ".join(f"c{i} {type_} NULL" for i, type_ in enumerate(types))
+    old.execute(f"ALTER TABLE {table} ADD COLUMN ({columns})")
+    rows = itertools.zip_longest(*types.values(), fillvalue=(None, None))
+    for number, row in enumerate(rows, 1):
+        names = ", ".join(f"c{i}" for i in range(len(types)))
+        marks = ", ".join(["%s"] * (len(types) + len(fixed)))
+        old.execute(f"INSERT INTO {table} (id, {', '.join(fixed)}, {names}) VALUES ({number}, {marks})",
+                    *fixed.values(), *(value for value, _ in row))
+
+
+def test_columns_of_any_type(farm):
+    """The value is taken, or the reason tells what the column holds."""
+    booking = {"date_debut": "2030-02-07 13:00:00", "date_fin": "2040-02-07 17:00:00",
+               "nomUtilisateur": "Remi"}
+    places = [
+        (NUMBERS, "Ressource", "quantiteGPU", {"quantiteMemoire": 64},
+         lambda claims: claims["request"]["gpus"]),
+        (DATES, "Reservation", "date_debut", booking, lambda claims: claims["request"]["start"]),
+        (USERS, "Reservation", "nomUtilisateur", booking, lambda claims: claims["sub"])]
+    for types, table, column, fixed, meaning in places:
+        old = Old(farm)
+        try:
+            add_columns(old, table, types, fixed)
+            for index, (type_, values) in enumerate(types.items()):
+                items = old.report("--dry-run", "--column", f"{table}.{column}=c{index}",
+                                   status=None)
+                for number, (value, wanted) in enumerate(values, 1):
+                    item = items[("machine", number, None) if table == "Ressource"
+                                 else ("booking", None, number)]
+                    seen = meaning(item["claims"]) if "claims" in item else None
+                    assert seen == wanted, f"{type_} {value!r}: {item}"
+                    assert seen is not None or re.search("expected|not UTF-8", item["detail"])
+        finally:
+            farm.database.drop(old.name)
 
 
 def test_what_begins_between_two_runs(served):

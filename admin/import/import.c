@@ -8,6 +8,7 @@
 
 #include "admin/farm.h"
 #include "core/request.h"
+#include "core/utf8.h"
 #include "lib/base/cli_time.h"
 
 #define WAIT_MS 60000
@@ -16,14 +17,27 @@ static const char *const kind_names[IMPORT_KIND_COUNT] = {"machine", "booking", 
 static const char *const outcome_names[IMPORT_OUTCOME_COUNT] = {"taken", "taken_before", "planned",
                                                                 "over",  "rejected",     "unknown"};
 
+/* A text of the old database, which may have any bytes: visible if it is not UTF-8. */
+static json_t *text_json(const char *text)
+{
+    json_t *json = json_string(text);
+    if (json)
+        return json;
+    size_t room = strlen(text) * UTF8_VISIBLE_MAX + 1;
+    char *visible = xmalloc(room);
+    utf8_visible(visible, room, text);
+    json = json_string(visible);
+    free(visible);
+    return json;
+}
+
 static json_t *id_json(const struct old_id *id)
 {
     if (!id)
         return json_null();
     if (id->number >= 0)
         return json_integer(id->number);
-    json_t *text = id->text ? json_string(id->text) : NULL;
-    return text ? text : json_null();
+    return id->text ? text_json(id->text) : json_null();
 }
 
 json_t *import_item(struct import *import, enum import_kind kind, const struct old_id *machine,
@@ -40,8 +54,7 @@ static void add_detail(json_t *item, const char *text)
 {
     const char *before = json_string_value(json_object_get(item, "detail"));
     char *all = before ? xasprintf("%s; %s", before, text) : xstrdup(text);
-    json_t *value = json_string(all);
-    json_object_set_new(item, "detail", value ? value : json_string("(not UTF-8)"));
+    json_object_set_new(item, "detail", text_json(all));
     free(all);
 }
 

@@ -103,6 +103,9 @@ void import_remark(json_t *item, const char *format, ...) __attribute__((format(
 
 /* --- from rows to requests (import_plan.c) --- */
 
+/* A whole number 0 … 10^18 - 1 in any form that a column gives it: with blanks around it, zeros before
+ * it, or only zeros after a decimal point. False: it is none, or NULL. */
+bool import_whole(const char *text, int64_t *out);
 /* The machine's name by --name-format. False: the format has not exactly one %d, or it is no name. */
 bool import_name(const char *format, int64_t id, char out[LIMIT_NAME_LEN + 1]);
 /* Where the walk through the rows is; zeroed at its beginning. */

@@ -6,6 +6,7 @@
 
 #include "admin/import/import.h"
 #include "core/request.h"
+#include "core/utf8.h"
 #include "lib/base/clock.h"
 #include "lib/base/timetext.h"
 
@@ -31,29 +32,40 @@ bool import_name(const char *format, int64_t id, char out[LIMIT_NAME_LEN + 1])
     return valid;
 }
 
-/* A whole number 0..max. */
-static bool amount_of(const char *text, int64_t max, int64_t *out)
+bool import_whole(const char *text, int64_t *out)
 {
-    size_t digits = text ? strspn(text, "0123456789") : 0;
-    if (digits == 0 || digits > 18 || text[digits] != '\0')
+    static const char digits[] = "0123456789";
+    if (!text)
+        return false;
+    text += strspn(text, " ");
+    size_t zeros = strspn(text, "0");
+    size_t count = strspn(text + zeros, digits);
+    const char *end = text + zeros + count;
+    if (zeros + count == 0 || count > 18)
+        return false;
+    if (*end == '.')
+        end += 1 + strspn(end + 1, "0");
+    if (end[strspn(end, " ")] != '\0')
         return false;
     *out = strtoll(text, NULL, 10);
-    return *out <= max;
+    return true;
+}
+
+/* NULL: the text is a whole number up to max. Else what is wrong; caller frees. */
+static char *amount_of(const char *text, const char *what, int64_t max, int64_t *out)
+{
+    if (import_whole(text, out) && *out <= max)
+        return NULL;
+    return xasprintf("%.40s %s: expected a whole number from 0 to %" PRId64, text ? text : "NULL",
+                     what, max);
 }
 
 /* Both amounts of a row; else what is wrong with them. Caller frees. */
 static char *amounts_of(const char *gpus_text, const char *memory_text, int64_t *gpus,
                         int64_t *memory_gib)
 {
-    if (!amount_of(gpus_text, LIMIT_GPUS, gpus)) {
-        return xasprintf("%.40s GPUs: 0 to %d are possible", gpus_text ? gpus_text : "NULL",
-                         LIMIT_GPUS);
-    }
-    if (!amount_of(memory_text, LIMIT_MEMORY_GIB, memory_gib)) {
-        return xasprintf("memory of %.40s GiB: 0 to %d are possible",
-                         memory_text ? memory_text : "NULL", LIMIT_MEMORY_GIB);
-    }
-    return NULL;
+    char *wrong = amount_of(gpus_text, "GPUs", LIMIT_GPUS, gpus);
+    return wrong ? wrong : amount_of(memory_text, "GiB", LIMIT_MEMORY_GIB, memory_gib);
 }
 
 /* Settles the row as rejected. Takes detail. */
@@ -205,7 +217,7 @@ static bool window_of(struct import *import, json_t *item, const struct old_book
     if (!start_known || !moment_of(import, booking->end, import->old.end_is_utc, &end)) {
         const char *text = start_known ? booking->end : booking->start;
         return refuse(import, item, "invalid_date",
-                      xasprintf("%s %.40s: expected a date and time on whole seconds",
+                      xasprintf("%s %.40s: expected YYYY-MM-DD HH:MM:SS, on a whole second",
                                 start_known ? "date_fin" : "date_debut", text ? text : "NULL"));
     }
     bool exact = start.count == 1 && end.count == 1;
@@ -292,6 +304,14 @@ static json_t *allocations_of(struct import *import, json_t *item, const struct 
     return allocations;
 }
 
+static bool is_utf8(const char *text)
+{
+    size_t len = 0;
+    while (*text && (len = utf8_sequence_len(text)) > 0)
+        text += len;
+    return *text == '\0';
+}
+
 static bool booking_request(struct import *import, const struct old_booking *booking,
                             const struct old_share *shares, size_t share_count,
                             struct import_request *out)
@@ -305,6 +325,12 @@ static bool booking_request(struct import *import, const struct old_booking *boo
         return false;
     if (!booking->user || !*booking->user)
         return refuse(import, item, "invalid_user", xstrdup("nomUtilisateur is empty"));
+    if (!is_utf8(booking->user)) {
+        return refuse(import, item, "invalid_user",
+                      xasprintf("nomUtilisateur %.200s is not UTF-8: give its column the character "
+                                "set that it has",
+                                booking->user));
+    }
     json_t *allocations = allocations_of(import, item, shares, share_count);
     if (!allocations)
         return false;

@@ -15,10 +15,11 @@ enum { MACHINES, BOOKINGS, SHARES, TABLE_COUNT };
 static const struct {
     const char *name;
     const char *columns[COLUMNS_MAX + 1];
+    const char *kinds; /* of the columns: a number, a date, a text */
 } old_names[TABLE_COUNT] = {
-    {"Ressource", {"id", "quantiteGPU", "quantiteMemoire", NULL}},
-    {"Reservation", {"id", "date_debut", "date_fin", "nomUtilisateur", NULL}},
-    {"RessourceReserve", {"idReservation", "idRessource", "nbGPU", "nbmemoire", NULL}},
+    {"Ressource", {"id", "quantiteGPU", "quantiteMemoire", NULL}, "nnn"},
+    {"Reservation", {"id", "date_debut", "date_fin", "nomUtilisateur", NULL}, "nddt"},
+    {"RessourceReserve", {"idReservation", "idRessource", "nbGPU", "nbmemoire", NULL}, "nnnn"},
 };
 
 /* What was found in the catalog, whose rows are (table, column, type); strings are the catalog's. */
@@ -282,16 +283,43 @@ static void add_identifier(struct buf *sql, const char *name)
     buf_puts(sql, "`");
 }
 
-/* The columns in their order here; text as UTF-8, whatever character set the old column has. */
+/* What goes before and after a column so that the server gives its value as text without loss. */
+struct wrapping {
+    const char *type, *before, *after;
+};
+/* As it is, a FLOAT would come rounded to six digits, a DOUBLE with an exponent, a BIT as bytes. */
+static const struct wrapping of_numbers[] = {
+    {"float", "CAST(", " AS DECIMAL(60,20))"},
+    {"double", "CAST(", " AS DECIMAL(60,20))"},
+    {"bit", "", " + 0"},
+    {NULL, "", ""},
+};
+/* Text as UTF-8, whatever character set the old column has. Bytes have none: they are left alone. */
+static const struct wrapping of_texts[] = {
+    {"binary", "", ""},     {"varbinary", "", ""},
+    {"tinyblob", "", ""},   {"blob", "", ""},
+    {"mediumblob", "", ""}, {"longblob", "", ""},
+    {"bit", "", ""},        {NULL, "CONVERT(", " USING utf8mb4)"},
+};
+static const struct wrapping of_dates[] = {{NULL, "", ""}};
+
+static const struct wrapping *wrapping_of(char kind, const char *type)
+{
+    const struct wrapping *w = kind == 'n' ? of_numbers : kind == 't' ? of_texts : of_dates;
+    while (w->type && strcasecmp(w->type, type) != 0)
+        w++;
+    return w;
+}
+
+/* The columns in their order here. */
 static void build_query(const struct found *found, size_t table, struct buf *sql)
 {
     const char *separator = "SELECT ";
     for (size_t c = 0; old_names[table].columns[c]; c++) {
-        bool text = strcmp(old_names[table].columns[c], "nomUtilisateur") == 0;
-        buf_puts(sql, separator);
-        buf_puts(sql, text ? "CONVERT(" : "");
+        const struct wrapping *w = wrapping_of(old_names[table].kinds[c], found->types[c]);
+        buf_printf(sql, "%s%s", separator, w->before);
         add_identifier(sql, found->columns[c]);
-        buf_puts(sql, text ? " USING utf8mb4)" : "");
+        buf_puts(sql, w->after);
         separator = ", ";
     }
     buf_puts(sql, " FROM ");
@@ -338,9 +366,9 @@ static enum err read_cells(struct mysql_session *session, const struct found *fo
 static struct old_id id_of(const char *text)
 {
     struct old_id id = {.text = text, .number = -1};
-    size_t digits = text ? strspn(text, "0123456789") : 0;
-    if (digits > 0 && digits <= 18 && text[digits] == '\0')
-        id.number = strtoll(text, NULL, 10);
+    int64_t number;
+    if (import_whole(text, &number))
+        id.number = number;
     return id;
 }
 
