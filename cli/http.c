@@ -25,7 +25,36 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *arg)
     return size * count;
 }
 
-static CURLcode transfer(CURL *curl, const char *url, struct buf *answer, long *status)
+static bool is_loopback(const char *host)
+{
+    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+           strcmp(host, "[::1]") == 0;
+}
+
+/* The variable of the environment that names a proxy for the URL (libcurl-env(3)); NULL: none does,
+ * or the reader is on this host, where a proxy would look for it on its own. */
+static const char *proxy_variable(const char *url)
+{
+    static const char *const plain[] = {"http_proxy", "all_proxy", "ALL_PROXY", NULL};
+    static const char *const secure[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+                                         NULL};
+    const char *const *names = strncmp(url, "https:", 6) == 0 ? secure : plain;
+    CURLU *parts = curl_url();
+    char *host = NULL;
+    bool local = parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                 curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK && is_loopback(host);
+    curl_free(host);
+    curl_url_cleanup(parts);
+    for (; !local && *names; names++) {
+        const char *value = getenv(*names);
+        if (value && *value)
+            return *names;
+    }
+    return NULL;
+}
+
+static CURLcode transfer(CURL *curl, const char *url, const char *tls_ca, struct buf *answer,
+                         long *status)
 {
     char agent[] = "berth/" BERTH_VERSION;
     curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -36,6 +65,10 @@ static CURLcode transfer(CURL *curl, const char *url, struct buf *answer, long *
     curl_easy_setopt(curl, CURLOPT_USERAGENT, agent);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    if (tls_ca)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, tls_ca);
+    if (!proxy_variable(url))
+        curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* none, whatever the environment says */
     CURLcode result = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
     return result;
@@ -70,14 +103,19 @@ static int get(const struct cli *cli, const char *url, bool quiet, json_t **out,
     long status = 0;
     int code;
     CURL *curl = curl_easy_init();
-    CURLcode result = curl ? transfer(curl, url, &answer, &status) : CURLE_OUT_OF_MEMORY;
+    CURLcode result = curl ? transfer(curl, url, config_string(cli->cfg, "reader.tls_ca"), &answer,
+                                      &status)
+                           : CURLE_OUT_OF_MEMORY;
     json_t *json = NULL;
     if (result == CURLE_OK)
         json = json_loadb(answer.data ? answer.data : "", answer.len, 0, NULL);
     if (result != CURLE_OK) {
-        failure_set(&f, ERR_FAILED,
-                    "no answer from the reader at %s: %s; is it running, and reader.url right?",
-                    url, curl_easy_strerror(result));
+        const char *proxy = proxy_variable(url);
+        failure_set(
+            &f, ERR_FAILED,
+            "no answer from the reader at %s: %s; is it running, and reader.url right?%s%s%s", url,
+            curl_easy_strerror(result), proxy ? " The variable " : "", proxy ? proxy : "",
+            proxy ? " names a proxy: if the reader needs none, add its host to no_proxy." : "");
         code = quiet ? EXIT_CODE_FAILURE : cli_fail(cli, &f);
     } else if (status != 200) {
         code = quiet ? EXIT_CODE_FAILURE : report(cli, status, json, url);

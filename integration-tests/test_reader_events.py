@@ -235,12 +235,27 @@ def test_machine_listener_gets_departures(farm):
 
 
 @pytest.mark.parametrize("params, wrong", [
+    ({"after": "00,0,0,0,0,0,0,0"}, "after"), ({"after": ""}, "after"),
     ({"after": "1,2"}, "after"), ({"after": "x"}, "after"), ({"after": "1,1,1,1,1,1,1,"}, "after"),
     ({"after": ",".join(["999999999"] * 8)}, "after"), ({"after": "-1,0,0,0,0,0,0,0"}, "after"),
     ({"outcome": "maybe"}, "outcome"), ({"machine": "a b"}, "machine"), ({"user": "x"}, "user")])
 def test_wrong_parameters(farm, params, wrong):
     answer = requests.get(farm.reader_url + "/v1/events", params=params, timeout=10)
     assert answer.status_code == 400 and answer.json()["parameter"] == wrong
+
+
+def test_empty_last_event_id(farm):
+    """An EventSource that has seen no id may send an empty one; a position in the header wins."""
+    for last, after in (("", None), ("", ",".join(["0"] * 8))):
+        params = {"after": after} if after else None
+        with requests.get(farm.reader_url + "/v1/events", timeout=10, stream=True, params=params,
+                          headers={"Last-Event-ID": last}) as answer:
+            assert answer.status_code == 200
+            if after:
+                assert f"id: {after}" in next(answer.iter_content(4096)).decode()
+    answer = requests.get(farm.reader_url + "/v1/events", timeout=10, headers={"Last-Event-ID": "x"},
+                          params={"after": ",".join(["0"] * 8)})
+    assert answer.status_code == 400
 
 
 def test_head_ends(farm):
@@ -330,6 +345,13 @@ def test_database_and_broker_die(farm):
         begin = listener.last_id
     farm.broker.kill()
     farm.database.kill()
+    # A browser comes again after a stream that ends, and never after another status.
+    for accept, status in (("text/event-stream", 200), ("*/*", 503)):
+        answer = requests.get(farm.reader_url + "/v1/events", timeout=30, headers={"Accept": accept})
+        assert answer.status_code == status
+        if status == 200:
+            assert answer.headers["Content-Type"] == "text/event-stream"
+            assert answer.text.startswith("retry: 3000\n: ") and answer.text.endswith("\n\n")
     farm.database.start()
     farm.broker.start()
     events = bookings(farm, 3)
@@ -346,7 +368,9 @@ def test_many_listeners(farm):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(2000, hard - 500)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, count + 500)), hard))
-    reader = farm.start("berth-reader")
+    # All come from one address, as behind a proxy.
+    reader = farm.start("berth-reader", environment=farm.environment(
+        BERTH_READER_CONNECTIONS_PER_ADDRESS=2500))
     port = int(reader.wait_log(r"reader listens.* port=(\d+)").group(1))
     with contextlib.ExitStack() as stack:
         conns = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))

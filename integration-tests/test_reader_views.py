@@ -242,6 +242,8 @@ def test_slow_query_delays_no_other_request(farm):
         farm.register(name, gpus=1, labels={"only": name})
     asked = {"gpus": 1, "duration": "1h", "limit": 1}
     assert availability(farm, **asked, machine="v-kept")["windows"]
+    # Another test has restarted the database.
+    wait_until(lambda: farm.get("/v1/machines/v-slow").status_code == 200, "quick ones are answered")
     with farm.database.connect(farm.database_name) as session, session.cursor() as cursor, \
             ThreadPoolExecutor(1) as waiting:
         cursor.execute("LOCK TABLES allocation WRITE")
@@ -364,7 +366,7 @@ def test_compression(farm, start):
         encoding = "gzip" if tag == packed.headers["ETag"] else "identity"
         assert farm.get("/v1/bookings", headers={"Accept-Encoding": encoding, "If-None-Match": tag}
                         ).status_code == 304
-    for refused in ("gzip;q=0", "gzip; q=0.0", "br", "*"):
+    for refused in ("gzip;q=0", "gzip; q=0.0", "br", "*", "notgzip"):
         answer = farm.get("/v1/bookings", headers={"Accept-Encoding": refused})
         assert "Content-Encoding" not in answer.headers, refused
     assert farm.get("/v1/bookings", headers={"Accept-Encoding": "br, gzip;q=0.5"}
@@ -372,24 +374,31 @@ def test_compression(farm, start):
 
 
 def test_other_origins(farm):
-    """CORS: pages of other origins may read, also with the old API's request headers."""
-    answer = farm.get("/v1/machines", headers={"Origin": "https://other.example"})
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    """CORS: pages of the named origins may read, also with the old API's request headers; others not."""
+    ours, other = {"Origin": "https://farm.example"}, {"Origin": "https://other.example"}
     asked = "access-control-allow-origin, access-control-allow-methods"
-    for path in ("/Ressource/", "/v1/machines"):
-        preflight = requests.options(farm.reader_url + path, timeout=10, headers={
-            "Origin": "https://other.example", "Access-Control-Request-Method": "GET",
-            "Access-Control-Request-Headers": asked})
-        assert preflight.status_code == 204 and preflight.content == b""
-        assert preflight.headers["Access-Control-Allow-Origin"] == "*"
-        assert preflight.headers["Access-Control-Allow-Headers"] == asked
-        assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
-    farm_only = farm.start("berth-reader", environment=farm.environment(
-        BERTH_READER_CORS_ORIGIN="none"))
-    port = farm_only.wait_log(r"reader listens.* port=(\d+)").group(1)
-    answer = requests.get(f"http://127.0.0.1:{port}/v1/machines", timeout=10)
+    answer = farm.get("/v1/machines", headers=ours)
     assert answer.status_code == 200 and "Access-Control-Allow-Origin" not in answer.headers
-    farm_only.stop()
+    for setting in ("*", "https://a.example https://farm.example"):
+        reader = farm.start("berth-reader", environment=farm.environment(
+            BERTH_READER_CORS_ORIGIN=setting))
+        url = f"http://127.0.0.1:{reader.wait_log(r'reader listens.* port=([0-9]+)').group(1)}"
+        allowed = "*" if setting == "*" else ours["Origin"]
+        assert ("every web page" in reader.text()) == (setting == "*")
+        answer = requests.get(url + "/v1/machines", timeout=10, headers=ours)
+        assert answer.headers["Access-Control-Allow-Origin"] == allowed
+        assert "Origin" in answer.headers["Vary"]
+        answer = requests.get(url + "/v1/machines", timeout=10, headers=other)
+        assert answer.headers.get("Access-Control-Allow-Origin") == ("*" if setting == "*" else None)
+        for path in ("/Ressource/", "/v1/machines"):
+            preflight = requests.options(url + path, timeout=10, headers={
+                **ours, "Access-Control-Request-Method": "GET",
+                "Access-Control-Request-Headers": asked})
+            assert preflight.status_code == 204 and preflight.content == b""
+            assert preflight.headers["Access-Control-Allow-Origin"] == allowed
+            assert preflight.headers["Access-Control-Allow-Headers"] == asked
+            assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
+        reader.stop()
 
 
 def test_old_api(farm, start):

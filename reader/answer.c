@@ -9,6 +9,8 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/token/jws.h"
+#include "reader/connections.h"
+#include "reader/http_text.h"
 #include "reader/stream.h"
 
 #define RETRY_AFTER_S       "1"
@@ -21,11 +23,6 @@
 
 /* --- headers -------------------------------------------------------------------------------- */
 
-static const char *header(struct MHD_Connection *connection, const char *name)
-{
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
-}
-
 /* A strong validator of the bytes; the gzip form has its own (RFC 9110 §8.8.3). */
 static void make_etag(const char *body, size_t len, bool gzip, char etag[48])
 {
@@ -37,52 +34,64 @@ static void make_etag(const char *body, size_t len, bool gzip, char etag[48])
     buf_fini(&hex);
 }
 
-/* If-None-Match: a list of tags, or * (RFC 9110 §13.1.2, weak comparison). */
-static bool etag_matches(const char *list, const char *etag)
-{
-    return list && (strcmp(list, "*") == 0 || strstr(list, etag));
-}
-
-/* Whether Accept-Encoding has gzip with a weight above 0 (RFC 9110 §12.5.3). */
-static bool takes_gzip(struct MHD_Connection *connection)
-{
-    const char *list = header(connection, "Accept-Encoding");
-    const char *at = list ? strstr(list, "gzip") : NULL;
-    if (!at)
-        return false;
-    at += strlen("gzip") + strspn(at + strlen("gzip"), " \t");
-    if (*at != ';')
-        return *at == ',' || *at == '\0';
-    at++;
-    at += strspn(at, " \t");
-    return strncmp(at, "q=0", 3) != 0 || strspn(at + 3, ".0") != strcspn(at + 3, ", \t");
-}
-
 static void add(struct MHD_Response *response, const char *name, const char *value)
 {
     if (MHD_add_response_header(response, name, value) != MHD_YES)
         log_warn("header left out", "name=%s", name);
 }
 
-static void add_cors(const char *origin, struct MHD_Response *response)
+/* The client's Origin if its pages may read; else NULL. */
+static const char *allowed_origin(struct call *call)
 {
+    const char *origins = call->reader->cors_origins, *origin = call_header(call, "Origin");
+    if (!origins || !origin)
+        return NULL;
+    return strcmp(origins, "*") == 0 ? "*" : http_names_origin(origins, origin) ? origin : NULL;
+}
+
+static void add_cors(struct call *call, struct MHD_Response *response)
+{
+    const char *origin = allowed_origin(call);
     if (!origin)
         return;
     add(response, "Access-Control-Allow-Origin", origin);
-    if (strcmp(origin, "*") != 0)
-        add(response, "Vary", "Origin");
     add(response, "Access-Control-Expose-Headers", "ETag, Retry-After, Allow");
 }
 
 /* --- bodies --------------------------------------------------------------------------------- */
 
-/* Makes the call's text the body: what the handler wrote, or the problem. Returns the status. */
-static unsigned settle(struct call *call)
+/* An EventSource gives up for good on any status but 200, and comes again after a stream that ends:
+ * so it gets such a stream where other clients get a problem that passes. */
+static bool ends_at_once(struct call *call)
 {
+    int status = problem_status(call->problem.code);
+    return call->is_feed &&
+           (status == MHD_HTTP_SERVICE_UNAVAILABLE || status == MHD_HTTP_TOO_MANY_REQUESTS) &&
+           http_accepts(call_header(call, "Accept"), "text/event-stream");
+}
+
+static void end_at_once(struct call *call)
+{
+    struct buf text = {0};
+    buf_printf(&text, "retry: %d\n: %s\n\n", STREAM_RETRY_MS, call->problem.detail);
+    free(call->text);
+    call_take_text(call, text.data, text.len);
+    call->content_type = "text/event-stream";
+    call->closes = true;
+}
+
+/* Makes the call's text the body: what the handler wrote, or the problem. */
+static void settle(struct call *call)
+{
+    call->status = MHD_HTTP_OK;
     if (!call->content_type)
         call->content_type = "application/json";
     if (!call->has_problem)
-        return MHD_HTTP_OK;
+        return;
+    if (ends_at_once(call)) {
+        end_at_once(call);
+        return;
+    }
     json_t *problem = problem_json(&call->problem);
     char *text = json_dumps(problem, JSON_COMPACT);
     if (!text)
@@ -91,7 +100,7 @@ static unsigned settle(struct call *call)
     free(call->text);
     call_take_text(call, text, strlen(text));
     call->content_type = PROBLEM_CONTENT_TYPE;
-    return (unsigned)problem_status(call->problem.code);
+    call->status = (unsigned)problem_status(call->problem.code);
 }
 
 static void compress_text(struct call *call)
@@ -113,76 +122,87 @@ static void compress_text(struct call *call)
     call_take_text(call, (char *)out, z.total_out);
 }
 
+void answer_prepare(struct call *call)
+{
+    struct failure f;
+    if (call->stream && !call->has_problem) {
+        if (sending_new(call->stream, call->reader->slow_pool, call->reader->slow, &call->sending,
+                        &f) == ERR_OK) {
+            call->stream = NULL;
+            call->status = MHD_HTTP_OK;
+            return;
+        }
+        call_failed(call, &f);
+    }
+    settle(call);
+    assert(call->text);
+    call->gzip = call->text_len >= GZIP_MIN_LEN &&
+                 http_accepts(call_header(call, "Accept-Encoding"), "gzip");
+    if (call->status == MHD_HTTP_OK)
+        make_etag(call->text, call->text_len, call->gzip, call->etag);
+    if (call->gzip)
+        compress_text(call);
+}
+
 /* --- responses ------------------------------------------------------------------------------ */
 
 /* NULL: no memory. */
-static struct MHD_Response *body_response(struct call *call, unsigned *status_out)
+static struct MHD_Response *body_response(struct call *call)
 {
-    char etag[48] = "";
-    unsigned status = settle(call);
-    assert(call->text);
-    bool gzip = call->text_len >= GZIP_MIN_LEN && takes_gzip(call->connection);
-    if (status == MHD_HTTP_OK) {
-        make_etag(call->text, call->text_len, gzip, etag);
-        /* libmicrohttpd leaves the body of a 304 out, and sends the length of the 200 (RFC 9110
-         * §8.6). */
-        if (etag_matches(header(call->connection, "If-None-Match"), etag))
-            status = MHD_HTTP_NOT_MODIFIED;
-    }
-    if (gzip)
-        compress_text(call);
     struct MHD_Response *response = MHD_create_response_from_buffer(call->text_len, call->text,
                                                                     MHD_RESPMEM_MUST_FREE);
     if (!response)
         return NULL;
     call->text = NULL; /* the response's now */
-    add(response, "Vary", "Accept-Encoding");
-    if (gzip)
+    /* libmicrohttpd leaves the body of a 304 out, and sends the length of the 200 (RFC 9110 §8.6). */
+    if (call->etag[0] && http_etag_listed(call_header(call, "If-None-Match"), call->etag))
+        call->status = MHD_HTTP_NOT_MODIFIED;
+    add(response, "Vary",
+        call->reader->cors_origins ? "Accept-Encoding, Origin" : "Accept-Encoding");
+    if (call->gzip)
         add(response, "Content-Encoding", "gzip");
-    if (etag[0])
-        add(response, "ETag", etag);
-    if (status != MHD_HTTP_NOT_MODIFIED)
+    if (call->etag[0])
+        add(response, "ETag", call->etag);
+    if (call->status != MHD_HTTP_NOT_MODIFIED)
         add(response, "Content-Type", call->content_type);
-    *status_out = status;
     return response;
 }
 
-/* NULL: the answer is a problem now. The first piece is read before anything is sent, so that the
- * client gets that problem, and not an empty list, when the database does not answer. */
-static struct MHD_Response *pieces_response(struct call *call)
+/* NULL: no memory. */
+static struct MHD_Response *pieces_response(struct call *call, bool is_head)
 {
-    struct MHD_Response *response;
-    struct failure f;
-    bool live = call->stream->live;
-    if (stream_response(call->stream, call->reader->pool, &response, &f) != ERR_OK) {
-        call_failed(call, &f);
+    bool live = sending_is_live(call->sending);
+    struct MHD_Response *response = sending_response(call->sending, call->connection);
+    if (!response)
         return NULL;
-    }
-    call->stream = NULL;
+    call->sending = NULL; /* the response's now */
+    /* Otherwise libmicrohttpd would send the end of a chunked body, which HEAD does not have. */
+    if (is_head)
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
     add(response, "Content-Type", call->content_type ? call->content_type : "application/json");
     if (live)
         add(response, "X-Accel-Buffering", "no"); /* nginx would hold pieces back */
+    connection_set_state(call->connection, live ? CONNECTION_BUSY : CONNECTION_SENDING);
     return response;
 }
 
-enum MHD_Result answer_send(struct call *call, unsigned *status_out)
+enum MHD_Result answer_send(struct call *call, bool is_head)
 {
-    struct MHD_Response *response = NULL;
-    *status_out = MHD_HTTP_OK;
-    if (call->stream && !call->has_problem)
-        response = pieces_response(call);
-    if (!response)
-        response = body_response(call, status_out);
+    struct MHD_Response *response;
+    connection_set_state(call->connection, CONNECTION_SENDING);
+    response = call->sending ? pieces_response(call, is_head) : body_response(call);
     if (!response)
         return MHD_NO;
     add(response, "Cache-Control", "no-cache");
     add(response, "X-Content-Type-Options", "nosniff");
-    if (*status_out == MHD_HTTP_METHOD_NOT_ALLOWED)
+    if (call->status == MHD_HTTP_METHOD_NOT_ALLOWED)
         add(response, "Allow", METHODS);
-    if (*status_out == MHD_HTTP_SERVICE_UNAVAILABLE)
+    if (call->status == MHD_HTTP_SERVICE_UNAVAILABLE || call->status == MHD_HTTP_TOO_MANY_REQUESTS)
         add(response, "Retry-After", RETRY_AFTER_S);
-    add_cors(call->reader->cors_origin, response);
-    enum MHD_Result result = MHD_queue_response(call->connection, *status_out, response);
+    if (call->closes)
+        add(response, "Connection", "close");
+    add_cors(call, response);
+    enum MHD_Result result = MHD_queue_response(call->connection, call->status, response);
     MHD_destroy_response(response);
     return result;
 }
@@ -195,21 +215,26 @@ static bool is_header_list(const char *text)
                text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_, ")] == '\0';
 }
 
-enum MHD_Result answer_options(const char *cors_origin, struct MHD_Connection *connection)
+enum MHD_Result answer_options(struct call *call)
 {
-    const char *asked = header(connection, "Access-Control-Request-Headers");
+    const char *asked = call_header(call, "Access-Control-Request-Headers");
     struct MHD_Response *response = MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT);
+    call->status = MHD_HTTP_NO_CONTENT;
     if (!response)
         return MHD_NO;
     add(response, "Allow", METHODS);
-    add_cors(cors_origin, response);
-    if (cors_origin && header(connection, "Access-Control-Request-Method")) {
+    if (call->reader->cors_origins)
+        add(response, "Vary", "Origin");
+    add_cors(call, response);
+    if (call->closes)
+        add(response, "Connection", "close");
+    if (allowed_origin(call) && call_header(call, "Access-Control-Request-Method")) {
         add(response, "Access-Control-Allow-Methods", METHODS);
         add(response, "Access-Control-Max-Age", PREFLIGHT_MAX_AGE_S);
         if (is_header_list(asked))
             add(response, "Access-Control-Allow-Headers", asked);
     }
-    enum MHD_Result result = MHD_queue_response(connection, MHD_HTTP_NO_CONTENT, response);
+    enum MHD_Result result = MHD_queue_response(call->connection, call->status, response);
     MHD_destroy_response(response);
     return result;
 }

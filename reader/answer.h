@@ -7,12 +7,15 @@
 
 #include "reader/call.h"
 
-/* Queues the response: 304 when the client has the same bytes, gzip when the client accepts it.
- * libmicrohttpd leaves the body out for HEAD. Takes the answer's body, text or stream. MHD_NO: the
- * connection is to be closed. *status_out is set in any case. */
-enum MHD_Result answer_send(struct call *call, unsigned *status_out);
+/* Makes the body: a problem's text, the tag, gzip when the client accepts it and the text is long, or
+ * the first piece of a stream. It may wait and compute: call it on the handler's thread. */
+void answer_prepare(struct call *call);
+/* Queues the prepared response: 304 when the client has the same bytes. libmicrohttpd leaves the body
+ * out for HEAD. Takes the answer's body. MHD_NO: the connection is to be closed. call->status is
+ * set in any case. */
+enum MHD_Result answer_send(struct call *call, bool is_head);
 /* Answers OPTIONS: the methods and, for a browser's preflight (Fetch standard, "CORS-preflight"),
- * that the request is allowed. cors_origin as in struct reader. */
-enum MHD_Result answer_options(const char *cors_origin, struct MHD_Connection *connection);
+ * that the request is allowed. */
+enum MHD_Result answer_options(struct call *call);
 
 #endif

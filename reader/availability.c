@@ -90,7 +90,7 @@ static bool read_question(struct call *call, struct question *q)
     q->from_ms = time_ceil_s(call->now_ms);
     if (!call_required(call, PARAM_DURATION) ||
         !call_duration(call, PARAM_DURATION, &q->create.duration_ms) || !read_need(call, q) ||
-        !call_time(call, PARAM_FROM, &q->from_ms) ||
+        !call_end_time(call, PARAM_FROM, &q->from_ms) || /* bookings start on whole seconds */
         !call_duration(call, PARAM_HORIZON, &horizon_ms) ||
         !call_number(call, PARAM_LIMIT, 1, PAGE_MAX, &q->limit))
         return false;
@@ -324,7 +324,8 @@ static void take_turn(struct call *call, const struct question *q,
 {
     struct availability *availability = call->reader->availability;
     pthread_mutex_lock(&availability->mutex);
-    struct world *world = current_world(availability, session_pool_reconnects(call->reader->pool));
+    struct world *world = current_world(availability,
+                                        session_pool_reconnects(call->reader->slow_pool));
     world_batch_begin(world);
     if (rows)
         install(world, candidates, use, rows);

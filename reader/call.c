@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include <microhttpd.h>
 
 #include "core/decide.h"
 #include "lib/base/cli_time.h"
@@ -30,8 +33,38 @@ void call_fini(struct call *call)
     free(call->text);
     if (call->stream)
         call->stream->free(call->stream);
+    sending_free(call->sending);
     call->text = NULL;
     call->stream = NULL;
+    call->sending = NULL;
+}
+
+struct joining {
+    const char *name, *values;
+    struct arena *arena;
+};
+
+/* MHD_KeyValueIterator. */
+static enum MHD_Result join_value(void *arg, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
+{
+    struct joining *joining = arg;
+    (void)kind;
+    if (strcasecmp(name, joining->name) != 0)
+        return MHD_YES;
+    if (!value)
+        value = "";
+    joining->values = joining->values
+                          ? arena_printf(joining->arena, "%s, %s", joining->values, value)
+                          : arena_strdup(joining->arena, value);
+    return MHD_YES;
+}
+
+const char *call_header(struct call *call, const char *name)
+{
+    struct joining joining = {.name = name, .arena = call->arena};
+    MHD_get_connection_values(call->connection, MHD_HEADER_KIND, join_value, &joining);
+    return joining.values;
 }
 
 static void __attribute__((format(printf, 4, 0)))
@@ -76,10 +109,16 @@ void call_failed(struct call *call, const struct failure *f)
     }
 }
 
+void call_stopping(struct call *call)
+{
+    call_problem(call, PROBLEM_UNAVAILABLE, NULL, "The reader stops; ask again in a moment.");
+}
+
+/* One number has one text: no blank, no sign, no leading zero. */
 static bool parse_int(const char *text, int64_t *out)
 {
     char *end;
-    if (*text < '0' || *text > '9')
+    if (*text < '0' || *text > '9' || (*text == '0' && text[1]))
         return false;
     errno = 0;
     long long value = strtoll(text, &end, 10);
@@ -109,16 +148,43 @@ bool call_limit(struct call *call, int64_t *limit_out)
     return call_number(call, PARAM_LIMIT, 1, PAGE_MAX, limit_out);
 }
 
+/* An RFC 3339 time, the fraction of which is left out: *fraction_out says whether it is above 0. The
+ * '+' of an offset that was not written %2B has become a blank. */
+static bool parse_time(struct call *call, enum param param, int64_t *out_ms, bool *fraction_out)
+{
+    const size_t whole = strlen("2026-12-01T02:00:00");
+    char *text = arena_strdup(call->arena, call->params[param]);
+    *fraction_out = false;
+    if (strlen(text) > whole && text[whole] == '.') {
+        size_t digits = strspn(text + whole + 1, "0123456789");
+        *fraction_out = strspn(text + whole + 1, "0") < digits;
+        if (digits > 0)
+            memmove(text + whole, text + whole + 1 + digits, strlen(text + whole + 1 + digits) + 1);
+    }
+    if (strlen(text) > whole && text[whole] == ' ')
+        text[whole] = '+';
+    if (timetext_parse(text, strlen(text), out_ms))
+        return true;
+    return call_invalid(call, param,
+                        "%s must be a time like 2026-12-01T02:00:00Z or "
+                        "2026-12-01T03:00:00+01:00 (RFC 3339).",
+                        param_name(param));
+}
+
 bool call_time(struct call *call, enum param param, int64_t *out_ms)
 {
-    const char *text = call->params[param];
-    if (!text || timetext_parse(text, strlen(text), out_ms))
-        return true;
-    return call_invalid(
-        call, param,
-        "%s must be a time like 2026-12-01T02:00:00Z (RFC 3339, whole seconds; the + of "
-        "an offset is written %%2B).",
-        param_name(param));
+    bool fraction;
+    return !call->params[param] || parse_time(call, param, out_ms, &fraction);
+}
+
+bool call_end_time(struct call *call, enum param param, int64_t *out_ms)
+{
+    bool fraction = false;
+    if (call->params[param] && !parse_time(call, param, out_ms, &fraction))
+        return false;
+    if (fraction)
+        *out_ms = call_time_within(*out_ms + 1000);
+    return true;
 }
 
 int64_t call_time_within(int64_t ms)
@@ -132,7 +198,7 @@ bool call_window(struct call *call, int64_t length_ms, struct window *out)
     if (!call_time(call, PARAM_FROM, &out->start_ms))
         return false;
     out->end_ms = call_time_within(out->start_ms + length_ms);
-    if (!call_time(call, PARAM_TO, &out->end_ms))
+    if (!call_end_time(call, PARAM_TO, &out->end_ms))
         return false;
     if (out->start_ms < out->end_ms)
         return true;

@@ -47,19 +47,27 @@ const char *param_name(enum param param);
 struct MHD_Connection;
 struct availability;
 struct hub;
+struct connections;
+struct jobs;
 struct lookup;
 struct lookup_query;
 struct reader_metrics;
+struct sending;
 struct session_pool;
 
 /* What all requests of one server share. Every member may be used by several threads at once. */
 struct reader {
-    struct session_pool *pool;
+    /* The threads of quick questions, each of which reads a few rows, of slow ones, and of scrapes,
+     * which wait for Kafka; and the database sessions of the first and the third, and of the second. */
+    struct jobs *quick, *slow, *scrapes;
+    struct session_pool *pool, *slow_pool;
+    struct connections *connections;
     struct lookup *lookup;
     struct availability *availability;
     struct hub *hub; /* NULL: no event topic is followed */
     struct reader_metrics *metrics;
-    const char *cors_origin; /* whose pages may read: "*", an origin, or NULL for none */
+    int64_t rows_max;         /* that a question may read */
+    const char *cors_origins; /* whose pages may read: "*", a list of origins, or NULL for none */
 };
 
 struct call {
@@ -74,14 +82,24 @@ struct call {
     const char *labels[LIMIT_LABELS];       /* each `label` */
     size_t label_count;
     /* The answer, owned by the call: text (JSON, unless content_type says otherwise), or a
-     * stream. A problem replaces both. */
+     * stream. A problem replaces both. What follows `problem` is set by answer_prepare. */
     char *text; /* heap */
     size_t text_len;
     const char *content_type; /* NULL: application/json */
     struct stream *stream;
     bool has_problem;
+    bool is_feed; /* of /v1/events */
+    bool closes;  /* the connection is closed after the answer */
     struct problem problem;
+    unsigned status;
+    struct sending *sending; /* the stream, with its first piece */
+    bool gzip;
+    char etag[48];
 };
+
+/* The values of all lines of a header field, joined by ", " (RFC 9110 §5.3), in the arena; NULL:
+ * there is none. */
+const char *call_header(struct call *call, const char *name);
 
 /* Frees the answer's text and stream. */
 void call_fini(struct call *call);
@@ -94,6 +112,8 @@ bool call_invalid(struct call *call, enum param param, const char *detail, ...)
     __attribute__((format(printf, 3, 4)));
 /* Answers that the database, or the reader, failed; the failure itself is only logged. */
 void call_failed(struct call *call, const struct failure *f);
+/* Answers that the reader stops. */
+void call_stopping(struct call *call);
 /* Answers that no booking has the path's first argument as its id. Returns ERR_OK. */
 enum err call_no_booking(struct call *call);
 /* Answers with text on the heap; takes it. */
@@ -129,8 +149,10 @@ bool call_limit(struct call *call, int64_t *limit_out);
 bool call_id(struct call *call, enum param param, int64_t *id_out);
 /* A whole number from min to max. */
 bool call_number(struct call *call, enum param param, int64_t min, int64_t max, int64_t *out);
-/* A time: RFC 3339, whole seconds. */
+/* A time: RFC 3339, of which a fraction of a second is rounded down. */
 bool call_time(struct call *call, enum param param, int64_t *out_ms);
+/* The same, rounded up: an end. */
+bool call_end_time(struct call *call, enum param param, int64_t *out_ms);
 /* `from` and `to`, from < to. Default: from now, rounded down to a second, for length_ms. */
 bool call_window(struct call *call, int64_t length_ms, struct window *out);
 /* A duration like 2h30m, of at least one second. */

@@ -4,8 +4,10 @@
 
 #include <microhttpd.h>
 
-/* MHD_AccessHandlerCallback; `reader` is a struct reader. Creates the request's state in *request
- * on the first call. */
+/* The callback of MHD_OPTION_URI_LOG_CALLBACK; `reader` is a struct reader. Returns the request's
+ * state, which libmicrohttpd keeps. The target is the URL as it came, not decoded. */
+void *exchange_on_line(void *reader, const char *target, struct MHD_Connection *connection);
+/* MHD_AccessHandlerCallback. */
 enum MHD_Result exchange_on_request(void *reader, struct MHD_Connection *connection,
                                     const char *url, const char *method, const char *version,
                                     const char *upload_data, size_t *upload_data_size,

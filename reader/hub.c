@@ -1,13 +1,18 @@
 #include "reader/hub.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/kafka/topic_reader.h"
+#include "reader/connections.h"
 
 /* Events kept of each partition, and memory for those of all. */
 #define KEEP_EVENTS 1024
@@ -19,6 +24,8 @@
 #define BATCH       500
 /* Listeners wake up this often without news, to send a heartbeat. */
 #define TICK_MS     5000
+/* Listeners that went away, noticed at a time. */
+#define GONE_MAX    64
 
 /* The newest events without a gap: sequences newest - count + 1 … newest. */
 struct ring {
@@ -34,7 +41,8 @@ struct hub {
     struct topic_reader *reader; /* the thread's, once that runs */
     int32_t partitions;
     size_t keep_bytes; /* memory for the events of one partition */
-    size_t listeners_max, listeners;
+    size_t listeners_max, listeners_per_address, listeners;
+    int watch;           /* an epoll set: the listeners' sockets, for the end of their clients */
     struct ring **rings; /* by partition; NULL: no event was seen */
     uint64_t version;
     bool stopping;
@@ -76,16 +84,38 @@ static bool keep(struct hub *hub, struct feed_event *event)
     return true;
 }
 
+/* Under the mutex. */
+static void wake(struct hub_waiter *waiter)
+{
+    if (!waiter->suspended)
+        return;
+    waiter->suspended = false;
+    MHD_resume_connection(waiter->connection);
+}
+
 static void wake_all(struct hub *hub)
 {
     pthread_mutex_lock(&hub->mutex);
     hub->version++;
-    for (struct hub_waiter *waiter = hub->waiters; waiter; waiter = waiter->next) {
-        if (!waiter->suspended)
-            continue;
-        waiter->suspended = false;
-        MHD_resume_connection(waiter->connection);
-    }
+    for (struct hub_waiter *waiter = hub->waiters; waiter; waiter = waiter->next)
+        wake(waiter);
+    pthread_mutex_unlock(&hub->mutex);
+}
+
+/* Wakes the listeners whose clients have closed their ends: their streams then end. */
+static void notice_gone(struct hub *hub)
+{
+    struct epoll_event gone[GONE_MAX];
+    int count;
+    pthread_mutex_lock(&hub->mutex); /* hub_leave removes a listener from the set under it */
+    do {
+        count = epoll_wait(hub->watch, gone, GONE_MAX, 0);
+        for (int i = 0; i < count; i++) {
+            struct hub_waiter *waiter = gone[i].data.ptr;
+            waiter->gone = true;
+            wake(waiter);
+        }
+    } while (count == GONE_MAX);
     pthread_mutex_unlock(&hub->mutex);
 }
 
@@ -154,6 +184,7 @@ static void *run(void *arg)
     int64_t tick_ms = clock_mono_ms();
     while (!stopping) {
         bool news = consume(hub, &stopping);
+        notice_gone(hub);
         if (news || stopping || clock_mono_ms() - tick_ms >= TICK_MS) {
             wake_all(hub);
             tick_ms = clock_mono_ms();
@@ -197,9 +228,10 @@ enum err hub_start(const struct config *cfg, int32_t partitions, struct hub **ou
     pthread_mutex_init(&hub->mutex, NULL);
     hub->partitions = partitions;
     hub->keep_bytes = KEEP_BYTES / (size_t)partitions;
-    hub->listeners_max = (size_t)config_int(cfg, "reader.listeners_max");
+    hub->watch = epoll_create1(EPOLL_CLOEXEC);
     hub->rings = xcalloc((size_t)partitions, sizeof(*hub->rings));
-    enum err err = open_topic(hub, cfg, f);
+    enum err err = hub->watch < 0 ? failure_set(f, ERR_IO, "epoll_create1: %s", strerror(errno))
+                                  : open_topic(hub, cfg, f);
     if (err == ERR_OK && pthread_create(&hub->thread, NULL, run, hub) != 0)
         err = failure_set(f, ERR_FAILED, "no thread for the event topic");
     if (err != ERR_OK) {
@@ -230,6 +262,8 @@ void hub_free(struct hub *hub)
         free(hub->rings[p]);
     }
     free(hub->rings);
+    if (hub->watch >= 0)
+        close(hub->watch);
     pthread_mutex_destroy(&hub->mutex);
     free(hub);
 }
@@ -255,12 +289,39 @@ enum hub_have hub_next(struct hub *hub, int32_t part, int64_t after, struct feed
     return have;
 }
 
+void hub_limit(struct hub *hub, size_t listeners_max, size_t per_address)
+{
+    hub->listeners_max = listeners_max;
+    hub->listeners_per_address = per_address;
+}
+
+/* Whether another listener of the address may join. Under the mutex. */
+static bool has_room(const struct hub *hub, uint64_t address)
+{
+    size_t same = 0;
+    for (const struct hub_waiter *waiter = hub->waiters; waiter; waiter = waiter->next)
+        same += waiter->address == address;
+    return !hub->stopping && hub->listeners < hub->listeners_max &&
+           same < hub->listeners_per_address;
+}
+
+static void watch(struct hub *hub, struct hub_waiter *waiter)
+{
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = waiter};
+    if (epoll_ctl(hub->watch, EPOLL_CTL_ADD, waiter->fd, &event) != 0)
+        log_warn("a listener is not watched", "err=%d", errno);
+}
+
 bool hub_join(struct hub *hub, struct hub_waiter *waiter, struct MHD_Connection *connection)
 {
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    uint64_t address = connection_address(connection);
     pthread_mutex_lock(&hub->mutex);
-    bool room = hub->listeners < hub->listeners_max && !hub->stopping;
+    bool room = has_room(hub, address);
     if (room) {
-        *waiter = (struct hub_waiter){.connection = connection, .next = hub->waiters};
+        *waiter = (struct hub_waiter){
+            .connection = connection, .address = address, .fd = fd, .next = hub->waiters};
+        watch(hub, waiter);
         if (hub->waiters)
             hub->waiters->previous = waiter;
         hub->waiters = waiter;
@@ -273,6 +334,7 @@ bool hub_join(struct hub *hub, struct hub_waiter *waiter, struct MHD_Connection 
 void hub_leave(struct hub *hub, struct hub_waiter *waiter)
 {
     pthread_mutex_lock(&hub->mutex);
+    epoll_ctl(hub->watch, EPOLL_CTL_DEL, waiter->fd, NULL);
     if (waiter->next)
         waiter->next->previous = waiter->previous;
     if (waiter->previous) {
@@ -306,11 +368,19 @@ struct hub_now hub_now(struct hub *hub)
 bool hub_wait(struct hub *hub, struct hub_waiter *waiter, uint64_t version)
 {
     pthread_mutex_lock(&hub->mutex);
-    bool waits = hub->version == version && !hub->stopping;
+    bool waits = hub->version == version && !hub->stopping && !waiter->gone;
     if (waits) {
         waiter->suspended = true;
         MHD_suspend_connection(waiter->connection);
     }
     pthread_mutex_unlock(&hub->mutex);
     return waits;
+}
+
+bool hub_is_gone(struct hub *hub, const struct hub_waiter *waiter)
+{
+    pthread_mutex_lock(&hub->mutex);
+    bool gone = waiter->gone;
+    pthread_mutex_unlock(&hub->mutex);
+    return gone;
 }

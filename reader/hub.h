@@ -32,13 +32,19 @@ enum hub_have {
 /* The event of the partition whose sequence is `after` + 1. */
 enum hub_have hub_next(struct hub *hub, int32_t part, int64_t after, struct feed_event **out);
 
+/* How many may listen, and how many of one address. Call it before the first one joins. */
+void hub_limit(struct hub *hub, size_t listeners_max, size_t per_address);
+
 /* A listener's connection. Only the hub touches the members. */
 struct hub_waiter {
     struct MHD_Connection *connection;
+    uint64_t address;
+    int fd;
     bool suspended;
+    bool gone; /* the client has closed its end */
     struct hub_waiter *next, *previous;
 };
-/* Adds a listener. False: reader.listeners_max is reached, or the hub stops. */
+/* Adds a listener. False: as many listen as may, or the hub stops. */
 bool hub_join(struct hub *hub, struct hub_waiter *waiter, struct MHD_Connection *connection);
 void hub_leave(struct hub *hub, struct hub_waiter *waiter);
 struct hub_now {
@@ -47,8 +53,13 @@ struct hub_now {
     size_t listeners;
 };
 struct hub_now hub_now(struct hub *hub);
-/* Suspends the connection until the version differs from `version`. False: it differs already. */
+/* Suspends the connection until the version differs from `version` or the client is gone. False: so
+ * it is already. */
 bool hub_wait(struct hub *hub, struct hub_waiter *waiter, uint64_t version);
+
+/* The client has closed its end. libmicrohttpd does not watch a suspended connection, so that the
+ * place of a listener that went away would stay taken until something is sent to it. */
+bool hub_is_gone(struct hub *hub, const struct hub_waiter *waiter);
 
 /* Asks Kafka for the end of each request partition: one past its last offset, -1 where unknown.
  * False: Kafka did not answer within timeout_ms. */

@@ -176,12 +176,6 @@ bool lookup_add(struct lookup *lookup, struct lookup_query *query)
     return added;
 }
 
-void lookup_now(struct lookup *lookup, struct lookup_query *query)
-{
-    query->next = NULL;
-    ask(lookup, query);
-}
-
 /* --- life ------------------------------------------------------------------------------------ */
 
 enum err lookup_start(struct session_pool *pool, struct lookup **out, struct failure *f)

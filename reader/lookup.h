@@ -40,7 +40,5 @@ void lookup_stop(struct lookup *lookup);
 void lookup_free(struct lookup *lookup); /* after lookup_stop; NULL is fine */
 /* Adds a query to the next statement. False: the lookup has stopped. Any thread. */
 bool lookup_add(struct lookup *lookup, struct lookup_query *query);
-/* Answers one query in the caller's thread, without calling `answered`. Any thread. */
-void lookup_now(struct lookup *lookup, struct lookup_query *query);
 
 #endif

@@ -54,6 +54,13 @@ static enum err follow_events(const struct config *cfg, struct session_pool *poo
     return err == ERR_OK ? hub_start(cfg, partitions, out, f) : err;
 }
 
+static struct session_pool *pool_new_of(const struct config *cfg,
+                                        const struct mysql_settings *settings, const char *key)
+{
+    return session_pool_new(settings, (size_t)config_int(cfg, key),
+                            config_int(cfg, "reader.statement_limit_s"));
+}
+
 static enum err serve(const struct config *cfg, const struct mysql_settings *settings,
                       struct failure *f)
 {
@@ -61,20 +68,22 @@ static enum err serve(const struct config *cfg, const struct mysql_settings *set
     enum err err = wait_for_database(settings, f);
     if (err != ERR_OK)
         return err;
-    struct session_pool *pool = session_pool_new(settings,
-                                                 (size_t)config_int(cfg, "reader.db_connections"));
-    struct hub *hub = NULL;
+    struct server_uses uses = {.pool = pool_new_of(cfg, settings, "reader.db_connections"),
+                               .slow_pool = pool_new_of(cfg, settings, "reader.slow_connections")};
     if (config_string(cfg, "kafka.bootstrap.servers"))
-        err = follow_events(cfg, pool, &hub, f);
+        err = follow_events(cfg, uses.pool, &uses.hub, f);
     if (err == ERR_OK)
-        err = server_start(cfg, pool, hub, &server, f);
-    while (err == ERR_OK && !service_stopping())
+        err = server_start(cfg, &uses, &server, f);
+    while (err == ERR_OK && !service_stopping()) {
         clock_sleep_ms(WAIT_MS);
-    if (hub)
-        hub_stop(hub); /* ends the listeners' streams: server_stop waits for them */
+        server_tick(server);
+    }
+    if (uses.hub)
+        hub_stop(uses.hub); /* ends the listeners' streams: server_stop waits for them */
     server_stop(server);
-    hub_free(hub);
-    session_pool_free(pool);
+    hub_free(uses.hub);
+    session_pool_free(uses.slow_pool);
+    session_pool_free(uses.pool);
     return err;
 }
 

@@ -7,6 +7,7 @@
 #include "db/halt.h"
 #include "lib/base/log.h"
 #include "lib/metrics/metrics.h"
+#include "reader/connections.h"
 #include "reader/hub.h"
 #include "reader/session_pool.h"
 
@@ -60,6 +61,12 @@ static const struct metric request_time = {
     "Time until an answer was ready; of one in pieces until the first piece was."};
 static const struct metric listeners = {"berth_event_listeners", METRIC_GAUGE, METRIC_COUNT,
                                         "Connections that listen to /v1/events."};
+static const struct metric open_connections = {"berth_http_connections", METRIC_GAUGE, METRIC_COUNT,
+                                               "Open HTTP connections."};
+static const struct metric closed_connections = {
+    "berth_http_connections_closed_total", METRIC_COUNTER, METRIC_COUNT,
+    "HTTP connections that the reader closed, by cause: no room (refused), closed to make room "
+    "(shed), no complete header in time (header_timeout)."};
 static const struct metric connects = {
     "berth_database_connects_total", METRIC_COUNTER, METRIC_COUNT,
     "Database sessions that the reader opened; idle ones are closed by the server."};
@@ -98,6 +105,22 @@ static void render_requests(const struct reader_metrics *m, struct buf *out)
             metric_histogram(out, &request_time, METRIC_LABELS({"route", route_name(m, i)}),
                              &m->routes[i].seconds);
         }
+    }
+}
+
+static void render_connections(struct connections *connections, struct buf *out)
+{
+    struct connections_counts counts = connections_count(connections);
+    const struct {
+        const char *cause;
+        int64_t count;
+    } closed[] = {
+        {"refused", counts.refused}, {"shed", counts.shed}, {"header_timeout", counts.header_late}};
+    metric_single(out, &open_connections, counts.open);
+    metric_head(out, &closed_connections);
+    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
+        metric_sample(out, &closed_connections, METRIC_LABELS({"cause", closed[i].cause}),
+                      closed[i].count);
     }
 }
 
@@ -225,10 +248,13 @@ enum err handle_metrics(struct call *call, struct failure *f)
     (void)f;
     metric_build_info(&out);
     render_requests(call->reader->metrics, &out);
+    render_connections(call->reader->connections, &out);
     if (call->reader->hub)
         metric_single(&out, &listeners, (int64_t)hub_now(call->reader->hub).listeners);
     render_farm(call, &out);
-    metric_single(&out, &connects, session_pool_connects(call->reader->pool));
+    metric_single(&out, &connects,
+                  session_pool_connects(call->reader->pool) +
+                      session_pool_connects(call->reader->slow_pool));
     call->content_type = METRICS_CONTENT_TYPE;
     call_take_text(call, out.data, out.len);
     return ERR_OK;

@@ -123,7 +123,7 @@ static bool read_filter(struct call *call, struct filter *filter)
         !call_name(call, PARAM_CLIENT, &filter->client) ||
         !call_name(call, PARAM_MACHINE, &filter->machine) ||
         !call_time(call, PARAM_FROM, &filter->from_ms) ||
-        !call_time(call, PARAM_TO, &filter->to_ms))
+        !call_end_time(call, PARAM_TO, &filter->to_ms))
         return false;
     if (filter->from_ms != TIME_NONE && filter->to_ms != TIME_NONE &&
         filter->to_ms <= filter->from_ms)

@@ -15,18 +15,22 @@
 #include "reader/session_pool.h"
 #include "reader/stream.h"
 
-#define RETRY_TEXT        "retry: 3000\n\n"
 #define HEARTBEAT_MS      15000
 /* A piece is complete at this length; its last event may exceed it. */
 #define PIECE_BYTES       (16 * 1024)
 #define DB_ROWS           100
+/* Pages of the database that are read before others have a turn. */
+#define PAGES_MAX         4
 /* The kernel's buffer for what is sent but not read yet (it doubles the value). */
 #define SEND_BUFFER_BYTES (128 * 1024)
 
 struct listener {
     struct stream stream; /* its first member */
     struct hub *hub;
-    struct session_pool *pool;
+    struct session_pool *pool; /* NULL: this thread must not wait for the database */
+    bool must_read;            /* the next event is in the database only */
+    int pages;                 /* read from the database for this piece */
+    int32_t turn;              /* the partition that is looked at first */
     struct hub_waiter waiter;
     bool joined;
     struct feed_filter filter; /* owns its names */
@@ -95,11 +99,15 @@ static enum err read_held(struct listener *l, struct feed_event *event, struct f
     return err;
 }
 
-/* Appends the next event of its partition, unless the filter stops it, and moves the position. */
+/* Appends the next event of its partition, unless the filter stops it, and moves the position. Or
+ * sets must_read. */
 static enum err give(struct listener *l, struct feed_event *event, struct failure *f)
 {
     enum feed_match match = feed_event_match(event, &l->filter);
     if (match == FEED_NEEDS_HELD) {
+        l->must_read = !l->pool;
+        if (l->must_read)
+            return ERR_OK;
         if (read_held(l, event, f) != ERR_OK)
             return f->err;
         match = feed_event_match(event, &l->filter);
@@ -140,6 +148,7 @@ static enum err from_database(struct listener *l, int32_t part, struct failure *
     MYSQL_RES *rows;
     MYSQL_ROW row;
     int64_t before = l->last[part];
+    l->pages++;
     buf_printf(&sql,
                "SELECT seq, event FROM decision WHERE part = %" PRId32 " AND seq > %" PRId64
                " ORDER BY seq LIMIT %d",
@@ -160,27 +169,34 @@ static enum err from_database(struct listener *l, int32_t part, struct failure *
 /* Appends the partition's events after the position. */
 static enum err gather_part(struct listener *l, int32_t part, struct failure *f)
 {
-    while (l->out->len < PIECE_BYTES) {
+    enum err err = ERR_OK;
+    while (err == ERR_OK && l->out->len < PIECE_BYTES && !l->must_read) {
         struct feed_event *event;
         enum hub_have have = hub_next(l->hub, part, l->last[part], &event);
         if (have == HUB_NONE && l->last[part] >= l->known[part])
             return ERR_OK;
-        /* One page each time: other listeners wait for this thread. */
-        if (have != HUB_EVENT)
-            return from_database(l, part, f);
-        enum err err = give(l, event, f);
+        if (have != HUB_EVENT) {
+            l->must_read = !l->pool;
+            /* One page each time: the other partitions wait. */
+            return l->pool ? from_database(l, part, f) : ERR_OK;
+        }
+        err = give(l, event, f);
         feed_event_unref(event);
-        if (err != ERR_OK)
-            return err;
     }
-    return ERR_OK;
+    return err;
 }
 
 static enum err gather(struct listener *l, struct failure *f)
 {
-    for (int32_t p = 0; p < hub_partitions(l->hub); p++) {
-        if (gather_part(l, p, f) != ERR_OK)
+    int32_t count = hub_partitions(l->hub);
+    l->must_read = false;
+    l->pages = 0;
+    for (int32_t i = 0; i < count && l->pages < PAGES_MAX; i++) {
+        if (gather_part(l, l->turn, f) != ERR_OK)
             return f->err;
+        if (l->must_read)
+            return ERR_OK;
+        l->turn = (l->turn + 1) % count;
     }
     if (l->out->len == 0 && clock_mono_ms() - l->spoke_ms >= HEARTBEAT_MS) {
         put_id(l); /* an id without data moves the position only */
@@ -200,14 +216,16 @@ static enum err listener_next(struct stream *stream, struct session_pool *pool, 
     l->out = out;
     *state_out = STREAM_MORE;
     if (l->spoke_ms == 0) {
-        buf_puts(out, RETRY_TEXT);
+        buf_printf(out, "retry: %d\n\n", STREAM_RETRY_MS);
         put_id(l);
         buf_puts(out, "\n");
-    } else if (now.stopping) {
+    } else if (now.stopping || hub_is_gone(l->hub, &l->waiter)) {
         *state_out = STREAM_END;
     } else if (gather(l, f) != ERR_OK) {
         return f->err;
-    } else if (out->len == 0 && hub_wait(l->hub, &l->waiter, now.version)) {
+    } else if (l->must_read && out->len == 0) {
+        *state_out = STREAM_READ;
+    } else if (!pool && out->len == 0 && hub_wait(l->hub, &l->waiter, now.version)) {
         *state_out = STREAM_SUSPENDED;
     }
     if (out->len > 0)
@@ -249,7 +267,7 @@ static bool parse_positions(const struct listener *l, const char *text)
     int32_t count = hub_partitions(l->hub);
     for (int32_t p = 0; p < count; p++) {
         char *end;
-        if (*text < '0' || *text > '9')
+        if (*text < '0' || *text > '9' || (text[0] == '0' && text[1] >= '0' && text[1] <= '9'))
             return false;
         l->last[p] = strtoll(text, &end, 10);
         if (l->last[p] > l->known[p] || *end != (p + 1 < count ? ',' : '\0'))
@@ -261,9 +279,9 @@ static bool parse_positions(const struct listener *l, const char *text)
 
 static bool read_positions(struct call *call, struct listener *l)
 {
-    const char *after = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND,
-                                                    "Last-Event-ID");
-    if (!after)
+    /* Empty: the client has seen no id (HTML standard, "last event ID string"). */
+    const char *after = call_header(call, "Last-Event-ID");
+    if (!after || !*after)
         after = call->params[PARAM_AFTER];
     memcpy(l->last, l->known, (size_t)hub_partitions(l->hub) * sizeof(*l->last));
     if (!after || parse_positions(l, after))

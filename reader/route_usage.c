@@ -105,6 +105,47 @@ static enum err by_client(struct call *call, const struct question *q, json_t *a
     return err;
 }
 
+/* Whether the window has no more allocations than one question may read; otherwise the answer says
+ * so. Counting costs a fraction of summing, and ends at the limit. */
+static enum err check_size(struct call *call, const struct question *q, bool *fits_out,
+                           struct failure *f)
+{
+    struct buf sql = {0};
+    MYSQL_RES *rows;
+    int64_t max = call->reader->rows_max;
+    buf_puts(&sql, "SELECT COUNT(*) FROM (SELECT 1 FROM allocation a FORCE INDEX "
+                   "(allocation_timeline) WHERE ");
+    add_overlap(&sql, q);
+    buf_printf(&sql, " LIMIT %" PRId64 ") counted", max + 1);
+    enum err err = call_query(call, "count use", &sql, &rows, f);
+    *fits_out = err == ERR_OK && field_int(mysql_fetch_row(rows)[0]) <= max;
+    mysql_free_result(rows);
+    if (err == ERR_OK && !*fits_out) {
+        call_invalid(call, PARAM_FROM,
+                     "More than %" PRId64
+                     " allocations are in that window: ask for a shorter one, several times.",
+                     max);
+    }
+    return err;
+}
+
+static enum err sum_up(struct call *call, const struct question *q, json_t *answer,
+                       struct failure *f)
+{
+    bool fits;
+    enum err err = check_size(call, q, &fits, f);
+    if (err != ERR_OK || !fits)
+        return err;
+    err = by_machine(call, q, answer, f);
+    if (err == ERR_OK)
+        err = by_client(call, q, answer, f);
+    if (err == ERR_OK) {
+        char *text = json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
+        call_take_text(call, text, strlen(text));
+    }
+    return err;
+}
+
 enum err handle_usage(struct call *call, struct failure *f)
 {
     struct question q = {0};
@@ -116,13 +157,7 @@ enum err handle_usage(struct call *call, struct failure *f)
     buf_puts(&q.of_machines, "");
     enum err err = call_add_all(call, &q.of_machines, &all_machines, f);
     if (err == ERR_OK)
-        err = by_machine(call, &q, answer, f);
-    if (err == ERR_OK)
-        err = by_client(call, &q, answer, f);
-    if (err == ERR_OK) {
-        char *text = json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
-        call_take_text(call, text, strlen(text));
-    }
+        err = sum_up(call, &q, answer, f);
     json_decref(answer);
     buf_fini(&q.of_machines);
     return err;

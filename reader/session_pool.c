@@ -1,8 +1,10 @@
 #include "reader/session_pool.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
@@ -22,11 +24,12 @@ struct session_pool {
     struct pooled *all;
     struct pooled **idle;
     size_t idle_count, count;
-    int64_t ping_after_ms;
+    int64_t ping_after_ms, statement_limit_s;
     metric_value connects, reconnects;
 };
 
-struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count)
+struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count,
+                                      int64_t statement_limit_s)
 {
     struct session_pool *pool = xcalloc(1, sizeof(*pool));
     assert(count > 0);
@@ -35,6 +38,7 @@ struct session_pool *session_pool_new(const struct mysql_settings *settings, siz
     pool->all = xcalloc(count, sizeof(*pool->all));
     pool->idle = xcalloc(count, sizeof(*pool->idle));
     pool->count = count;
+    pool->statement_limit_s = statement_limit_s;
     /* The server drops sessions that were idle for idle_timeout_s: ping well before. */
     pool->ping_after_ms = (int64_t)settings->idle_timeout_s * 1000 / 2;
     for (; pool->idle_count < count; pool->idle_count++) {
@@ -78,9 +82,27 @@ static void put_idle(struct session_pool *pool, struct pooled *pooled)
     pthread_mutex_unlock(&pool->mutex);
 }
 
+/* The servers have different names and units for it, and neither knows the other's. */
+static enum err limit_statements(struct session_pool *pool, struct mysql_session *session,
+                                 struct failure *f)
+{
+    bool mariadb = strstr(mysql_session_version(session), "MariaDB");
+    return mysql_session_execf(session, f, "limit statements", "SET SESSION %s = %" PRId64,
+                               mariadb ? "max_statement_time" : "max_execution_time",
+                               pool->statement_limit_s * (mariadb ? 1 : 1000));
+}
+
+bool session_pool_was_too_slow(const struct mysql_session *session)
+{
+    unsigned number = mysql_session_error(session);
+    return number == 1969 || number == 3024; /* MariaDB's, MySQL's */
+}
+
 static enum err connect_session(struct session_pool *pool, struct pooled *pooled, struct failure *f)
 {
     enum err err = mysql_session_connect(pooled->session, f);
+    if (err == ERR_OK)
+        err = limit_statements(pool, pooled->session, f);
     if (err != ERR_OK)
         return err;
     metric_add(&pool->connects, 1);

@@ -6,8 +6,10 @@
 
 struct session_pool;
 
-/* A pool of `count` sessions, which connect on first use. Borrows the settings. */
-struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count);
+/* A pool of `count` sessions, which connect on first use. The server ends a statement after
+ * statement_limit_s. Borrows the settings. */
+struct session_pool *session_pool_new(const struct mysql_settings *settings, size_t count,
+                                      int64_t statement_limit_s);
 void session_pool_free(
     struct session_pool *pool); /* all sessions must have been put back; NULL is fine */
 
@@ -20,6 +22,8 @@ enum err session_pool_take(struct session_pool *pool, bool snapshot, struct mysq
 /* Connections made so far; and those of them in place of a lost one. */
 int64_t session_pool_connects(const struct session_pool *pool);
 int64_t session_pool_reconnects(const struct session_pool *pool);
+/* The session's last statement took longer than it may. */
+bool session_pool_was_too_slow(const struct mysql_session *session);
 /* Gives a session back, and ends its snapshot. */
 void session_pool_put(struct session_pool *pool, struct mysql_session *session);
 

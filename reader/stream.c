@@ -4,24 +4,55 @@
 #include <string.h>
 
 #include "lib/base/log.h"
+#include "reader/connections.h"
+#include "reader/jobs.h"
 
 /* Size of the blocks in which libmicrohttpd takes a piece. */
 #define BLOCK_BYTES (64 * 1024)
 
+/* A thread of HTTP and then, while the connection is suspended, a thread of the jobs have it. */
 struct sending {
+    struct job job; /* its first member: reads a piece */
     struct session_pool *pool;
+    struct jobs *jobs;
+    struct MHD_Connection *connection;
     struct stream *stream;
     struct buf piece;
     size_t sent; /* bytes of the piece */
     enum stream_state state;
+    bool failed; /* the piece could not be read */
 };
 
-static enum err next_piece(struct sending *sending, struct failure *f)
+static enum err next_piece(struct sending *sending, struct session_pool *pool, struct failure *f)
 {
     buf_clear(&sending->piece);
     sending->sent = 0;
-    return sending->stream->next(sending->stream, sending->pool, &sending->piece, &sending->state,
-                                 f);
+    return sending->stream->next(sending->stream, pool, &sending->piece, &sending->state, f);
+}
+
+/* On a thread of the jobs. */
+static void read_piece(struct job *job, bool in_time)
+{
+    struct sending *sending = (struct sending *)job;
+    struct failure f;
+    sending->state = STREAM_MORE;
+    if (in_time && next_piece(sending, sending->pool, &f) != ERR_OK) {
+        log_failure(LOG_WARN, "answer cut off", &f);
+        sending->failed = true;
+    }
+    MHD_resume_connection(sending->connection);
+}
+
+/* Has the next piece read by a job. False: the jobs have stopped. */
+static bool start_reading(struct sending *sending)
+{
+    sending->job.run = read_piece;
+    sending->job.address = connection_address(sending->connection);
+    MHD_suspend_connection(sending->connection); /* before another thread can resume it */
+    if (jobs_add(sending->jobs, &sending->job, false) == JOBS_ADDED)
+        return true;
+    MHD_resume_connection(sending->connection);
+    return false;
 }
 
 /* MHD_ContentReaderCallback. After the status line, cutting the answer off is the only way to
@@ -34,10 +65,10 @@ static ssize_t on_read(void *arg, uint64_t position, char *block, size_t max)
     while (sending->sent == sending->piece.len) {
         if (sending->state == STREAM_END)
             return MHD_CONTENT_READER_END_OF_STREAM;
-        if (next_piece(sending, &f) != ERR_OK) {
-            log_failure(LOG_WARN, "answer cut off", &f);
+        if (sending->failed || next_piece(sending, NULL, &f) != ERR_OK)
             return MHD_CONTENT_READER_END_WITH_ERROR;
-        }
+        if (sending->state == STREAM_READ) /* from here on another thread may have it */
+            return start_reading(sending) ? 0 : MHD_CONTENT_READER_END_WITH_ERROR;
         if (sending->state == STREAM_SUSPENDED)
             return 0;
     }
@@ -49,8 +80,11 @@ static ssize_t on_read(void *arg, uint64_t position, char *block, size_t max)
     return (ssize_t)len;
 }
 
-static void sending_free(struct sending *sending)
+void sending_free(struct sending *sending)
 {
+    if (!sending)
+        return;
+    sending->stream->free(sending->stream);
     buf_fini(&sending->piece);
     free(sending);
 }
@@ -58,24 +92,31 @@ static void sending_free(struct sending *sending)
 /* MHD_ContentReaderFreeCallback. */
 static void on_sent(void *arg)
 {
-    struct sending *sending = arg;
-    sending->stream->free(sending->stream);
-    sending_free(sending);
+    sending_free(arg);
 }
 
-enum err stream_response(struct stream *stream, struct session_pool *pool,
-                         struct MHD_Response **out, struct failure *f)
+enum err sending_new(struct stream *stream, struct session_pool *pool, struct jobs *jobs,
+                     struct sending **out, struct failure *f)
 {
     struct sending *sending = xcalloc(1, sizeof(*sending));
-    *sending = (struct sending){.pool = pool, .stream = stream};
-    enum err err = next_piece(sending, f);
-    if (err == ERR_OK) {
-        *out = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_read, sending,
-                                                 on_sent);
-        if (!*out)
-            err = failure_set(f, ERR_FAILED, "no memory for a response");
+    *sending = (struct sending){.pool = pool, .jobs = jobs, .stream = stream};
+    if (next_piece(sending, pool, f) != ERR_OK) {
+        buf_fini(&sending->piece);
+        free(sending);
+        return f->err;
     }
-    if (err != ERR_OK)
-        sending_free(sending);
-    return err;
+    *out = sending;
+    return ERR_OK;
+}
+
+bool sending_is_live(const struct sending *sending)
+{
+    return sending->stream->live;
+}
+
+struct MHD_Response *sending_response(struct sending *sending, struct MHD_Connection *connection)
+{
+    sending->connection = connection;
+    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_read, sending,
+                                             on_sent);
 }

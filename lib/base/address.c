@@ -31,6 +31,13 @@ bool address_parse(const char *text, union address *out)
     return inet_pton(AF_INET, host, &out->v4.sin_addr) == 1;
 }
 
+bool address_is_loopback(const union address *address)
+{
+    if (address->any.sa_family == AF_INET)
+        return ntohl(address->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+}
+
 void address_loopback(union address *address)
 {
     if (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == htonl(INADDR_ANY)) {

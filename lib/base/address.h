@@ -13,6 +13,8 @@ union address {
 };
 
 bool address_parse(const char *text, union address *out);
+/* Only programs of this host can connect to it. */
+bool address_is_loopback(const union address *address);
 /* Turns a wildcard address into loopback, for a client on the same host. */
 void address_loopback(union address *address);
 socklen_t address_len(const union address *address);

@@ -12,14 +12,17 @@
 
 /* id, code, HTTP status, title */
 #define PROBLEM_TABLE(X)                                                                           \
+    X(BAD_REQUEST, "bad_request", 400, "The request is malformed")                                 \
     X(INVALID_PARAMETER, "invalid_parameter", 400, "A parameter has a wrong value")                \
     X(UNKNOWN_PARAMETER, "unknown_parameter", 400, "There is no such parameter")                   \
+    X(TOO_EXPENSIVE, "too_expensive", 400, "The question reads too much")                          \
     X(USAGE, "usage", 400, "Wrong usage")                                                          \
     X(NOT_FOUND, "not_found", 404, "Not found")                                                    \
     X(METHOD_NOT_ALLOWED, "method_not_allowed", 405, "Only GET and HEAD are answered")             \
     X(REJECTED, "rejected", 409, "The request was rejected")                                       \
     X(PAYLOAD_TOO_LARGE, "payload_too_large", 413, "GET and HEAD carry no content")                \
     X(URI_TOO_LONG, "uri_too_long", 414, "The URL is too long")                                    \
+    X(TOO_MANY_REQUESTS, "too_many_requests", 429, "Too many questions at a time")                 \
     X(INTERNAL, "internal", 500, "Internal error")                                                 \
     X(CONFIGURATION, "configuration", 500, "Wrong configuration")                                  \
     X(UNAVAILABLE, "unavailable", 503, "A service that is needed does not answer")                 \

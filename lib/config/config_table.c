@@ -48,7 +48,8 @@ static bool is_listen_address(const char *value)
 
 static bool is_url(const char *value)
 {
-    return strncmp(value, "http://", 7) == 0 && value[7] != '\0';
+    return (strncmp(value, "http://", 7) == 0 && value[7]) ||
+           (strncmp(value, "https://", 8) == 0 && value[8]);
 }
 
 #define KEY(kind, a, b, c, d)                                                                      \
@@ -111,28 +112,58 @@ const struct config_key config_keys[] = {
     {TEXT("reader.listen", PROGRAM_READER, "127.0.0.1:8080",
           "Where the reader listens. Port 0: a free one, which the log names."),
      .valid = is_listen_address, .expected = "ADDRESS:PORT, as in 127.0.0.1:8080 or [::1]:8080"},
-    {TEXT("reader.url", PROGRAM_BERTH, "http://127.0.0.1:8080",
-          "The reader that `berth` asks for what is stored."),
-     .valid = is_url, .expected = "http://HOST[:PORT]"},
+    {TEXT(
+         "reader.url", PROGRAM_BERTH, "http://127.0.0.1:8080",
+         "The reader that `berth` asks for what is stored, or a proxy before it that speaks TLS. A "
+         "reader on another host is asked through the proxies that `http_proxy`, `https_proxy` "
+         "and `all_proxy` name, unless `no_proxy` lists its host; one on this host never is."),
+     .valid = is_url, .expected = "http://HOST[:PORT] or https://HOST[:PORT]"},
+    {PATH("reader.tls_ca", PROGRAM_BERTH,
+          "PEM certificates that vouch for an https:// reader. Not set: those that this system "
+          "trusts.")},
     {NUMBER("reader.connection_limit", PROGRAM_READER, "2500", 1, 100000,
-            "HTTP connections at a time; further ones wait until one of them is closed.")},
+            "HTTP connections at a time. For a further one, that which has waited longest for a "
+            "request is closed; while none has waited for a second, further ones wait.")},
+    {NUMBER(
+        "reader.connections_per_address", PROGRAM_READER, "1000", 1, 100000,
+        "Connections of one address (IPv6: of one /64 network). For a further one, that which has "
+        "waited longest for a request is closed; if none waits, the further one. Behind a proxy "
+        "all come from its address: then give it what `reader.connection_limit` has.")},
+    {NUMBER("reader.header_timeout_s", PROGRAM_READER, "10", 1, 3600,
+            "A connection on which no complete header arrives for so long, since it was opened or "
+            "since its last answer, is closed, whatever trickles in.")},
     {NUMBER("reader.listeners_max", PROGRAM_READER, "2000", 0, 10000,
-            "Listeners to `/v1/events` at a time; further ones get 503. They are connections, too: "
-            "`reader.connection_limit` must leave room for others.")},
+            "Listeners to `/v1/events` at a time; further ones get 503. At most four fifths of "
+            "`reader.connection_limit`, and of one address at most four fifths of "
+            "`reader.connections_per_address`: others need room, too.")},
     {NUMBER("reader.timeout_s", PROGRAM_READER, "10", 1, 3600,
             "An HTTP connection without traffic for so long is closed.")},
-    {TEXT("reader.cors_origin", PROGRAM_READER, "*",
-          "Whose web pages may read: `*` for all, one origin such as https://farm.example, or "
-          "`none`.")},
-    {NUMBER("reader.db_connections", PROGRAM_READER, "4", 1, 256,
-            "Database connections, which is the number of requests answered at a time.")},
-    {TEXT("admin.db_user", PROGRAM_ADMIN, NULL,
-          "The account of `berth-admin`, which needs more than the workers'. Not set: `db.user`.")},
-    {PATH("admin.db_password_file", PROGRAM_ADMIN,
-          "A file that holds that account's password. Not set: `db.password_file`.")},
+    {TEXT("reader.cors_origin", PROGRAM_READER, "none",
+          "Whose web pages may read in a browser that can reach the reader: `none`, origins such "
+          "as https://farm.example, separated by blanks, or `*` for all.")},
+    {NUMBER(
+        "reader.db_connections", PROGRAM_READER, "4", 1, 256,
+        "Database connections for quick questions, which read a few rows: a booking, a machine, "
+        "a decision.")},
+    {NUMBER(
+        "reader.slow_connections", PROGRAM_READER, "4", 1, 256,
+        "Database connections, and threads, for slow questions: lists, sums, searches, and events "
+        "of the past. One address gets half of them, rounded up.")},
+    {NUMBER(
+        "reader.pending_per_address", PROGRAM_READER, "32", 1, 10000,
+        "Slow questions of one address that wait or are being answered; further ones get 429.")},
+    {NUMBER("reader.statement_limit_s", PROGRAM_READER, "5", 1, 8,
+            "How long the database may work on one statement of the reader; a question that takes "
+            "longer is refused, with what to ask instead.")},
+    {NUMBER("reader.rows_max", PROGRAM_READER, "1000000", 1, 1000000000,
+            "Allocations that one question about usage may read; one that needs more is refused.")},
     {TEXT("reader.db_user", PROGRAM_READER, NULL,
           "The reader's own account, which needs no more than SELECT. Not set: `db.user`.")},
     {PATH("reader.db_password_file", PROGRAM_READER,
+          "A file that holds that account's password. Not set: `db.password_file`.")},
+    {TEXT("admin.db_user", PROGRAM_ADMIN, NULL,
+          "The account of `berth-admin`, which needs more than the workers'. Not set: `db.user`.")},
+    {PATH("admin.db_password_file", PROGRAM_ADMIN,
           "A file that holds that account's password. Not set: `db.password_file`.")},
     {TEXT(
          "client.name", PROGRAM_BERTH | PROGRAM_ADMIN, NULL,
