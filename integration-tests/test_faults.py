@@ -4,7 +4,7 @@ import time
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from berthtest.check import check_farm, millis
 from berthtest.farm import Farm, create, share
@@ -101,11 +101,7 @@ def test_cluster_loses_a_leader(cluster, database, tmp_path, say):
     try:
         farm.init("--replication-factor", 3)
         for topic in (farm.request_topic, farm.event_topic):
-            resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[
-                ConfigEntry("min.insync.replicas", "2",
-                            incremental_operation=AlterConfigOpType.SET)])
-            for future in cluster.admin.incremental_alter_configs([resource]).values():
-                future.result()
+            cluster.configure(topic, min_insync_replicas="2")
         workers, load = loaded(farm, "leader-lost")
         trials = Trials(farm, load, workers, say)
         for number in range(REPEATS):

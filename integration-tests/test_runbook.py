@@ -5,8 +5,7 @@ import time
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import (AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions,
-                                   NewTopic, ResourceType)
+from confluent_kafka.admin import NewPartitions, NewTopic
 
 from berthtest.check import check_farm, millis
 from berthtest.farm import create, share, tomorrow
@@ -25,21 +24,6 @@ def on_the_page(text):
     """Checks that the page contains a text of the programs."""
     assert text in PAGE, f"docs/operations.md does not mention: {text}"
     return text
-
-
-def configure(farm, topic, **settings):
-    entries = [ConfigEntry(name.replace("_", "."), value,
-                           incremental_operation=AlterConfigOpType.SET)
-               for name, value in settings.items()]
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-    for future in farm.broker.admin.incremental_alter_configs([resource]).values():
-        future.result()
-
-    def in_force():
-        asked = farm.broker.admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
-        found = next(iter(asked.values())).result()
-        return all(found[entry.name].value == entry.value for entry in entries)
-    wait_until(in_force, f"{topic} has {settings}")
 
 
 def make_topic(farm, topic, settings, partitions=8):
@@ -107,10 +91,10 @@ def test_a_worker_does_not_start_in_a_wrong_world(farm):
             ("events", "compression.type", "lz4"),
             ("events", "max.message.bytes", "65536")):
         settings = REQUESTS if topic == "requests" else EVENTS
-        configure(farm, prefix + topic, **{setting.replace(".", "_"): wrong})
+        farm.broker.configure(prefix + topic, **{setting.replace(".", "_"): wrong})
         line = refuses(farm, f"topic {prefix}{topic}: {setting} is {wrong} and must be", **other)
         assert "(" in line
-        configure(farm, prefix + topic, **{setting.replace(".", "_"): settings[setting]})
+        farm.broker.configure(prefix + topic, **{setting.replace(".", "_"): settings[setting]})
     few = f"{farm.topic_prefix}few."
     make_topic(farm, f"{few}requests", REQUESTS, 4)
     make_topic(farm, f"{few}events", EVENTS, 8)
@@ -175,10 +159,10 @@ def test_owners_that_make_little_progress(farm):
 def test_no_append_time(farm):
     farm.start_worker()
     first = farm.events.decision(farm.publish(b"before", partition=4))
-    configure(farm, farm.request_topic, message_timestamp_type="CreateTime")
+    farm.broker.configure(farm.request_topic, message_timestamp_type="CreateTime")
     position = farm.publish(b"without time", partition=4)
     wait_halted(farm, 4, "no_append_time", "has no append time")
-    configure(farm, farm.request_topic, message_timestamp_type="LogAppendTime")
+    farm.broker.configure(farm.request_topic, message_timestamp_type="LogAppendTime")
     farm.admin_command("partition", "resume", 4, "--ignore-time-until", position[1] + 1)
     event = farm.events.decision(position)
     assert event.json["time"] == first.json["time"]  # the partition's clock

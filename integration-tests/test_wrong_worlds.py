@@ -1,15 +1,19 @@
-"""Truncated logs, brokers with wrong clocks, and a request that crashes every worker: with a separate
-broker, or with a modified worker."""
+"""Truncated logs, brokers with wrong clocks, batches that cannot be read, and a request that crashes
+every worker: with a separate broker, or with a modified worker."""
 
+import hashlib
 import itertools
+import struct
 import time
 
 import pytest
+from confluent_kafka import Producer
 
 from berthtest.check import check_farm, millis
 from berthtest.farm import Farm, create, share
 from berthtest.preload import compile_preload
 from berthtest.servers import Broker, wipe_stack
+from berthtest.sse import Listener
 from berthtest.wait import NotInTime, wait_until
 
 HOUR = 3600
@@ -175,3 +179,100 @@ def test_a_request_that_crashes_the_decoder(new_farm, tmp_path):
         check_farm(farm)
     finally:
         worker.end()
+
+
+# ---- batches that cannot be read -----------------------------------------------------------------
+
+def damage(path, codec=None):
+    """Damages the first batch of a log; with `codec`, names that codec in it and keeps its checksum right."""
+    data = bytearray(path.read_bytes())
+    size, = struct.unpack_from(">i", data, 8)
+    if codec is None:
+        data[12 + size - 1] ^= 0xff
+    else:
+        data[22] |= codec
+        struct.pack_into(">I", data, 17, crc32c(data[21:12 + size]))
+    path.write_bytes(data)
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def send_batch(farm, topic, part, values, **settings):
+    """Sends the messages as one batch; returns the error's name, or None."""
+    errors = []
+    producer = Producer({"bootstrap.servers": farm.broker.bootstrap, "linger.ms": 500,
+                         "message.max.bytes": 200_000_000, "batch.size": 200_000_000, **settings})
+    for value in values:
+        producer.produce(topic, value, partition=part,
+                         on_delivery=lambda error, _: errors.append(error and error.name()))
+    assert producer.flush(60) == 0 and len(set(errors)) == 1
+    return errors[0]
+
+
+# Makes 2 MB a bomb for Berth's programs, but not for the tests' own consumer.
+SMALL = {"BERTH_KAFKA_FETCH_MAX_BYTES": 1_000_000, "BERTH_KAFKA_RECEIVE_MESSAGE_MAX_BYTES": 1_001_000}
+
+
+def test_batches_that_cannot_be_read(own, far_farm):
+    """A bomb, a damaged batch, an unknown codec: each halts its partition alone, until one rejection
+    ends it. A bomb on the event topic stops no reader."""
+    farm = far_farm
+    bomb = bytes(150_000_000)
+    zstd = {"compression.type": "zstd"}
+    assert send_batch(farm, farm.request_topic, 1, [bomb], **zstd) == "MSG_SIZE_TOO_LARGE"
+    for topic in (farm.request_topic, farm.event_topic):
+        farm.broker.configure(topic, compression_type="producer")
+    send_batch(farm, farm.request_topic, 1, [bomb], **zstd)
+    for part in (2, 3):
+        send_batch(farm, farm.request_topic, part, [b"a", b"b", b"c"])
+    for codec in ("gzip", "snappy", "lz4"):
+        send_batch(farm, farm.request_topic, 4, [bytes(2_000_000)], **{"compression.type": codec})
+    send_batch(farm, farm.event_topic, 4, [bytes(2_000_000)], **zstd)
+    positions = [farm.publish(b"behind it", partition=part) for part in (2, 3, 4)]
+    for topic in (farm.request_topic, farm.event_topic):
+        farm.broker.configure(topic, compression_type="uncompressed")
+    own.stack.run("stop-kafka")
+    logs = own.stack.folder / "kafka/data"
+    damage(logs / f"{farm.request_topic}-2/00000000000000000000.log")
+    damage(logs / f"{farm.request_topic}-3/00000000000000000000.log", codec=7)
+    own.stack.run("start-kafka")
+    farm.use_consumer(farm.new_consumer(from_beginning=False))  # behind the bomb
+    worker = farm.start_worker(**SMALL)
+    assert farm.events.decision(positions[2], 60).reason == "malformed"
+    wait_until(lambda: set(farm.halted()) == {1, 2, 3}, "the partitions are halted", 60)
+    for part in (1, 2, 3):
+        assert farm.partition_row(part)["halt_cause"] == "unreadable"
+        assert "offset 0 cannot be read" in farm.halted()[part]
+        assert f"berth-admin reject {part} 0" in farm.halted()[part]
+        farm.admin_command("reject", part, 0)
+    rejected = farm.events.decisions([(1, 0), *[(part, offset) for part in (2, 3)
+                                                for offset in range(3)]])
+    assert {event.reason for event in rejected} == {"rejected_by_operator"}
+    assert {event.data["request"]["sha256"] for event in rejected} == \
+        {hashlib.sha256(b"").hexdigest()}
+    assert [event.reason for event in farm.events.decisions(positions[:2])] == ["malformed"] * 2
+    # A new owner compares the last decided message of each partition, of 1 the bomb.
+    worker.stop()
+    worker = farm.start_worker(**SMALL)
+    last = [farm.publish(b"after the restart", partition=part) for part in range(8)]
+    farm.events.decisions(last)
+    assert not farm.halted()
+    farm.start_reader(**SMALL)
+    listener = Listener(farm.reader_url)
+    seen = farm.publish(b"seen", partition=4)
+    farm.events.decision(seen)
+    wait_until(lambda: any('"partition":4' in event.data for event in listener.sent), "it is told")
+    listener.close()
+    watched = farm.run("berth", "watch", "--from", "beginning", "-n", 20, "-o", "json", **SMALL).stdout
+    assert len(watched.splitlines()) == 20
+    done = farm.admin_command("audit", status=6, **SMALL)
+    assert done.stdout.count("event_foreign") == 1 and "4:0" in done.stdout
+    assert "request_" not in done.stdout
+    worker.stop()

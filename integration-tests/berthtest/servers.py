@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pymysql
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource,
+                                   ResourceType)
 
 from berthtest.wait import wait_until
 
@@ -95,6 +96,21 @@ class Broker:
 
     def topics(self):
         return self.admin.list_topics(timeout=20).topics
+
+    def configure(self, topic, **settings):
+        """Changes settings of a topic and waits until they are in force."""
+        entries = [ConfigEntry(name.replace("_", "."), value,
+                               incremental_operation=AlterConfigOpType.SET)
+                   for name, value in settings.items()]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        for future in self.admin.incremental_alter_configs([resource]).values():
+            future.result()
+
+        def in_force():
+            asked = self.admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
+            found = next(iter(asked.values())).result()
+            return all(found[entry.name].value == entry.value for entry in entries)
+        wait_until(in_force, f"{topic} has {settings}")
 
     def delete_topics(self, names):
         for future in self.admin.delete_topics(names, operation_timeout=20).values():
