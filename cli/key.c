@@ -213,10 +213,17 @@ static void check_token(const struct cli *cli, const struct jws_key *key, struct
                                found->claims.pointer[0] ? found->claims.pointer : "the payload",
                                found->claims.expected));
     }
-    if (!found->claims.issuer)
-        fault(found, xstrdup("iss, the client, is missing"));
-    if (!found->claims.audience) {
-        fault(found, xstrdup("aud, the farm, is missing"));
+    bool read = !found->claims.pointer || found->claims.pointer[0];
+    const char *issuer_kind = found->claims.issuer_kind, *kind = found->claims.audience_kind;
+    if (read && !found->claims.issuer) {
+        fault(found, xasprintf("iss, the client, is %s: expected one name, a string",
+                               issuer_kind ? issuer_kind : "no name"));
+    }
+    if (read && !found->claims.audience) {
+        fault(found, xasprintf("aud, the farm, is %s: expected one name, a string",
+                               kind ? kind : "no name"));
+    } else if (!read) {
+        return;
     } else if (farm && strcmp(farm, found->claims.audience) != 0) {
         fault(found, xasprintf("aud is not %s, the farm of the configuration", farm));
     }

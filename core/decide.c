@@ -72,21 +72,39 @@ static struct text claim_time_text(int64_t seconds)
     return decide_time_text(seconds < 0 ? -1 : seconds * 1000);
 }
 
+static bool check_payload(struct decider *d)
+{
+    const struct claims *claims = d->in->claims;
+    if (!claims->pointer || claims->pointer[0] != '\0')
+        return true;
+    d->out->pointer = arena_strdup(world_arena(d->world), claims->pointer);
+    return decider_reject(d, REASON_INVALID_REQUEST, "The token's payload must be %s.",
+                          claims->expected ? claims->expected : "one JSON object");
+}
+
+/* Rejects a token whose iss or aud is not `name`; `kind` is as in struct claims. */
+static bool reject_name(struct decider *d, enum reason reason, const char *kind, const char *name)
+{
+    bool issuer = reason == REASON_WRONG_ISSUER;
+    const char *claim = issuer ? "iss" : "aud";
+    const char *whose = issuer ? "the client that owns the key" : "the name of this farm";
+    if (kind) {
+        return decider_reject(d, reason, "%s must be one string, %s, %s; it is %s.", claim, name,
+                              whose, kind);
+    }
+    return decider_reject(d, reason, "%s must be %s, %s.", claim, name, whose);
+}
+
 /* Whether the token is for this farm and valid now. Times are compared in seconds, as claims have
  * them: a claim in milliseconds could overflow. */
 static bool check_token(struct decider *d)
 {
     const struct claims *claims = d->in->claims;
     int64_t now_s = d->floor_ms / 1000;
-    if (!claims->issuer || strcmp(claims->issuer, d->in->credential->client) != 0) {
-        return decider_reject(d, REASON_WRONG_ISSUER,
-                              "iss must be %s, the client that owns the key.",
-                              d->in->credential->client);
-    }
-    if (!claims->audience || strcmp(claims->audience, d->in->farm) != 0) {
-        return decider_reject(d, REASON_WRONG_AUDIENCE, "aud must be %s, the name of this farm.",
-                              d->in->farm);
-    }
+    if (!claims->issuer || strcmp(claims->issuer, d->in->credential->client) != 0)
+        return reject_name(d, REASON_WRONG_ISSUER, claims->issuer_kind, d->in->credential->client);
+    if (!claims->audience || strcmp(claims->audience, d->in->farm) != 0)
+        return reject_name(d, REASON_WRONG_AUDIENCE, claims->audience_kind, d->in->farm);
     if (claims->has_exp && now_s - LIMIT_LEEWAY_S >= claims->exp_s) {
         return decider_reject(
             d, REASON_EXPIRED, "The token expired at %s and arrived at %s. Sign the request again.",
@@ -119,7 +137,7 @@ static bool check_schema(struct decider *d)
         d->out->pointer = arena_strdup(world_arena(d->world), claims->pointer);
         return decider_reject(d, REASON_INVALID_REQUEST, "Expected %s at %s.",
                               claims->expected ? claims->expected : "something else",
-                              claims->pointer[0] != '\0' ? claims->pointer : "the token's payload");
+                              claims->pointer);
     }
     assert(claims->id);
     assert(claims->user);
@@ -138,7 +156,7 @@ static bool check_id(struct decider *d)
     if (memcmp(prior->content_sha256, claims->content_sha256, sizeof(prior->content_sha256)) != 0) {
         return decider_reject(
             d, REASON_REQUEST_ID_REUSED,
-            "The request id %s was used for another request, answered by %d-%lld. "
+            "The request id %s was used for another request or user, answered by %d-%lld. "
             "Give every request an id of its own.",
             claims->id, prior->part, (long long)prior->seq);
     }
@@ -207,7 +225,7 @@ static void run(struct decider *d)
         return;
     out->verified = true;
     assert(d->in->claims);
-    if (!check_token(d) || !check_schema(d))
+    if (!check_payload(d) || !check_token(d) || !check_schema(d))
         return;
     d->request = &d->in->claims->request;
     assert((unsigned)d->request->type < REQUEST_TYPE_COUNT);

@@ -41,14 +41,17 @@ struct credential {
 struct claims {
     const char *issuer;   /* iss */
     const char *audience; /* aud */
-    const char *user;     /* sub */
-    const char *id;       /* jti, only if valid */
+    /* What stands there instead of a string ("a list", "missing"); NULL: a string. */
+    const char *issuer_kind, *audience_kind;
+    const char *user; /* sub */
+    const char *id;   /* jti, only if valid */
     bool has_iat, has_exp, has_nbf;
     int64_t iat_s, exp_s, nbf_s;
     enum request_type type; /* REQUEST_TYPE_COUNT: not known */
     uint8_t content_sha256[32];
-    const char *pointer;    /* JSON pointer of the first fault; NULL: none */
-    const char *expected;   /* what was expected there, a phrase */
+    const char *pointer;  /* JSON pointer of the first fault; NULL: none */
+    const char *expected; /* what was expected there, a phrase; if pointer is "", the payload could
+                               not be read, and nothing else is set */
     struct request request; /* only if pointer is NULL */
 };
 

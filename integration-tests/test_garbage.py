@@ -247,19 +247,25 @@ INVALID = {
         m.client, {"type": "booking.cancel", "booking": "4268035"})),
 }
 
-# A payload that is not a readable JSON object has no issuer, and the issuer is checked first.
+# A payload that cannot be read is told what is wrong with it, before its issuer is looked for.
 NOT_JSON = {
-    "no JSON": lambda m: m.raw("hello"),
-    "a list": lambda m: m.raw("[]"),
-    "invalid UTF-8": lambda m: m.raw(json.dumps(m.payload()).encode().replace(b"alice", b"al\xffce")),
-    "a claim twice": lambda m: m.raw(json.dumps(m.payload())[:-1] + ', "sub": "mallory"}'),
-    "a field twice": lambda m: m.raw(json.dumps(m.payload()).replace(
-        '"duration_s":', '"duration_s": 60, "duration_s":')),
-    "nested very deep": lambda m: m.raw(json.dumps(m.payload())[:-1] + ', "x": '
-                                        + "[" * 3000 + "]" * 3000 + "}"),
-    "two objects": lambda m: m.raw(json.dumps(m.payload()) * 2),
-    "a number of more than 64 bits": lambda m: m.asks(allocations=[share("gpu-01", 1, 1 << 70)]),
-    "a NUL behind": lambda m: m.raw(json.dumps(m.payload()) + "\0"),
+    "no JSON": ("no JSON at or before offset 5", lambda m: m.raw("hello")),
+    "a list": ("it is a list", lambda m: m.raw("[]")),
+    "invalid UTF-8": ("0xff, is not UTF-8", lambda m: m.raw(
+        json.dumps(m.payload()).encode().replace(b"alice", b"al\xffce"))),
+    "a claim twice": ("two members", lambda m: m.raw(
+        json.dumps(m.payload())[:-1] + ', "sub": "mallory"}')),
+    "a field twice": ("two members", lambda m: m.raw(json.dumps(m.payload()).replace(
+        '"duration_s":', '"duration_s": 60, "duration_s":'))),
+    "nested very deep": ("32 levels", lambda m: m.raw(json.dumps(m.payload())[:-1] + ', "x": '
+                                                      + "[" * 3000 + "]" * 3000 + "}")),
+    "two objects": ("something follows", lambda m: m.raw(json.dumps(m.payload()) * 2)),
+    "a number of more than 64 bits": ("too large", lambda m: m.asks(
+        allocations=[share("gpu-01", 1, 1 << 70)])),
+    "a number beyond a double": ("too large", lambda m: m.raw(
+        json.dumps(m.payload(iat=0)).replace('"iat": 0', '"iat": 1e400'))),
+    "a NUL behind": ("something follows", lambda m: m.raw(json.dumps(m.payload()) + "\0")),
+    "a NUL in a name": ("a NUL", lambda m: m.raw(json.dumps(m.payload())[:-1] + ', "a\\u0000": 1}')),
 }
 
 
@@ -327,8 +333,10 @@ def test_claims_that_are_fine(garbage, name):
 
 @pytest.mark.parametrize("name", NOT_JSON)
 def test_payloads_that_are_not_json(garbage, name):
-    event = judge(garbage, NOT_JSON[name](Maker(garbage)))
-    assert event.reason == "wrong_issuer", event.json
+    wrong, make = NOT_JSON[name]
+    event = judge(garbage, make(Maker(garbage)))
+    assert event.reason == "invalid_request" and event.data["pointer"] == "", event.json
+    assert wrong in event.data["detail"]
     assert "id" not in event.data["request"] and "user" not in event.data["request"]
 
 

@@ -51,7 +51,11 @@ void authenticate(const struct keyring *ring, const void *token, size_t len, str
         return;
     }
     const struct keyring_entry *entry = choose_key(ring, &parts, arena, credential);
-    if (entry && !(entry->key && jws_verify(entry->key, &parts))) {
+    if (entry && !entry->key) {
+        fail(credential, REASON_BAD_SIGNATURE,
+             "The key that the token's kid names cannot be used by this release; register a new "
+             "one.");
+    } else if (entry && !jws_verify(entry->key, &parts)) {
         fail(credential, REASON_BAD_SIGNATURE,
              "The signature does not verify under the key that the token's kid names.");
     }

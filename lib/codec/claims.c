@@ -7,6 +7,7 @@
 
 #include "core/limits.h"
 #include "core/request.h"
+#include "core/utf8.h"
 #include "lib/base/nearest.h"
 #include "lib/codec/canonical.h"
 #include "lib/codec/claims_request.h"
@@ -86,6 +87,31 @@ static const struct field claim_fields[] = {
 };
 #undef AT
 
+/* What the value is when it is not a string; NULL: a string. */
+static const char *kind_of(const json_t *value)
+{
+    if (!value)
+        return "missing";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+        return "true";
+    case JSON_FALSE:
+        return "false";
+    case JSON_NULL:
+        return "null";
+    case JSON_STRING:
+        break;
+    }
+    return NULL;
+}
+
 /* Continues after a fault, so that the decision can use the valid claims. */
 static void decode_claims(struct decoder *d, const json_t *payload)
 {
@@ -93,9 +119,11 @@ static void decode_claims(struct decoder *d, const json_t *payload)
     const json_t *issuer = json_object_get(payload, "iss");
     if (decoder_text(issuer) && name_is_valid(decoder_text(issuer), LIMIT_NAME_LEN, NULL))
         out->issuer = decoder_keep(d, issuer);
+    out->issuer_kind = kind_of(issuer);
     const json_t *audience = json_object_get(payload, "aud");
     if (decoder_text(audience) && farm_name_is_valid(decoder_text(audience)))
         out->audience = decoder_keep(d, audience);
+    out->audience_kind = kind_of(audience);
     for (size_t i = 0; i < DECODER_COUNT(claim_fields); i++) {
         const struct field *field = &claim_fields[i];
         const json_t *value = json_object_get(payload, field->name);
@@ -122,9 +150,9 @@ static void hash_content(struct decoder *d, const json_t *payload, size_t payloa
     sha256(text.data, text.len, d->out->content_sha256);
 }
 
-/* Whether lists and objects are nested at most CLAIMS_DEPTH_MAX deep. The answer is right for JSON
- * only; jansson refuses everything else afterwards. */
-static bool is_shallow(const char *text, size_t len)
+/* The offset at which lists and objects are nested deeper than CLAIMS_DEPTH_MAX; len: nowhere. The
+ * answer is right for JSON only; jansson refuses everything else afterwards. */
+static size_t too_deep_at(const char *text, size_t len)
 {
     size_t depth = 0;
     bool in_string = false;
@@ -140,12 +168,80 @@ static bool is_shallow(const char *text, size_t len)
             in_string = true;
         } else if (c == '{' || c == '[') {
             if (++depth > CLAIMS_DEPTH_MAX)
-                return false;
+                return i;
         } else if ((c == '}' || c == ']') && depth > 0) {
             depth--;
         }
     }
-    return true;
+    return len;
+}
+
+/* The offset of the first byte that is not part of valid UTF-8; len: there is none. */
+static size_t bad_utf8_at(const char *text, size_t len, struct arena *arena)
+{
+    const char *copy = arena_strndup(arena, text, len); /* with a NUL behind */
+    size_t i = 0;
+    while (i < len) {
+        size_t own = utf8_sequence_len(copy + i);
+        if (own == 0 && copy[i] != '\0')
+            return i;
+        i += own > 0 ? own : 1;
+    }
+    return len;
+}
+
+/* Why jansson refused the text. `near` is behind what it could not read. */
+static const char *why_refused(struct arena *arena, const char *text, size_t len,
+                               const json_error_t *error)
+{
+    size_t bad = bad_utf8_at(text, len, arena);
+    int near = error->position;
+    if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+        return "a byte order mark precedes it";
+    switch (json_error_code(error)) {
+    case json_error_invalid_utf8:
+        return arena_printf(arena, "the byte at offset %zu, 0x%02x, is not UTF-8", bad,
+                            bad < len ? (unsigned char)text[bad] : 0U);
+    case json_error_duplicate_key:
+        return arena_printf(arena, "an object has two members with the name before offset %d",
+                            near);
+    case json_error_numeric_overflow:
+        return arena_printf(arena, "the number before offset %d is too large", near);
+    case json_error_null_byte_in_key:
+        return arena_printf(arena, "the member's name before offset %d has a NUL in it", near);
+    case json_error_premature_end_of_input:
+        return arena_printf(arena, "it ends too early, at offset %zu", len);
+    case json_error_end_of_input_expected:
+        return arena_printf(arena, "something follows it, before offset %d", near);
+    default:
+        return arena_printf(arena, "it is no JSON at or before offset %d", near);
+    }
+}
+
+/* Parses the payload; NULL: it is not one JSON object, and the fault is set. */
+static json_t *parse_payload(struct decoder *d, const char *payload, size_t len)
+{
+    static const char wanted[] = "one JSON object (RFC 8259) without duplicate members";
+    size_t deep = too_deep_at(payload, len);
+    if (deep < len) {
+        decoder_fault(d, NULL,
+                      arena_printf(d->arena,
+                                   "JSON that is nested at most %d levels deep; it is deeper at "
+                                   "offset %zu",
+                                   CLAIMS_DEPTH_MAX, deep));
+        return NULL;
+    }
+    json_error_t error;
+    /* JSON_ALLOW_NUL: a NUL is refused later, with a pointer to it. */
+    json_t *root = json_loadb(payload, len,
+                              JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    if (json_is_object(root))
+        return root;
+    const char *why = root ? kind_of(root) : why_refused(d->arena, payload, len, &error);
+    const char *is = !root ? "" : "it is ";
+    decoder_fault(d, NULL, arena_printf(d->arena, "%s; %s%s", wanted, is, why ? why : "a string"));
+    json_decref(root);
+    return NULL;
 }
 
 void claims_decode(const char *payload, size_t len, struct arena *arena, struct claims *out)
@@ -153,19 +249,9 @@ void claims_decode(const char *payload, size_t len, struct arena *arena, struct 
     assert(payload || len == 0);
     *out = (struct claims){.type = REQUEST_TYPE_COUNT};
     struct decoder d = {.arena = arena, .out = out};
-    if (!is_shallow(payload, len)) {
-        decoder_fault(
-            &d, NULL,
-            arena_printf(arena, "JSON that is nested at most %d levels deep", CLAIMS_DEPTH_MAX));
+    json_t *root = parse_payload(&d, payload, len);
+    if (!root)
         return;
-    }
-    /* JSON_ALLOW_NUL: a NUL is refused later, with a pointer to it. */
-    json_t *root = json_loadb(payload, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    if (!json_is_object(root)) {
-        decoder_fault(&d, NULL, "one JSON object (RFC 8259) without duplicate members, the claims");
-        json_decref(root);
-        return;
-    }
     decode_claims(&d, root);
     decode_request(&d, json_object_get(root, "request"));
     if (!out->pointer)

@@ -22,7 +22,7 @@
  *
  * The first fault, in the order iat, exp, nbf, jti, sub, request and then its fields (unknown
  * fields first, then those of the request's type in the order of docs/messages.md), is left in
- * out->pointer (RFC 6901; "" when the payload is not one JSON object) with out->expected, a phrase
+ * out->pointer (RFC 6901; "" when the payload is not one JSON object; `expected` then says what is wrong with it, and where) with out->expected, a phrase
  * that completes "expected …". What is there and valid is set even then, except out->request and
  * out->content_sha256, which mean something only when out->pointer is NULL.
  *

@@ -28,11 +28,12 @@ void jsonout_labels(struct jsonout *out, const struct labels *labels);
  * "{}" when there are none. Lives in the arena. */
 char *labels_to_json(struct arena *arena, const struct labels *labels);
 /* The reverse, of any JSON text (MySQL's JSON columns reorder members and add blanks). Keys come
- * out in order; strings are copied into the arena. False: not an object of valid labels within the
- * limits of core/limits.h; *out is then as it was. */
+ * out in order; strings are copied into the arena. False: not an object of labels within the limits of
+ * core/limits.h; *out is then as it was. C1 passes: older rows may have it. */
 bool labels_from_json(const char *text, size_t len, struct arena *arena, struct labels *out);
 
-/* Whether valid UTF-8 has at most max_chars characters and no control character (C0 and DEL). */
+/* Whether valid UTF-8 has at most max_chars characters and no control character (C0, DEL
+ * and C1). */
 bool text_is_printable(const char *text, size_t max_chars);
 
 #endif

@@ -75,20 +75,25 @@ enum err signing_key_generate(enum jws_alg alg, struct signing_key **out, struct
     return wrap(pkey, out, f);
 }
 
-/* Reads the open file; ERR_CONFIG if its mode lets others read it. */
-static enum err read_guarded(int fd, char text[KEY_FILE_LEN], size_t *len_out, struct failure *f)
+/* Gives *pkey. What is no private key is refused as that, whoever may read it. */
+static enum err read_guarded(int fd, char text[KEY_FILE_LEN], size_t *len_out, EVP_PKEY **pkey,
+                             struct failure *f)
 {
     struct stat stat;
     if (fstat(fd, &stat) != 0)
         return failure_set(f, ERR_IO, "%s", strerror(errno));
     if (!S_ISREG(stat.st_mode))
         return failure_set(f, ERR_CONFIG, "not a regular file");
-    if (stat.st_mode & (S_IRWXG | S_IRWXO)) {
-        return failure_set(f, ERR_CONFIG,
-                           "others may use this private key (mode %04o): chmod 600 it",
-                           (unsigned)stat.st_mode & 07777u);
+    enum err err = file_read_fd(fd, text, KEY_FILE_LEN, len_out, f);
+    if (err == ERR_OK)
+        err = pkey_parse(text, *len_out, true, pkey, f);
+    if (err == ERR_OK && stat.st_mode & (S_IRWXG | S_IRWXO)) {
+        EVP_PKEY_free(*pkey);
+        err = failure_set(f, ERR_CONFIG,
+                          "others may use this private key (mode %04o): chmod 600 it",
+                          (unsigned)stat.st_mode & 07777u);
     }
-    return file_read_fd(fd, text, KEY_FILE_LEN, len_out, f);
+    return err;
 }
 
 enum err signing_key_read(const char *path, struct signing_key **out, struct failure *f)
@@ -100,10 +105,8 @@ enum err signing_key_read(const char *path, struct signing_key **out, struct fai
     char *text = xmalloc(KEY_FILE_LEN);
     size_t len = 0;
     EVP_PKEY *pkey = NULL;
-    enum err err = read_guarded(fd, text, &len, &inner);
+    enum err err = read_guarded(fd, text, &len, &pkey, &inner);
     close(fd);
-    if (err == ERR_OK)
-        err = pkey_parse(text, len, true, &pkey, &inner);
     if (err == ERR_OK)
         err = wrap(pkey, out, &inner);
     OPENSSL_cleanse(text, len);

@@ -16,11 +16,12 @@
 
 #include "lib/base/mem.h"
 
-#define RSA_BITS_MIN 2048
-#define RSA_BITS_MAX 8192
-#define P256_LEN     32
+#define RSA_BITS_MIN     2048
+#define RSA_BITS_MAX     8192
+#define RSA_EXPONENT_MIN 65537
+#define P256_LEN         32
 /* An RSA number of a JWK is never longer. */
-#define NUMBER_LEN   (RSA_BITS_MAX / 8)
+#define NUMBER_LEN       (RSA_BITS_MAX / 8)
 
 struct member {
     const char *name;  /* in the JWK */
@@ -39,6 +40,26 @@ static const struct member rsa_members[] = {
 
 /* --- which keys pass --- */
 
+/* Whether the modulus has the form of the keys that a faulty library made: its primes are
+ * k * M + 65537^a mod M, where M is the product of the first primes (Nemec et al., "The Return of
+ * Coppersmith's Attack", 2017). So modulo each of these primes it is a power of 65537, which a
+ * random modulus is for all of them once in 2^27. */
+static bool is_roca(const BIGNUM *n)
+{
+    for (BN_ULONG p = 3; p <= 167; p += 2) {
+        bool prime = true;
+        for (BN_ULONG i = 3; i * i <= p; i += 2)
+            prime = prime && p % i != 0;
+        BN_ULONG rest = BN_mod_word(n, p), power = 1;
+        do {
+            power = power * (RSA_EXPONENT_MIN % p) % p;
+        } while (power != rest && power != 1);
+        if (prime && power != rest)
+            return false;
+    }
+    return true;
+}
+
 static enum err check_rsa(const EVP_PKEY *pkey, struct failure *f)
 {
     int bits = EVP_PKEY_get_bits(pkey);
@@ -48,15 +69,23 @@ static enum err check_rsa(const EVP_PKEY *pkey, struct failure *f)
     }
     BIGNUM *n = NULL;
     BIGNUM *e = NULL;
-    bool got = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) == 1 &&
-               EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) == 1;
-    /* With exponent 1 everybody can sign; a huge one makes each verification slow. */
-    bool fine = got && BN_is_odd(n) && BN_is_odd(e) && !BN_is_one(e) && BN_num_bits(e) <= 64;
+    const char *wrong = NULL;
+    if (EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) != 1 ||
+        EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) != 1) {
+        wrong = "an RSA key without modulus or exponent";
+    } else if (!BN_is_odd(n)) {
+        wrong = "an RSA key whose modulus is even: anybody can find its factors";
+    } else if (!BN_is_odd(e) || BN_get_word(e) < RSA_EXPONENT_MIN) {
+        wrong = "an RSA key whose exponent is even or below 65537 (FIPS 186-5): make a new one";
+    } else if (BN_num_bits(e) > 64) {
+        wrong = "an RSA key whose exponent has more than 64 bits: verifying is slow";
+    } else if (is_roca(n)) {
+        wrong = "an RSA key of the weak kind of CVE-2017-15361 (ROCA): its private key can be "
+                "computed; make a new one with other software";
+    }
     BN_free(n);
     BN_free(e);
-    if (!fine)
-        return failure_set(f, ERR_CONFIG, "not a sound RSA key");
-    return ERR_OK;
+    return wrong ? failure_set(f, ERR_CONFIG, "%s", wrong) : ERR_OK;
 }
 
 static enum err check_kind(const EVP_PKEY *pkey, struct failure *f)
@@ -81,6 +110,10 @@ enum jws_alg pkey_alg(const EVP_PKEY *pkey)
 
 /* --- PEM --- */
 
+static const char is_private[] =
+    "this is a private key, which must not leave its owner: give the public key";
+static const char is_public[] = "this is a public key: signing takes the private one";
+
 /* Keys with a passphrase are refused: a service cannot ask for one. */
 static int no_passphrase(char *buf, int size, int writing, void *arg)
 {
@@ -94,7 +127,7 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
 static const char *why_not_public(const char *name)
 {
     if (strstr(name, "PRIVATE KEY"))
-        return "this is a private key, which must not leave its owner: give the public key";
+        return is_private;
     if (strcmp(name, "RSA PUBLIC KEY") == 0)
         return "a PKCS #1 public key: convert it with `openssl rsa -RSAPublicKey_in -pubout`";
     if (strstr(name, "CERTIFICATE"))
@@ -133,8 +166,12 @@ static enum err read_private(BIO *bio, const char *pem, EVP_PKEY **out, struct f
                            "the key has a passphrase: remove it with `openssl pkey`, and guard the "
                            "file by its mode");
     }
-    if (strstr(pem, "-----BEGIN PUBLIC KEY-----"))
-        return failure_set(f, ERR_CONFIG, "this is a public key: signing takes the private one");
+    if (strstr(pem, "PUBLIC KEY-----"))
+        return failure_set(f, ERR_CONFIG, "%s", is_public);
+    if (strstr(pem, "CERTIFICATE-----")) {
+        return failure_set(f, ERR_CONFIG,
+                           "this is a certificate, which is public: signing takes its private key");
+    }
     return failure_set(f, ERR_CONFIG, "neither a PEM private key nor a JWK");
 }
 
@@ -201,9 +238,31 @@ static EVP_PKEY *build(const char *type, OSSL_PARAM_BLD *builder, bool private)
     return pkey;
 }
 
-/* "alg" and "use" are optional, but must match the key. */
-static enum err check_purpose(const json_t *jwk, const char *alg, struct failure *f)
+static bool has_operation(const json_t *operations, const char *name)
 {
+    size_t i;
+    const json_t *item;
+    json_array_foreach(operations, i, item)
+    {
+        if (json_is_string(item) && strcmp(json_string_value(item), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* "alg", "use" and "key_ops" are optional, but must match the key and what it is read for. */
+static enum err check_purpose(const json_t *jwk, const char *alg, bool private, struct failure *f)
+{
+    const json_t *operations = json_object_get(jwk, "key_ops");
+    const char *needed = private ? "sign" : "verify";
+    bool secret = json_object_get(jwk, "d") != NULL;
+    if (secret != private)
+        return failure_set(f, ERR_CONFIG, "%s", secret ? is_private : is_public);
+    if (operations && !has_operation(operations, needed)) {
+        return failure_set(f, ERR_CONFIG,
+                           "a JWK whose \"key_ops\" does not allow \"%s\", which it is for",
+                           needed);
+    }
     const json_t *given_alg = json_object_get(jwk, "alg");
     const json_t *use = json_object_get(jwk, "use");
     if (given_alg && (!json_is_string(given_alg) || strcmp(json_string_value(given_alg), alg) != 0))
@@ -219,7 +278,7 @@ static enum err rsa_from_jwk(const json_t *jwk, bool private, EVP_PKEY **out, st
 {
     BIGNUM *numbers[RSA_MEMBERS] = {NULL};
     size_t count = private ? RSA_MEMBERS : RSA_PUBLIC_MEMBERS;
-    enum err err = check_purpose(jwk, "RS256", f);
+    enum err err = check_purpose(jwk, "RS256", private, f);
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     assert(builder);
     for (size_t i = 0; i < count && err == ERR_OK; i++) {
@@ -250,7 +309,7 @@ static bool p256_member(const json_t *jwk, const char *name, unsigned char out[P
 
 static enum err ec_from_jwk(const json_t *jwk, bool private, EVP_PKEY **out, struct failure *f)
 {
-    enum err err = check_purpose(jwk, "ES256", f);
+    enum err err = check_purpose(jwk, "ES256", private, f);
     if (err != ERR_OK)
         return err;
     const char *curve = json_string_value(json_object_get(jwk, "crv"));
@@ -293,7 +352,9 @@ static enum err pkey_from_jwk(const char *json, size_t len, bool private, EVP_PK
     }
     const char *kty = json_string_value(json_object_get(jwk, "kty"));
     enum err err;
-    if (kty && strcmp(kty, "RSA") == 0) {
+    if (json_object_get(jwk, "keys")) {
+        err = failure_set(f, ERR_CONFIG, "a set of JWKs: give one of its \"keys\" alone");
+    } else if (kty && strcmp(kty, "RSA") == 0) {
         err = rsa_from_jwk(jwk, private, out, f);
     } else if (kty && strcmp(kty, "EC") == 0) {
         err = ec_from_jwk(jwk, private, out, f);

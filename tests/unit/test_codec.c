@@ -393,7 +393,7 @@ static void test_phrases(void **state)
 {
     (void)state;
     assert_fault(decode("[]"), "",
-                 "one JSON object (RFC 8259) without duplicate members, the claims");
+                 "one JSON object (RFC 8259) without duplicate members; it is a list");
     assert_fault(decode("{}"), "/iat", "an integer from 0 to 253402300799 (it is missing)");
     assert_fault(decode_request("{\"type\":\"booking.cancel\",\"boking\":7}"), "/request/boking",
                  "no field but type, booking, series (did you mean booking?)");

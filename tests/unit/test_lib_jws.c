@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -356,6 +357,11 @@ static void test_refused_jwks(void **state)
         {"{\"kty\":\"RSA\",\"n\":\"\",\"e\":\"AQAB\"}", "\"n\" is missing"},
         {"{\"kty\":\"RSA\",\"alg\":\"PS256\"}", "another algorithm"},
         {"{\"kty\":\"RSA\",\"use\":\"enc\"}", "not for signatures"},
+        {"{\"kty\":\"RSA\",\"key_ops\":[\"encrypt\"]}", "does not allow \"verify\""},
+        {"{\"kty\":\"EC\",\"key_ops\":[\"sign\"]}", "does not allow \"verify\""},
+        {"{\"kty\":\"EC\",\"key_ops\":\"verify\"}", "does not allow \"verify\""},
+        {"{\"kty\":\"EC\",\"crv\":\"P-256\",\"d\":\"AA\"}", "private key, which must not leave"},
+        {"{\"keys\":[]}", "a set of JWKs"},
         {"{\"kty\":\"EC\"}", "curve"},
         {"{\"kty\":\"EC\",\"crv\":\"P-384\"}", "curve"},
         {"{\"kty\":\"EC\",\"crv\":\"P-256\"}", "\"x\", \"y\" is missing"},
@@ -377,12 +383,12 @@ static void test_refused_jwks(void **state)
 static void test_refused_rsa_numbers(void **state)
 {
     (void)state;
-    /* Exponents 1 (anyone can sign), 2 and 0. */
-    static const char *const exponents[] = {"AAAB", "AAAC", "AAAA"};
-    for (size_t i = 0; i < 3; i++) {
+    /* Exponents 1 (anyone can sign), 2, 0 and 3. */
+    static const char *const exponents[] = {"AAAB", "AAAC", "AAAA", "AAAD"};
+    for (size_t i = 0; i < 4; i++) {
         char *text = xstrdup(rsa_jwk);
         memcpy(strstr(text, "AQAB\""), exponents[i], 4);
-        refused(text, "RSA");
+        refused(text, "exponent is even or below 65537");
         free(text);
     }
     /* A number of 20,000 bits. */
@@ -393,6 +399,47 @@ static void test_refused_rsa_numbers(void **state)
     buf_puts(&long_key, "\"}");
     refused(long_key.data, "\"n\"");
     buf_fini(&long_key);
+}
+
+/* The modulus 65537^100 + k * M, of 2048 bits and odd, M being the product of the first 39 primes, has
+ * the mark of CVE-2017-15361; one that is 2 larger has not. */
+static void test_refused_roca(void **state)
+{
+    (void)state;
+    BN_CTX *ctx = BN_CTX_new();
+    BIGNUM *product = BN_new(), *n = BN_new(), *power = BN_new(), *k = BN_new();
+    BN_one(product);
+    for (BN_ULONG p = 2; p <= 167; p++) {
+        bool prime = true;
+        for (BN_ULONG i = 2; i * i <= p; i++)
+            prime = prime && p % i != 0;
+        if (prime)
+            BN_mul_word(product, p);
+    }
+    BN_set_word(n, 65537);
+    BN_set_word(k, 100);
+    BN_mod_exp(power, n, k, product, ctx);
+    BN_set_bit(k, 2047 - BN_num_bits(product) + 1);
+    BN_mul(n, product, k, ctx);
+    BN_add(n, n, power);
+    for (int i = 0; i < 2; i++, BN_add_word(n, 2)) {
+        unsigned char bytes[256];
+        assert_int_equal(BN_bn2binpad(n, bytes, sizeof(bytes)), sizeof(bytes));
+        char *text = base64url_encode(bytes, sizeof(bytes));
+        char *jwk = xasprintf("{\"kty\":\"RSA\",\"e\":\"AQAB\",\"n\":\"%s\"}", text);
+        if (i == 0) {
+            refused(jwk, "ROCA");
+        } else {
+            jws_key_free(key_of(jwk));
+        }
+        free(jwk);
+        free(text);
+    }
+    BN_free(product);
+    BN_free(n);
+    BN_free(power);
+    BN_free(k);
+    BN_CTX_free(ctx);
 }
 
 /* Takes pkey. */
@@ -548,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_odd_signatures),
         cmocka_unit_test(test_refused_jwks),
         cmocka_unit_test(test_refused_rsa_numbers),
+        cmocka_unit_test(test_refused_roca),
         cmocka_unit_test(test_refused_pems),
         cmocka_unit_test(test_pem_cut_or_changed),
         cmocka_unit_test(test_base64url_round_trips),
