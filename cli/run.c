@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/print.h"
 #include "lib/base/standard.h"
+#include "lib/base/stop.h"
 #include "lib/base/version.h"
 #include "lib/print/pager.h"
 
@@ -22,6 +23,7 @@ static struct berth_client *volatile interruptible;
 static void on_signal(int number)
 {
     signal_seen = number;
+    stop_soon(128 + number);
     if (interruptible)
         berth_interrupt(interruptible);
 }

@@ -3,7 +3,10 @@ every check on the farm passes."""
 
 import os
 import signal
+import socket
 import time
+
+import pytest
 
 from berthtest.check import check_farm
 from berthtest.faults import HALF, loaded, patient, report
@@ -157,3 +160,47 @@ def test_claimed_by_another_worker(farm):
     worker.wait_log(r"joining the group again")
     assert second.epoch == first.epoch + 2
     check_farm(farm)
+
+
+def unanswered(farm, program, *arguments, **settings):
+    """Starts a program against a server that accepts connections and never answers, and returns it when it
+    is connected. `settings` name the server: {} stands for its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        port = server.getsockname()[1]
+        process = farm.start(program, *arguments, environment=farm.environment(
+            **{key: value.format(port) for key, value in settings.items()}))
+        connection, _ = server.accept()
+        yield process
+        connection.close()
+
+
+DATABASE = {"BERTH_DB_PORT": "{}"}
+KAFKA = {"BERTH_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:{}"}
+READER = {"BERTH_READER_URL": "http://127.0.0.1:{}"}
+
+
+@pytest.mark.parametrize("database", ["mysql"], indirect=True)
+def test_a_signal_ends_every_wait(farm):
+    """Within 2 s; a busy machine gets 2 s more, less than any of these waits takes."""
+    for status, settings, program, *arguments in (
+            (0, DATABASE, "berth-reader"), (0, DATABASE, "berth-worker"), (0, KAFKA, "berth-worker"),
+            (-signal.SIGTERM, DATABASE, "berth-admin", "status"),
+            (-signal.SIGTERM, KAFKA, "berth-admin", "status"),
+            (-signal.SIGTERM, KAFKA, "berth-admin", "audit"),
+            (-signal.SIGTERM, READER, "berth", "list"),
+            (143, KAFKA, "berth", "watch")):
+        for process in unanswered(farm, program, *arguments, **settings):
+            time.sleep(0.3)  # it may be past the connection, or not: any place must do
+            begin = time.monotonic()
+            process.signal(signal.SIGTERM)
+            process.wait(status)
+            assert time.monotonic() - begin < 4, f"{program} {arguments}: {process.tail()}"
+
+
+@pytest.mark.parametrize("database", ["mysql"], indirect=True)
+def test_a_signal_ends_a_wait_for_the_database(farm):
+    for program in ("berth-reader", "berth-worker"):
+        process = farm.start(program, environment=farm.environment(BERTH_DB_PORT=1))
+        process.wait_log("cannot start yet")
+        assert process.stop(0) < 4

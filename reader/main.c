@@ -12,7 +12,7 @@
 #include "reader/server.h"
 
 /* The main thread only waits for a signal. */
-#define WAIT_MS            1000
+#define WAIT_MS            100
 #define START_RETRY_MIN_MS 100
 #define START_RETRY_MAX_MS 5000
 
@@ -31,6 +31,7 @@ static enum err wait_for_database(const struct mysql_settings *settings, struct 
             break;
         log_failure(LOG_WARN, "cannot start yet", f);
         clock_sleep_ms(backoff_next(&pause));
+        err = ERR_INTERRUPTED; /* if a signal has ended the pause */
     }
     mysql_session_free(session);
     return err;

@@ -20,7 +20,7 @@
 #define WORKER_PING_MS           3000
 /* Longest wait for outstanding deliveries in a revoke, and at shutdown. */
 #define WORKER_REVOKE_FLUSH_MS   5000
-#define WORKER_SHUTDOWN_FLUSH_MS 10000
+#define WORKER_SHUTDOWN_FLUSH_MS 1000
 /* Number of offsets below next_offset that the resume check searches for the last decided message, and
  * thus the most that the position moves behind it. */
 #define WORKER_HOLE_MAX          1000

@@ -19,6 +19,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/print.h"
+#include "lib/base/stop.h"
 #include "lib/base/timetext.h"
 
 /* How long an event of another partition may be late (--wait). Alarms are delayed by as much. */
@@ -63,6 +64,7 @@ static volatile sig_atomic_t signal_seen;
 static void on_signal(int number)
 {
     signal_seen = number;
+    stop_soon(128 + number);
 }
 
 static void watch_signals(void)

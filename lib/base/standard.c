@@ -7,8 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/base/stop.h"
+
 void standard_open(void)
 {
+    stop_as_process_1();
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) != -1 || errno != EBADF)
             continue;

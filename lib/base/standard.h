@@ -6,7 +6,7 @@
 
 /* Opens those that the caller closed, so that no socket or file gets their number and no output ends
  * up in it. To be called first in main. What is opened is /dev/null for the other direction: reading
- * from it, or writing to it, fails instead of passing unnoticed. */
+ * from it, or writing to it, fails instead of passing unnoticed. Also calls stop_as_process_1. */
 void standard_open(void);
 /* Sends what is buffered of stdout. ERR_IO: something printed since the start could not be written. */
 enum err standard_flush(struct failure *f);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/standard.h"
+#include "lib/base/stop.h"
 #include "lib/base/version.h"
 
 const struct option_spec service_options[] = {
@@ -23,6 +24,7 @@ static void stop(int signal_number)
 {
     (void)signal_number;
     stopping = 1;
+    stop_soon(EXIT_CODE_OK);
 }
 
 bool service_stopping(void)

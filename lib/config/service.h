@@ -18,7 +18,8 @@ struct service {
     enum err (*run)(const struct config *cfg, const struct options *opts, struct failure *f);
 };
 
-/* Returns the exit code: 0 also after SIGTERM or SIGINT; 2 when starting again unchanged does not
+/* Returns the exit code: 0 also after SIGTERM or SIGINT, after which the program ends within 2 s even
+ * if it waits for a server (stop_soon); 2 when starting again unchanged does not
  * help (usage, configuration, no farm, other schema version, topics not as they should be). */
 int service_main(const struct service *service, int argc, char **argv);
 /* Whether SIGTERM or SIGINT has arrived. */

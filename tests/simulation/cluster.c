@@ -421,7 +421,7 @@ static enum err port_publish(void *self, const struct broker_event *event, struc
 static enum err port_flush(void *self, int32_t part, int timeout_ms, struct failure *f)
 {
     struct broker_client *c = self;
-    assert(timeout_ms <= WORKER_SHUTDOWN_FLUSH_MS);
+    assert(timeout_ms <= WORKER_REVOKE_FLUSH_MS);
     if (part >= 0)
         c->parts[part].flushes++;
     process_call(c->process, "flush");
