@@ -238,6 +238,22 @@ def test_open_transactions_and_other_consumers(farm):
     producer.abort_transaction(30)
 
 
+def test_another_claim_of_the_same_epoch(farm):
+    """A fail-over can lose a claim; then another worker's claim has the same epoch. The row names another
+    session: the worker that reads it again claims anew."""
+    worker = farm.start_worker()
+    worker.wait_log(r"part=5 .*to=running")
+    epochs = {part: farm.partition_row(part)["epoch"] for part in (4, 5)}
+    with farm.sql.cursor() as cursor:
+        cursor.execute("UPDATE request_partition SET connection_id = 1 WHERE part = 5")
+    kill_sessions(farm)
+    worker.wait_log(r"part=5 .*to=lost .*another worker has claimed it")
+    wait_until(lambda: farm.partition_row(5)["epoch"] > epochs[5], "it is claimed anew", 30)
+    assert farm.events.decision(farm.publish("garbage", partition=5)).reason == "malformed"
+    assert "part=4 from=checking to=lost" not in worker.text()
+    check_farm(farm)
+
+
 # ---- wrong worlds --------------------------------------------------------------------------------
 
 REQUEST_SETTINGS = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete",

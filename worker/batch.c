@@ -213,6 +213,7 @@ static enum err decide_and_write(struct batch *b, struct failure *f)
         decide_item(b, b->items[i], &b->rows[p], &b->decisions[i]);
     }
     for (p = 0; p < b->part_count; p++) {
+        b->parts[p]->session = b->w->session.connection_id;
         b->rows[p].progress_epoch = b->rows[p].epoch;
         if (b->parts[p]->acked_seq > b->rows[p].published_seq)
             b->rows[p].published_seq = b->parts[p]->acked_seq;

@@ -69,6 +69,7 @@ static enum err claim(struct worker *w, struct part *part, struct failure *f)
         return failure_wrap(f, "claim partition %" PRId32, part->number);
     }
     part->row = row;
+    part->session = w->session.connection_id;
     part->row_known = true;
     part->tail_known = part->excused = false;
     part->published_noted = row.published_seq;
@@ -87,6 +88,15 @@ static void advance_claiming(struct worker *w, struct part *part)
         return;
     }
     worker_part_set(w, part, PART_CHECKING, NULL);
+}
+
+/* Whether the row, read again in a new session, is as this owner left it. The epoch alone does not say
+ * so: a fail-over may have lost this owner's claim, and another worker's claim then has the same
+ * epoch. */
+static bool is_ours(const struct part *part, const struct partition_row *row)
+{
+    return row->epoch == part->row.epoch &&
+           (row->connection_id == part->row.connection_id || row->connection_id == part->session);
 }
 
 /* Begins a transaction and locks the partition's row in it. */
@@ -117,7 +127,7 @@ static enum err reread_row(struct worker *w, struct part *part, struct failure *
                         "docs/operations.md",
                         part->number, part->row.epoch, part->row.last_seq, row.epoch, row.last_seq);
     }
-    if (row.epoch != part->row.epoch)
+    if (!is_ours(part, &row))
         return part_epoch_lost(part, f);
     if (row.halted[0])
         return halt_set(f, ERR_PARTITION_HALTED, row.halt_cause, "%s", row.halted);
@@ -225,6 +235,7 @@ static enum err move(struct worker *w, struct part *part, int64_t next_offset,
     struct partition_row to = part->row;
     to.next_offset = next_offset;
     to.progress_epoch = progress_epoch;
+    part->session = w->session.connection_id;
     struct store_batch batch = {.partition_count = 1, .partitions = &to, .world = w->world};
     world_batch_begin(w->world);
     if (err == ERR_OK)

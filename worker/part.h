@@ -46,6 +46,7 @@ struct part {
     enum part_state state;
     /* The row as last read or written; row.epoch is this worker's in the states after CLAIMING. */
     struct partition_row row;
+    uint64_t session;  /* the last one in which this worker may have written the row */
     bool row_known;    /* row equals the stored one; false after an unknown outcome */
     bool tail_known;   /* sent_seq and acked_seq follow from a tail that was read */
     int64_t sent_seq;  /* last event handed to the producer */

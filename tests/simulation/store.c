@@ -285,8 +285,9 @@ static enum err claim_once(struct store_client *c, int32_t part, struct partitio
     row.epoch++;
     row.connection_id = c->session->id;
     check_claim(c->sim, c->process, part);
-    c->db->now.owners[part] = c->process->life;
     commit_change(c, &row);
+    /* Not before: a replica that lacks this claim has the owner before it. */
+    c->db->now.owners[part] = c->process->life;
     *out = row;
     return ERR_OK;
 }
