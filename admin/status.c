@@ -11,6 +11,7 @@ static const struct admin_column columns[] = {{"farm", "Farm"},
                                               {"partitions", "Partitions"},
                                               {"halted_partitions", "Halted partitions"},
                                               {"decisions", "Decisions"},
+                                              {"ids_used_percent", "Booking ids used (%)"},
                                               {"undecided", "Undecided requests"},
                                               {"unpublished", "Unpublished events"},
                                               {"machines", "Machines"},
@@ -24,21 +25,17 @@ static const struct admin_column columns[] = {{"farm", "Farm"},
                                               {0}};
 
 /* What the database knows, in the order of STATUS_SQL. */
-static const struct admin_column counted[] = {{"farm", NULL},
-                                              {"halted", NULL},
-                                              {"partitions", NULL},
-                                              {"halted_partitions", NULL},
-                                              {"decisions", NULL},
-                                              {"machines", NULL},
-                                              {"machines_up", NULL},
-                                              {"clients", NULL},
-                                              {"keys", NULL},
-                                              {"limits", NULL},
-                                              {0}};
+static const struct admin_column counted[] = {{"farm", NULL},       {"halted", NULL},
+                                              {"partitions", NULL}, {"halted_partitions", NULL},
+                                              {"decisions", NULL},  {"ids_used_percent", NULL},
+                                              {"machines", NULL},   {"machines_up", NULL},
+                                              {"clients", NULL},    {"keys", NULL},
+                                              {"limits", NULL},     {0}};
 #define STATUS_SQL                                                                                 \
     "SELECT name, halted, partitions, "                                                            \
     "(SELECT COUNT(*) FROM request_partition WHERE halted <> ''), "                                \
     "(SELECT COALESCE(SUM(last_seq), 0) FROM request_partition), "                                 \
+    "(SELECT COALESCE(MAX(last_seq), 0) * 100 DIV 4294967296 FROM request_partition), "            \
     "(SELECT COUNT(*) FROM machine WHERE state <> 'retired'), "                                    \
     "(SELECT COUNT(*) FROM machine WHERE state = 'up'), (SELECT COUNT(*) FROM client), "           \
     "(SELECT COUNT(*) FROM client_key WHERE revoked_at_ms IS NULL), " ADMIN_LIMIT_COLUMNS(         \
@@ -49,7 +46,7 @@ static enum err read_counts(struct admin *admin, json_t **out, struct failure *f
     MYSQL_ROW row;
     enum err err = admin_row(admin, "read the status", admin_sql(STATUS_SQL), &row, f);
     if (row)
-        *out = admin_json_row(counted, "ssiiiiiiil", row);
+        *out = admin_json_row(counted, "ssiiiiiiiil", row);
     return err != ERR_OK || row ? err : admin_no_farm(f);
 }
 

@@ -170,6 +170,9 @@ def test_partition_commands(farm):
     assert "partition 2 stands at offset 0" in refused
     assert farm.admin_json("reject", 2, 0)["partition"] == 2
     assert farm.partition_row(2)["reject_offset"] == 0
+    with farm.sql.cursor() as cursor:
+        cursor.execute("UPDATE request_partition SET last_seq = 3500000000 WHERE part = 7")
+    assert farm.admin_json("status")["ids_used_percent"] == 81
 
 
 def test_reject(farm):

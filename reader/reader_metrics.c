@@ -77,6 +77,9 @@ static const struct metric gpus = {"berth_gpus", METRIC_GAUGE, METRIC_COUNT,
 static const struct metric request_lag = {
     "berth_request_lag", METRIC_GAUGE, METRIC_COUNT,
     "Offsets of the request partition that are not decided yet, owned by a worker or not."};
+static const struct metric sequence = {
+    "berth_partition_sequence", METRIC_GAUGE, METRIC_COUNT,
+    "The partition's last decision; 4294967295 is the last that can book."};
 
 /* --- from memory ---------------------------------------------------------------------------- */
 
@@ -173,6 +176,10 @@ static void put_partitions(MYSQL_RES *rows, const struct ends *ends, struct buf 
         metric_cause(out, &metric_partition_halted, row[0],
                      halt_cause_name(halt_cause_read(row[1], row[2])));
     }
+    metric_head(out, &sequence);
+    mysql_data_seek(rows, 0);
+    while ((row = mysql_fetch_row(rows)))
+        metric_sample(out, &sequence, METRIC_LABELS({"partition", row[0]}), field_int(row[4]));
     if (!ends->offsets)
         return;
     metric_head(out, &request_lag);
@@ -194,7 +201,7 @@ static const struct {
      put_machines},
     {"read farm", "SELECT partitions, halted, halt_cause FROM farm", put_farm},
     {"read partitions",
-     "SELECT part, halted, halt_cause, next_offset FROM request_partition ORDER BY part",
+     "SELECT part, halted, halt_cause, next_offset, last_seq FROM request_partition ORDER BY part",
      put_partitions},
 };
 
