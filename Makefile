@@ -52,7 +52,7 @@ sanitize += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=al
 	-fno-omit-frame-pointer
 endif
 
-packages := rdkafka jansson libjwt libmicrohttpd libcurl libcrypto libmariadb glib-2.0 zlib
+packages := rdkafka jansson libjwt libmicrohttpd libcurl libcrypto libmariadb zlib
 no_build_goals := test setup demo demo-stop bench bench-reader bench-start lint tidy-flags format stack-up stack-down clean help fresh
 ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(packages) cmocka && echo yes),yes)

@@ -127,7 +127,9 @@ static enum err read_moment(const struct admin *admin, const char *option, int64
     const char *text = options_value(admin->opts, option);
     if (!text)
         return ERR_OK;
-    enum err err = cli_time_parse(text, clock_wall_ms(), NULL, out, f);
+    enum err err = cli_time_check_environment(f);
+    if (err == ERR_OK)
+        err = cli_time_parse(text, clock_wall_ms(), NULL, out, f);
     return err != ERR_OK ? failure_wrap(f, "--%s", option) : ERR_OK;
 }
 

@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <glib.h>
 #include <jansson.h>
 
 #include "lib/base/mem.h"
@@ -18,9 +17,11 @@
 #include "lib/token/jws.h"
 #include <berth.h>
 
+/* An input has fewer lines. */
+#define LINE_MAX_NUMBER (1 << 28)
+
 /* The last outcome of a line. */
 struct entry {
-    uint64_t number;
     bool decided, accepted;
     char id[JOURNAL_ID_LEN];         /* "": not known */
     char digest[JOURNAL_DIGEST_LEN]; /* of the line; "": not known */
@@ -31,7 +32,8 @@ struct journal {
     FILE *file; /* NULL: read only, and missing */
     bool is_output;
     char run[BERTH_UUID_LEN]; /* "": not known yet */
-    GHashTable *entries;      /* by number */
+    struct entry **entries;   /* by number; NULL: no outcome */
+    size_t entry_count;
 };
 
 struct journal_line journal_line(uint64_t number, const char *text, size_t len)
@@ -66,20 +68,38 @@ static enum err take_run(struct journal *j, const struct journal_run *run, const
     return ERR_OK;
 }
 
+/* The line's entry; NULL: it has none. */
+static const struct entry *find(const struct journal *j, uint64_t number)
+{
+    return number < j->entry_count ? j->entries[number] : NULL;
+}
+
+/* The same, made if there is none. */
+static struct entry *place_of(struct journal *j, size_t number)
+{
+    size_t count = j->entry_count;
+    if (number >= count) {
+        j->entry_count = number + number / 2 + 1;
+        j->entries = xrealloc(j->entries, j->entry_count * sizeof(struct entry *));
+        memset(j->entries + count, 0, (j->entry_count - count) * sizeof(struct entry *));
+    }
+    if (!j->entries[number])
+        j->entries[number] = xcalloc(1, sizeof(struct entry));
+    return j->entries[number];
+}
+
 static bool take_outcome(struct journal *j, const json_t *row)
 {
     const char *outcome = member_text(row, "outcome");
     const char *id = member_or(row, "request.id", member_shown(row, "event.data.request.id"));
     json_int_t number = member_number(row, "line");
-    if (!outcome || number < 1)
+    if (!outcome || number < 1 || number > LINE_MAX_NUMBER)
         return false;
-    struct entry *entry = xcalloc(1, sizeof(*entry));
-    entry->number = (uint64_t)number;
+    struct entry *entry = place_of(j, (size_t)number);
     entry->accepted = strcmp(outcome, "accepted") == 0;
     entry->decided = entry->accepted || strcmp(outcome, "rejected") == 0;
     snprintf(entry->id, sizeof(entry->id), "%s", id);
     snprintf(entry->digest, sizeof(entry->digest), "%s", member_shown(row, "digest"));
-    g_hash_table_replace(j->entries, &entry->number, entry);
     return true;
 }
 
@@ -175,12 +195,11 @@ enum err journal_open(const char *path, const struct journal_run *run, bool read
 {
     struct journal *j = xcalloc(1, sizeof(*j));
     j->path = xstrdup(path);
-    j->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free);
     enum err err = open_file(j, read_only, f);
     if (err == ERR_OK && j->file)
         err = read_rows(j, run, read_only, f);
     if (err == ERR_OK && !j->run[0]) {
-        j->is_output = g_hash_table_size(j->entries) > 0;
+        j->is_output = j->entry_count > 0;
         berth_uuid7(j->run);
         if (!read_only)
             err = write_run(j, run, f);
@@ -199,7 +218,9 @@ void journal_close(struct journal *j)
         return;
     if (j->file)
         fclose(j->file);
-    g_hash_table_destroy(j->entries);
+    for (size_t i = 0; i < j->entry_count; i++)
+        free(j->entries[i]);
+    free(j->entries);
     free(j->path);
     free(j);
 }
@@ -207,7 +228,7 @@ void journal_close(struct journal *j)
 enum err journal_find(const struct journal *j, const struct journal_line *line, bool *decided,
                       bool *accepted, struct failure *f)
 {
-    const struct entry *entry = g_hash_table_lookup(j->entries, &line->number);
+    const struct entry *entry = find(j, line->number);
     *decided = entry && entry->decided;
     *accepted = entry && entry->accepted;
     if (!entry || !entry->digest[0] || strcmp(line->digest, entry->digest) == 0)
@@ -220,7 +241,7 @@ enum err journal_find(const struct journal *j, const struct journal_line *line, 
 
 const char *journal_id(const struct journal *j, uint64_t number, char id[JOURNAL_ID_LEN])
 {
-    const struct entry *entry = g_hash_table_lookup(j->entries, &number);
+    const struct entry *entry = find(j, number);
     if (entry && entry->id[0]) {
         snprintf(id, JOURNAL_ID_LEN, "%s", entry->id);
     } else {

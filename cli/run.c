@@ -84,13 +84,28 @@ enum err cli_moment(const struct cli *cli, const char *option, int64_t *ms_out, 
     return ERR_OK;
 }
 
+/* --to: "mon" is the first one after --from. */
+static enum err parse_to(const struct cli *cli, int64_t from_ms, int64_t *to_ms, struct failure *f)
+{
+    const char *text = cli_value(cli, "to");
+    int64_t after_ms = from_ms != 0 ? from_ms + 1 : cli->now_ms;
+    *to_ms = 0;
+    if (text && cli_time_parse_after(text, cli->now_ms, after_ms, cli->zone, to_ms, f) != ERR_OK)
+        return failure_wrap(f, "--to");
+    return ERR_OK;
+}
+
 enum err cli_from_to(const struct cli *cli, int64_t *from_ms, int64_t *to_ms, struct failure *f)
 {
-    char text[CLI_TIME_LEN];
-    if (cli_moment(cli, "from", from_ms, f) != ERR_OK || cli_moment(cli, "to", to_ms, f) != ERR_OK)
+    char text[CLI_TIME_LEN], from[CLI_TIME_LEN];
+    if (cli_moment(cli, "from", from_ms, f) != ERR_OK ||
+        parse_to(cli, *from_ms, to_ms, f) != ERR_OK)
         return f->err;
-    if (*from_ms != 0 && *to_ms != 0 && *to_ms <= *from_ms)
-        return failure_set(f, ERR_USAGE, "--to is not after --from");
+    if (*from_ms != 0 && *to_ms != 0 && *to_ms <= *from_ms) {
+        return failure_set(f, ERR_USAGE, "--to, %s, is not after --from, %s",
+                           cli_time_show(*to_ms, cli->zone, text),
+                           cli_time_show(*from_ms, cli->zone, from));
+    }
     if (*from_ms != 0 && *to_ms != 0) {
         cli_note(cli, "window: %s", cli_time_window(*from_ms, *to_ms, cli->zone, text));
     } else if (*from_ms != 0) {
@@ -145,8 +160,8 @@ static enum err take_common(struct cli *cli, struct failure *f)
     cli->zone = cli_value(cli, "tz");
     enum err err = take_format(cli, f);
     if (err == ERR_OK && cli->zone)
-        err = cli_time_check_zone(cli->zone, f);
-    return err;
+        return cli_time_check_zone(cli->zone, f);
+    return err == ERR_OK ? cli_time_check_environment(f) : err;
 }
 
 /* -X NAME=VALUE */

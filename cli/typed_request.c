@@ -6,12 +6,14 @@
 
 #include "lib/base/timetext.h"
 
-static enum err parse_one(const struct cli_window_text *text, const char *option, const char *value,
-                          int64_t *ms_out, struct failure *f)
+static enum err check_order(const struct cli_window *window, const char *zone, struct failure *f)
 {
-    if (cli_time_parse(value, text->now_ms, text->zone, ms_out, f) != ERR_OK)
-        return failure_wrap(f, "%s", option);
-    return ERR_OK;
+    char start[CLI_TIME_LEN], end[CLI_TIME_LEN];
+    if (!window->has_start || !window->has_end || window->end_ms > window->start_ms)
+        return ERR_OK;
+    return failure_set(f, ERR_USAGE, "--end, %s, is not after --start, %s",
+                       cli_time_show(window->end_ms, zone, end),
+                       cli_time_show(window->start_ms, zone, start));
 }
 
 enum err cli_window_parse(const struct cli_window_text *text, struct cli_window *out,
@@ -23,16 +25,20 @@ enum err cli_window_parse(const struct cli_window_text *text, struct cli_window 
                                 .starts_now = text->start && cli_time_is_now(text->start)};
     if (text->end && text->duration)
         return failure_set(f, ERR_USAGE, "--end and --for say the same twice: give one of them");
-    if (text->start && parse_one(text, "--start", text->start, &window.start_ms, f) != ERR_OK)
-        return f->err;
-    if (text->end && parse_one(text, "--end", text->end, &window.end_ms, f) != ERR_OK)
-        return f->err;
+    if (text->start &&
+        cli_time_parse(text->start, text->now_ms, text->zone, &window.start_ms, f) != ERR_OK)
+        return failure_wrap(f, "--start");
+    /* The end's "mon 08:00" is the first one after the start. */
+    int64_t from_ms = text->start ? window.start_ms + 1 : text->now_ms;
+    if (text->end && cli_time_parse_after(text->end, text->now_ms, from_ms, text->zone,
+                                          &window.end_ms, f) != ERR_OK)
+        return failure_wrap(f, "--end");
     if (text->duration && cli_time_parse_duration(text->duration, &window.duration_ms, f) != ERR_OK)
         return failure_wrap(f, "--for");
     if (text->duration && window.duration_ms == 0)
         return failure_set(f, ERR_USAGE, "--for: a booking lasts at least a second");
-    if (text->start && text->end && window.end_ms <= window.start_ms)
-        return failure_set(f, ERR_USAGE, "--end is not after --start");
+    if (check_order(&window, text->zone, f) != ERR_OK)
+        return f->err;
     *out = window;
     return ERR_OK;
 }
@@ -98,8 +104,9 @@ enum err cli_change_parse(const struct cli_change_text *text, struct cli_change 
     }
     if (cli_window_parse(window, &change.window, f) != ERR_OK)
         return f->err;
-    if (text->move && parse_one(window, "--move", text->move, &change.window.start_ms, f) != ERR_OK)
-        return f->err;
+    if (text->move && cli_time_parse(text->move, window->now_ms, window->zone,
+                                     &change.window.start_ms, f) != ERR_OK)
+        return failure_wrap(f, "--move");
     if (text->move)
         change.window.has_start = true;
     if (grows && parse_growth(text, &change.growth_ms, f) != ERR_OK)

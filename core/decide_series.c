@@ -30,11 +30,24 @@ static bool check(struct decider *d, struct plan *plan)
     return plan_check_request(d, plan) && plan_check_capacity(d, plan);
 }
 
+/* Whether the occurrence before was to be booked, and ends after this one begins. */
+static bool overlaps_before(const struct series *series, size_t index)
+{
+    const struct occurrence *occurrence = &series->occurrences[index];
+    return index > 0 && occurrence[-1].reason == REASON_NONE &&
+           occurrence[-1].window.end_ms > occurrence->window.start_ms;
+}
+
 static bool reject_occurrence(struct decider *d, const struct series *series, size_t index)
 {
+    const struct occurrence *occurrence = &series->occurrences[index];
     assert(d->out->reason != REASON_NONE);
+    if (d->out->reason == REASON_INSUFFICIENT_CAPACITY && overlaps_before(series, index)) {
+        decider_preface(d, "Occurrence %zu, which lasts until %s, is in the way. ", index,
+                        decide_time_text(occurrence[-1].window.end_ms).text);
+    }
     decider_preface(d, "Occurrence %zu of %zu, from %s: ", index + 1, series->count,
-                    decide_time_text(series->occurrences[index].window.start_ms).text);
+                    decide_time_text(occurrence->window.start_ms).text);
     return false;
 }
 

@@ -673,6 +673,10 @@ def test_usage_errors_send_nothing(served, berth):
                   ("watch", "--from", "x"), ("completion", "csh"), ("key", "generate")):
         done = berth(*words, status=2)
         assert done.stdout == "" and done.stderr.startswith("berth: "), words
+    # libc would take these for UTC.
+    for zone in ({"TZ": "Europe/Pariss"}, {"TZ": "Europe/Paris", "TZDIR": "/nonexistent"}):
+        for words in (("list",), ("book", "gpu-01:1", "--for", "1h", "--dry-run")):
+            assert "names no time zone" in berth(*words, status=2, **zone).stderr
     said = berth.json("book", "gpu-01:1", "--for", "90", status=2)
     assert said["type"] == "urn:berth:problem:usage"
     assert served.message_count() == before

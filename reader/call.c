@@ -12,7 +12,6 @@
 #include <microhttpd.h>
 
 #include "core/decide.h"
-#include "lib/base/cli_time.h"
 #include "lib/base/log.h"
 #include "lib/base/timetext.h"
 #include "reader/stream.h"
@@ -208,17 +207,15 @@ bool call_window(struct call *call, int64_t length_ms, struct window *out)
 bool call_duration(struct call *call, enum param param, int64_t *out_ms)
 {
     const char *text = call->params[param];
-    struct failure f;
-    int64_t ms;
     if (!text)
         return true;
-    if (cli_time_parse_duration(text, &ms, &f) != ERR_OK || ms < 1000 ||
-        ms > LIMIT_AHEAD_S * INT64_C(1000)) {
+    int64_t seconds = timetext_parse_duration(text);
+    if (seconds < 1 || seconds > LIMIT_AHEAD_S) {
         return call_invalid(call, param,
                             "%s must be a duration like 45m, 2h30m or 1w2d, up to two years.",
                             param_name(param));
     }
-    *out_ms = ms;
+    *out_ms = seconds * 1000;
     return true;
 }
 

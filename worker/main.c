@@ -7,6 +7,7 @@
 #include "lib/base/backoff.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/zone.h"
 #include "lib/config/service.h"
 #include "worker/kafka_broker.h"
 #include "worker/real_env.h"
@@ -93,7 +94,9 @@ static enum err run(const struct config *cfg, const struct options *opts, struct
 {
     struct store store = {0};
     struct broker broker = {0};
-    enum err err = mysql_store_new(cfg, &store, f);
+    enum err err = zone_check_database(f);
+    if (err == ERR_OK)
+        err = mysql_store_new(cfg, &store, f);
     if (err == ERR_OK)
         err = kafka_broker_new(cfg, &broker, f);
     if (err == ERR_OK && options_has(opts, "healthcheck")) {

@@ -5,11 +5,12 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/limits.h"
 #include "lib/base/mem.h"
+#include "lib/base/spoken_time.h"
 #include "lib/base/timetext.h"
+#include "lib/base/zone.h"
 
 #define DAY_S          86400
 /* Zones lie between 12 h west and 14 h east of UTC. */
@@ -42,25 +43,22 @@ static const char *zone_name(const char *zone)
 
 enum err cli_time_check_zone(const char *zone, struct failure *f)
 {
-    char path[512];
-    const char *dir = getenv("TZDIR");
-    size_t len = strspn(zone, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-_/");
-    bool plain = len > 0 && zone[len] == '\0' && zone[0] != '/' && !strstr(zone, "//");
-    if (plain && strcmp(zone, "UTC") == 0)
+    if (strcmp(zone, "UTC") == 0 || zone_find(zone))
         return ERR_OK;
-    if (plain && len < 100) {
-        snprintf(path, sizeof(path), "%s/%s", dir ? dir : "/usr/share/zoneinfo", zone);
-        /* libc takes an unknown zone for UTC, silently. A folder is no zone. */
-        if (access(path, R_OK) == 0) {
-            char folder[520];
-            snprintf(folder, sizeof(folder), "%s/.", path);
-            if (access(folder, F_OK) != 0)
-                return ERR_OK;
-        }
-    }
     return failure_set(f, ERR_USAGE,
                        "there is no time zone '%.60s': expected a name like Europe/Paris or UTC",
                        zone);
+}
+
+enum err cli_time_check_environment(struct failure *f)
+{
+    const char *tz = getenv("TZ");
+    if (!tz || zone_setting_is_valid(tz))
+        return ERR_OK;
+    return failure_set(f, ERR_CONFIG,
+                       "TZ is '%.60s', which names no time zone here, so that times would be in "
+                       "UTC: correct TZ, or unset it",
+                       tz);
 }
 
 static struct tm local_of(int64_t seconds)
@@ -131,7 +129,7 @@ static void put_choice(reading at, int64_t moment, char buf[64])
 static enum err resolve(reading at, const char *zone, int64_t *ms_out, struct failure *f)
 {
     int64_t found[2];
-    if (at < DAY_S || at > LIMIT_TIME_S - DAY_S)
+    if (at < DAY_S || at > LIMIT_TIME_S + DAY_S)
         return failure_set(f, ERR_USAGE, "expected years 1970 to 9999");
     size_t count = moments(at, found);
     if (count == 1) {
@@ -153,65 +151,13 @@ static enum err resolve(reading at, const char *zone, int64_t *ms_out, struct fa
                        missing ? "forward" : "back", first, second);
 }
 
-/* "HH:MM", or with `seconds_allowed` also "HH:MM:SS": seconds of the day; -1: not that. */
-static int of_day(const char *text, bool seconds_allowed)
-{
-    size_t len = strlen(text);
-    if (len != 5 && !(seconds_allowed && len == 8))
-        return -1;
-    int hour = timetext_digits(text, 2);
-    int minute = text[2] == ':' ? timetext_digits(text + 3, 2) : -1;
-    int second = 0;
-    if (len == 8)
-        second = text[5] == ':' ? timetext_digits(text + 6, 2) : -1;
-    if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
-        return -1;
-    return hour * 3600 + minute * 60 + second;
-}
-
-/* "YYYY-MM-DD" at text: its first second; -1: not a date. */
-static reading date_at(const char *text)
-{
-    char full[] = "0000-00-00T00:00:00Z";
-    int64_t ms;
-    memcpy(full, text, 10);
-    return timetext_parse(full, strlen(full), &ms) ? ms / 1000 : -1;
-}
-
-static bool looks_like_date(const char *text)
-{
-    return strlen(text) >= 10 && timetext_digits(text, 4) >= 0 && text[4] == '-' && text[7] == '-';
-}
-
 static enum err not_a_time(const char *text, struct failure *f)
 {
     return failure_set(
         f, ERR_USAGE,
-        "'%.60s' is not a time: expected 2026-12-01T03:00:00+01:00, '2026-12-01 03:00', "
-        "03:00, 'tomorrow 03:00', 'mon 03:00', now, +2h or @1796090400",
+        "'%.60s' is not a time: expected '2026-12-01 03:00', 'dec 1 9am', 9:00, noon, "
+        "'tomorrow 03:00', 'mon 03:00', now, +2h, @1796090400 or 2026-12-01T03:00:00+01:00",
         text);
-}
-
-static enum err parse_dated(const char *text, const char *zone, int64_t *ms_out, struct failure *f)
-{
-    size_t len = strlen(text);
-    if (timetext_parse(text, len, ms_out))
-        return ERR_OK;
-    if (len == 10) {
-        return failure_set(f, ERR_USAGE, "'%s' is a day: write '%s 00:00' if you mean its start",
-                           text, text);
-    }
-    if (text[len - 1] == 'Z' || (len > 16 && strpbrk(text + 16, "+-"))) {
-        return failure_set(f, ERR_USAGE,
-                           "'%.60s' is not RFC 3339: expected 2026-12-01T03:00:00Z or "
-                           "2026-12-01T03:00:00+01:00",
-                           text);
-    }
-    reading day = date_at(text);
-    int seconds = text[10] == ' ' || text[10] == 'T' ? of_day(text + 11, true) : -1;
-    if (day < 0 || seconds < 0)
-        return not_a_time(text, f);
-    return resolve(day + seconds, zone, ms_out, f);
 }
 
 static enum err parse_relative(const char *text, int64_t now_ms, int64_t *ms_out, struct failure *f)
@@ -238,43 +184,74 @@ static enum err parse_epoch(const char *text, int64_t *ms_out, struct failure *f
     return ERR_OK;
 }
 
-/* 0..6: Sunday to Saturday; 7: today; 8: tomorrow; -1: none of them. *rest is behind the word. */
-static int day_word(const char *text, const char **rest)
+/* The days from `today` (days since 1970) to the first one of that name. */
+static int64_t days_until(const struct spoken_time *spoken, int64_t today)
 {
-    static const char *const words[] = {"sun", "mon", "tue",   "wed",     "thu",
-                                        "fri", "sat", "today", "tomorrow"};
-    size_t len = strcspn(text, " ");
-    for (int i = 0; i < 9; i++) {
-        if (strlen(words[i]) == len && strncasecmp(text, words[i], len) == 0) {
-            *rest = text + len + strspn(text + len, " ");
-            return i;
-        }
-    }
-    return -1;
+    int weekday = (int)((today + 4) % 7); /* 1970-01-01 was a Thursday */
+    int64_t days = (spoken->weekday - weekday + 7) % 7;
+    return days == 0 && spoken->next ? 7 : days;
 }
 
-/* A time of day on the day of the word ("today 03:00"). */
-static enum err parse_day(const char *text, int64_t now_ms, const char *zone, int64_t *ms_out,
-                          struct failure *f)
+/* "Dec 1 9:00": in the first year in which that is not before `from`. */
+static reading in_year(const struct spoken_time *spoken, reading from)
 {
-    const char *rest = text;
-    int word = day_word(text, &rest);
-    int seconds = word >= 0 && *rest == '\0' ? 0 : of_day(rest, false);
-    if (seconds < 0)
-        return not_a_time(text, f);
-    int64_t now_s = (now_ms + 999) / 1000;
-    reading now = now_s + offset_at(now_s);
-    reading today = now - now % DAY_S;
-    reading at = today + seconds;
-    if (word == 8 || (word < 0 && at < now)) {
-        at += DAY_S;
-    } else if (word >= 0 && word < 7) {
-        int weekday = (int)((today / DAY_S + 4) % 7); /* 1970-01-01 was a Thursday */
-        at += (word - weekday + 7) % 7 * DAY_S;
-        if (at < now)
-            at += 7 * DAY_S;
+    int year = timetext_year(from);
+    while (spoken->mday > timetext_days_in_month(year, spoken->month) ||
+           timetext_days(year, spoken->month, spoken->mday) * DAY_S + spoken->second < from)
+        year++;
+    return timetext_days(year, spoken->month, spoken->mday) * DAY_S + spoken->second;
+}
+
+/* The reading that is meant on a clock that shows `now` now; what recurs is the first one that is
+ * not before `from`. */
+static reading meant(const struct spoken_time *spoken, reading now, reading from)
+{
+    int64_t second = spoken->second > 0 ? spoken->second : 0, day = from / DAY_S;
+    reading at = 0;
+    switch (spoken->day) {
+    case SPOKEN_NO_DAY:
+        at = day * DAY_S + second;
+        return at < from ? at + DAY_S : at;
+    case SPOKEN_TODAY:
+        return now / DAY_S * DAY_S + second;
+    case SPOKEN_TOMORROW:
+        return (now / DAY_S + 1) * DAY_S + second;
+    case SPOKEN_WEEKDAY:
+        at = (day + days_until(spoken, day)) * DAY_S + second;
+        return at < from ? at + 7 * DAY_S : at;
+    case SPOKEN_DATE:
+        return timetext_days(spoken->year, spoken->month, spoken->mday) * DAY_S + second;
+    case SPOKEN_MONTH_DAY:
+        break;
     }
-    return resolve(at, zone, ms_out, f);
+    return in_year(spoken, from);
+}
+
+/* A day and a time of day in words. from_ms as in cli_time_parse_after. */
+static enum err parse_spoken(const char *text, const char *zone, const int64_t now_from_ms[2],
+                             int64_t *ms_out, struct failure *f)
+{
+    struct spoken_time spoken;
+    if (!spoken_time_parse(text, &spoken))
+        return not_a_time(text, f);
+    if (spoken.second < 0 && spoken.day >= SPOKEN_DATE) {
+        return failure_set(f, ERR_USAGE,
+                           "'%.60s' is a day: write '%.60s 00:00' if you mean its "
+                           "start",
+                           text, text);
+    }
+    reading clock[2];
+    for (int i = 0; i < 2; i++) {
+        int64_t utc_s = (now_from_ms[i] + 999) / 1000;
+        clock[i] = utc_s + (spoken.has_offset ? spoken.offset_s : offset_at(utc_s));
+    }
+    reading at = meant(&spoken, clock[0], clock[1]);
+    if (!spoken.has_offset)
+        return resolve(at, zone, ms_out, f);
+    if (at < DAY_S)
+        return failure_set(f, ERR_USAGE, "expected years 1970 to 9999");
+    *ms_out = (at - spoken.offset_s) * 1000;
+    return ERR_OK;
 }
 
 bool cli_time_is_now(const char *text)
@@ -282,28 +259,33 @@ bool cli_time_is_now(const char *text)
     return strcasecmp(text, "now") == 0;
 }
 
-enum err cli_time_parse(const char *text, int64_t now_ms, const char *zone, int64_t *ms_out,
-                        struct failure *f)
+enum err cli_time_parse_after(const char *text, int64_t now_ms, int64_t from_ms, const char *zone,
+                              int64_t *ms_out, struct failure *f)
 {
     use_zone(zone);
     int64_t ms = 0;
-    enum err err;
-    if (strncasecmp(text, "now", 3) == 0 && (text[3] == '\0' || text[3] == '+')) {
-        err = parse_relative(text + 3, now_ms, &ms, f);
-    } else if (text[0] == '+') {
-        err = parse_relative(text, now_ms, &ms, f);
+    const int64_t now_from_ms[2] = {now_ms, from_ms};
+    bool now = strncasecmp(text, "now", 3) == 0;
+    const char *shift = now ? text + 3 + strspn(text + 3, " ") : text;
+    enum err err = ERR_OK;
+    if (*shift == '+' || (now && *shift == '\0')) {
+        err = parse_relative(shift, now_ms, &ms, f);
     } else if (text[0] == '@') {
         err = parse_epoch(text, &ms, f);
-    } else if (looks_like_date(text)) {
-        err = parse_dated(text, zone, &ms, f);
-    } else {
-        err = parse_day(text, now_ms, zone, &ms, f);
+    } else if (!timetext_parse(text, strlen(text), &ms)) {
+        err = parse_spoken(text, zone, now_from_ms, &ms, f);
     }
     if (err == ERR_OK && ms / 1000 > LIMIT_TIME_S)
         err = failure_set(f, ERR_USAGE, "'%.60s' is after the year 9999", text);
     if (err == ERR_OK)
         *ms_out = ms;
     return err;
+}
+
+enum err cli_time_parse(const char *text, int64_t now_ms, const char *zone, int64_t *ms_out,
+                        struct failure *f)
+{
+    return cli_time_parse_after(text, now_ms, now_ms, zone, ms_out, f);
 }
 
 static enum err not_a_duration(const char *text, const char *why, struct failure *f)
@@ -314,20 +296,22 @@ static enum err not_a_duration(const char *text, const char *why, struct failure
 /* Refuses a text that is no duration, with a reason for common mistakes. */
 static enum err refuse_duration(const char *text, struct failure *f)
 {
-    size_t digits = strspn(text, "0123456789");
-    if (digits > 0 && text[digits] == '\0') {
+    const char *number = text + (*text == 'P');
+    size_t digits = strspn(number, "0123456789");
+    if (digits > 0 && number[digits] == '\0') {
         return not_a_duration(text, "a number alone can be minutes or seconds: write 90m or 90s",
                               f);
     }
-    if (digits > 0 && text[digits] == ':' && !strchr(text + digits + 1, ':')) {
+    if (digits > 0 && number[digits] == ':' && !strchr(number + digits + 1, ':')) {
         return not_a_duration(text, "two numbers can be hours or minutes: write 4h30m or 04:30:00",
                               f);
     }
     if (strpbrk(text, ".,"))
         return not_a_duration(text, "fractions are not taken: write 1h30m", f);
-    if (digits > 0 && (text[digits] == 'M' || strncmp(text + digits, "mo", 2) == 0))
+    if (digits > 0 && (number[digits] == 'M' || strncmp(number + digits, "mo", 2) == 0))
         return not_a_duration(text, "months have no fixed length: write 30d", f);
-    return not_a_duration(text, "expected 1w2d3h4m5s in that order, HH:MM:SS or D-HH:MM:SS", f);
+    return not_a_duration(
+        text, "expected 2h30m, '2 hours', 1w2d3h4m5s in that order, HH:MM:SS or D-HH:MM:SS", f);
 }
 
 /* "[D-]HH:MM:SS": seconds; -1: not that. */
@@ -350,36 +334,9 @@ static int64_t clock_form(const char *text)
     return days < 0 ? -1 : (int64_t)days * DAY_S + hours * 3600 + minutes * 60 + seconds;
 }
 
-/* "1w2d3h4m5s": seconds; -1: not that. */
-static int64_t unit_form(const char *text)
-{
-    static const struct {
-        char letter;
-        int64_t seconds;
-    } units[] = {{'w', 7 * DAY_S}, {'d', DAY_S}, {'h', 3600}, {'m', 60}, {'s', 1}};
-    int64_t total = 0;
-    size_t next = 0;
-    if (*text == '\0')
-        return -1;
-    while (*text) {
-        size_t digits = strspn(text, "0123456789");
-        if (digits < 1 || digits > 9)
-            return -1;
-        int64_t value = strtoll(text, NULL, 10);
-        text += digits;
-        while (next < 5 && units[next].letter != *text)
-            next++;
-        if (next == 5)
-            return -1;
-        total += value * units[next++].seconds;
-        text++;
-    }
-    return total;
-}
-
 enum err cli_time_parse_duration(const char *text, int64_t *ms_out, struct failure *f)
 {
-    int64_t seconds = unit_form(text);
+    int64_t seconds = spoken_duration_s(text);
     if (seconds < 0)
         seconds = clock_form(text);
     if (seconds < 0)

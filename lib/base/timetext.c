@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "core/limits.h"
 
@@ -15,7 +17,7 @@ struct civil {
 
 /* Days since 1970-01-01 and back, in the proleptic Gregorian calendar: Howard Hinnant,
  * "chrono-Compatible Low-Level Date Algorithms". Years begin in March, so that leap days are last;
- * an era is 400 years. Only for days from 1970 on. */
+ * an era is 400 years. Only for days from 0000-03-01 on. */
 static int64_t days_from_civil(struct civil date)
 {
     int64_t year = date.month <= 2 ? date.year - 1 : date.year;
@@ -41,6 +43,18 @@ static struct civil civil_from_days(int64_t days)
         .month = month,
         .day = (int)(day_of_year - (153 * month_from_march + 2) / 5 + 1),
     };
+}
+
+int64_t timetext_days(int year, int month, int day)
+{
+    return days_from_civil((struct civil){.year = year, .month = month, .day = day});
+}
+
+int timetext_year(int64_t utc_s)
+{
+    /* Division rounds towards zero: count from 400 years earlier, which have whole days. */
+    const int64_t era_s = INT64_C(146097) * DAY_S;
+    return (int)civil_from_days((utc_s + era_s) / DAY_S - 146097).year;
 }
 
 const char *timetext_format(int64_t ms, char buf[TIMETEXT_LEN])
@@ -75,7 +89,7 @@ int timetext_digits(const char *text, int digits)
     return value;
 }
 
-static int days_in_month(int year, int month)
+int timetext_days_in_month(int year, int month)
 {
     static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
@@ -112,7 +126,8 @@ bool timetext_parse(const char *text, size_t len, int64_t *ms_out)
     int hour = timetext_digits(text + 11, 2);
     int minute = timetext_digits(text + 14, 2);
     int second = timetext_digits(text + 17, 2);
-    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month))
+    if (year < 1970 || month < 1 || month > 12 || day < 1 ||
+        day > timetext_days_in_month(year, month))
         return false;
     if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
         return false;
@@ -150,4 +165,30 @@ const char *timetext_duration(int64_t ms, char buf[TIMETEXT_LEN])
     }
     buf[len] = '\0';
     return buf;
+}
+
+int64_t timetext_parse_duration(const char *text)
+{
+    static const struct {
+        char letter;
+        int64_t seconds;
+    } units[] = {{'w', 7 * DAY_S}, {'d', DAY_S}, {'h', 3600}, {'m', 60}, {'s', 1}};
+    int64_t total = 0;
+    size_t next = 0;
+    if (*text == '\0')
+        return -1;
+    while (*text) {
+        size_t digits = strspn(text, "0123456789");
+        if (digits < 1 || digits > 9)
+            return -1;
+        int64_t value = strtoll(text, NULL, 10);
+        text += digits;
+        while (next < 5 && units[next].letter != *text)
+            next++;
+        if (next == 5)
+            return -1;
+        total += value * units[next++].seconds;
+        text++;
+    }
+    return total;
 }

@@ -1,30 +1,19 @@
 #include "lib/base/zone.h"
 
 #include <assert.h>
-#include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/zone_rules.h"
 
-#define DAY_S      86400
-/* Spans of constant offset that are remembered for a zone: those of seven years with two changes
- * each, the longest that a weekly booking can reach, and some more. */
-#define SPAN_COUNT 16
-
-/* Half-open, in seconds since 1970. */
-struct span {
-    int64_t from_s, until_s;
-    int64_t offset_s;
-};
+#define DAY_S 86400
 
 struct zone {
     char name[ZONE_NAME_LEN + 1];
-    GTimeZone *rules;
+    struct zone_rules *rules;
     uint64_t last_use;
-    size_t span_count, next_span;
-    struct span spans[SPAN_COUNT]; /* in no order; GLib's own search is a walk from 1900 on */
 };
 
 static _Thread_local struct {
@@ -49,23 +38,19 @@ bool zone_name_is_valid(const char *name)
     return before != '/';
 }
 
-/* Whether the database has the zone: a file that begins as RFC 8536 §3.1 says. GLib would take a
- * name without a file for a POSIX rule, and complain about a file that holds something else. */
-static bool has_file(const char *name)
+static const char *database(void)
 {
     const char *folder = getenv("TZDIR");
-    char path[512], magic[4];
-    int len = snprintf(path, sizeof(path), "%s/%s",
-                       folder && folder[0] != '\0' ? folder : "/usr/share/zoneinfo", name);
-    if (len < 0 || (size_t)len >= sizeof(path))
-        return false;
-    FILE *file = fopen(path, "rbe");
-    if (!file)
-        return false;
-    bool found = fread(magic, 1, sizeof(magic), file) == sizeof(magic) &&
-                 memcmp(magic, "TZif", sizeof(magic)) == 0;
-    fclose(file);
-    return found;
+    return folder && folder[0] != '\0' ? folder : "/usr/share/zoneinfo";
+}
+
+/* The rules in the database's file of that name; NULL: it has none. */
+static struct zone_rules *read_rules(const char *name)
+{
+    char *path = xasprintf("%s/%s", database(), name);
+    struct zone_rules *rules = zone_rules_read(path);
+    free(path);
+    return rules;
 }
 
 static struct zone *remembered(const char *name)
@@ -79,7 +64,7 @@ static struct zone *remembered(const char *name)
 
 static void zone_free(struct zone *zone)
 {
-    g_time_zone_unref(zone->rules);
+    zone_rules_free(zone->rules);
     free(zone);
 }
 
@@ -99,9 +84,7 @@ static struct zone **place_for_one(void)
 
 static struct zone *load(const char *name)
 {
-    if (!has_file(name))
-        return NULL;
-    GTimeZone *rules = g_time_zone_new_identifier(name);
+    struct zone_rules *rules = read_rules(name);
     if (!rules)
         return NULL;
     struct zone *zone = xcalloc(1, sizeof(*zone));
@@ -130,71 +113,40 @@ void zone_forget(void)
     cache.count = 0;
 }
 
-static int interval_at(struct zone *zone, int64_t utc_s)
+enum err zone_check_database(struct failure *f)
 {
-    int interval = g_time_zone_find_interval(zone->rules, G_TIME_TYPE_UNIVERSAL, utc_s);
-    assert(interval >= 0);
-    return interval;
-}
-
-/* The last second of GLib's interval around `utc_s` in a direction (1 or -1). */
-static int64_t reach(struct zone *zone, int64_t utc_s, int interval, int64_t direction)
-{
-    const int64_t bound_s = direction > 0 ? ZONE_TIME_MAX_S + 2 * DAY_S : -2 * DAY_S;
-    int64_t inside = utc_s;
-    for (int64_t step = 64 * DAY_S;; step *= 2) {
-        int64_t outside = inside + direction * step;
-        if ((bound_s - outside) * direction <= 0) {
-            if (interval_at(zone, bound_s) == interval)
-                return bound_s;
-            outside = bound_s;
-        }
-        if (interval_at(zone, outside) == interval) {
-            inside = outside;
-            continue;
-        }
-        while (outside - inside != direction) {
-            int64_t middle = inside + (outside - inside) / 2;
-            if (interval_at(zone, middle) == interval) {
-                inside = middle;
-            } else {
-                outside = middle;
-            }
-        }
-        return inside;
+    struct zone_rules *rules = read_rules("Etc/UTC");
+    if (!rules) {
+        return failure_set(f, ERR_CONFIG,
+                           "there is no time zone database in %s: install tzdata, or set TZDIR to "
+                           "the folder of one",
+                           database());
     }
+    zone_rules_free(rules);
+    return ERR_OK;
 }
 
-static const struct span *find_span(struct zone *zone, int64_t utc_s)
+bool zone_setting_is_valid(const char *tz)
 {
-    int interval = interval_at(zone, utc_s);
-    struct span *span = &zone->spans[zone->next_span];
-    zone->next_span = (zone->next_span + 1) % SPAN_COUNT;
-    if (zone->span_count < SPAN_COUNT)
-        zone->span_count++;
-    *span = (struct span){
-        .from_s = reach(zone, utc_s, interval, -1),
-        .until_s = reach(zone, utc_s, interval, 1) + 1,
-        .offset_s = g_time_zone_get_offset(zone->rules, interval),
-    };
-    assert(span->from_s <= utc_s && utc_s < span->until_s);
-    return span;
+    if (*tz == ':')
+        tz++;
+    if (*tz == '\0' || strcmp(tz, "UTC") == 0 || zone_rules_is_posix(tz))
+        return true;
+    struct zone_rules *rules = *tz == '/' ? zone_rules_read(tz) : read_rules(tz);
+    if (rules)
+        zone_rules_free(rules);
+    return rules != NULL;
 }
 
-int64_t zone_offset_s(struct zone *zone, int64_t utc_s)
+int64_t zone_offset_s(const struct zone *zone, int64_t utc_s)
 {
     assert(utc_s >= -2 * DAY_S && utc_s <= ZONE_TIME_MAX_S + 2 * DAY_S);
-    for (size_t i = 0; i < zone->span_count; i++) {
-        const struct span *span = &zone->spans[i];
-        if (span->from_s <= utc_s && utc_s < span->until_s)
-            return span->offset_s;
-    }
-    return find_span(zone, utc_s)->offset_s;
+    return zone_rules_offset_s(zone->rules, utc_s);
 }
 
 /* Offsets are less than a day, and changes of them more than two days apart: whatever the clocks
  * show now, they run by the offset of a day ago or by that of a day ahead. */
-int zone_instants(struct zone *zone, int64_t local_s, int64_t utc_s_out[2])
+int zone_instants(const struct zone *zone, int64_t local_s, int64_t utc_s_out[2])
 {
     int64_t before_s = zone_offset_s(zone, local_s - DAY_S);
     int64_t after_s = zone_offset_s(zone, local_s + DAY_S);
@@ -206,7 +158,7 @@ int zone_instants(struct zone *zone, int64_t local_s, int64_t utc_s_out[2])
     return count;
 }
 
-int64_t zone_utc_s(struct zone *zone, int64_t local_s)
+int64_t zone_utc_s(const struct zone *zone, int64_t local_s)
 {
     int64_t instants[2];
     if (zone_instants(zone, local_s, instants) > 0)

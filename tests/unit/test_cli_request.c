@@ -225,12 +225,14 @@ static void test_a_window_is_shown_in_its_zone(void **state)
         const char *error;
     } rows[] = {
         {{.end = "13:00", .duration = "2h"}, "--end and --for"},
-        {{.start = "14:00", .end = "13:00"}, "--end is not after --start"},
-        {{.start = "13:00", .end = "13:00"}, "--end is not after --start"},
+        {{.start = "2026-12-02 14:00", .end = "2026-12-02 13:00"},
+         "--end, Wed 2026-12-02 13:00 CET, is not after --start, Wed 2026-12-02 14:00 CET"},
+        {{.start = "2026-12-02 13:00", .end = "2026-12-02 13:00"}, "is not after --start"},
+        {{.start = "tomorrow 14:00", .end = "tomorrow 13:00"}, "is not after --start"},
         {{.duration = "0s"}, "--for"},
         {{.duration = "60"}, "--for: '60' is not a duration"},
-        {{.start = "noon"}, "--start: 'noon' is not a time"},
-        {{.end = "noon"}, "--end: 'noon' is not a time"},
+        {{.start = "evening"}, "--start: 'evening' is not a time"},
+        {{.end = "evening"}, "--end: 'evening' is not a time"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct cli_window_text text = rows[i].text;
@@ -409,7 +411,7 @@ static void test_a_change_moves_one_end_or_both(void **state)
         {.shorten = "3h", .expected = "!cancel it instead"},
         {.shorten = "0s", .expected = "!--shorten: that changes nothing"},
         {.extend = "60", .expected = "!--extend: '60' is not a duration"},
-        {.move = "noon", .expected = "!--move: 'noon' is not a time"},
+        {.move = "evening", .expected = "!--move: 'evening' is not a time"},
         {.move = "12:00", .start = "12:00", .expected = "!--move keeps the length"},
         {.move = "12:00", .duration = "1h", .expected = "!--move keeps the length"},
         {.move = "12:00", .extend = "1h", .expected = "!--move keeps the length"},

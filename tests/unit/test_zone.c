@@ -90,7 +90,7 @@ static void test_names(void **state)
     }
 }
 
-/* Plausible names that are not in the database; GLib would parse some of them as rules. */
+/* Plausible names that are not in the database; some are POSIX rules. */
 static void test_unknown_names(void **state)
 {
     (void)state;
@@ -247,7 +247,7 @@ static void test_readings(void **state)
     }
 }
 
-/* The cache of spans gives correct results in any order of queries. */
+/* The rule behind the last listed change, for years in any order. */
 static void test_any_order(void **state)
 {
     (void)state;
@@ -258,6 +258,110 @@ static void test_any_order(void **state)
         int64_t winter = seconds("2000-01-15T00:00:00Z") + year * 146097 / 400 * day_s;
         assert_int_equal(zone_offset_s(zone, winter), 3600);
         assert_int_equal(zone_offset_s(zone, winter + 182 * day_s), 7200);
+    }
+}
+
+/* A version 2 file with this footer and no changes: what `zic -b slim` writes for a zone whose rule
+ * has not changed. */
+static void write_slim(const char *path, const char *footer)
+{
+    char header[44] = "TZif2"; /* zeros, but for one type and four letters */
+    header[39] = 1;
+    header[43] = 4;
+    static const char type[] = "\0\0\0\0\0\0LMT"; /* and its NUL */
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fwrite(header, 1, 44, file), 44);
+        assert_int_equal(fwrite(type, 1, sizeof(type), file), sizeof(type));
+    }
+    fprintf(file, "\n%s\n", footer);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Footers as the database has them, and some that no zone has yet. */
+static const struct {
+    const char *footer, *at;
+    int64_t offset_s; /* -1: no footer */
+} footer_rows[] = {
+    /* Ireland: winter time is the exception, an hour behind the standard. */
+    {"IST-1GMT0,M10.5.0,M3.5.0/1", "2027-03-27T09:00:00Z", 0},
+    {"IST-1GMT0,M10.5.0,M3.5.0/1", "2027-03-28T00:59:59Z", 0},
+    {"IST-1GMT0,M10.5.0,M3.5.0/1", "2027-03-28T01:00:00Z", 3600},
+    {"IST-1GMT0,M10.5.0,M3.5.0/1", "2026-10-25T00:59:59Z", 3600},
+    {"IST-1GMT0,M10.5.0,M3.5.0/1", "2026-10-25T01:00:00Z", 0},
+    {"CET-1CEST,M3.5.0,M10.5.0/3", "2027-03-28T00:59:59Z", 3600},
+    {"CET-1CEST,M3.5.0,M10.5.0/3", "2027-03-28T01:00:00Z", 7200},
+    {"<+0530>-5:30", "2027-03-28T01:00:00Z", 19800},
+    {"<-02>2<-01>,M3.5.0/-1,M10.5.0/0", "2027-03-28T00:59:59Z", -7200},
+    {"<-02>2<-01>,M3.5.0/-1,M10.5.0/0", "2027-03-28T01:00:00Z", -3600},
+    {"EET-2EEST,M3.4.4/50,M10.4.4/50", "2027-03-26T23:59:59Z", 7200},
+    {"EET-2EEST,M3.4.4/50,M10.4.4/50", "2027-03-27T00:00:00Z", 10800},
+    {"<+1030>-10:30<+11>-11,M10.1.0,M4.1.0", "2027-01-01T00:00:00Z", 39600},
+    {"AAA-1BBB,J60,J300", "2028-03-01T00:59:59Z", 3600},
+    {"AAA-1BBB,J60,J300", "2028-03-01T01:00:00Z", 7200},
+    {"AAA-1BBB,59,300", "2028-02-29T01:00:00Z", 7200},
+    /* Daylight saving all year. */
+    {"XXX3EDT4,0/0,J365/23", "2027-06-01T00:00:00Z", -14400},
+    {"XXX3EDT4,0/0,J365/23", "2027-01-01T03:30:00Z", -14400},
+    {"CET-1CEST", "2027-01-01T00:00:00Z", -1},
+    {"CE-1", "2027-01-01T00:00:00Z", -1},
+    {"CET-25", "2027-01-01T00:00:00Z", -1},
+    {"CET-1CEST,M3.5.0", "2027-01-01T00:00:00Z", -1},
+    {"CET-1CEST,M13.5.0,M10.5.0", "2027-01-01T00:00:00Z", -1},
+    {"CET-1CEST,M3.5.0,M10.5.0 ", "2027-01-01T00:00:00Z", -1},
+    {"<CET-1", "2027-01-01T00:00:00Z", -1},
+};
+
+static void test_footers(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/berth-zone-XXXXXX", path[128];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/Rule", folder);
+    assert_int_equal(setenv("TZDIR", folder, 1), 0);
+    for (size_t i = 0; i < sizeof(footer_rows) / sizeof(footer_rows[0]); i++) {
+        write_slim(path, footer_rows[i].footer);
+        zone_forget();
+        const struct zone *zone = zone_find("Rule");
+        if ((footer_rows[i].offset_s == -1) != !zone)
+            fail_msg("'%s' was %s", footer_rows[i].footer, zone ? "taken" : "refused");
+        if (zone && zone_offset_s(zone, seconds(footer_rows[i].at)) != footer_rows[i].offset_s)
+            fail_msg("'%s' at %s", footer_rows[i].footer, footer_rows[i].at);
+    }
+    struct failure f;
+    assert_int_equal(zone_check_database(&f), ERR_CONFIG);
+    assert_non_null(strstr(f.text, folder));
+    assert_int_equal(unsetenv("TZDIR"), 0);
+    assert_int_equal(zone_check_database(&f), ERR_OK);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void test_values_of_tz(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"",
+                                       ":",
+                                       "UTC",
+                                       "UTC0",
+                                       "Europe/Paris",
+                                       ":Europe/Paris",
+                                       "posix/Europe/Paris",
+                                       "CET-1CEST",
+                                       "<+03>-3",
+                                       "CET-1CEST,M3.5.0,M10.5.0/3",
+                                       "EST5EDT",
+                                       "/usr/share/zoneinfo/Asia/Tokyo"};
+    static const char *const bad[] = {"Europe/Pariss", "Europe",       "paris",          "zone.tab",
+                                      "/etc/passwd",   "/nonexistent", "CET-1CEST,M3.5", "+01:00"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        if (!zone_setting_is_valid(good[i]))
+            fail_msg("refused: %s", good[i]);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        if (zone_setting_is_valid(bad[i]))
+            fail_msg("taken: %s", bad[i]);
     }
 }
 
@@ -415,6 +519,14 @@ static const struct series_row series_rows[] = {
      "2026-03-28T02:30:00Z",
      0,
      {"2026-03-29T01:30:00Z 2026-03-29T02:30:00Z"}},
+    /* Whole days in Cairo, where the clocks skip midnight of 30 April. */
+    {"Africa/Cairo",
+     "day",
+     "2027-04-27T22:00:00Z",
+     "2027-04-28T22:00:00Z",
+     0,
+     {"2027-04-28T22:00:00Z 2027-04-29T22:00:00Z", "2027-04-29T22:00:00Z 2027-04-30T21:00:00Z",
+      "2027-04-30T21:00:00Z 2027-05-01T21:00:00Z"}},
     /* Over the end of February, of a leap year too. */
     {"Europe/Paris",
      "day",
@@ -466,6 +578,8 @@ int main(void)
         cmocka_unit_test_teardown(test_more_zones_than_are_remembered, teardown),
         cmocka_unit_test_teardown(test_readings, teardown),
         cmocka_unit_test_teardown(test_any_order, teardown),
+        cmocka_unit_test_teardown(test_footers, teardown),
+        cmocka_unit_test_teardown(test_values_of_tz, teardown),
         cmocka_unit_test_teardown(test_series, teardown),
         cmocka_unit_test_teardown(test_refused_series, teardown),
     };
