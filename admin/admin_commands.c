@@ -6,7 +6,7 @@
 #include "lib/base/nearest.h"
 
 const struct option_spec admin_common_options[] = {
-    {"output", 'o', "FORMAT", "format of data: text, json or tsv"},
+    {"output", 'o', "text|json|tsv", "how to print; default: text"},
     {"no-headers", 0, NULL, "leave the headings of tables out"},
     {"quiet", 'q', NULL, "print no remarks"},
     {"config", 'c', "FILE", "read this configuration file instead of the usual ones"},
@@ -24,7 +24,8 @@ static const struct option_spec init_options[] = {
     {0},
 };
 static const struct option_spec client_add_options[] = {
-    {"role", 0, "ROLE", "submitter: books for itself; admin: looks after machines, too (required)"},
+    {"role", 0, "submitter|admin",
+     "submitter: books for itself; admin: looks after machines, too (required)"},
     {0},
 };
 static const struct option_spec limit_options[] = {
@@ -112,7 +113,7 @@ const struct admin_command admin_commands[] = {
      admin_client_add, 1},
     {COMMAND("client list", NULL, list_options, "Lists the clients.", "berth-admin client list"),
      admin_client_list, 0},
-    {COMMAND("client limit", "NAME", limit_options,
+    {COMMAND("client limit", "CLIENT", limit_options,
              "Shows or sets what a client may book.\n"
              "A client's own limit replaces the farm's, and may be higher; `none` clears it.\n"
              "A limit applies to requests from the workers' next batch on; existing bookings\n"

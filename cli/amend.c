@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/typed_request.h"
+#include "lib/base/mem.h"
 #include "lib/codec/member.h"
 
 /* The command line, parsed. */
@@ -196,16 +197,56 @@ int cli_amend(struct cli *cli)
     return cli_decide(cli, request, &asked);
 }
 
+/* The place of an exit code among them, the worst last; a signal's is the worst. */
+static size_t badness(int code)
+{
+    static const int order[] = {EXIT_CODE_OK,          EXIT_CODE_NOT_FOUND, EXIT_CODE_REJECTED,
+                                EXIT_CODE_NO_DECISION, EXIT_CODE_USAGE,     EXIT_CODE_FAILURE};
+    size_t i = 0;
+    while (i < sizeof(order) / sizeof(order[0]) && order[i] != code)
+        i++;
+    return i;
+}
+
+/* Cancels bookings one after the other, and tells of each what became of it. */
+static int cancel_each(struct cli *cli, const int64_t *ids, size_t count)
+{
+    int worst = EXIT_CODE_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (count > 1 && cli->format == CLI_TEXT)
+            cli_note(cli, "cancelling booking %" PRId64, ids[i]);
+        int code = cli_decide(cli, cli_request_cancel("booking", ids[i]), NULL);
+        worst = badness(code) > badness(worst) ? code : worst;
+        cli->headers = false; /* once is enough */
+        if (badness(code) > badness(EXIT_CODE_NO_DECISION) && i + 1 < count) {
+            cli_note(cli, "not sent: booking %" PRId64 "%s", ids[i + 1],
+                     i + 2 < count ? " and those behind it" : "");
+            break;
+        }
+    }
+    return worst;
+}
+
 int cli_cancel(struct cli *cli)
 {
     struct failure f;
-    int64_t id;
+    int64_t *ids = NULL, series_id;
     const char *series = cli_value(cli, "series");
     size_t count = cli->after.operand_count;
-    if (series ? count != 0 : count != 1)
-        return cli_usage(cli, "cancel needs one booking's id, or --series ID");
-    const char *kind = series ? "series" : "booking";
-    if (cli_id_parse(kind, series ? series : cli->after.operands[0], &id, &f) != ERR_OK)
-        return cli_fail(cli, &f);
-    return cli_decide(cli, cli_request_cancel(kind, id), NULL);
+    if (series ? count != 0 : count == 0)
+        return cli_usage(cli, "cancel needs bookings' ids, or --series ID");
+    if (count > 1 && cli_has(cli, "request-id"))
+        return cli_usage(cli, "--request-id is of one request: cancel one booking with it");
+    if (series) {
+        if (cli_id_parse("series", series, &series_id, &f) != ERR_OK)
+            return cli_fail(cli, &f);
+        return cli_decide(cli, cli_request_cancel("series", series_id), NULL);
+    }
+    ids = xcalloc(count, sizeof(*ids));
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < count && err == ERR_OK; i++)
+        err = cli_id_parse("booking", cli->after.operands[i], &ids[i], &f);
+    int code = err == ERR_OK ? cancel_each(cli, ids, count) : cli_fail(cli, &f);
+    free(ids);
+    return code;
 }

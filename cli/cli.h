@@ -152,7 +152,7 @@ char *cli_advice(const char *request_id);
 /* outcome.c: how a decision looks */
 /* Prints a decision (the event's JSON and its bytes, which end with a newline or not); `asked` may
  * be NULL: only the event is known.
- * Returns the exit code: 0 accepted, 3 rejected. */
+ * Returns the exit code: 0 accepted, 3 rejected, 5 rejected because what it names does not exist. */
 int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
                        const struct cli_asked *asked);
 /* PARTITION:OFFSET, or PARTITION:? if the offset is not known; caller frees. */

@@ -1,5 +1,6 @@
 /* The table of commands: operands, options, help and function of each. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -7,14 +8,14 @@
 #include "lib/base/nearest.h"
 
 static const struct option_spec common_options[] = {
-    {"output", 'o', "FORMAT", "text, json or tsv"},
+    {"output", 'o', "text|json|tsv", "how to print; default of most commands: text"},
     {"no-headers", 0, NULL, "no line of headings in tsv and lists"},
     {"tz", 0, "ZONE", "time zone for times typed and shown, as Europe/Paris; default: TZ"},
     {"quiet", 'q', NULL, "no messages and no progress on stderr"},
     {"verbose", 'v', NULL, "log what the Kafka connection does; twice: in detail"},
     {"librdkafka", 'X', "NAME=VALUE", "set librdkafka's setting NAME, as the key kafka.NAME does"},
     {"config", 0, "FILE", "configuration file"},
-    {"profile", 0, "NAME", "use the keys under profile.NAME of the configuration"},
+    {"profile", 0, "PROFILE", "use the keys under profile.NAME of the configuration"},
     {0},
 };
 
@@ -42,7 +43,7 @@ static const struct option_spec book_options[] = {
     {"mem", 0, "GIB", "with --any: memory of each machine, in GiB"},
     {"label", 'l', "KEY=VALUE", "with --any: only machines with this label; may be repeated"},
     {"empty", 0, NULL, "book no machines yet; `berth amend` adds them later"},
-    {"repeat", 0, "EVERY", "repeat the booking: day or week"},
+    {"repeat", 0, "day|week", "repeat the booking each day or week"},
     {"count", 0, "N", "with --repeat: the number of occurrences, 1..366"},
     {"zone", 0, "ZONE",
      "with --repeat: the time zone in which the start keeps its local time; default: --tz or TZ. "
@@ -82,7 +83,7 @@ static const struct option_spec machine_update_options[] = {
     {"label", 'l', "KEY=VALUE",
      "a label; the labels given replace all labels of the machine; may be repeated"},
     {"no-labels", 0, NULL, "remove all labels"},
-    {"state", 0, "STATE", "up, draining or retired"},
+    {"state", 0, "up|draining|retired", "its state"},
     {"displace", 0, NULL, "cancel bookings that no longer fit, the newest first"},
     SEND_OPTIONS,
 };
@@ -91,7 +92,7 @@ static const struct option_spec machine_retire_options[] = {
     SEND_OPTIONS,
 };
 static const struct option_spec machine_list_options[] = {
-    {"state", 0, "STATE", "only machines in this state: up, draining or retired"},
+    {"state", 0, "up|draining|retired", "only machines in this state"},
     {"label", 'l', "KEY=VALUE", "only machines with this label; may be repeated"},
     {"all", 'a', NULL, "retired machines, too"},
     {"sort", 0, "COLUMN", "sort by this column of tsv, -COLUMN in reverse; default: machine"},
@@ -109,7 +110,7 @@ static const struct option_spec free_options[] = {
     {"mem", 0, "GIB", "memory of each machine, in GiB"},
     {"any", 0, "N", "the number of machines needed at once, 1..64; default: 1"},
     {"label", 'l', "KEY=VALUE", "only machines with this label; may be repeated"},
-    {"machine", 'm', "NAME", "look at this machine only"},
+    {"machine", 'm', "MACHINE", "look at this machine only"},
     {"from", 0, "TIME", "the earliest start; default: now"},
     {"horizon", 0, "DURATION", "how far ahead to look; default: 30d"},
     {"limit", 'n', "N", "the most windows to print, 1..1000; default: 10"},
@@ -117,11 +118,11 @@ static const struct option_spec free_options[] = {
 };
 static const struct option_spec list_options[] = {
     {"mine", 0, NULL, "only bookings of client.name for client.user, or your account"},
-    {"client", 0, "NAME", "only bookings of this client"},
+    {"client", 0, "CLIENT", "only bookings of this client"},
     {"user", 0, "NAME", "only bookings for this user"},
-    {"machine", 'm', "NAME", "only bookings that use this machine"},
-    {"state", 0, "STATE",
-     "only bookings in this state: booked (default), or cancelled or released, of any time"},
+    {"machine", 'm', "MACHINE", "only bookings that use this machine"},
+    {"state", 0, "booked|cancelled|released",
+     "only bookings in this state; default: booked. The others are listed whenever they were"},
     {"from", 0, "TIME", "only bookings that end after TIME; of those in state booked default: now"},
     {"to", 0, "TIME", "only bookings that begin before TIME"},
     {"all", 'a', NULL, "bookings in any state and of any time"},
@@ -139,7 +140,7 @@ static const struct option_spec show_options[] = {
     {0},
 };
 static const struct option_spec why_options[] = {
-    {"client", 0, "NAME", "the client that sent the request; default: client.name"},
+    {"client", 0, "CLIENT", "the client that sent the request; default: client.name"},
     {0},
 };
 static const struct option_spec submit_options[] = {
@@ -161,15 +162,15 @@ static const struct option_spec watch_options[] = {
      "beginning, end (default), or PARTITION:SEQ,... of the last events seen (P-SEQ is fine too)"},
     {"type", 0, "TYPE",
      "only these events: accepted, rejected, or a type of request such as booking.create"},
-    {"machine", 'm', "NAME",
+    {"machine", 'm', "MACHINE",
      "only events about this machine, and those by which a booking takes or leaves it"},
-    {"client", 0, "NAME", "only events of this client's requests and about its bookings"},
+    {"client", 0, "CLIENT", "only events of this client's requests and about its bookings"},
     {"count", 'n', "N", "end after N events"},
     {"for", 'f', "DURATION", "end after DURATION"},
     {0},
 };
 static const struct option_spec key_generate_options[] = {
-    {"alg", 0, "ALG", "ES256 (default) or RS256"},
+    {"alg", 0, "ES256|RS256", "the kind of key; default: ES256"},
     {"out", 0, "FILE", "the file for the private key; must not exist"},
     {"public-out", 0, "FILE", "the file for the public key; default: FILE.pub"},
     {"jwk", 0, NULL, "write both keys as JWK; default: PEM"},
@@ -224,13 +225,17 @@ const struct cli_command cli_commands[] = {
           "berth amend 4268035 --set gpu-02:8 --drop gpu-01\n"
           "berth amend 4268035 --end +3h gpu-01:8:64"),
      "change a booking", CLI_TEXT, true, cli_amend},
-    {SPEC("cancel", "[BOOKING]", cancel_options,
-          "Cancels a booking; if the booking has begun, its machines are released from now\n"
+    {SPEC("cancel", "[BOOKING]...", cancel_options,
+          "Cancels bookings; if a booking has begun, its machines are released from now\n"
           "on. --series cancels all bookings of a series that have not ended. BOOKING is a\n"
-          "single booking, even if it belongs to a series.",
-          "berth cancel 4268035\n"
+          "single booking, even if it belongs to a series.\n"
+          "\n"
+          "Several bookings are cancelled one after the other, each with its own outcome;\n"
+          "the exit status is the worst: 1, 2, 4, 3, 5, 0. After 1 or 2 the rest is not\n"
+          "sent.",
+          "berth cancel 4268035 4272131\n"
           "berth cancel --series 4268035"),
-     "cancel or release a booking", CLI_TEXT, true, cli_cancel},
+     "cancel or release bookings", CLI_TEXT, true, cli_cancel},
     {SPEC("show", "[BOOKING|MACHINE]", show_options,
           "Shows a booking, a series, a machine or the decision of a request, as the\n"
           "reader knows it. A number is a booking's id; booking/ID and machine/NAME are\n"
@@ -293,23 +298,23 @@ const struct cli_command cli_commands[] = {
     {SPEC("machine add", "NAME", machine_add_options, "Registers a machine.",
           "berth machine add gpu-01 --gpus 8 --mem 512 --label zone=a"),
      "register a machine", CLI_TEXT, true, cli_machine_add},
-    {SPEC("machine update", "NAME", machine_update_options,
+    {SPEC("machine update", "MACHINE", machine_update_options,
           "Changes a machine. If a booking no longer fits, the change is rejected, or with\n"
           "--displace the booking is cancelled.",
           "berth machine update gpu-01 --gpus 4 --displace"),
      "change a machine", CLI_TEXT, true, cli_machine_update},
-    {SPEC("machine drain", "NAME", send_options,
+    {SPEC("machine drain", "MACHINE", send_options,
           "Takes no new bookings on a machine; its present bookings stay.\n"
           "`retire --displace` cancels them.",
           "berth machine drain gpu-01"),
      "take no new bookings on a machine", CLI_TEXT, true, cli_machine_drain},
-    {SPEC("machine resume", "NAME", send_options, "Takes bookings on a machine again.",
+    {SPEC("machine resume", "MACHINE", send_options, "Takes bookings on a machine again.",
           "berth machine resume gpu-01"),
      "take bookings on a machine again", CLI_TEXT, true, cli_machine_resume},
-    {SPEC("machine undrain", "NAME", send_options, "The same as `berth machine resume`.",
+    {SPEC("machine undrain", "MACHINE", send_options, "The same as `berth machine resume`.",
           "berth machine undrain gpu-01"),
      "the same as resume", CLI_TEXT, true, cli_machine_resume},
-    {SPEC("machine retire", "NAME", machine_retire_options,
+    {SPEC("machine retire", "MACHINE", machine_retire_options,
           "Takes a machine out of the farm. Rejected while the machine has bookings that\n"
           "have not ended, unless --displace cancels them. `resume` brings the machine\n"
           "back.",
@@ -318,7 +323,7 @@ const struct cli_command cli_commands[] = {
     {SPEC("machine list", NULL, machine_list_options, "Lists the machines that are not retired.",
           "berth machine list --label gpu=a100 -o tsv"),
      "list machines", CLI_TEXT, false, cli_machine_list},
-    {SPEC("machine show", "NAME", machine_show_options,
+    {SPEC("machine show", "MACHINE", machine_show_options,
           "Shows one machine, and for a window of time what of it is free and who holds\n"
           "the rest. With -o json or tsv it is the machine, or with --timeline, --from or\n"
           "--to the timeline.",
@@ -342,7 +347,8 @@ const struct cli_command cli_commands[] = {
     {SPEC("config", NULL, NULL, "Prints all settings and where each comes from.",
           "berth config --profile lab"),
      "print the configuration", CLI_TEXT, false, cli_config},
-    {SPEC("completion", "SHELL", NULL, "Prints the completion script for bash, zsh or fish.",
+    {SPEC("completion", "bash|zsh|fish", NULL,
+          "Prints the completion script for bash, zsh or fish.",
           "berth completion bash > ~/.local/share/bash-completion/completions/berth"),
      "print a shell's completion script", CLI_TEXT, false, cli_completion},
 };
@@ -377,25 +383,46 @@ static bool is_under(const struct cli_command *command, const char *noun)
     return strncmp(words, noun, len) == 0 && words[len] == ' ';
 }
 
-static const struct cli_command *unknown(const char *typed, const char *noun, struct failure *f)
+/* The nearest command to the one or two words; *list: the commands under the noun, if there is
+ * one. NULL: none is near. */
+static const char *nearest_command(const char *both, const char *first, const char *noun,
+                                   struct buf *list)
 {
-    struct nearest nearest;
-    struct buf list = {0};
-    nearest_init(&nearest, typed);
+    struct nearest two, one;
+    nearest_init(&two, both);
+    nearest_init(&one, first);
     for (size_t i = 0; i < cli_command_count; i++) {
+        const char *words = cli_words(&cli_commands[i]);
         bool under = noun && is_under(&cli_commands[i], noun);
-        if (!noun || under)
-            nearest_offer(&nearest, cli_words(&cli_commands[i]));
+        if (strchr(words, ' ') && (!noun || under))
+            nearest_offer_as(&two, words, words);
+        char *first_word = xstrndup(words, strcspn(words, " "));
+        nearest_offer_as(&one, first_word, words);
+        free(first_word);
         if (under)
-            buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", cli_words(&cli_commands[i]));
+            buf_printf(list, "%s%s", list->len > 0 ? ", " : "", words);
     }
-    const char *meant = nearest_result(&nearest);
-    if (noun && strcmp(typed, noun) == 0) {
+    if (nearest_result(&two) && (noun || two.distance <= one.distance))
+        return nearest_result(&two);
+    return noun ? NULL : nearest_result(&one);
+}
+
+static const struct cli_command *unknown(const char *both, const char *first, bool is_noun,
+                                         struct failure *f)
+{
+    struct buf list = {0};
+    const char *noun = is_noun ? first : NULL;
+    const char *meant = nearest_command(both, first, noun, &list);
+    if (noun && strcmp(both, noun) == 0) {
         failure_set(f, ERR_USAGE, "`berth %s` needs one word more: %s", noun, list.data);
     } else if (meant) {
-        failure_set(f, ERR_USAGE, "unknown command '%.60s': did you mean '%s'?", typed, meant);
+        /* A word alone is compared with the first words of commands. */
+        int len = (int)(strchr(both, ' ') ? strlen(meant) : strcspn(meant, " "));
+        failure_set(f, ERR_USAGE, "unknown command '%.60s': did you mean '%.*s'?",
+                    strchr(meant, ' ') ? both : first, len, meant);
     } else {
-        failure_set(f, ERR_USAGE, "unknown command '%.60s' (see `berth --help`)", typed);
+        failure_set(f, ERR_USAGE, "unknown command '%.60s' (see `berth --help`)",
+                    noun ? both : first);
     }
     buf_fini(&list);
     return NULL;
@@ -416,7 +443,7 @@ const struct cli_command *cli_command_find(const char *const *words, size_t coun
         }
         is_noun = is_noun || is_under(&cli_commands[i], words[0]);
     }
-    return unknown(is_noun ? both : words[0], is_noun ? words[0] : NULL, f);
+    return unknown(both, words[0], is_noun, f);
 }
 
 void cli_print_help(FILE *out)
@@ -425,13 +452,7 @@ void cli_print_help(FILE *out)
     fputs("\nCommands:\n", out);
     for (size_t i = 0; i < cli_command_count; i++)
         fprintf(out, "  %-16s %s\n", cli_words(&cli_commands[i]), cli_commands[i].summary);
-    fputs("\nExit status:\n"
-          "  0 done, accepted            4 no decision seen in time: repeat with the\n"
-          "  1 failure                     same --request-id\n"
-          "  2 usage or configuration    5 not found, nothing free\n"
-          "  3 rejected                  6 a check found differences\n"
-          "\n`berth COMMAND --help` has an example for each.\n",
-          out);
+    fputs("\n`berth COMMAND --help` has an example for each.\n", out);
 }
 
 static void print_option_rows(FILE *out, const struct option_spec *spec)
@@ -441,8 +462,10 @@ static void print_option_rows(FILE *out, const struct option_spec *spec)
         fprintf(out, "| `");
         if (spec->letter)
             fprintf(out, "-%c`, `", spec->letter);
-        fprintf(out, "--%s%s%s` | %s |\n", spec->name, spec->arg && !optional ? " " : "",
-                spec->arg ? spec->arg : "", spec->help);
+        fprintf(out, "--%s%s", spec->name, spec->arg && !optional ? " " : "");
+        for (const char *c = spec->arg ? spec->arg : ""; *c; c++)
+            fprintf(out, "%s%c", *c == '|' ? "\\" : "", *c);
+        fprintf(out, "` | %s |\n", spec->help);
     }
 }
 
@@ -489,6 +512,8 @@ void cli_print_markdown(FILE *out)
     fputs("\nOptions before the command only:\n\n| option | meaning |\n| --- | --- |\n", out);
     print_option_rows(out, program_options);
     print_output(out);
+    fprintf(out, "\n## Times\n\n```\n%s```\n\n## Exit status\n\n```\n%s```\n", options_times,
+            options_exit_status);
     for (size_t i = 0; i < cli_command_count; i++) {
         const struct command_spec *spec = &cli_commands[i].spec;
         bool several = strchr(spec->example, '\n') != NULL;

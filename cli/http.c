@@ -74,13 +74,48 @@ static CURLcode transfer(CURL *curl, const char *url, const char *tls_ca, struct
     return result;
 }
 
+/* How `berth` shows what there is of a kind of thing; the reader names its own routes. */
+static const struct {
+    const char *route, *thing, *list;
+} kinds[] = {
+    {"/v1/machines/", "machine", "`berth machine list --all` lists them"},
+    {"/v1/availability", "such machine", "`berth machine list --all` lists them"},
+    {"/v1/bookings/", "booking", "`berth list --all` lists them"},
+    {"/v1/series/", "series", "`berth list --all -o tsv` has their ids"},
+    {"/v1/decisions/", "decision",
+     "no request with this id was decided yet, or not for this client"},
+};
+
+/* Reports that the reader does not have what was asked for. */
+static int report_missing(const struct cli *cli, const char *path, size_t kind)
+{
+    struct failure f;
+    int name_len = 0;
+    const char *last = path + strlen(kinds[kind].route);
+    size_t len = strcspn(last, "/?");
+    if (strcmp(kinds[kind].thing, "decision") == 0 && last[len] == '/') {
+        last += len + 1;
+        len = strcspn(last, "/?");
+    }
+    char *name = curl_easy_unescape(NULL, last, (int)len, &name_len);
+    failure_set(&f, ERR_NOT_FOUND, "there is no %s%s%s; %s", kinds[kind].thing,
+                name_len > 0 ? " " : "", name ? name : "", kinds[kind].list);
+    curl_free(name);
+    return cli_fail(cli, &f);
+}
+
 /* Reports an answer that is not 200. With -o json, prints the reader's problem object as it is. */
 static int report(const struct cli *cli, long status, const json_t *answer, const char *url)
 {
     int code = status == 404   ? EXIT_CODE_NOT_FOUND
                : status == 400 ? EXIT_CODE_USAGE
                                : EXIT_CODE_FAILURE;
-    const char *detail = member_text(answer, "detail");
+    const char *detail = member_text(answer, "detail"), *path = strstr(url, "/v1/");
+    for (size_t i = 0; detail && status == 404 && path && i < sizeof(kinds) / sizeof(kinds[0]);
+         i++) {
+        if (strncmp(path, kinds[i].route, strlen(kinds[i].route)) == 0)
+            return report_missing(cli, path, i);
+    }
     if (!detail) {
         struct failure f;
         failure_set(&f, status == 404 ? ERR_NOT_FOUND : ERR_FAILED,

@@ -354,6 +354,16 @@ static void print_problem(const json_t *event)
     json_decref(object);
 }
 
+/* What a decision does not know is not found, as when the reader says so before anything is sent. */
+static int rejected_code(const json_t *event)
+{
+    const char *reason = member_shown(event, "data.reason");
+    return strcmp(reason, reason_name(REASON_UNKNOWN_MACHINE)) == 0 ||
+                   strcmp(reason, reason_name(REASON_UNKNOWN_BOOKING)) == 0
+               ? EXIT_CODE_NOT_FOUND
+               : EXIT_CODE_REJECTED;
+}
+
 int cli_print_decision(const struct cli *cli, const json_t *event, const char *bytes,
                        const struct cli_asked *asked)
 {
@@ -375,5 +385,5 @@ int cli_print_decision(const struct cli *cli, const json_t *event, const char *b
         print_rejected(cli, event, asked);
     if (first && cli->format == CLI_TEXT)
         cli_note(cli, "this request was decided before, as %s; nothing changed", first);
-    return accepted ? EXIT_CODE_OK : EXIT_CODE_REJECTED;
+    return accepted ? EXIT_CODE_OK : rejected_code(event);
 }

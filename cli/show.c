@@ -135,8 +135,11 @@ static int tell_decision(const struct cli *cli, const char *client, const char *
     int code = cli_get(cli, &event, &bytes, "/v1/decisions/%s/%s", client_part, id_part);
     free(client_part);
     free(id_part);
-    if (code == EXIT_CODE_OK)
+    if (code == EXIT_CODE_OK) {
         code = cli_print_decision(cli, event, bytes, NULL);
+        if (code == EXIT_CODE_NOT_FOUND)
+            code = EXIT_CODE_REJECTED; /* the decision itself is found */
+    }
     json_decref(event);
     free(bytes);
     return code;

@@ -5,10 +5,13 @@
 #include "cli/cli.h"
 #include "cli/spec.h"
 #include "core/limits.h"
+#include "core/request.h"
 #include "lib/base/cli_time.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/nearest.h"
 #include "lib/base/print.h"
+#include "lib/codec/event.h"
 #include "lib/codec/event_concern.h"
 #include "lib/codec/member.h"
 
@@ -203,6 +206,26 @@ static enum err parse_from(const char *text, struct berth_watch_options *out,
     }
 }
 
+/* A type that no event has would be waited for in vain. */
+static enum err check_type(const char *type, struct failure *f)
+{
+#define TYPE_NAME(id, name) name,
+    static const char *const names[] = {"accepted", "rejected", EVENT_TYPE_ACCEPTED,
+                                        EVENT_TYPE_REJECTED, REQUEST_TYPE_TABLE(TYPE_NAME) NULL};
+#undef TYPE_NAME
+    struct nearest nearest;
+    nearest_init(&nearest, type);
+    for (size_t i = 0; names[i]; i++) {
+        if (strcmp(names[i], type) == 0)
+            return ERR_OK;
+        nearest_offer_as(&nearest, names[i], names[i]);
+    }
+    const char *meant = nearest_result(&nearest);
+    return failure_set(f, ERR_USAGE,
+                       "--type '%.60s': expected accepted, rejected or a type of request%s%s%s",
+                       type, meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+}
+
 static enum err take_options(struct watching *w, struct failure *f)
 {
     const char *count = cli_value(w->cli, "count"), *duration = cli_value(w->cli, "for");
@@ -212,6 +235,8 @@ static enum err take_options(struct watching *w, struct failure *f)
     w->filter.machine = cli_value(w->cli, "machine");
     w->filter.client = cli_value(w->cli, "client");
     w->count = w->until_ms = INT64_MAX;
+    if (w->filter.type && check_type(w->filter.type, f) != ERR_OK)
+        return f->err;
     if (count && cli_integer_parse(count, range, &w->count, f) != ERR_OK)
         return f->err;
     if (!duration)
@@ -254,10 +279,10 @@ static int follow(struct watching *w, struct berth_watch *watch)
         }
         if (status == BERTH_GAP) {
             w->gap = true;
-            cli_note(
-                w->cli,
-                "gap: %s; the reader has them: GET /v1/partitions/PARTITION/decisions?after=SEQ",
-                error.text);
+            const char *reader = config_string(w->cli->cfg, "reader.url");
+            cli_note(w->cli,
+                     "gap: %s; to read them: curl '%s/v1/partitions/PARTITION/decisions?after=SEQ'",
+                     error.text, reader ? reader : "READER");
         } else if (status == BERTH_INTERRUPTED) {
             return cli_exit_code_of(status);
         } else if (status != BERTH_OK) {

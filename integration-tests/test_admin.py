@@ -132,6 +132,8 @@ def test_usage(farm):
             (("client",), "'client add', 'client list'"),
             (("nonsense",), "no command"),
             (("status", "--quite"), "did you mean --quiet"),
+            (("status", "-o", "jsn"), "did you mean json"),
+            (("client", "add", "x", "--role", "admn"), "did you mean admin"),
             (("partition", "resume"), "PARTITION"),
             (("partition", "resume", "x"), "whole number"),
             (("key", "revoke", "-x3Wk"), "goes behind --"),

@@ -277,7 +277,7 @@ def test_series(served, berth, ops):
     assert [(item["booking"], item["state"]) for item in ended["occurrences"]] == \
         [(int(rows[2]["booking"]), "cancelled")]
     assert "booking_over" in berth("cancel", "--series", second, status=3).stderr
-    assert "unknown_booking" in berth("cancel", "--series", 1, status=3).stderr
+    assert "unknown_booking" in berth("cancel", "--series", 1, status=5).stderr
     assert "cancelled 1" in berth("cancel", "--series", series["id"]).stdout
     listed = berth("list", "--machine", "series-1", "--state", "booked", "-o", "tsv",
                    "--no-headers").stdout
@@ -389,6 +389,46 @@ def test_when_something_is_free(served, berth, ops):
     none = berth.json("free", "--gpus", 9, "--label", "kind=free", "--for", "1h", status=5)
     assert none["type"] == "urn:berth:problem:not_found" and none["matching"] == 2
     berth("free", "-m", "nowhere", "--for", "1h", status=5)
+    check_farm(served)
+
+
+def test_what_does_not_exist_ends_with_5(served, berth, ops):
+    """The same exit status whether the reader or a decision says so, in the words of the command."""
+    for words in (("book", "nosuch", "--for", "1h"), ("book", "nosuch:1", "--for", "1h"),
+                  ("machine", "show", "nosuch"), ("show", "nosuch"), ("free", "-m", "nosuch", "--for", "1h"),
+                  ("amend", 1, "--extend", "1h"), ("amend", 1, "--end", "+1h"), ("cancel", 1),
+                  ("show", 1), ("show", "--series", 1), ("why", "nosuch"), ("why", 1)):
+        done = berth(*words, status=5)
+        assert "GET" not in done.stderr, done.stderr
+        assert "GET" not in berth(*words, "-o", "json", status=5).stdout
+    ops("machine", "drain", "nosuch", status=5)
+    assert "`berth machine list --all`" in berth("show", "nosuch", status=5).stderr
+    assert "there is no booking 1; `berth list --all`" in berth("show", 1, status=5).stderr
+    assert berth.json("show", "nosuch", status=5)["type"] == "urn:berth:problem:not_found"
+    check_farm(served)
+
+
+def test_cancel_several(served, berth):
+    ids = [berth.json("book", "gpu-01:1", "--start", f"@{tomorrow() + 30 * HOUR}", "--for", "1h")[
+        "data"]["booking"]["id"] for _ in range(5)]
+    done = berth("cancel", *ids[:2])
+    assert [line.split(":")[0] for line in done.stdout.splitlines() if line[0] != " "] == \
+        [f"booking {number} cancelled" for number in ids[:2]]
+    # Each has its outcome; the exit status is that of the worst, and the others are cancelled.
+    done = berth("cancel", ids[0], ids[2], 1, status=3)
+    assert "booking_over" in done.stderr and "unknown_booking" in done.stderr
+    assert f"booking {ids[2]} cancelled" in done.stdout
+    berth("cancel", 1, f"booking/{ids[3]}", status=5)
+    rows = [line.split("\t") for line in
+            berth("cancel", ids[4], ids[3], "-o", "tsv", status=3).stdout.splitlines()]
+    assert [row[0] for row in rows] == ["outcome", "accepted", "rejected"]
+    # Nothing is sent when one of the words is no id, or one request id would be for all.
+    before = served.message_count()
+    berth("cancel", ids[0], "x", status=2)
+    assert "--request-id" in berth("cancel", *ids, "--request-id", "r", status=2).stderr
+    assert served.message_count() == before
+    done = berth("cancel", *ids, status=1, BERTH_KAFKA_BOOTSTRAP_SERVERS=UNREACHABLE)
+    assert f"not sent: booking {ids[1]} and those behind it" in done.stderr
     check_farm(served)
 
 
@@ -629,6 +669,12 @@ def test_dry_run_sends_nothing(served, berth):
 
 def test_usage_errors_send_nothing(served, berth):
     before = served.message_count()
+    for words, meant in ((("bok",), "'book'"), (("machines",), "'machine'"),
+                         (("machin", "list"), "'machine list'"), (("machine", "lst"), "'machine list'"),
+                         (("watch", "--type", "acepted"), "accepted"),
+                         (("list", "--state", "bookd"), "booked"), (("list", "-o", "jsn"), "json"),
+                         (("book", "gpu-01:1", "--duration", "1h"), "--for")):
+        assert f"did you mean {meant}?" in berth(*words, status=2).stderr
     for words in (("bok",), ("machine",), ("book",), ("book", "gpu-01:1"), ("book", "--for", "1h"),
                   ("book", "gpu-01:1", "--for", "90"), ("book", "gpu-01:x", "--for", "1h"),
                   ("book", "gpu-01:1", "gpu-01:2", "--for", "1h"),

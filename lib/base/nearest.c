@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 /* Longer words are not typing mistakes of a name; also bounds the work. */
 #define WORD_LEN 64
@@ -50,13 +51,26 @@ void nearest_init(struct nearest *n, const char *word)
     *n = (struct nearest){.word = word, .distance = SIZE_MAX};
 }
 
-void nearest_offer(struct nearest *n, const char *name)
+static void offer(struct nearest *n, size_t edits, const char *result)
 {
-    size_t edits = distance(n->word, name);
     if (edits < n->distance) {
         n->distance = edits;
-        n->best = name;
+        n->best = result;
     }
+}
+
+void nearest_offer(struct nearest *n, const char *name)
+{
+    offer(n, distance(n->word, name), name);
+}
+
+void nearest_offer_as(struct nearest *n, const char *name, const char *result)
+{
+    size_t edits = distance(n->word, name), len = strlen(name), word_len = strlen(n->word);
+    size_t common = len < word_len ? len : word_len;
+    if (edits > 1 && common > 2 && strncasecmp(n->word, name, common) == 0)
+        edits = 1;
+    offer(n, edits, result);
 }
 
 const char *nearest_result(const struct nearest *n)

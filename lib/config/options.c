@@ -69,6 +69,8 @@ static enum err wrong_usage(const struct command_spec *command, struct failure *
 /* A key's thumbprint may begin with a dash, and then looks like options: say how to pass it. */
 static const char *hint_of_operands(const struct command_spec *command)
 {
+    if (command->stop_at_operand)
+        return "; an option of a command goes behind the command";
     return command->operands ? "; an argument that begins with a dash goes behind --" : "";
 }
 
@@ -78,21 +80,57 @@ static enum err unknown_option(const struct command_spec *command, const char *n
     struct nearest nearest;
     nearest_init(&nearest, name);
     const struct option_spec *spec;
-    for (size_t i = 0; (spec = option_at(command, i)); i++)
-        nearest_offer(&nearest, spec->name);
+    for (size_t i = 0; (spec = option_at(command, i)); i++) {
+        nearest_offer_as(&nearest, spec->name, spec->name);
+        if (spec->arg) /* --duration for --for DURATION */
+            nearest_offer_as(&nearest, spec->arg, spec->name);
+    }
     const char *meant = nearest_result(&nearest);
     if (meant)
         return wrong_usage(command, f, "unknown option --%.60s: did you mean --%s?", name, meant);
     return wrong_usage(command, f, "unknown option --%.60s%s", name, hint_of_operands(command));
 }
 
-static void add_given(struct options *out, const struct option_spec *spec, const char *value)
+/* Whether the value is one of the words of "up|down"; any value of another argument is. */
+static bool is_choice(const struct option_spec *spec, const char *value, struct nearest *nearest,
+                      struct buf *words)
 {
+    const char *word = spec->arg;
+    bool found = !word || word[0] == '[' || !strchr(word, '|');
+    buf_puts(words, "");
+    while (!found && *word) {
+        size_t len = strcspn(word, "|");
+        char *copy = xstrndup(word, len);
+        found = strcmp(copy, value) == 0;
+        buf_printf(words, "%s%s", words->len > 0 ? ", " : "", copy);
+        nearest_offer_as(nearest, copy, word);
+        free(copy);
+        word += len + (word[len] == '|');
+    }
+    return found;
+}
+
+static enum err add_given(struct parse *parse, const struct option_spec *spec, const char *value,
+                          struct failure *f)
+{
+    struct options *out = parse->out;
+    struct nearest nearest;
+    struct buf words = {0};
+    enum err err = ERR_OK;
+    nearest_init(&nearest, value ? value : "");
     if (spec == &help_option) {
         out->help = true;
-    } else {
+    } else if (!value || is_choice(spec, value, &nearest, &words)) {
         out->given[out->given_count++] = (struct option_given){.spec = spec, .value = value};
+    } else {
+        const char *meant = nearest_result(&nearest);
+        int len = meant ? (int)strcspn(meant, "|") : 0;
+        err = wrong_usage(parse->command, f, "--%s '%.60s': expected one of %s%s%.*s%s", spec->name,
+                          value, words.data, meant ? "; did you mean " : "", len,
+                          meant ? meant : "", meant ? "?" : "");
     }
+    buf_fini(&words);
+    return err;
 }
 
 /* Adds an option whose argument is the next word. */
@@ -103,8 +141,7 @@ static enum err add_with_next(struct parse *parse, const struct option_spec *spe
         return wrong_usage(parse->command, f, "--%s needs a value: --%s %s", spec->name, spec->name,
                            spec->arg);
     }
-    add_given(parse->out, spec, parse->argv[parse->next++]);
-    return ERR_OK;
+    return add_given(parse, spec, parse->argv[parse->next++], f);
 }
 
 /* `word` is what follows the two dashes. */
@@ -123,8 +160,7 @@ static enum err parse_long(struct parse *parse, const char *word, struct failure
         return wrong_usage(parse->command, f, "--%s takes no value", spec->name);
     if (spec->arg && !equals && !arg_is_optional(spec))
         return add_with_next(parse, spec, f);
-    add_given(parse->out, spec, equals ? equals + 1 : NULL);
-    return ERR_OK;
+    return add_given(parse, spec, equals ? equals + 1 : NULL, f);
 }
 
 /* `word` is what follows the one dash: letters without arguments, then perhaps one with. */
@@ -137,13 +173,12 @@ static enum err parse_letters(struct parse *parse, const char *word, struct fail
             return wrong_usage(parse->command, f, "unknown option -%c%s", printable ? *word : '?',
                                hint_of_operands(parse->command));
         }
-        if (spec->arg && word[1]) {
-            add_given(parse->out, spec, word + 1);
-            return ERR_OK;
-        }
+        if (spec->arg && word[1])
+            return add_given(parse, spec, word + 1, f);
         if (spec->arg && !arg_is_optional(spec))
             return add_with_next(parse, spec, f);
-        add_given(parse->out, spec, NULL);
+        if (add_given(parse, spec, NULL, f) != ERR_OK)
+            return f->err;
     }
     return ERR_OK;
 }
@@ -264,6 +299,31 @@ static void print_lines(FILE *out, const char *indent, const char *text)
     }
 }
 
+const char options_exit_status[] =
+    "0 done, accepted              4 no decision seen in time: the outcome is\n"
+    "1 failure                       unknown; repeat with the same --request-id\n"
+    "2 usage or configuration      5 what was named does not exist; nothing free\n"
+    "3 rejected by a decision      6 a check found differences\n"
+    "130, 143 ended by a signal\n";
+
+const char options_times[] =
+    "TIME: 2026-12-01T03:00:00+01:00, '2026-12-01 03:00', 03:00 (the next one),\n"
+    "  'tomorrow 03:00', 'mon 09:00' (today, tomorrow, mon to sun; without a time\n"
+    "  00:00), now, +2h (from now), @1796090400 (seconds since 1970). Local times\n"
+    "  follow TZ, or --tz where there is such an option.\n"
+    "DURATION: 45m, 2h30m, 1w2d3h4m5s, 1-12:00:00 (days), 12:00:00.\n";
+
+/* Whether an option takes a value of this kind. */
+static bool takes(const struct command_spec *command, const char *kind)
+{
+    const struct option_spec *spec;
+    for (size_t i = 0; (spec = option_at(command, i)); i++) {
+        if (spec->arg && strstr(spec->arg, kind))
+            return true;
+    }
+    return false;
+}
+
 void options_help(const struct command_spec *command, FILE *out)
 {
     fprintf(out, "Usage: %s [OPTION]...%s%s\n\n", command->name, command->operands ? " " : "",
@@ -277,4 +337,10 @@ void options_help(const struct command_spec *command, FILE *out)
         fputs("\nExample:\n", out);
         print_lines(out, "  ", command->example);
     }
+    if (takes(command, "TIME") || takes(command, "DURATION")) {
+        fputs("\nTimes:\n", out);
+        print_lines(out, "  ", options_times);
+    }
+    fputs("\nExit status:\n", out);
+    print_lines(out, "  ", options_exit_status);
 }

@@ -27,7 +27,9 @@
 struct option_spec {
     const char *name; /* without dashes; NULL ends the table */
     char letter;      /* 0: none */
-    const char *arg;  /* NULL: takes none. "TIME": takes one. "[=TIME]": one, only after '=' */
+    /* NULL: takes none. "TIME": takes one. "[=TIME]": one, only after '='. "up|down": one of these
+     * words; another is ERR_USAGE */
+    const char *arg;
     const char *help; /* one sentence without a full stop; wrapped when long */
 };
 
@@ -74,7 +76,10 @@ static inline bool options_has(const struct options *opts, const char *name)
  * over opts->given. */
 const char *options_value(const struct options *opts, const char *name);
 
-/* Usage line, description, options, example. */
+/* The exit statuses of all programs, and how TIME and DURATION are written; lines of text. */
+extern const char options_exit_status[], options_times[];
+/* Usage line, description, options, example, exit status, and of options that take one the syntax of
+ * times. */
 void options_help(const struct command_spec *command, FILE *out);
 
 #endif

@@ -167,7 +167,7 @@ static enum err find_column(const struct table_column *columns, const char *name
             buf_fini(&names);
             return ERR_OK;
         }
-        nearest_offer(&nearest, columns->name);
+        nearest_offer_as(&nearest, columns->name, columns->name);
         buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", columns->name);
     }
     const char *meant = nearest_result(&nearest);

@@ -19,6 +19,8 @@ static const struct option_spec own[] = {
      "how long to wait for the decision, at most; without a value thirty seconds"},
     {"quiet", 'q', NULL, "print nothing"},
     {"label", 'l', "KEY=VALUE", "a label; may be repeated"},
+    {"for", 'f', "DURATION", "how long"},
+    {"state", 0, "up|draining|retired", "its state"},
     {0},
 };
 static const struct option_spec common[] = {
@@ -109,6 +111,27 @@ static const struct {
     {&book, "--confg=x",
      "! unknown option --confg: did you mean --config? (see `berth book --help`)"},
     {&book, "--sta=x", "! unknown option --sta: did you mean --start? (see `berth book --help`)"},
+    {&book, "--durration 1h",
+     "! unknown option --durration: did you mean --for? (see `berth book --help`)"},
+    {&book, "--start-time now",
+     "! unknown option --start-time: did you mean --start? (see `berth book --help`)"},
+    {&book, "--state up --state=retired", "state=up state=retired |"},
+    {&book, "--state draning",
+     "! --state 'draning': expected one of up, draining, retired; did you mean draining? (see "
+     "`berth "
+     "book --help`)"},
+    {&book, "--state=ret",
+     "! --state 'ret': expected one of up, draining, retired; did you mean retired? (see `berth "
+     "book "
+     "--help`)"},
+    {&book, "--state x",
+     "! --state 'x': expected one of up, draining, retired (see `berth book --help`)"},
+    {&book, "--state up|draining",
+     "! --state 'up|draining': expected one of up, draining, retired; did you mean draining? (see "
+     "`berth book --help`)"},
+    {&outer, "--gpus 4 book",
+     "! unknown option --gpus; an option of a command goes behind the command (see `berth "
+     "--help`)"},
     {&book, "--colour", "! unknown option --colour" BEHIND " (see `berth book --help`)"},
     {&book, "--=x", "! unknown option --" BEHIND " (see `berth book --help`)"},
     {&book, "-x", "! unknown option -x" BEHIND " (see `berth book --help`)"},
@@ -174,13 +197,30 @@ static void test_help_text(void **state)
               "                            a value thirty seconds\n"
               "  -q, --quiet               print nothing\n"
               "  -l, --label KEY=VALUE     a label; may be repeated\n"
+              "  -f, --for DURATION        how long\n"
+              "      --state up|draining|retired\n"
+              "                            its state\n"
               "  -v, --verbose             say more\n"
               "      --config FILE         read this configuration file instead of the usual\n"
               "                            one\n"
               "  -h, --help                print this text and exit\n"
               "\n"
               "Example:\n"
-              "  berth book gpu-01:4 --start now --for 2h\n");
+              "  berth book gpu-01:4 --start now --for 2h\n"
+              "\n"
+              "Times:\n"
+              "  TIME: 2026-12-01T03:00:00+01:00, '2026-12-01 03:00', 03:00 (the next one),\n"
+              "    'tomorrow 03:00', 'mon 09:00' (today, tomorrow, mon to sun; without a time\n"
+              "    00:00), now, +2h (from now), @1796090400 (seconds since 1970). Local times\n"
+              "    follow TZ, or --tz where there is such an option.\n"
+              "  DURATION: 45m, 2h30m, 1w2d3h4m5s, 1-12:00:00 (days), 12:00:00.\n"
+              "\n"
+              "Exit status:\n"
+              "  0 done, accepted              4 no decision seen in time: the outcome is\n"
+              "  1 failure                       unknown; repeat with the same --request-id\n"
+              "  2 usage or configuration      5 what was named does not exist; nothing free\n"
+              "  3 rejected by a decision      6 a check found differences\n"
+              "  130, 143 ended by a signal\n");
     free(text);
 }
 
