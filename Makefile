@@ -210,9 +210,23 @@ stack-down: ## stop Kafka and the database, keep their data
 
 install: install-programs install-libberth ## install programs, header and libraries under DESTDIR, PREFIX (/usr/local), LIBDIR (PREFIX/lib)
 
-install-programs: $(programs) ## install the four programs only
-	install -d $(DESTDIR)$(PREFIX)/bin
+install-programs: $(programs) ## install the four programs and the shells' completion only
+	install -d $(DESTDIR)$(PREFIX)/bin $(foreach shell,$(shells),$(DESTDIR)$(PREFIX)/share/$(completions_$(shell)))
 	$(if $(programs),install -m 755 $(programs) $(DESTDIR)$(PREFIX)/bin/)
+	$(foreach shell,$(shells),$(foreach name,berth berth-admin,$(call completion,$(shell),$(name))))
+
+# Where each shell looks for completion, and how the file of a program is called there.
+shells := bash zsh fish
+completions_bash := bash-completion/completions
+completions_zsh := zsh/site-functions
+completions_fish := fish/vendor_completions.d
+completion_file_bash = $(1)
+completion_file_zsh = _$(1)
+completion_file_fish = $(1).fish
+define completion
+$(O)/bin/$(2) completion $(1) >$(DESTDIR)$(PREFIX)/share/$(completions_$(1))/$(call completion_file_$(1),$(2))
+
+endef
 
 clean: ## remove BUILD; the stack's data stays (dev/stack wipe removes that)
 	rm -rf $(BUILD)

@@ -119,6 +119,9 @@ json_t *admin_json_text(const char *text);
 json_t *admin_json_time(int64_t ms);
 
 /* --- commands --- */
+/* Prints what can stand at the last of the words; `outer` has the options before the command. */
+void admin_complete(const struct command_spec *outer, const char *const *words, size_t count);
+enum err admin_completion(struct admin *admin, struct failure *f);
 enum err admin_init(struct admin *admin, struct failure *f);
 enum err admin_migrate(struct admin *admin, struct failure *f);
 enum err admin_status(struct admin *admin, struct failure *f);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/base/nearest.h"
+#include "lib/config/completion.h"
 
 const struct option_spec admin_common_options[] = {
     {"output", 'o', "text|json|tsv", "how to print; default: text"},
@@ -175,6 +176,12 @@ const struct admin_command admin_commands[] = {
              "could not be taken; 4: some decisions did not come in time.",
              "berth-admin import --from-database flask --zone Europe/Paris --dry-run"),
      admin_import, 0},
+    {COMMAND("completion", COMPLETION_SHELLS, NULL,
+             "Prints the completion script for a shell.\n"
+             "It completes commands, options, clients, keys and partitions. `make install`\n"
+             "installs the scripts.",
+             "berth-admin completion bash > /etc/bash_completion.d/berth-admin"),
+     admin_completion, 1},
     {.spec = {0}},
 };
 

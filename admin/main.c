@@ -8,6 +8,7 @@
 
 #include "lib/base/standard.h"
 #include "lib/base/version.h"
+#include "lib/config/completion.h"
 #include "lib/config/service.h"
 #include "lib/print/pager.h"
 
@@ -123,8 +124,13 @@ int main(int argc, char **argv)
     struct options before = {0};
     struct admin admin = {.cfg = config_new(PROGRAM_ADMIN)};
     signal(SIGPIPE, SIG_IGN);
-    enum err err = options_parse(&program, argc, argv, &before, &f);
-    if (err == ERR_OK && before.help) {
+    enum err err = ERR_OK;
+    bool completes = argc > 1 && strcmp(argv[1], COMPLETION_COMMAND) == 0;
+    if (!completes)
+        err = options_parse(&program, argc, argv, &before, &f);
+    if (completes) {
+        admin_complete(&program, (const char *const *)argv + 2, (size_t)argc - 2);
+    } else if (err == ERR_OK && before.help) {
         admin_help(stdout);
     } else if (err == ERR_OK && before.operand_count == 0) {
         err = about_itself(&before, &admin, &f);

@@ -40,6 +40,8 @@ struct cli {
     bool json_problems; /* -o json: problems are objects on stdout */
     bool headers;       /* of tables */
     bool quiet;
+    bool silent;  /* no problems either: for completion */
+    bool hurries; /* waits two seconds for the reader */
     int verbose;
     const char *zone;            /* --tz, or else --zone; NULL: the system's */
     int64_t now_ms;              /* when the command began */
@@ -50,8 +52,6 @@ struct cli {
 /* commands.c */
 extern const struct cli_command cli_commands[];
 extern const size_t cli_command_count;
-/* The command's name without "berth ": "machine add". */
-const char *cli_words(const struct cli_command *command);
 extern const struct command_spec cli_program; /* "berth" itself: options before the command */
 /* The command that the words ("machine", "add") begin with; *used is the number of words in its
  * name. NULL: unknown; the failure names the nearest command. */
@@ -205,6 +205,10 @@ int cli_print_timeline(const struct cli *cli, const char *machine, int64_t from_
 /* history.c */
 /* Prints the decisions that made and changed a booking, a line each. Returns the exit code. */
 int cli_print_history(const struct cli *cli, const char *booking);
+
+/* completion.c */
+/* Prints what can stand at the last of the words. Returns the exit code. */
+int cli_complete(const char *const *words, size_t count);
 
 /* ---- commands */
 cli_command_run cli_book, cli_amend, cli_cancel, cli_machine_add, cli_machine_update,

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "lib/base/mem.h"
 #include "lib/base/nearest.h"
+#include "lib/config/completion.h"
 
 static const struct option_spec common_options[] = {
     {"output", 'o', "text|json|tsv", "how to print; default of most commands: text"},
@@ -347,9 +348,13 @@ const struct cli_command cli_commands[] = {
     {SPEC("config", NULL, NULL, "Prints all settings and where each comes from.",
           "berth config --profile lab"),
      "print the configuration", CLI_TEXT, false, cli_config},
-    {SPEC("completion", "bash|zsh|fish", NULL,
-          "Prints the completion script for bash, zsh or fish.",
-          "berth completion bash > ~/.local/share/bash-completion/completions/berth"),
+    {SPEC("completion", COMPLETION_SHELLS, NULL,
+          "Prints the completion script for a shell. It completes commands, options,\n"
+          "machines, bookings, clients, profiles and time zones. `make install` installs\n"
+          "the scripts.",
+          "berth completion bash > ~/.local/share/bash-completion/completions/berth\n"
+          "berth completion zsh > ~/.zfunc/_berth    # a folder on fpath, before compinit\n"
+          "berth completion fish > ~/.config/fish/completions/berth.fish"),
      "print a shell's completion script", CLI_TEXT, false, cli_completion},
 };
 const size_t cli_command_count = sizeof(cli_commands) / sizeof(cli_commands[0]);
@@ -370,7 +375,7 @@ const struct command_spec cli_program = {
     .stop_at_operand = true,
 };
 
-const char *cli_words(const struct cli_command *command)
+static const char *cli_words(const struct cli_command *command)
 {
     return command->spec.name + strlen("berth ");
 }

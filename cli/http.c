@@ -14,6 +14,7 @@
 
 #define CONNECT_LIMIT_S    5L
 #define ANSWER_LIMIT_S     30L
+#define HURRY_LIMIT_S      2L
 #define ANSWER_LIMIT_BYTES (64 * 1024 * 1024)
 
 static size_t on_bytes(char *bytes, size_t size, size_t count, void *arg)
@@ -53,25 +54,23 @@ static const char *proxy_variable(const char *url)
     return NULL;
 }
 
-static CURLcode transfer(CURL *curl, const char *url, const char *tls_ca, struct buf *answer,
-                         long *status)
+static CURLcode transfer(const struct cli *cli, CURL *curl, const char *url, struct buf *answer)
 {
     char agent[] = "berth/" BERTH_VERSION;
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_LIMIT_S);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_LIMIT_S);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, cli->hurries ? HURRY_LIMIT_S : ANSWER_LIMIT_S);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, agent);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    const char *tls_ca = config_string(cli->cfg, "reader.tls_ca");
     if (tls_ca)
         curl_easy_setopt(curl, CURLOPT_CAINFO, tls_ca);
     if (!proxy_variable(url))
         curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* none, whatever the environment says */
-    CURLcode result = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
-    return result;
+    return curl_easy_perform(curl);
 }
 
 /* How `berth` shows what there is of a kind of thing; the reader names its own routes. */
@@ -138,10 +137,10 @@ static int get(const struct cli *cli, const char *url, bool quiet, json_t **out,
     long status = 0;
     int code;
     CURL *curl = curl_easy_init();
-    CURLcode result = curl ? transfer(curl, url, config_string(cli->cfg, "reader.tls_ca"), &answer,
-                                      &status)
-                           : CURLE_OUT_OF_MEMORY;
+    CURLcode result = curl ? transfer(cli, curl, url, &answer) : CURLE_OUT_OF_MEMORY;
     json_t *json = NULL;
+    if (curl)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     if (result == CURLE_OK)
         json = json_loadb(answer.data ? answer.data : "", answer.len, 0, NULL);
     if (result != CURLE_OK) {

@@ -43,7 +43,9 @@ char *cli_last_word(const json_t *type)
 
 int cli_problem(const struct cli *cli, int code, const struct problem *problem, json_t *extra)
 {
-    if (cli->json_problems) {
+    if (cli->silent) {
+        /* Nobody asked for a sentence. */
+    } else if (cli->json_problems) {
         json_t *object = problem_json(problem);
         json_object_update_missing(object, extra);
         cli_print_json(object);

@@ -14,6 +14,7 @@
 #include "lib/base/standard.h"
 #include "lib/base/stop.h"
 #include "lib/base/version.h"
+#include "lib/config/completion.h"
 #include "lib/print/pager.h"
 
 static volatile sig_atomic_t signal_seen;
@@ -358,6 +359,8 @@ int cli_main(int argc, char **argv)
     struct cli cli = {.now_ms = clock_wall_ms(), .headers = true};
     struct failure f;
     int code;
+    if (argc > 1 && strcmp(argv[1], COMPLETION_COMMAND) == 0)
+        return close_output(cli_complete((const char *const *)argv + 2, (size_t)argc - 2));
     cli.json_problems = wants_json(argc, argv);
     if (options_parse(&cli_program, argc, argv, &cli.before, &f) != ERR_OK) {
         code = cli_fail(&cli, &f);

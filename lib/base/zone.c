@@ -53,6 +53,27 @@ static struct zone_rules *read_rules(const char *name)
     return rules;
 }
 
+/* Lines are "Z NAME …" for a zone, and "L TARGET NAME" for another name of one. */
+void zone_each(bool (*fn)(void *arg, const char *name), void *arg)
+{
+    char line[512], *path = xasprintf("%s/tzdata.zi", database());
+    FILE *file = fopen(path, "rbe");
+    bool goes_on = true;
+    free(path);
+    while (file && goes_on && fgets(line, sizeof(line), file)) {
+        char *name = line + 2;
+        if (line[0] != 'Z' && line[0] != 'L')
+            continue;
+        if (line[0] == 'L')
+            name += strcspn(name, " ") + 1;
+        name[strcspn(name, " \n")] = '\0';
+        if (zone_name_is_valid(name))
+            goes_on = fn(arg, name);
+    }
+    if (file)
+        fclose(file);
+}
+
 static struct zone *remembered(const char *name)
 {
     for (size_t i = 0; i < cache.count; i++) {

@@ -24,6 +24,10 @@ struct zone;
  * paths, "posix/…" and "right/…" (other ways to count seconds), and "localtime". */
 bool zone_name_is_valid(const char *name);
 
+/* Calls fn with each name of a zone in the database, in no order, until it returns false. Nothing
+ * if the database has no list of them (tzdata.zi). */
+void zone_each(bool (*fn)(void *arg, const char *name), void *arg);
+
 /* The zone's rules; NULL: the name is not valid, or the database ($TZDIR or /usr/share/zoneinfo)
  * has no zone of that name. A name that is only a POSIX rule ("UTC+5") is none.
  *

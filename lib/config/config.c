@@ -405,6 +405,39 @@ static enum err load_environment(struct config *cfg, struct failure *f)
     return err;
 }
 
+struct profiles {
+    void (*fn)(void *arg, const char *name);
+    void *arg;
+};
+
+static enum err tell_profile(void *arg, const char *key, const char *value, int line,
+                             struct failure *f)
+{
+    const struct profiles *profiles = arg;
+    (void)value;
+    (void)line;
+    (void)f;
+    if (begins_with(key, PROFILE)) {
+        char *name = xstrndup(key + strlen(PROFILE), strcspn(key + strlen(PROFILE), "."));
+        profiles->fn(profiles->arg, name);
+        free(name);
+    }
+    return ERR_OK;
+}
+
+void config_each_profile(const char *path, void (*fn)(void *arg, const char *name), void *arg)
+{
+    struct profiles profiles = {fn, arg};
+    struct failure f;
+    const char *named = path ? path : getenv("BERTH_CONFIG");
+    char *file = named && named[0] ? xstrdup(named) : user_file(), *text;
+    if (file && file_read_text(file, CONFIG_FILE_LEN, &text, &f) == ERR_OK) {
+        config_file_parse(file, text, tell_profile, &profiles, &f);
+        free(text);
+    }
+    free(file);
+}
+
 enum err config_load(struct config *cfg, const char *path, const char *profile, struct failure *f)
 {
     struct source from = {.cfg = cfg, .profile = profile, .rank = RANK_FILE};

@@ -26,6 +26,9 @@ void config_free(struct config *cfg);
  * $XDG_CONFIG_HOME/berth/berth.conf); then the environment. ERR_CONFIG with file, line and what to
  * do. For `berth`, keys under `profile.NAME.` count only when that profile is chosen. */
 enum err config_load(struct config *cfg, const char *path, const char *profile, struct failure *f);
+/* Calls fn for each profile in berth's configuration file, as config_load finds it: once for each of
+ * its keys. */
+void config_each_profile(const char *path, void (*fn)(void *arg, const char *name), void *arg);
 /* Sets one key with the rank of a flag, the highest. `key` may also be "kafka.…". */
 enum err config_set(struct config *cfg, const char *key, const char *value, const char *origin,
                     struct failure *f);
