@@ -173,7 +173,8 @@ def test_partition_commands(farm):
     assert farm.admin_json("reject", 2, 0)["partition"] == 2
     assert farm.partition_row(2)["reject_offset"] == 0
     with farm.sql.cursor() as cursor:
-        cursor.execute("UPDATE request_partition SET last_seq = 3500000000 WHERE part = 7")
+        cursor.execute("UPDATE request_partition SET last_seq = 3500000000,"
+                       " last_sha256 = REPEAT('x', 32) WHERE part = 7")
     assert farm.admin_json("status")["ids_used_percent"] == 81
 
 
