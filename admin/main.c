@@ -120,6 +120,7 @@ static enum err dispatch(struct admin *admin, const struct options *before, int 
 int main(int argc, char **argv)
 {
     standard_open();
+    standard_hide_memory();
     struct failure f = {0};
     struct options before = {0};
     struct admin admin = {.cfg = config_new(PROGRAM_ADMIN)};

@@ -356,6 +356,7 @@ static int close_output(int code)
 int cli_main(int argc, char **argv)
 {
     standard_open();
+    standard_hide_memory();
     struct cli cli = {.now_ms = clock_wall_ms(), .headers = true};
     struct failure f;
     int code;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "lib/base/stop.h"
@@ -19,6 +21,17 @@ void standard_open(void)
         if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
             abort();
     }
+}
+
+void standard_hide_memory(void)
+{
+    /* The limit is for dumps into files; those into a program, as systemd-coredump, ask only whether
+     * the process can be dumped. The leak check of AddressSanitizer is a debugger. */
+    const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+#ifndef __SANITIZE_ADDRESS__
+    (void)prctl(PR_SET_DUMPABLE, 0);
+#endif
 }
 
 enum err standard_flush(struct failure *f)
