@@ -179,9 +179,12 @@ def test_resume_refuses_what_it_must_not_use(berth, tmp_path):
     with open(other, "a", encoding="utf-8") as output:
         with berth.running("submit", "--resume", other, stdout=output) as child:
             assert "standard output" in child.stderr.read() and child.wait() == 2
-    with berth.running("submit", "--resume", journal, stdin=subprocess.PIPE) as child:
-        wait_until(lambda: "in use" in berth("submit", "--resume", journal, stdin="",
-                                             status=None).stderr, "the journal is locked")
+    busy = tmp_path / "busy"
+    with berth.running("submit", "--resume", busy, stdin=subprocess.PIPE) as child:
+        child.stdin.write(lines[0] + "\n")
+        child.stdin.flush()
+        assert child.stdout.readline()  # it runs, and has the journal
+        assert "in use" in berth("submit", "--resume", busy, stdin="", status=2).stderr
     done = berth("submit", "--dry-run", "--resume", tmp_path / "none", stdin=lines[0])
     assert [item["outcome"] for item in outcomes(done)] == ["dry_run"]
     assert not (tmp_path / "none").exists()

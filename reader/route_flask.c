@@ -151,6 +151,10 @@ static enum err list_next(struct stream *stream, struct session_pool *pool, stru
     struct buf sql = {0};
     MYSQL_RES *rows;
     MYSQL_ROW row;
+    if (!pool) {
+        *state_out = STREAM_READ;
+        return ERR_OK;
+    }
     build_piece(list, &sql);
     if (session_pool_query(pool, "list", &sql, &rows, f) != ERR_OK)
         return f->err;
