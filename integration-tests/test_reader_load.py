@@ -172,8 +172,8 @@ def open_count(conns):
 
 def test_dripping_connections(farm):
     """Connections that never complete a header make room for others, and end at the deadline."""
-    with reading(farm, connection_limit=48, connections_per_address=32, header_timeout_s=6,
-                 timeout_s=60), contextlib.ExitStack() as stack:
+    with reading(farm, connection_limit=48, connections_per_address=32, header_timeout_s=20,
+                 timeout_s=90), contextlib.ExitStack() as stack:
         conns = []
 
         def drip(count, source):
@@ -198,8 +198,8 @@ def test_dripping_connections(farm):
         for source in ("127.0.0.1", ELSEWHERE):
             assert ask(farm, "/healthz", limit_s=QUICK_S, source=source)[0] == 200
         begin = time.monotonic()
-        wait_until(lambda: drop() or open_count(conns) == 0, "the deadline ends all", 30, poll_s=0.2)
-        assert time.monotonic() - begin < 20
+        wait_until(lambda: drop() or open_count(conns) == 0, "the deadline ends all", 60, poll_s=0.2)
+        assert time.monotonic() - begin < 50  # before the time-out of silent connections
         assert closed()["shed"] >= 10 and closed()["header_timeout"] >= 1
         assert closed()["refused"] == 0
 
