@@ -54,15 +54,17 @@ static enum err tail_ahead(struct worker *w, const struct part *part, int64_t ta
                     part->number, part->number, tail, row.last_seq);
 }
 
-/* Fails if retention has deleted events since the range was read: the tail may have lost them. */
-static enum err range_is_stable(struct worker *w, int32_t number, int64_t lo, struct failure *f)
+/* Fails if events have gone since the range was read: the tail may have lost them to retention, or is
+ * that of a topic that was made again. */
+static enum err range_is_stable(struct worker *w, int32_t number, int64_t lo, int64_t hi,
+                                struct failure *f)
 {
     int64_t lo_now, hi_now;
     if (w->broker->ops->event_range(w->broker->self, number, &lo_now, &hi_now, f) != ERR_OK)
         return failure_wrap(f, "read the ends of event partition %" PRId32, number);
-    if (lo_now != lo) {
-        return failure_set(f, ERR_LOG_ERROR,
-                           "event partition %" PRId32 " lost its oldest events meanwhile", number);
+    if (lo_now != lo || hi_now < hi) {
+        return failure_set(f, ERR_LOG_ERROR, "event partition %" PRId32 " lost events meanwhile",
+                           number);
     }
     return ERR_OK;
 }
@@ -77,7 +79,7 @@ enum err outbox_read_tail(struct worker *w, struct part *part, struct failure *f
         broker->event_tail(w->broker->self, part->number, 2 * w->settings.unpublished_max,
                            see_event, &tail, f) != ERR_OK)
         return failure_wrap(f, "read the tail of event partition %" PRId32, part->number);
-    if (tail == 0 && range_is_stable(w, part->number, lo, f) != ERR_OK)
+    if (tail == 0 && range_is_stable(w, part->number, lo, hi, f) != ERR_OK)
         return f->err;
     if (tail == 0 && tail_without_events(part, lo, hi, &tail, f) != ERR_OK)
         return f->err;
